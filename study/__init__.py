@@ -1,0 +1,1 @@
+"""Which optimizer is best on these images, and is the difference real?"""

@@ -1,0 +1,8 @@
+"""The one exception that stands for a mistake which the user can mend."""
+
+
+class UserError(Exception):
+    """One plain sentence: what is wrong, where (file, key, value), what to do.
+
+    Commands print it on standard error and exit with code 2; it never shows a traceback.
+    """

@@ -1,0 +1,197 @@
+"""What a study writes and the report reads: `study.json` and one JSON line a finished run.
+
+Search and report meet only here, in files with named keys. A line of `trials.jsonl` is a whole
+run from epoch 1, also where it continued an earlier rung, so every line can be read alone. Numbers
+that are not finite are `null` in the file and NaN in memory, so the file is strict JSON.
+"""
+
+import enum
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from study.errors import UserError
+from study.files import write_atomically
+
+STUDY_FILE = "study.json"
+TRIALS_FILE = "trials.jsonl"
+PREDICTIONS_FILE = "best/predictions.json"
+
+Value = bool | int | float | str
+
+
+class TrialStatus(enum.StrEnum):
+    """How a run ended."""
+
+    COMPLETED = "completed"  # every epoch was trained, every loss finite
+    DIVERGED = "diverged"  # the loss became NaN, infinite or absurd; scored at chance
+    FAILED = "failed"  # it could not be trained (out of memory); the message says why
+
+
+class Phase(enum.StrEnum):
+    """Which part of the protocol a run belongs to."""
+
+    DEFAULT = "default"  # Keras's default settings, nothing tuned
+    SEARCH = "search"  # a trial proposed by the tuner
+    CONFIRM = "confirm"  # the winner of a search, rerun with a fresh seed on a fresh split
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One finished run. Curves have one entry an epoch, from epoch 1 to `epochs`."""
+
+    trial_id: str  # unique in the study, e.g. "adam/0/search/0012"
+    optimizer: str  # the name in the search space
+    repeat: int  # from 0
+    phase: Phase
+    seed: int  # of initial weights, order of rows and dropout
+    split: str  # digest of the train/validation/test rows
+    hyperparameters: Mapping[str, Value]  # learning_rate, beta_1, schedule, dense_width ...
+    epochs: int  # trained in all, earlier rungs included
+    status: TrialStatus
+    loss: list[float]  # training, mean over the epoch, with dropout
+    accuracy: list[float]
+    val_loss: list[float]
+    val_accuracy: list[float]
+    learning_rate: list[float]  # at the last step of each epoch
+    best_epoch: int  # from 1; the first epoch with the highest val_accuracy
+    seconds: float  # of training, this run's share, earlier rungs not included
+    bracket: int | None = None  # Hyperband only
+    round: int | None = None  # Hyperband's rung within the bracket, from 0
+    continues: str | None = None  # trial_id of the rung it was promoted from
+    initial_epoch: int = 0  # epochs that the earlier rungs had trained
+    confirm: int | None = None  # number of the confirmation run, from 0
+    test_accuracy: float | None = None  # at the best epoch; confirmation and default runs
+    test_loss: float | None = None
+    message: str = ""
+
+    @property
+    def best_val_accuracy(self) -> float:
+        """Validation accuracy at the best epoch; NaN if no epoch was finished."""
+        return self.val_accuracy[self.best_epoch - 1] if self.val_accuracy else math.nan
+
+
+@dataclass(frozen=True)
+class StudyMeta:
+    """What `study.json` says: enough to repeat the study and to draw its report."""
+
+    name: str
+    settings: Mapping[str, Any]  # the options in force
+    optimizers: list[str]  # in the order of the search space
+    class_names: list[str]
+    class_counts: list[int]
+    split_sizes: Mapping[str, int]  # train, validation, test
+    data: Mapping[str, Any]  # folder name, image count, fingerprint
+    space: Mapping[str, Any]  # name, fingerprint, the TOML as a table
+    split_digests: Mapping[str, str]
+    device: Mapping[str, Any]  # kind, name, dtype of the backbone
+    versions: Mapping[str, str]
+    weights: Mapping[str, str]  # source and digest
+    created: str  # ISO 8601, UTC
+    git_commit: str | None = None
+    finished: bool = False
+    partial: str = ""  # why the study ended early, in words; empty if it did not
+    seconds: Mapping[str, float] = field(default_factory=dict)  # features, search
+
+
+def append_trials(study: Path, records: Iterable[TrialRecord]) -> None:
+    """Append lines to `trials.jsonl` and flush them to the disk before returning."""
+    lines = "".join(_line(record) + "\n" for record in records)
+    if not lines:
+        return
+    study.mkdir(parents=True, exist_ok=True)
+    with (study / TRIALS_FILE).open("a", encoding="utf-8") as file:
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_trials(study: Path) -> list[TrialRecord]:
+    """Read `trials.jsonl`; a last line cut off by a kill is left out (its run is repeated).
+
+    Raises:
+        UserError: a line in the middle is damaged; the sentence gives file and line number.
+    """
+    path = study / TRIALS_FILE
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append(_record(json.loads(line)))
+        except (ValueError, TypeError, KeyError) as error:
+            if number == len(lines):  # no newline behind it: the write was cut off
+                break
+            raise UserError(
+                f"{path}, line {number}: not a trial record ({error}); "
+                "restore the file or start anew with --overwrite"
+            ) from error
+    return records
+
+
+def drop_cut_line(study: Path) -> None:
+    """Cut a last line without its newline off `trials.jsonl`, so that appending is safe."""
+    path = study / TRIALS_FILE
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        write_atomically(path, whole)
+
+
+def save_meta(study: Path, meta: StudyMeta) -> None:
+    """Write `study.json` atomically."""
+    text = json.dumps(asdict(meta), indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomically(study / STUDY_FILE, text + "\n")
+
+
+def load_meta(study: Path) -> StudyMeta:
+    """Read `study.json`.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    path = study / STUDY_FILE
+    try:
+        return StudyMeta(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"no study at {study}: {STUDY_FILE} is missing") from None
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}); restore it or start anew with --overwrite"
+        ) from error
+
+
+_CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+
+
+def _line(record: TrialRecord) -> str:
+    table = asdict(record)
+    for key in _CURVES:
+        table[key] = [_finite(value) for value in table[key]]
+    for key in ("test_accuracy", "test_loss"):
+        table[key] = _finite(table[key])
+    return json.dumps(table, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: float | None) -> float | None:
+    """Round to 7 digits, float32's own precision; NaN and infinities become None."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.7g}")
+
+
+def _record(table: dict[str, Any]) -> TrialRecord:
+    for key in _CURVES:
+        table[key] = [math.nan if value is None else value for value in table[key]]
+    table["status"] = TrialStatus(table["status"])
+    table["phase"] = Phase(table["phase"])
+    return TrialRecord(**table)
