@@ -1,0 +1,210 @@
+"""Every image once through the frozen VGG16: a folder of photos becomes a table of numbers.
+
+In: an `ImageSet` and a `Backbone`. Out: float32 rows (N, 512), in the order of the images. Nothing
+random happens before the frozen layers, so one pass replaces one pass an epoch exactly. Each
+distinct content is computed once and kept on disk (`study.cache`); threads decode the next batches
+while the network works on this one. A kill loses the rows of at most `CHUNK_SECONDS`.
+"""
+
+import hashlib
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from study.backbone import FEATURES, Backbone
+from study.cache import RowCache
+from study.errors import UserError
+from study.images import ImageSet, decode, printable
+from study.progress import progress
+
+CHUNK_SECONDS = 10.0  # between two writes to the cache
+CHUNK_ROWS = 8192  # and at most this many rows: a GPU fills them sooner
+BATCH_PIXELS = 16 * 336 * 336  # of a batch: large enough for full speed, 1 GB of activations
+MAX_BATCH = 64
+BATCHES_AHEAD = 2  # decoded or being decoded while the network works
+
+Forward = Callable[[np.ndarray], np.ndarray]
+
+
+class FeatureSet(NamedTuple):
+    """Pooled features of all images and what it took to get them."""
+
+    features: np.ndarray  # (N, 512) float32
+    computed: int  # distinct images that went through the network
+    cached: int  # distinct images that came from the cache
+    seconds: float
+
+
+def extract_features(
+    images: ImageSet, backbone: Backbone, *, cache_dir: Path | None = None
+) -> FeatureSet:
+    """Compute the (N, 512) float32 rows of `images`, or read them from the cache.
+
+    `cache_dir` None is the user's cache folder, which is done without (with a warning) where it
+    cannot be written. Peak memory is the result and a few batches, whatever N is.
+
+    Raises:
+        UserError: the given `cache_dir` cannot be written, or an image has changed on disk.
+    """
+    start = time.monotonic()
+    cache = _open_cache(cache_dir, backbone)
+    features = np.empty((len(images.paths), FEATURES), np.float32)
+    rows: dict[str, int] = {}  # content -> the first row that needs it
+    for row, digest in enumerate(images.digests):
+        rows.setdefault(digest, row)
+    missing = _fill_from_cache(features, rows, cache)
+    if missing:
+        _compute(features, missing, images, backbone, cache)
+    for row, digest in enumerate(images.digests):
+        if rows[digest] != row:
+            features[row] = features[rows[digest]]
+    seconds = time.monotonic() - start
+    return FeatureSet(features, len(missing), len(rows) - len(missing), seconds)
+
+
+def batch_size(size: int) -> int:
+    """Images of `size` x `size` pixels that go through the network at once."""
+    return max(1, min(MAX_BATCH, BATCH_PIXELS // size**2))
+
+
+def forward_pass(backbone: Backbone) -> Forward:
+    """The compiled network for full batches: uint8 (batch, size, size, 3) -> float32 (batch, 512).
+
+    One fixed batch shape: nothing is traced twice, and a row does not depend on how many images
+    happen to be computed with it.
+    """
+    import tensorflow as tf
+
+    shape = (batch_size(backbone.size), backbone.size, backbone.size, 3)
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)])  # type: ignore[untyped-decorator]
+    def run(pixels: "tf.Tensor") -> "tf.Tensor":
+        return backbone.model(tf.cast(pixels, tf.float32), training=False)
+
+    def forward(pixels: np.ndarray) -> np.ndarray:
+        with tf.device(f"/{backbone.device.kind.upper()}:0"):
+            result: np.ndarray = run(tf.constant(pixels)).numpy()
+        return result
+
+    return forward
+
+
+def _open_cache(cache_dir: Path | None, backbone: Backbone) -> RowCache | None:
+    from platformdirs import user_cache_path
+
+    key = f"{backbone.digest[:16]}-{backbone.size}-{backbone.preprocess}-{backbone.dtype}"
+    folder = (cache_dir or user_cache_path("optimizer-study")) / "features" / key
+    try:
+        return RowCache(folder, FEATURES)
+    except UserError as error:
+        if cache_dir is not None:
+            raise
+        print(f"warning: no feature cache: {error}", file=sys.stderr)
+        return None
+
+
+def _fill_from_cache(
+    features: np.ndarray, rows: dict[str, int], cache: RowCache | None
+) -> list[tuple[str, int]]:
+    """Copy the cached rows; returns (digest, row) of what is left to compute, in row order."""
+    missing = dict(rows)
+    for digests, chunk in cache.read() if cache else ():
+        for place, digest in enumerate(digests):
+            if (row := missing.pop(digest, None)) is not None:
+                features[row] = chunk[place]
+        if not missing:
+            break
+    return list(missing.items())
+
+
+def _compute(
+    features: np.ndarray,
+    missing: list[tuple[str, int]],
+    images: ImageSet,
+    backbone: Backbone,
+    cache: RowCache | None,
+) -> None:
+    """Run the missing rows through the network, writing a chunk to the cache now and then."""
+    forward = forward_pass(backbone)
+    size, batch = backbone.size, batch_size(backbone.size)
+    saved, last_save = 0, time.monotonic()
+    with progress("features", len(missing), "images") as advance:
+        for first, pixels in _batches(images, missing, size, batch):
+            part = missing[first : first + batch]
+            features[[row for _, row in part]] = forward(pixels)[: len(part)]
+            done = first + len(part)
+            advance(len(part))
+            due = time.monotonic() - last_save > CHUNK_SECONDS or done - saved >= CHUNK_ROWS
+            if cache and (due or done == len(missing)):
+                cache = _save(cache, features, missing[saved:done])
+                saved, last_save = done, time.monotonic()
+    if cache:
+        _without_failing(cache, cache.merge)
+
+
+def _save(cache: RowCache, features: np.ndarray, part: list[tuple[str, int]]) -> RowCache | None:
+    """Append to the cache; None (and a warning) once the disk refuses, and the study goes on."""
+    rows = features[[row for _, row in part]]
+    return _without_failing(cache, lambda: cache.append([digest for digest, _ in part], rows))
+
+
+def _without_failing(cache: RowCache, write: Callable[[], None]) -> RowCache | None:
+    try:
+        write()
+    except OSError as error:
+        print(
+            f"warning: feature cache {cache.folder} cannot be written ({error.strerror}); "
+            "going on without it",
+            file=sys.stderr,
+        )
+        return None
+    return cache
+
+
+def _batches(
+    images: ImageSet, missing: list[tuple[str, int]], size: int, batch: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (position in `missing`, pixels (batch, size, size, 3) uint8); the last one is padded.
+
+    Threads stay `BATCHES_AHEAD` batches ahead, no further: memory does not grow with N.
+    """
+    jobs: deque[Future[np.ndarray]] = deque()
+    todo = iter(missing)
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as threads:
+
+        def refill() -> None:
+            for digest, row in islice(todo, (BATCHES_AHEAD + 1) * batch - len(jobs)):
+                jobs.append(threads.submit(_pixels, images.paths[row], digest, size))
+
+        try:
+            for first in range(0, len(missing), batch):
+                refill()
+                pixels = np.zeros((batch, size, size, 3), np.uint8)
+                for place in range(min(batch, len(jobs))):
+                    pixels[place] = jobs.popleft().result()
+                refill()
+                yield first, pixels
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _pixels(path: Path, digest: str, size: int) -> np.ndarray:
+    """Decode one image, after making sure that it is still the one that was looked at."""
+    try:
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{printable(path)} cannot be read any more ({error.strerror})") from error
+    if content != digest:
+        raise UserError(
+            f"{printable(path)} was changed while the study ran: leave the images alone and "
+            "start it again"
+        )
+    return decode(path, size)
