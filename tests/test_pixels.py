@@ -1,0 +1,311 @@
+"""Every format and mode that Pillow writes, with the pixels that must come out."""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from study.errors import UserError
+from study.pixels import decode, describe, inspect, printable
+
+SIDE = 16
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+@pytest.fixture
+def quarters() -> Image.Image:
+    """Red, green above; blue, black below: no turn or flip leaves it as it is."""
+    image = Image.new("RGB", (SIDE, SIDE))
+    for corner, colour in (((0, 0), RED), ((8, 0), GREEN), ((0, 8), BLUE)):
+        image.paste(colour, (*corner, corner[0] + 8, corner[1] + 8))
+    return image
+
+
+def same(path: Path, expected: object, tolerance: int = 0) -> None:
+    assert inspect(path).digest, inspect(path).reason
+    pixels = decode(path, SIDE)
+    assert pixels.shape == (SIDE, SIDE, 3)
+    assert pixels.dtype == np.uint8
+    difference = np.abs(pixels.astype(int) - np.asarray(expected, dtype=int))
+    assert difference.max() <= tolerance
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".ppm", ".ico"])
+def test_lossless_formats_keep_every_pixel(tmp_path, quarters, suffix):
+    path = tmp_path / f"x{suffix}"
+    quarters.save(path, **({"sizes": [(SIDE, SIDE)]} if suffix == ".ico" else {}))
+    same(path, quarters)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [(".jpg", {"quality": 100, "subsampling": 0}), (".webp", {"lossless": True}), (".gif", {})],
+)
+def test_photo_formats_keep_the_picture(tmp_path, quarters, suffix, options):
+    path = tmp_path / f"x{suffix}"
+    quarters.save(path, **options)
+    same(path, quarters, tolerance=4)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".webp"])
+def test_exif_orientation_gives_the_upright_image(tmp_path, quarters, orientation, suffix):
+    back = {
+        6: Image.Transpose.ROTATE_90,
+        8: Image.Transpose.ROTATE_270,
+    }  # the others undo themselves
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        7: Image.Transpose.TRANSVERSE,
+        **back,
+    }
+    stored = quarters.transpose(turns[orientation]) if orientation > 1 else quarters
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"x{suffix}"
+    lossless = {".webp": {"lossless": True}, ".jpg": {"quality": 100, "subsampling": 0}}
+    stored.save(path, exif=exif, **lossless.get(suffix, {}))
+    same(path, quarters, tolerance=4 if suffix in lossless else 0)
+
+
+def test_a_photo_with_broken_exif_is_still_a_photo(tmp_path, quarters):
+    path = tmp_path / "x.jpg"
+    quarters.save(path, quality=100, subsampling=0, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff garbage")
+    same(path, quarters, tolerance=4)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "dtype"),
+    [
+        (".png", "uint16"),
+        (".tif", "uint16"),
+        (".tif", ">u2"),
+        (".pgm", "uint16"),
+        (".tif", "int32"),
+    ],
+)
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path, suffix, dtype):
+    ramp = np.linspace(0, 65535, SIDE).round().astype(dtype)  # 0, 4369, 8738 ... = 0, 17, 34 ...
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".pgm":
+        path.write_bytes(b"P5 16 16 65535\n" + np.tile(ramp, (SIDE, 1)).astype(">u2").tobytes())
+    else:
+        Image.fromarray(np.tile(ramp, (SIDE, 1))).save(path)
+    same(path, np.broadcast_to(np.arange(SIDE)[:, None] * 17, (SIDE, SIDE, 3)))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 255), (0, 65535), (-3, 7), (0, 1e9)])
+def test_float_grey_runs_from_black_to_white(tmp_path, low, high):
+    values = np.tile(np.linspace(low, high, SIDE, dtype=np.float32), (SIDE, 1))
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    same(tmp_path / "x.tif", np.broadcast_to(np.arange(SIDE)[:, None] * 17, (SIDE, SIDE, 3)), 1)
+
+
+def test_float_pixels_that_are_no_numbers_are_black(tmp_path):
+    values = np.ones((SIDE, SIDE), dtype=np.float32)
+    values[:8] = np.nan
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    expected = np.zeros((SIDE, SIDE, 3))
+    expected[8:] = 255
+    same(tmp_path / "x.tif", expected)
+
+
+def test_one_bit_becomes_black_and_white(tmp_path):
+    image = Image.new("1", (SIDE, SIDE))
+    image.paste(1, (0, 0, 8, SIDE))
+    for name in ("x.png", "x.pbm", "x.tif"):
+        image.save(tmp_path / name)
+        expected = np.zeros((SIDE, SIDE, 3))
+        expected[:, :8] = 255
+        same(tmp_path / name, expected)
+
+
+def test_cmyk_becomes_rgb(tmp_path):
+    cyan = Image.new("CMYK", (SIDE, SIDE), (255, 0, 0, 0))
+    cyan.save(tmp_path / "x.tif")
+    same(tmp_path / "x.tif", np.broadcast_to((0, 255, 255), (SIDE, SIDE, 3)))
+    cyan.save(tmp_path / "x.jpg", quality=100)  # Adobe's inverted kind
+    same(tmp_path / "x.jpg", np.broadcast_to((0, 255, 255), (SIDE, SIDE, 3)), 3)
+
+
+def test_lab_becomes_rgb(tmp_path):
+    Image.new("LAB", (SIDE, SIDE), (255, 128, 128)).save(tmp_path / "x.tif")  # white
+    same(tmp_path / "x.tif", np.full((SIDE, SIDE, 3), 255), 3)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_is_laid_on_white(tmp_path, mode):
+    pixels = np.zeros((SIDE, SIDE, len(mode)), dtype=np.uint8)  # black everywhere
+    pixels[:8, :, -1] = 255  # opaque above, clear below
+    pixels[12:, :, -1] = 128  # half clear
+    Image.fromarray(pixels, mode).save(tmp_path / "x.png")
+    expected = np.full((SIDE, SIDE, 3), 255)
+    expected[:8] = 0
+    expected[12:] = 127
+    same(tmp_path / "x.png", expected)
+
+
+@pytest.mark.parametrize(
+    "transparency", [1, bytes([255, 0, 255])], ids=["one colour", "alpha a colour"]
+)
+def test_transparent_palette_entries_are_white(tmp_path, transparency):
+    image = Image.new("P", (SIDE, SIDE))
+    image.putpalette([*RED, *GREEN, *BLUE])
+    image.paste(1, (0, 0, 8, SIDE))
+    for name in ("x.png", "x.gif"):
+        if name == "x.gif" and isinstance(transparency, bytes):
+            continue  # GIF has no alpha
+        image.save(tmp_path / name, transparency=transparency)
+        expected = np.empty((SIDE, SIDE, 3))
+        expected[:, :8] = 255
+        expected[:, 8:] = RED
+        same(tmp_path / name, expected)
+
+
+def test_a_transparent_colour_of_rgb_or_grey_is_white(tmp_path, quarters):
+    quarters.save(tmp_path / "rgb.png", transparency=(0, 0, 0))
+    expected = np.asarray(quarters).copy()
+    expected[8:, 8:] = 255
+    same(tmp_path / "rgb.png", expected)
+    Image.new("L", (SIDE, SIDE), 7).save(tmp_path / "grey.png", transparency=7)
+    same(tmp_path / "grey.png", np.full((SIDE, SIDE, 3), 255))
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".tif", ".webp", ".png"])
+def test_the_first_frame_counts(tmp_path, suffix):
+    first, second = (Image.new("RGB", (SIDE, SIDE), colour) for colour in (RED, BLUE))
+    options = {"lossless": True} if suffix == ".webp" else {}
+    first.save(tmp_path / f"x{suffix}", save_all=True, append_images=[second], **options)
+    same(tmp_path / f"x{suffix}", first)
+
+
+def test_resizing_is_pillows_bilinear(tmp_path):
+    noise = np.random.default_rng(1).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    image.save(tmp_path / "x.png")
+    expected = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+    same(tmp_path / "x.png", expected)
+
+
+def test_an_image_65535_pixels_wide_is_fine(tmp_path):
+    Image.new("RGB", (65535, 2), RED).save(tmp_path / "wide.png")
+    same(tmp_path / "wide.png", np.broadcast_to(RED, (SIDE, SIDE, 3)))
+
+
+@pytest.mark.parametrize("side", [9460, 14000])  # above Pillow's warning, above its refusal
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, side):
+    Image.new("1", (side, side)).save(tmp_path / "bomb.png")
+    with warnings.catch_warnings(record=True) as caught:
+        looked = inspect(tmp_path / "bomb.png")
+    assert not caught
+    assert not looked.digest
+    assert looked.reason.startswith("has too many pixels (")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".bmp", ".webp", ".tif", ".ppm"])
+@pytest.mark.parametrize("part", [0.5, 0.95])
+def test_a_cut_off_file_is_a_problem(tmp_path, suffix, part):
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = tmp_path / f"x{suffix}"
+    Image.fromarray(noise).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * part)])
+    looked = inspect(path)
+    assert looked.reason
+    assert not looked.digest
+
+
+def test_reasons_are_plain_words(tmp_path, quarters):
+    quarters.save(tmp_path / "good.jpg")
+    good = (tmp_path / "good.jpg").read_bytes()
+    cases = {
+        "empty.jpg": (b"", "is empty (0 bytes)"),
+        "page.jpg": (b"\n<!DOCTYPE html><p>404", "is named .jpg but holds HTML or XML"),
+        "words.png": (b"hello", "is in no format that is read here (JPEG, PNG, "),
+        "photo.heic": (b"\0\0\0\x18ftypheic", "is in no format that is read here ("),
+        "figure.eps": (b"%!PS-Adobe-3.0 EPSF-3.0", "is in no format that is read here ("),
+        "cut.jpg": (good[: len(good) // 2], "is cut off"),
+        "no_suffix": (good[:3] + b"garbage", "begins like an image but its header is damaged"),
+    }
+    for name, (content, reason) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        assert inspect(tmp_path / name).reason.startswith(reason), name
+    assert inspect(tmp_path / "gone.jpg").reason == "cannot be opened (No such file or directory)"
+
+
+def test_the_content_decides_not_the_name(tmp_path, quarters):
+    quarters.save(tmp_path / "x.png")
+    for name in ("photo.jpg", "photo.txt", "photo"):
+        (tmp_path / name).write_bytes((tmp_path / "x.png").read_bytes())
+        same(tmp_path / name, quarters)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"P5 is a prefix of PGM", b"{}", b"BM", b"\0"])
+def test_what_does_not_claim_to_be_an_image_is_none(tmp_path, content):
+    (tmp_path / "notes.txt").write_bytes(content)
+    looked = inspect(tmp_path / "notes.txt")
+    assert (looked.digest, looked.reason) == ("", "")
+
+
+def test_a_file_that_broke_since_the_check_is_named(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match=r"x\.jpg .* it was readable before: leave the images"):
+        decode(tmp_path / "x.jpg", SIDE)
+
+
+def test_describe_reads_the_header(tmp_path):
+    Image.new("RGB", (474, 569)).save(tmp_path / "x.jpg")
+    assert describe(tmp_path / "x.jpg") == ("JPEG", (474, 569), "RGB")
+
+
+def test_printable_escapes_what_misleads_and_keeps_every_script():
+    assert printable("漢字 é שלום می‌خواهم 👩‍🔬 <b>'\"") == "漢字 é שלום می‌خواهم 👩‍🔬 <b>'\""
+    assert printable("a\nb\x1b\u202e\u200f\udcff\u2028") == "a\\nb\\x1b\\u202e\\u200f\\udcff\\u2028"
+
+
+def encoded(kind: str) -> bytes:
+    noise = np.random.default_rng(1).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    image, file = Image.fromarray(noise), io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
+SEEDS = [encoded(kind) for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "ICO")]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    seed=st.sampled_from(SEEDS),
+    changes=st.lists(st.tuples(st.integers(0, 10_000), st.binary(max_size=8)), max_size=6),
+    cut=st.one_of(st.none(), st.integers(0, 5_000)),
+)
+def test_a_mutated_image_is_decoded_or_a_problem(tmp_path_factory, seed, changes, cut):
+    content = bytearray(seed)
+    for place, new in changes:
+        start = place % len(content)
+        content[start : start + len(new)] = new
+    check_any(tmp_path_factory, bytes(content[:cut]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(head=st.sampled_from([b"", *(seed[:16] for seed in SEEDS)]), tail=st.binary(max_size=300))
+def test_random_bytes_are_decoded_or_a_problem(tmp_path_factory, head, tail):
+    check_any(tmp_path_factory, head + tail)
+
+
+def check_any(factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = factory.getbasetemp() / "fuzz.jpg"
+    path.write_bytes(content)
+    looked = inspect(path)
+    assert bool(looked.digest) != bool(looked.reason)
+    assert looked.reason == printable(looked.reason)
+    if looked.digest:
+        assert decode(path, 8).shape == (8, 8, 3)
