@@ -1,0 +1,225 @@
+"""The winner of each optimizer: its hyperparameters, its learning curves, where it is mistaken."""
+
+import json
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.errors import UserError
+from study.ranking import Row, chance, last_rungs, score, winner_runs
+from study.records import PREDICTIONS_FILE, Phase, StudyMeta, TrialRecord, TrialStatus, Value
+
+Numbers = NDArray[np.float64]
+MOST_CONFUSED = 12
+
+
+class Settings(NamedTuple):
+    """The hyperparameters to use, and what the other repeats' searches found."""
+
+    optimizer: str
+    repeat: int  # the repeat whose winner this is: the one with the best confirmation
+    values: Mapping[str, Value]
+    others: Mapping[str, str]  # knob -> "0.001 to 0.004" or "cosine, linear", where repeats differ
+    by_repeat: Mapping[int, Mapping[str, Value]]
+
+
+class Band(NamedTuple):
+    """One curve over several runs, each array (epochs,); NaN where no run has a finite value."""
+
+    mean: Numbers
+    low: Numbers  # lowest run
+    high: Numbers
+
+
+class Curves(NamedTuple):
+    """Learning curves of one optimizer's winner; epochs count from 1."""
+
+    optimizer: str
+    basis: Phase
+    runs: int
+    accuracy: Band
+    val_accuracy: Band
+    loss: Band
+    val_loss: Band
+
+
+class Confusion(NamedTuple):
+    """What the winner says about held-out images."""
+
+    optimizer: str
+    images: str  # "test" or "validation"
+    counts: NDArray[np.int64]  # (classes, classes), rows are true, columns predicted
+    accuracy: float
+    per_class: Numbers  # (classes,) share found of each class; NaN for a class without images
+    pairs: tuple[tuple[int, int, int, int], ...]  # true, predicted, how many, of how many
+
+
+def best_settings(
+    meta: StudyMeta, rows: Iterable[Row], records: Iterable[TrialRecord]
+) -> list[Settings]:
+    """The winning hyperparameters of each row, in the order of the rows."""
+    guess = chance(meta)
+    grouped = _by_optimizer(records)
+    found = []
+    for row in rows:
+        winners = _repeat_winners(grouped.get(row.optimizer, []), guess)
+        if not winners:
+            continue
+        best = max(
+            winners,
+            key=lambda repeat: (row.by_repeat.get(repeat, -1.0), score(winners[repeat], guess)),
+        )
+        by_repeat = {repeat: run.hyperparameters for repeat, run in sorted(winners.items())}
+        knobs = dict.fromkeys(key for values in by_repeat.values() for key in values)
+        others = {knob: _range(knob, list(by_repeat.values())) for knob in knobs}
+        found.append(
+            Settings(
+                row.optimizer,
+                best,
+                winners[best].hyperparameters,
+                {knob: text for knob, text in others.items() if text},
+                by_repeat,
+            )
+        )
+    return found
+
+
+def _by_optimizer(records: Iterable[TrialRecord]) -> dict[str, list[TrialRecord]]:
+    grouped: dict[str, list[TrialRecord]] = {}
+    for record in records:
+        grouped.setdefault(record.optimizer, []).append(record)
+    return grouped
+
+
+def _repeat_winners(records: Sequence[TrialRecord], guess: float) -> dict[int, TrialRecord]:
+    """Repeat -> the run that won its search: what was confirmed, else the best of the search."""
+    alive = [r for r in records if r.status is not TrialStatus.FAILED]
+    winners: dict[int, TrialRecord] = {}
+    for phase in (Phase.CONFIRM, Phase.SEARCH, Phase.DEFAULT):
+        chosen = [r for r in alive if r.phase is phase]
+        if phase is Phase.SEARCH:
+            chosen = sorted(last_rungs(chosen), key=lambda r: -score(r, guess))
+        if phase is Phase.DEFAULT and winners:
+            break
+        for record in chosen:
+            winners.setdefault(record.repeat, record)
+    return winners
+
+
+def number(value: Value) -> str:
+    """A hyperparameter as text: 4 significant digits for a float."""
+    if isinstance(value, bool) or not isinstance(value, float):
+        return str(value)
+    return f"{value:.4g}"
+
+
+def _range(knob: str, settings: Sequence[Mapping[str, Value]]) -> str:
+    values = [table[knob] for table in settings if knob in table]
+    if len({number(v) for v in values}) < 2:
+        return ""
+    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        return f"{number(min(values, key=float))} to {number(max(values, key=float))}"
+    return ", ".join(sorted({number(v) for v in values}))
+
+
+def winner_curves(
+    meta: StudyMeta, rows: Iterable[Row], records: Iterable[TrialRecord]
+) -> list[Curves]:
+    """Mean and band of every winner's runs, in the order of the rows; none without an epoch."""
+    grouped = _by_optimizer(records)
+    found = []
+    for row in rows:
+        basis, used = winner_runs(grouped.get(row.optimizer, []), chance(meta))
+        runs = [r for r in used if r.status is TrialStatus.COMPLETED] or used
+        if not any(r.val_accuracy for r in runs):
+            continue
+        bands = (
+            _band([getattr(r, curve) for r in runs])
+            for curve in ("accuracy", "val_accuracy", "loss", "val_loss")
+        )
+        found.append(Curves(row.optimizer, basis, len(runs), *bands))
+    return found
+
+
+def _band(runs: Sequence[Sequence[float]]) -> Band:
+    """Mean, lowest and highest a epoch, as long as at least half of the runs go on.
+
+    Repeats may select different numbers of epochs; a mean of the few longest would jump.
+    """
+    lengths = sorted(map(len, runs))
+    epochs = lengths[len(lengths) // 2]
+    table = np.full((len(runs), epochs), np.nan)  # (runs, epochs)
+    for row, run in zip(table, runs, strict=True):
+        row[: len(run)] = run[:epochs]
+    table[~np.isfinite(table)] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # an epoch without a finite value stays NaN
+        return Band(np.nanmean(table, axis=0), np.nanmin(table, axis=0), np.nanmax(table, axis=0))
+
+
+def evaluation_line(row: Row) -> str:
+    """What `model.evaluate` would say after the last epoch, as the mean over the winner's runs."""
+    runs = len(row.runs)
+    over = f" (mean of {runs} runs)" if runs > 1 else ""
+    return (
+        f"{row.optimizer}: val_loss {row.last_loss:.3f}, val_accuracy {row.last_accuracy:.3f}{over}"
+    )
+
+
+def load_confusion(study: Path, meta: StudyMeta, best: str) -> Confusion | None:
+    """Read `best/predictions.json`; None where the search has not written it.
+
+    The optimizer named winner there is shown; else `best`, else the first one.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = study / PREDICTIONS_FILE
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        tables: dict[str, Any] = found["optimizers"]
+        names = [name for name in (found.get("winner"), best, *tables) if name in tables]
+        if not names:
+            return None
+        return _confusion(names[0], tables[names[0]], len(meta.class_names))
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise UserError(
+            f"{path} is damaged ({error!r}); delete it and run the same search again to rewrite it"
+        ) from error
+
+
+def _confusion(optimizer: str, table: Mapping[str, Any], classes: int) -> Confusion:
+    true = np.asarray(table["labels"], np.int64)  # (N,)
+    said = np.asarray(table["predictions"], np.int64)  # (N,)
+    if true.shape != said.shape or true.ndim != 1 or not true.size:
+        raise ValueError("labels and predictions differ in length or are empty")
+    if min(true.min(), said.min()) < 0 or max(true.max(), said.max()) >= classes:
+        raise ValueError(f"a class number is outside 0 to {classes - 1}")
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (true, said), 1)
+    totals = counts.sum(axis=1)
+    with np.errstate(invalid="ignore"):  # 0/0, a class without images, is NaN on purpose
+        per_class = np.diag(counts) / totals
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSED]
+    pairs = [divmod(int(flat), classes) for flat in order]
+    return Confusion(
+        optimizer,
+        str(table.get("set", "held-out")),
+        counts,
+        float(np.mean(true == said)),
+        per_class,
+        tuple((a, b, int(wrong[a, b]), int(totals[a])) for a, b in pairs if wrong[a, b]),
+    )
+
+
+def expected_error(accuracy: float, images: int) -> float:
+    """Standard error of a proportion measured on so many images."""
+    return math.sqrt(max(accuracy * (1 - accuracy), 0.0) / max(images, 1))

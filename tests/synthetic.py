@@ -1,0 +1,287 @@
+"""Studies as the search writes them, made up: believable curves, rungs, divergence, failures."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from study.records import (
+    Phase,
+    StudyMeta,
+    TrialRecord,
+    TrialStatus,
+    append_trials,
+    save_meta,
+)
+
+# name -> (best accuracy, log10 of the best learning rate, accuracy at Keras's default)
+OPTIMIZERS = {
+    "sgd": (0.900, -0.5, 0.62),
+    "momentum": (0.915, -1.3, 0.70),
+    "nesterov": (0.918, -1.3, 0.71),
+    "adagrad": (0.890, -1.5, 0.30),
+    "adadelta": (0.860, 0.0, 0.03),
+    "rmsprop": (0.925, -2.6, 0.90),
+    "adam": (0.940, -2.5, 0.89),
+    "amsgrad": (0.938, -2.5, 0.88),
+    "adamw": (0.939, -2.5, 0.89),
+    "nadam": (0.941, -2.4, 0.90),
+    "adamax": (0.930, -2.2, 0.84),
+    "lion": (0.870, -3.5, 0.86),
+}
+SCHEDULES = ("constant", "exponential", "cosine", "linear", "polynomial", "inverse_time", "steps")
+LOW_HIGH = (-3.0, 1.8)  # the learning-rate range, decades around the best
+
+
+def make_meta(names: list[str], classes: list[str], **changes: Any) -> StudyMeta:
+    tables = {
+        name: {
+            "class": name.capitalize(),
+            "learning_rate": {
+                "min": 10 ** (OPTIMIZERS.get(name, OPTIMIZERS["adam"])[1] + LOW_HIGH[0]),
+                "max": 10 ** (OPTIMIZERS.get(name, OPTIMIZERS["adam"])[1] + LOW_HIGH[1]),
+                "scale": "log",
+            },
+        }
+        for name in names
+    }
+    head = {"dense_width": {"choices": [64, 128, 170, 256, 512]}, "batch_size": 16}
+    values: dict[str, Any] = {
+        "name": "faces-hyperband",
+        "settings": {"tuner": "hyperband", "max_epochs": 27, "factor": 3, "allocation": "equal"},
+        "optimizers": names,
+        "class_names": classes,
+        "class_counts": [10] * len(classes),
+        "split_sizes": {"train": 120, "validation": 160, "test": 120},
+        "data": {"folder": "faces", "images": 10 * len(classes), "fingerprint": "ab" * 32},
+        "space": {"name": "default", "table": {"head": head, "optimizers": tables}},
+        "split_digests": {"0": "0123456789abcdef"},
+        "device": {"kind": "cpu", "name": "some processor", "dtype": "float32"},
+        "versions": {"keras": "3.15.1"},
+        "weights": {"source": "wheel", "digest": "cd" * 32},
+        "created": "2026-01-02T03:04:05+00:00",
+        "finished": True,
+    }
+    return StudyMeta(**(values | changes))
+
+
+def curves(rng: np.random.Generator, top: float, epochs: int, classes: int, speed: float) -> dict:
+    t = np.arange(1, epochs + 1)
+    rise = 1 - np.exp(-t * speed)
+    noise = rng.normal(0, 0.006, epochs)
+    val = np.clip(1 / classes + (top - 1 / classes) * rise + noise, 0, 1)
+    train = np.clip(1 / classes + (min(1, top + 0.05) - 1 / classes) * rise, 0, 1)
+    loss = math.log(classes) * (1 - 0.98 * rise)
+    val_loss = loss + 0.25 * rise + 0.004 * t * (1 + rng.normal(0, 0.1, epochs))
+    return {
+        "loss": loss.round(5).tolist(),
+        "accuracy": train.round(5).tolist(),
+        "val_loss": val_loss.round(5).tolist(),
+        "val_accuracy": (np.round(val * 160) / 160).tolist(),
+        "best_epoch": int(np.argmax(np.round(val * 160))) + 1,
+    }
+
+
+def make_record(
+    rng: np.random.Generator,
+    name: str,
+    phase: Phase,
+    *,
+    trial_id: str,
+    repeat: int = 0,
+    epochs: int = 27,
+    classes: int = 40,
+    hyperparameters: dict[str, Any] | None = None,
+    top: float | None = None,
+    status: TrialStatus = TrialStatus.COMPLETED,
+    **more: Any,
+) -> TrialRecord:
+    found = curves(rng, 0.9 if top is None else top, epochs, classes, 12 / max(epochs, 12))
+    if status is TrialStatus.FAILED:
+        found = {key: [] for key in found} | {"best_epoch": 0}
+    if status is TrialStatus.DIVERGED:
+        found["loss"][-1] = found["val_loss"][-1] = math.nan
+    values = hyperparameters or {"learning_rate": 1e-3, "dense_width": 170, "batch_size": 16}
+    rate = float(values["learning_rate"])
+    return TrialRecord(
+        trial_id=trial_id,
+        optimizer=name,
+        repeat=repeat,
+        phase=phase,
+        seed=int(rng.integers(1, 2**31)),
+        split=f"split{repeat}",
+        hyperparameters=values,
+        epochs=0 if status is TrialStatus.FAILED else epochs,
+        status=status,
+        learning_rate=[rate] * len(found["loss"]),
+        seconds=0.02 * epochs * float(rng.uniform(0.8, 1.2)),
+        message="out of memory" if status is TrialStatus.FAILED else "",
+        **found,
+        **more,
+    )
+
+
+def draw_values(rng: np.random.Generator, name: str) -> dict[str, Any]:
+    peak = OPTIMIZERS.get(name, OPTIMIZERS["adam"])[1]
+    return {
+        "learning_rate": float(10 ** (peak + rng.uniform(*LOW_HIGH))),
+        "schedule": str(rng.choice(SCHEDULES)),
+        "dense_width": int(rng.choice([64, 128, 170, 256, 512])),
+        "dropout": float(rng.uniform(0, 0.6)),
+        "batch_size": 16,
+        "activation": "relu",
+        "batch_norm": bool(rng.integers(2)),
+    } | ({"beta_1": float(1 - 10 ** rng.uniform(-2.4, -0.3))} if name.startswith("ad") else {})
+
+
+def quality(name: str, values: dict[str, Any]) -> float:
+    top, peak, _ = OPTIMIZERS.get(name, OPTIMIZERS["adam"])
+    distance = math.log10(values["learning_rate"]) - peak
+    return top * math.exp(-(distance**2) / (6 if distance < 0 else 2)) - 0.01 * values["dropout"]
+
+
+def search_trials(
+    rng: np.random.Generator, name: str, repeat: int, trials: int, max_epochs: int, classes: int
+) -> list[TrialRecord]:
+    """Hyperband's brackets: each rung keeps the best third and trains it three times as long."""
+    records: list[TrialRecord] = []
+    epochs, bracket = max(1, max_epochs // 9), 2
+    configs = [(draw_values(rng, name), None) for _ in range(trials)]
+    done, rung = 0, 0
+    while configs:
+        finished = []
+        for number, (values, parent) in enumerate(configs):
+            bad = values["learning_rate"] > 10 ** (
+                OPTIMIZERS.get(name, OPTIMIZERS["adam"])[1] + LOW_HIGH[1] - 0.35
+            )
+            status = TrialStatus.DIVERGED if bad else TrialStatus.COMPLETED
+            if rng.random() < 0.005:
+                status = TrialStatus.FAILED
+            record = make_record(
+                rng,
+                name,
+                Phase.SEARCH,
+                trial_id=f"{name}/{repeat}/search/{rung}-{number:04}",
+                repeat=repeat,
+                epochs=epochs,
+                classes=classes,
+                hyperparameters=values,
+                top=max(quality(name, values) + rng.normal(0, 0.01), 1 / classes),
+                status=status,
+                bracket=bracket,
+                round=rung,
+                continues=parent,
+                initial_epoch=done if status is not TrialStatus.FAILED else 0,
+            )
+            finished.append(record)
+        records += finished
+        if epochs >= max_epochs:
+            break
+        finished.sort(key=lambda r: -1 if r.status != "completed" else r.best_val_accuracy)
+        kept = finished[-max(1, len(finished) // 3) :]
+        configs = [(dict(r.hyperparameters), r.trial_id) for r in kept]
+        done, epochs, rung = epochs, min(epochs * 3, max_epochs), rung + 1
+    return records
+
+
+def make_records(
+    names: list[str],
+    *,
+    repeats: int = 5,
+    confirm: int = 3,
+    trials: int = 18,
+    max_epochs: int = 27,
+    classes: int = 40,
+    seed: int = 1,
+    spread: float = 0.012,
+) -> list[TrialRecord]:
+    rng = np.random.default_rng(seed)
+    records: list[TrialRecord] = []
+    for name in names:
+        default = OPTIMIZERS.get(name, OPTIMIZERS["adam"])[2]
+        records.append(
+            make_record(
+                rng,
+                name,
+                Phase.DEFAULT,
+                trial_id=f"{name}/0/default",
+                epochs=max_epochs,
+                classes=classes,
+                top=default,
+                test_accuracy=default,
+            )
+        )
+    for repeat in range(repeats):
+        shift = rng.normal(0, spread)  # an easy or a hard split, the same for all
+        for name in names:
+            search = search_trials(rng, name, repeat, trials, max_epochs, classes)
+            records += search
+            alive = [r for r in search if r.status is TrialStatus.COMPLETED] or search
+            best = max(alive, key=lambda r: r.best_val_accuracy)
+            top = quality(name, dict(best.hyperparameters)) + shift + rng.normal(0, spread / 3)
+            records += [
+                make_record(
+                    rng,
+                    name,
+                    Phase.CONFIRM,
+                    trial_id=f"{name}/{repeat}/confirm/{number}",
+                    repeat=repeat,
+                    epochs=max(1, max_epochs - 3 * (repeat % 3)),
+                    classes=classes,
+                    hyperparameters=dict(best.hyperparameters),
+                    top=min(top + rng.normal(0, spread / 3), 0.995),
+                    confirm=number,
+                    test_accuracy=min(top - 0.01, 1.0),
+                    test_loss=0.4,
+                )
+                for number in range(confirm)
+            ]
+    return records
+
+
+def make_predictions(
+    names: list[str], winner: str, classes: int, per_class: int = 4, seed: int = 3
+) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(classes), per_class)
+    found = {}
+    for name in names:
+        right = rng.random(len(labels)) < 0.88
+        near = (labels + rng.choice([1, 1, 1, 2, 5], len(labels))) % classes
+        found[name] = {
+            "trial_id": f"{name}/0/confirm/0",
+            "set": "test",
+            "paths": [f"s{label}/{i}.pgm" for i, label in enumerate(labels)],
+            "labels": labels.tolist(),
+            "predictions": np.where(right, labels, near).tolist(),
+            "confidence": rng.uniform(0.4, 1, len(labels)).round(3).tolist(),
+        }
+    return {"winner": winner, "optimizers": found}
+
+
+def write_study(
+    logs: Path,
+    names: list[str] | None = None,
+    *,
+    classes: list[str] | None = None,
+    meta: dict[str, Any] | None = None,
+    predictions: bool = True,
+    records: list[TrialRecord] | None = None,
+    **settings: Any,
+) -> Path:
+    """Write a whole study folder and return it."""
+    names = list(OPTIMIZERS) if names is None else names
+    classes = [f"s{number}" for number in range(1, 41)] if classes is None else classes
+    about = make_meta(names, classes, **(meta or {}))
+    folder = logs / about.name
+    save_meta(folder, about)
+    if records is None:
+        records = make_records(names, classes=len(classes), **settings)
+    append_trials(folder, records)
+    if predictions:
+        (folder / "best").mkdir(exist_ok=True)
+        text = json.dumps(make_predictions(names, names[-1], len(classes)))
+        (folder / "best" / "predictions.json").write_text(text)
+    return folder
