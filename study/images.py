@@ -114,8 +114,8 @@ def _existing(folder: Path) -> Path:
             return folder.resolve()
         wrong = "is not a folder" if folder.exists() else "does not exist"
         wrong = "may not be read" if folder.is_dir() else wrong
-    except (OSError, RuntimeError) as error:  # links in a circle, a name too long, no permission
-        wrong = f"cannot be read ({printable(str(error))})"
+    except OSError as error:  # a name too long, a parent that may not be entered
+        wrong = f"cannot be read ({error.strerror})"
     raise UserError(
         f"{printable(folder)} {wrong}: give --data a folder that holds one folder per class"
     )

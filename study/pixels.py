@@ -10,9 +10,9 @@ Rules, for every mode and format:
 - formats that can run programs or hold no raster (EPS, PDF, WMF ...) are not opened at all.
 """
 
+import errno
 import functools
 import hashlib
-import os
 import stat
 import unicodedata
 import warnings
@@ -188,7 +188,7 @@ def _to_8_bits(grey: np.ndarray) -> np.ndarray:
         white = 65535.0
     else:
         white = 255.0 if high > 1 else 1.0
-    return np.rint(values * (255.0 / white)).astype(np.uint8)
+    return np.rint(values / (white or 1.0) * 255.0).astype(np.uint8)
 
 
 def _is_webp(head: bytes) -> bool:
@@ -208,11 +208,11 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, UnusableImageError):
         return text
     if isinstance(error, Image.DecompressionBombError):
-        return f"has too many pixels ({text}; the limit is {Image.MAX_IMAGE_PIXELS:,})"
+        return f"has more pixels than the limit of {Image.MAX_IMAGE_PIXELS:,}: make it smaller"
     if isinstance(error, MemoryError):
         return "needs more memory than there is"
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"cannot be opened ({os.strerror(error.errno)})"
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        return f"cannot be opened ({error.strerror})"
     if isinstance(error, EOFError) or "truncated" in text or "Truncated" in text:
         return "is cut off"
     return f"cannot be decoded ({text[:200] or type(error).__name__})"
