@@ -24,6 +24,7 @@ from study.ranking import Row
 from study.records import Phase
 
 FEWEST_REPEATS = 5  # what to ask for where there are too few for any statistics
+NAMED_TIED = 5  # a longer list of tied names says less than their number
 SHOWN_BEHIND = 3  # optimizers named in the sentence
 
 
@@ -143,6 +144,8 @@ def _headline(
 
 def _tied(tied: Sequence[str], pairs: Iterable[Pair]) -> str:
     """All alike, or only none of them separated from the best."""
+    if len(tied) > NAMED_TIED:
+        return f"{tied[0]} leads here, but {len(tied) - 1} others cannot be told from it"
     if any(pair.separated and set(pair[:2]) <= set(tied) for pair in pairs):
         return f"{tied[0]} leads here, but cannot be told from {join(tied[1:])}"
     return f"{join(tied)} are not distinguishable here"
