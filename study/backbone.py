@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from study.errors import UserError
+from study.weight_files import RGB_LAYER
 from study.weights import Weights, load_weights
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _build(weights: Weights, size: int, preprocess: Preprocess, dtype: Dtype) ->
 
     if preprocess == "caffe":
         shift = keras.layers.Rescaling(
-            1.0, [-mean for mean in IMAGENET_MEAN_RGB], dtype="float32", name="minus_mean"
+            1.0, [-mean for mean in IMAGENET_MEAN_RGB], dtype="float32", name=RGB_LAYER
         )
     else:
         shift = keras.layers.Rescaling(1.0 / 255.0, dtype="float32", name="divide_by_255")

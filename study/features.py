@@ -26,7 +26,7 @@ from study.images import ImageSet, decode, printable
 from study.progress import progress
 
 CHUNK_SECONDS = 10.0  # between two writes to the cache
-CHUNK_ROWS = 8192  # and at most this many rows: a GPU fills them sooner
+CHUNK_ROWS = 4096  # and at most this many rows: a GPU fills them sooner
 BATCH_PIXELS = 16 * 336 * 336  # of a batch: large enough for full speed, 1 GB of activations
 MAX_BATCH = 64
 BATCHES_AHEAD = 2  # decoded or being decoded while the network works
@@ -146,19 +146,12 @@ def _compute(
             if cache and (due or done == len(missing)):
                 cache = _save(cache, features, missing[saved:done])
                 saved, last_save = done, time.monotonic()
-    if cache:
-        _without_failing(cache, cache.merge)
 
 
 def _save(cache: RowCache, features: np.ndarray, part: list[tuple[str, int]]) -> RowCache | None:
     """Append to the cache; None (and a warning) once the disk refuses, and the study goes on."""
-    rows = features[[row for _, row in part]]
-    return _without_failing(cache, lambda: cache.append([digest for digest, _ in part], rows))
-
-
-def _without_failing(cache: RowCache, write: Callable[[], None]) -> RowCache | None:
     try:
-        write()
+        cache.append([digest for digest, _ in part], features[[row for _, row in part]])
     except OSError as error:
         print(
             f"warning: feature cache {cache.folder} cannot be written ({error.strerror}); "

