@@ -24,6 +24,11 @@ class Statistics(NamedTuple):
     mean: np.ndarray
     variance: np.ndarray
 
+    @classmethod
+    def of(cls, rows: np.ndarray) -> "Statistics":
+        """Those of `rows`, (n, 512)."""
+        return cls(rows.mean(axis=0), rows.var(axis=0))
+
 
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
     """Rise linearly to the peak in `steps` steps, then follow `schedule` from its beginning."""
@@ -163,6 +168,22 @@ def build_head(
         )
     )
     return keras.Sequential(parts, name="head")
+
+
+def head_probabilities(
+    config: HeadConfig, weights: list[np.ndarray], rows: np.ndarray, statistics: Statistics | None
+) -> np.ndarray:
+    """What a trained head says about `rows` (n, n_features): (n, n_classes) probabilities."""
+    head = build_head(
+        config,
+        n_features=rows.shape[1],
+        n_classes=len(weights[-1]),
+        seed=1,  # overwritten at once
+        statistics=statistics,
+    )
+    head.set_weights(weights)
+    parts = [head(rows[at : at + 8192], training=False) for at in range(0, len(rows), 8192)]
+    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
 
 
 def whole_model(backbone: keras.Model, head: keras.Model) -> keras.Model:

@@ -110,6 +110,11 @@ def append_trials(study: Path, records: Iterable[TrialRecord]) -> None:
         os.fsync(file.fileno())
 
 
+def rewrite_trials(study: Path, records: Iterable[TrialRecord]) -> None:
+    """Replace `trials.jsonl` by these records, atomically."""
+    write_atomically(study / TRIALS_FILE, "".join(_line(record) + "\n" for record in records))
+
+
 def load_trials(study: Path) -> list[TrialRecord]:
     """Read `trials.jsonl`; a last line cut off by a kill is left out (its run is repeated).
 

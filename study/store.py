@@ -1,0 +1,184 @@
+"""The folder of one study: opened for one process at a time, resumed or refused, never mixed.
+
+A study may be continued by the same command. Budgets may grow (more repeats, more confirmation
+runs, another time limit); anything else that differs is listed and refused, because records made
+under two settings must not be ranked together.
+"""
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from study.backbone import Backbone
+from study.errors import UserError
+from study.images import ImageSet
+from study.options import Options
+from study.protocol import Splits
+from study.records import (
+    STUDY_FILE,
+    StudyMeta,
+    TrialRecord,
+    drop_cut_line,
+    load_meta,
+    load_trials,
+    save_meta,
+)
+from study.space import SearchSpace
+
+PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")
+GROWING = ("repeats", "confirm")  # a finished study may be given more of these
+FREE = ("time_limit", "device", "data", "population")  # compared by what they lead to, if at all
+
+
+def study_meta(
+    options: Options, space: SearchSpace, images: ImageSet, backbone: Backbone, splits: Splits
+) -> StudyMeta:
+    """What `study.json` says of a study that is about to start."""
+    first = splits("confirm", 0)
+    folder = "built-in faces" if options.data is None else Path(options.data).name
+    return StudyMeta(
+        name=options.name,
+        settings=options.settings(),
+        optimizers=list(space.optimizers),
+        class_names=list(images.class_names),
+        class_counts=np.bincount(images.labels, minlength=len(images.class_names)).tolist(),
+        split_sizes={
+            "train": len(first.train),
+            "validation": len(first.validation),
+            "test": len(first.test),
+        },
+        data={
+            "folder": folder,
+            "images": len(images.paths),
+            "left_out": [str(problem) for problem in images.problems],
+            "fingerprint": images.fingerprint,
+        },
+        space={"name": space.name, "fingerprint": space.fingerprint, "table": space.table},
+        split_digests={
+            f"{purpose}/{repeat}": splits(purpose, repeat).digest
+            for repeat in range(options.repeats)
+            for purpose in ("search", "confirm")
+        },
+        device={**backbone.device._asdict(), "dtype": backbone.dtype},
+        versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        weights={"source": backbone.source, "digest": backbone.digest},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        git_commit=_git_commit(),
+    )
+
+
+def _git_commit() -> str | None:
+    """The commit of this program, if it runs from a checkout."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second process out of a study; the system frees the lock of a dead process.
+
+    Raises:
+        UserError: another process works on it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"{folder}: another process is working on this study; wait for it, "
+            "or give this one another --name"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def clear(folder: Path) -> None:
+    """Delete the files of a study, for `--overwrite`.
+
+    Raises:
+        UserError: the folder holds something that is no study.
+    """
+    own = {"trials.jsonl", "tensorboard", "best", "report", STUDY_FILE}
+    strange = sorted(path.name for path in folder.iterdir() if path.name not in {*own, ".lock"})
+    if strange:
+        raise UserError(
+            f"--overwrite: {folder} also holds {strange[0]!r}, which is not part of a study; "
+            "remove it yourself or choose another --name"
+        )
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name in own:
+            path.unlink()
+
+
+def resume(folder: Path, meta: StudyMeta) -> tuple[StudyMeta, list[TrialRecord]]:
+    """Begin the study `meta` in `folder`, or continue the same one that is there.
+
+    Returns:
+        The meta in force (a resumed study keeps its birthday and its population) and the records.
+
+    Raises:
+        UserError: the study there was made with other settings, or its files are damaged.
+    """
+    if not (folder / STUDY_FILE).exists():
+        save_meta(folder, meta)
+        return meta, []
+    old = load_meta(folder)
+    differences = _differences(old, meta)
+    if differences:
+        raise UserError(
+            f"study {old.name!r} in {folder.parent} was made with other settings: "
+            f"{'; '.join(differences)}; give the new one a --name, start anew with --overwrite, "
+            "or use the old settings"
+        )
+    merged = replace(
+        meta,
+        created=old.created,
+        device={**meta.device, "population": old.device.get("population")},
+        seconds=old.seconds,
+    )
+    drop_cut_line(folder)
+    save_meta(folder, merged)
+    return merged, load_trials(folder)
+
+
+def _differences(old: StudyMeta, new: StudyMeta) -> list[str]:
+    found = []
+    for key, value in new.settings.items():
+        before = old.settings.get(key)
+        if key in FREE or before == value:
+            continue
+        if key in GROWING and isinstance(before, int) and value > before:
+            continue
+        found.append(f"--{key.replace('_', '-')} {before} -> {value}")
+    compared: list[tuple[str, Mapping[str, Any], Mapping[str, Any], str]] = [
+        ("search space", old.space, new.space, "fingerprint"),
+        ("images", old.data, new.data, "fingerprint"),
+        ("weights", old.weights, new.weights, "digest"),
+        ("device", old.device, new.device, "kind"),
+        ("arithmetic", old.device, new.device, "dtype"),
+    ]
+    for words, before_table, after_table, key in compared:
+        before, after = before_table.get(key), after_table.get(key)
+        if before != after:
+            found.append(f"{words} {str(before)[:12]} -> {str(after)[:12]}")
+    return found

@@ -1,0 +1,86 @@
+"""What a user takes home: the best head of each optimizer, its predictions, the winner's model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from study.backbone import Backbone
+from study.files import write_atomically
+from study.head import build_head, whole_model
+from study.images import ImageSet
+from study.protocol import Protocol, Task
+from study.records import PREDICTIONS_FILE, Phase, TrialRecord
+
+
+def write_best(folder: Path, protocol: Protocol, images: ImageSet, backbone: Backbone) -> None:
+    """Write `best/`: a head for every confirmed optimizer, the winner's whole model, predictions.
+
+    `<optimizer>.keras` goes from features to probabilities, `winner.keras` from pixels.
+    """
+    chosen = {name: found for name in protocol.space.optimizers if (found := protocol.chosen(name))}
+    if not chosen:
+        return
+    means = {name: _mean_accuracy(protocol, name) for name in chosen}
+    winner = max(means, key=lambda name: means[name])
+    predictions: dict[str, Any] = {}
+    for name, (task, record) in chosen.items():
+        head = _head(protocol, task)
+        _save_model(folder / "best" / f"{name}.keras", head)
+        predictions[name] = _predictions(protocol, images, task, record, head)
+        if name == winner:
+            whole = whole_model(backbone.model, head)
+            _save_model(folder / "best" / "winner.keras", whole)
+    table = {"winner": winner, "optimizers": predictions}
+    write_atomically(folder / PREDICTIONS_FILE, json.dumps(table, ensure_ascii=True))
+
+
+def _mean_accuracy(protocol: Protocol, name: str) -> float:
+    accuracies = [
+        record.best_val_accuracy
+        for record in protocol.records.values()
+        if record.phase == Phase.CONFIRM and record.optimizer == name
+    ]
+    return float(np.nanmean(accuracies))
+
+
+def _head(protocol: Protocol, task: Task) -> keras.Model:
+    weights = protocol.weights_of(task)
+    head = build_head(
+        task.config,
+        n_features=protocol.data.features.shape[1],
+        n_classes=protocol.data.n_classes,
+        seed=task.seed,
+        statistics=protocol.statistics(task),
+    )
+    head.set_weights(weights)
+    return head
+
+
+def _predictions(
+    protocol: Protocol, images: ImageSet, task: Task, record: TrialRecord, head: keras.Model
+) -> dict[str, Any]:
+    """On the test rows; on the validation rows where there is no test set."""
+    tested = len(task.split.test) > 0
+    rows = task.split.test if tested else task.split.validation
+    features = protocol.data.features[rows]
+    parts = [head(features[at : at + 8192], training=False) for at in range(0, len(rows), 8192)]
+    probabilities = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+    return {
+        "trial_id": record.trial_id,
+        "set": "test" if tested else "validation",
+        "paths": [str(images.paths[row].relative_to(images.root)) for row in rows],
+        "labels": images.labels[rows].tolist(),
+        "predictions": probabilities.argmax(axis=1).tolist(),
+        "confidence": [round(float(value), 4) for value in probabilities.max(axis=1)],
+    }
+
+
+def _save_model(path: Path, model: keras.Model) -> None:
+    """Keras writes the file; the rename makes it whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.tmp.keras")
+    model.save(temporary)
+    temporary.replace(path)
