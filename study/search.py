@@ -7,7 +7,6 @@ Prints the plan, computes the features of every image once (cached), searches, c
 with the ranking and the next two commands to type. The same command again resumes a study.
 """
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from study.errors import UserError
 from study.options import Options, parse, resolve_options
 from study.pixels import printable
+from study.quiet import import_tensorflow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 2 after a mistake the user can mend, 130 after Ctrl-C."""
     arguments = parse(argv)  # --help ends here, before anything heavy is imported
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
+    import_tensorflow()
     from study.space import load_space
 
     try:
