@@ -130,6 +130,11 @@ def _headline(
             f"{best.optimizer} reaches {100 * best.mean:.1f} % validation accuracy; "
             "no other optimizer has been confirmed, so there is nothing to compare it with."
         )
+    if all(row.confirm_diverged == len(row.runs) for row in confirmed):
+        return (
+            "Nothing can be said: every confirmation run diverged. Lower the learning rates of the "
+            "search space and search again."
+        )
     if all(math.isnan(pair.p_value) for pair in pairs):
         return _single_repeat(confirmed)
     to_best = {p.second: p for p in pairs if p.first == best.optimizer}

@@ -9,7 +9,11 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from study.documents import (
+from study.figures import Picture
+from study.ranking import chance, score
+from study.style import plain
+from study.summary import Summary
+from study.tables import (
     Table,
     decimal,
     evaluation,
@@ -19,10 +23,6 @@ from study.documents import (
     settings_table,
     study_table,
 )
-from study.figures import Picture
-from study.ranking import chance, score
-from study.style import plain
-from study.summary import Summary
 from study.winners import number
 
 SCRIPT = """

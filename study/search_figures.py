@@ -1,6 +1,6 @@
 """Summary -> figures about the search: learning rate, budget, schedules, widths, time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -8,50 +8,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from study.panels import joined, panels, rule
 from study.records import Phase
 from study.style import (
     INK,
     SEQUENTIAL,
     Fonts,
     Look,
+    label_width,
     log_label,
     lower_limit,
     margins,
     new_figure,
     percent_axis,
     plain,
-    shown_names,
     spread_labels,
 )
 from study.summary import Summary
-from study.tuning import Choices, Numbers
+from study.tuning import Choices
 from study.winners import number
 
 Drawn = Iterable[tuple[str, str, str, Figure]]
-
-
-def panels(count: int, title: str, subtitle: str, xlabel: str) -> tuple[Figure, list[Axes]]:
-    """A grid of small panels with shared axes; the labels stand only at the outside."""
-    columns = min(4, count)
-    rows = -(-count // columns)
-    width = max(2.6 * columns + 0.8, 6)
-    figure = new_figure(width, 1.3 + 1.75 * rows, title, subtitle)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    margins(figure, left=0.7, right=0.2, top=0.95, bottom=0.55, wspace=0.12, hspace=0.32)
-    axes = list(grid.flat)
-    for spare in axes[count:]:
-        spare.set_visible(False)
-    for axis in axes[max(count - columns, 0) : count]:
-        axis.set_xlabel(xlabel)
-        axis.tick_params(labelbottom=True)
-    return figure, axes[:count]
-
-
-def joined(lines: Iterable[tuple[Numbers, Numbers]]) -> tuple[Numbers, Numbers]:
-    """Many lines as one, with gaps between them: one cheap artist instead of dozens."""
-    gap = np.array([np.nan])
-    parts = [(np.append(x, gap), np.append(y, gap)) for x, y in lines]
-    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 
 def draw_sensitivity(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
@@ -59,7 +36,7 @@ def draw_sensitivity(summary: Summary, look: dict[str, Look], fonts: Fonts) -> D
     found = [s for s in summary.sensitivity if len(set(s.learning_rate.tolist())) > 1]
     if not found:
         return
-    names = shown_names([s.optimizer for s in found], fonts, "optimizer")
+    names = [look[s.optimizer].label for s in found]
     figure, axes = panels(
         len(found),
         "How much does the learning rate matter?",
@@ -69,7 +46,7 @@ def draw_sensitivity(summary: Summary, look: dict[str, Look], fonts: Fonts) -> D
     all_rates = np.concatenate([s.learning_rate[~s.diverged] for s in found])
     all_accuracies = np.concatenate([s.accuracy[~s.diverged] for s in found])
     for axis, (place, one) in zip(axes, enumerate(found), strict=True):
-        colour, marker = look[one.optimizer]
+        colour, marker, _ = look[one.optimizer]
         axis.plot(all_rates, all_accuracies, ",", color="#c8c8c8")
         fine = ~one.diverged
         axis.plot(
@@ -87,13 +64,14 @@ def draw_sensitivity(summary: Summary, look: dict[str, Look], fonts: Fonts) -> D
     rates = np.concatenate([s.learning_rate for s in found])
     low, high = np.log10(rates.min()), np.log10(rates.max())
     axes[0].set_xscale("log")
-    axes[0].xaxis.set_major_locator(LogLocator(numticks=5))
+    axes[0].xaxis.set_major_locator(LogLocator(numticks=4))
     axes[0].xaxis.set_minor_locator(NullLocator())
     axes[0].xaxis.set_major_formatter(log_label)
     axes[0].set_xlim(10 ** (low - 0.2), 10 ** (high + 0.2))
     axes[0].set_ylim(0, 1.02)
     axes[0].yaxis.set_major_locator(MaxNLocator(5))
     percent_axis(axes[0])
+    rule(axes)
     yield (
         "learning_rate",
         "Learning-rate sensitivity",
@@ -107,7 +85,7 @@ def draw_gains(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
     found = [g for g in summary.gains if np.isfinite(g.default) and np.isfinite(g.tuned)]
     if not found:
         return
-    names = shown_names([g.optimizer for g in found], fonts, "optimizer")
+    names = [look[g.optimizer].label for g in found]
     figure = new_figure(
         7,
         max(3.4, 1.5 + 0.33 * len(found)),
@@ -115,14 +93,15 @@ def draw_gains(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
         "Left: Keras's default settings, one run. Right: tuned, mean of the confirmation runs.",
     )
     axis = figure.subplots()
-    margins(figure, left=2.1, right=2.1, top=0.85, bottom=0.3)
+    room = 0.5 + label_width([f"{plain(name, 18)} 00.0 %" for name in names], 8)
+    margins(figure, left=room, right=room, top=0.85, bottom=0.3)
     values = [v for g in found for v in (g.default, g.tuned)]
     low, high = min(values), max(values)
     reach = max(high - low, 0.02)
     axis.set_ylim(low - 0.06 * reach, high + 0.06 * reach)
     gap = reach * 1.12 * 0.19 / (figure.get_size_inches()[1] - 1.15)
     for gain in found:
-        colour, marker = look[gain.optimizer]
+        colour, marker, _ = look[gain.optimizer]
         axis.plot(
             [0, 1],
             [gain.default, gain.tuned],
@@ -150,6 +129,7 @@ def draw_gains(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
                     "arrowstyle": "-",
                     "color": "#cccccc",
                     "lw": 0.6,
+                    "relpos": (0 if side else 1, 0.5),
                     "shrinkA": 1,
                     "shrinkB": 4,
                 },
@@ -172,12 +152,11 @@ def draw_budgets(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn
     found = summary.budgets
     if not any(np.isfinite(b.middle).sum() > 1 for b in found):
         return
-    names = shown_names([b.optimizer for b in found], fonts, "optimizer")
+    names = [look[b.optimizer].label for b in found]
     figure, axes = panels(
         len(found),
         "How soon does a search find a good setting?",
-        "Best validation accuracy so far in the search. Band: lowest to highest repeat. "
-        "Grey: the other optimizers.",
+        "Best validation accuracy so far. Band: all repeats. Grey: the other optimizers.",
         "Epochs spent",
     )
     others = joined((b.epochs, b.middle) for b in found)
@@ -192,6 +171,7 @@ def draw_budgets(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn
     axes[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes[0].yaxis.set_major_locator(MaxNLocator(5))
     percent_axis(axes[0])
+    rule(axes)
     yield (
         "budget",
         "Best so far against budget",
@@ -212,21 +192,22 @@ def draw_choices(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn
                 title,
                 "Best validation accuracy of the search; small: number of trials. A cell with few "
                 "trials had less luck to draw from.",
-                _heatmap(found, title, fonts),
+                _heatmap(found, title, look),
             )
 
 
-def _heatmap(found: Choices, title: str, fonts: Fonts) -> Figure:
+def _heatmap(found: Choices, title: str, look: Mapping[str, Look]) -> Figure:
     rows, columns = found.best.shape
-    names = shown_names(found.optimizers, fonts, "optimizer")
+    names = [look[name].label for name in found.optimizers]
+    left = 0.3 + label_width(names)
     figure = new_figure(
-        max(1.9 + 0.95 * columns, 6),
+        max(left + 0.3 + 0.95 * columns, 5),
         1.5 + 0.42 * rows,
         title,
         "Best validation accuracy in the search, %; bold: the row's best; small: trials.",
     )
     axis = figure.subplots()
-    margins(figure, left=1.6, right=0.3, top=0.75, bottom=0.55)
+    margins(figure, left=left, right=0.3, top=0.75, bottom=0.55)
     known = found.best[np.isfinite(found.best)]
     low, high = (float(np.quantile(known, 0.1)), float(known.max())) if known.size else (0.0, 1.0)
     scaled = np.clip((found.best - low) / max(high - low, 1e-9), 0, 1)
@@ -249,7 +230,7 @@ def _heatmap(found: Choices, title: str, fonts: Fonts) -> Figure:
             j + 0.46, i + 0.42, str(found.trials[i, j]), ha="right", va="bottom", size=6, color=ink
         )
     axis.set_xticks(range(columns), [plain(number(v), 14) for v in found.values], color=INK)
-    axis.set_yticks(range(rows), [names[i] for i in range(rows)], color=INK)
+    axis.set_yticks(range(rows), names, color=INK)
     axis.set_xlabel(found.knob)
     axis.grid(visible=False)
     return figure
@@ -260,7 +241,7 @@ def draw_time(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
     rows = [r for r in summary.rows if r.basis is Phase.CONFIRM and r.train_seconds > 0]
     if not rows:
         return
-    names = shown_names([r.optimizer for r in rows], fonts, "optimizer")
+    names = [look[r.optimizer].label for r in rows]
     figure = new_figure(
         7.5,
         4.4,
@@ -268,16 +249,17 @@ def draw_time(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
         "Mean of the winner's runs with its 95 % interval.",
     )
     axis = figure.subplots()
-    margins(figure, left=0.75, right=1.7, top=0.8, bottom=0.55)
+    room = 0.6 + label_width(names, 8.5)
+    margins(figure, left=0.75, right=room, top=0.8, bottom=0.55)
     for row in rows:
-        colour, marker = look[row.optimizer]
+        colour, marker, _ = look[row.optimizer]
         axis.plot([row.train_seconds] * 2, [row.low, row.high], "-", color=colour, lw=1, alpha=0.5)
         axis.plot(row.train_seconds, row.mean, marker, color=colour, ms=8, mec="white", mew=0.8)
     axis.set_xlim(0, 1.08 * max(r.train_seconds for r in rows))
     _label_points(
         axis,
         [r.mean for r in rows],
-        [names[i] for i in range(len(rows))],
+        names,
         [look[r.optimizer] for r in rows],
     )
     axis.set_xlabel("Seconds to train it once, all epochs, on this machine")

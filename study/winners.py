@@ -136,7 +136,7 @@ def winner_curves(
     for row in rows:
         basis, used = winner_runs(grouped.get(row.optimizer, []), chance(meta))
         runs = [r for r in used if r.status is TrialStatus.COMPLETED] or used
-        if not any(r.val_accuracy for r in runs):
+        if not any(math.isfinite(value) for r in runs for value in r.val_accuracy):
             continue
         bands = (
             _band([getattr(r, curve) for r in runs])
