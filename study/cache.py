@@ -43,8 +43,8 @@ class RowCache:
                 pass
         except OSError as error:
             raise UserError(
-                f"--cache-dir: {folder} cannot be written ({error.strerror}); "
-                "give a folder that can"
+                f"cache folder {folder} cannot be written ({error.strerror}); "
+                "give --cache-dir a folder that can"
             ) from error
 
     def read(self) -> Iterator[tuple[list[str], np.ndarray]]:

@@ -25,6 +25,7 @@ from study.errors import UserError
 from study.images import ImageSet, decode, printable
 from study.progress import progress
 
+CACHE_VERSION = 1  # raise it when decoding or preprocessing changes: old rows are then left alone
 CHUNK_SECONDS = 10.0  # between two writes to the cache
 CHUNK_ROWS = 4096  # and at most this many rows: a GPU fills them sooner
 BATCH_PIXELS = 16 * 336 * 336  # of a batch: large enough for full speed, 1 GB of activations
@@ -101,7 +102,8 @@ def _open_cache(cache_dir: Path | None, backbone: Backbone) -> RowCache | None:
     from platformdirs import user_cache_path
 
     key = f"{backbone.digest[:16]}-{backbone.size}-{backbone.preprocess}-{backbone.dtype}"
-    folder = (cache_dir or user_cache_path("optimizer-study")) / "features" / key
+    root = cache_dir or user_cache_path("optimizer-study")
+    folder = root / f"features-v{CACHE_VERSION}" / key
     try:
         return RowCache(folder, FEATURES)
     except UserError as error:

@@ -149,7 +149,7 @@ def test_damaged_chunk_is_named_and_computed_anew(images, backbone, tmp_path, ca
 
 def test_given_cache_folder_that_cannot_be_written_is_refused(images, backbone, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(UserError, match=r"--cache-dir: .* cannot be written"):
+    with pytest.raises(UserError, match=r"cache folder .* cannot be written .*; give --cache-dir"):
         extract_features(images, backbone, cache_dir=tmp_path / "file")
 
 
