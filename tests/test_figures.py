@@ -1,0 +1,171 @@
+"""Figures: the right ones appear, looks stay the same, hard names and data do not break them."""
+
+import dataclasses
+import io
+import math
+
+import numpy as np
+import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager
+from PIL import Image
+from synthetic import OPTIMIZERS, make_record, write_study
+
+from study.figures import draw_figures, write_figures
+from study.records import Phase, TrialStatus
+from study.style import find_fonts, log_label, looks, plain, spread_labels
+from study.summary import load_study
+
+EVERY = {
+    *("ranking", "confusion", "per_class", "learning_rate", "default_against_tuned", "budget"),
+    *("schedules", "dense_width", "time"),
+}
+
+
+def drawn(tmp_path, names=None, **settings):
+    pictures, warnings = draw_figures(load_study(write_study(tmp_path, names, **settings)))
+    for picture in pictures:
+        image = Image.open(io.BytesIO(picture.png))
+        assert image.format == "PNG" and min(image.size) > 150 and max(image.size) < 3000
+        assert picture.title and picture.caption
+    return {picture.name: picture for picture in pictures}, warnings
+
+
+def test_twelve_optimizers_get_a_panel_each(tmp_path):
+    pictures, warnings = drawn(tmp_path, repeats=2, trials=9, confirm=2)
+    assert set(pictures) == EVERY | {"curves_accuracy", "curves_loss"}
+    assert warnings == []
+
+
+def test_two_optimizers_share_the_two_panels_of_the_post(tmp_path):
+    pictures, _ = drawn(tmp_path, ["adam", "sgd"], repeats=1)
+    assert set(pictures) == EVERY | {"curves"}
+
+
+def test_a_study_without_search_or_predictions_gets_the_figures_it_has_data_for(tmp_path):
+    rng = np.random.default_rng(1)
+    records = [make_record(rng, "adam", Phase.CONFIRM, trial_id="adam/0/confirm/0", confirm=0)]
+    pictures, _ = drawn(tmp_path, ["adam"], records=records, predictions=False)
+    assert set(pictures) == {"ranking", "curves", "time"}
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_diverged_nan_and_empty_runs_are_drawn_without_a_warning(tmp_path, epochs):
+    rng = np.random.default_rng(1)
+    records = [
+        make_record(
+            rng,
+            name,
+            phase,
+            trial_id=f"{name}/{phase}/{i}",
+            repeat=i,
+            epochs=1,
+            status=TrialStatus.DIVERGED,
+            confirm=i,
+        )
+        for name in ("adam", "sgd", "lion", "nadam")
+        for phase in Phase
+        for i in range(2)
+    ]
+    curve = [math.nan] * epochs
+    records = [
+        dataclasses.replace(
+            r, loss=curve, accuracy=curve, val_loss=curve, val_accuracy=curve, best_epoch=epochs
+        )
+        for r in records
+    ]
+    pictures, _ = drawn(tmp_path, ["adam", "sgd", "lion", "nadam"], records=records)
+    assert "ranking" in pictures
+
+
+def test_one_epoch_and_one_class_pair_are_drawn(tmp_path):
+    pictures, _ = drawn(tmp_path, ["adam"], max_epochs=1, classes=["a", "b"], repeats=1)
+    assert "curves" in pictures and "confusion" in pictures
+
+
+def test_names_are_never_read_as_formulas(tmp_path):
+    names = ["$\\frac{$", "_hidden", "a" * 90]
+    classes = ["$x^2$", "\\alpha", "under_score", "a\nb\x00", "%s {}", "_"]
+    pictures, warnings = drawn(tmp_path, names, classes=classes, repeats=1)
+    assert "confusion" in pictures and warnings == []
+
+
+def test_two_hundred_classes_stay_in_a_figure_of_sensible_size(tmp_path):
+    drawn(tmp_path, ["adam"], classes=[f"class number {i}" for i in range(200)], repeats=1)
+
+
+def test_a_missing_script_is_named_once_and_never_drawn_as_boxes(tmp_path):
+    letter = "\U00012000"  # a cuneiform sign; if a font here has it, there is nothing to test
+    if not find_fonts([letter]).missing:
+        pytest.skip("a font with cuneiform is installed")
+    # Warnings are errors here, so a box (matplotlib's missing-glyph warning) would fail this.
+    _, warnings = drawn(tmp_path, ["adam", letter], classes=[letter, "b"], repeats=1)
+    assert len(warnings) == 1
+    assert letter in warnings[0] and "Noto Sans CJK" in warnings[0]
+
+
+def test_a_font_is_found_by_the_characters_it_has(tmp_path):
+    letter = "\U00012001"
+    if not find_fonts([letter]).missing:
+        pytest.skip("a font with cuneiform is installed")
+    manager = font_manager.fontManager
+    before = list(manager.ttflist)
+    manager.addfont(make_font(tmp_path / "tiny.ttf", "Tiny Cuneiform", letter))
+    try:
+        fonts = find_fonts(["abc", letter])
+        assert fonts.families == ("DejaVu Sans", "Tiny Cuneiform") and fonts.missing == ""
+        _, warnings = drawn(tmp_path, ["adam"], classes=[letter, "b"], repeats=1)
+        assert warnings == []
+    finally:
+        manager.ttflist[:] = before
+
+
+def make_font(path, family, letter):
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for corner in ((0, 700), (500, 700), (500, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder([".notdef", "sign"])
+    builder.setupCharacterMap({ord(letter): "sign"})
+    builder.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "sign": pen.glyph()})
+    builder.setupHorizontalMetrics({".notdef": (500, 0), "sign": (600, 0)})
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": family, "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(path)
+    return str(path)
+
+
+def test_an_optimizer_keeps_its_look_whichever_others_finished():
+    fonts = find_fonts([])
+    every = looks(OPTIMIZERS, fonts)
+    assert len({(look.colour, look.marker) for look in every.values()}) == 12
+    assert looks([*OPTIMIZERS, "adam", "sgd"], fonts) == every
+    many = looks([f"o{i}" for i in range(30)], fonts)
+    assert len({(look.colour, look.marker) for look in many.values()}) == 30
+
+
+def test_figures_of_an_earlier_report_are_removed(tmp_path):
+    (tmp_path / "old.png").write_bytes(b"")
+    write_figures([], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_are_moved_apart_and_stay_inside():
+    places = spread_labels([0.9, 0.1, 0.9, 0.91], 0.05, 0.0, 1.0)
+    ordered = sorted(places)
+    assert min(np.diff(ordered)) >= 0.049 and ordered[0] >= 0 and ordered[-1] <= 1
+    assert np.argsort(places, kind="stable").tolist() == [1, 0, 2, 3]
+
+
+def test_long_names_keep_their_ends_and_lose_control_characters():
+    assert plain("a" * 40 + "7", 10) == "aaaaaa…aa7"
+    assert plain("a\nb\u202ec\ud800") == "a·b·c·"
+
+
+def test_ticks_of_a_logarithmic_axis_are_plain_text():
+    assert [log_label(10.0**k) for k in (-6, -3, -2, 0, 1)] == ["1e-6", "1e-3", "0.01", "1", "10"]

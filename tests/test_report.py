@@ -1,0 +1,175 @@
+"""The command: what it prints, writes and refuses, without TensorFlow and quickly."""
+
+import base64
+import csv
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from synthetic import write_study
+
+from study.report import main
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    logs = tmp_path_factory.mktemp("logs")
+    write_study(logs, ["sgd", "adam", "lion"], repeats=3, trials=9)
+    return logs
+
+
+@pytest.fixture(scope="module")
+def report(logs):
+    assert main(["--logs", str(logs)]) == 0
+    return logs / "faces-hyperband" / "report"
+
+
+def test_the_report_writes_every_file_and_prints_the_conclusion(logs, capsys):
+    assert main(["--logs", str(logs)]) == 0
+    out = capsys.readouterr().out
+    report = logs / "faces-hyperband" / "report"
+    assert {p.name for p in report.iterdir()} == {
+        *("report.html", "report.md", "ranking.csv", "ranking.json", "figures")
+    }
+    document = json.loads((report / "ranking.json").read_text())
+    assert " ".join(document["headline"].split()) in " ".join(out.split())
+    assert re.search(r"adam: val_loss \d\.\d{3}, val_accuracy 0\.\d{3} \(mean of 9 runs\)", out)
+    assert "report.html" in out and "optimizer" in out
+
+
+def test_ranking_json_and_csv_hold_the_same_numbers(report):
+    document = json.loads((report / "ranking.json").read_text(), parse_constant=pytest.fail)
+    assert document["schema"] == "optimizer-study-report/1"
+    names = [entry["optimizer"] for entry in document["ranking"]]
+    assert sorted(names) == ["adam", "lion", "sgd"]
+    assert set(document["ranking"][0]["hyperparameters"]) >= {"learning_rate", "dense_width"}
+    assert len(document["pairs"]) == 3 and document["repeats"] == 3
+    with (report / "ranking.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["optimizer"] for row in rows] == names
+    assert [float(row["mean"]) for row in rows] == [e["mean"] for e in document["ranking"]]
+    assert rows[0]["place_best"] == "1"
+
+
+def test_the_markdown_shows_the_figures_it_names(report):
+    text = (report / "report.md").read_text()
+    named = re.findall(r"\]\((figures/[a-z_]+\.png)\)", text)
+    assert {"figures/ranking.png", "figures/curves.png"} <= set(named)
+    assert all((report / name).is_file() for name in named)
+    widths = [line.count("|") for line in text.splitlines() if line.startswith("| optimizer")]
+    assert widths and "## Best hyperparameters" in text
+
+
+class Page(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.links, self.scripts, self.inside = [], [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.inside = tag
+        self.links += [value for key, value in attrs if key in ("src", "href", "onerror")]
+
+    def handle_data(self, data):
+        if self.inside == "script":
+            self.scripts.append(data)
+
+    def handle_endtag(self, tag):
+        self.inside = ""
+
+
+def test_the_page_is_one_file_and_hostile_names_stay_text(tmp_path):
+    evil = "<script>alert(1)</script>"
+    names = ["adam", '"><img src=x onerror=alert(1)>']
+    classes = [evil, "a|b", "[red]c[/red]:smile:"]
+    write_study(tmp_path, names, classes=classes, meta={"name": "a & <b>"}, repeats=2, trials=6)
+    assert main(["--logs", str(tmp_path)]) == 0
+    text = (tmp_path / "a & <b>" / "report" / "report.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert all(link.startswith("data:image/png;base64,") for link in page.links)
+    assert page.tags.count("script") == 1 and evil not in text
+    digest = base64.b64encode(hashlib.sha256(page.scripts[0].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert page.tags.count("img") >= 5 and "http" not in text.replace("http-equiv", "")
+    markdown = (tmp_path / "a & <b>" / "report" / "report.md").read_text()
+    shown = [line for line in markdown.splitlines() if not line.startswith("    ")]  # not code
+    assert "<img" not in "\n".join(shown).replace("\\<img", "")
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(tmp_path, capsys):
+    write_study(tmp_path, ["[bold]x[/bold]", ":smile:"], repeats=2, trials=6)
+    assert main(["--logs", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "[bold]x[/bold]" in out and ":smile:" in out
+
+
+def test_every_run_is_a_row_of_the_page(report):
+    folder = report.parent
+    count = len((folder / "trials.jsonl").read_text().splitlines())
+    text = (folder / "report" / "report.html").read_text()
+    trials = text[text.index('<section class="trials">') :]
+    assert f"All {count} runs" in trials
+    assert trials.count("<tr><td>") == count
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--study", "nope"], "known: faces-hyperband"),
+        (["--logs", "nowhere"], "no studies in nowhere"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(logs, capsys, arguments, sentence):
+    assert main(["--logs", str(logs), *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ") and sentence in captured.err
+    assert captured.out == ""
+
+
+def test_a_cut_off_last_line_is_left_out(tmp_path):
+    path = write_study(tmp_path, ["adam"], repeats=1, trials=6) / "trials.jsonl"
+    path.write_bytes(path.read_bytes()[:-40])
+    assert main(["--logs", str(tmp_path)]) == 0
+
+
+def python(code, *arguments):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+
+
+def test_five_thousand_runs_need_no_tensorflow_and_few_seconds(tmp_path):
+    folder = write_study(tmp_path, trials=56)
+    assert len((folder / "trials.jsonl").read_text().splitlines()) > 4900
+    code = (
+        "import sys, time; from study.report import main; main(sys.argv[1:]); "
+        "bad = {'tensorflow', 'keras', 'matplotlib.pyplot', 'scipy.stats'} & set(sys.modules); "
+        "print('BAD', sorted(bad), 'CPU', time.process_time())"
+    )
+    done = python(code, "--logs", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "BAD []" in done.stdout
+    assert float(done.stdout.split()[-1]) < 6  # 2.2 on a quiet machine; CI may be slow
+
+
+def test_help_loads_nothing_heavy():
+    done = python(
+        "import sys; from study.report import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print({'numpy', 'matplotlib', 'scipy', 'rich'} & set(sys.modules))"
+    )
+    assert "--study NAME" in done.stdout and done.stdout.rstrip().endswith("set()")
