@@ -20,7 +20,7 @@ from study.head import Statistics, head_probabilities
 from study.images import ImageSet
 from study.options import Options
 from study.population import HeadResult, HeadRun, HeadState, Population
-from study.records import Phase, TrialRecord, TrialStatus
+from study.records import Phase, TrialRecord, TrialStatus, rounded
 from study.space import HeadConfig, SearchSpace
 from study.splits import Split, keras_split, set_aside_test, stratified_split
 from study.tuner import Budget, Proposal, Search, derive_seed, hyperband_rungs
@@ -310,7 +310,7 @@ class Protocol:
 
     def _record(self, task: Task, result: HeadResult) -> TrialRecord:
         curves = {
-            name: [float(value) for value in getattr(result, name)]
+            name: [rounded(float(value)) for value in getattr(result, name)]
             for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
         }
         if task.continues and len(curves["loss"]) < task.epochs:
@@ -329,7 +329,7 @@ class Protocol:
             epochs=task.epochs,
             status=status,
             best_epoch=int(np.argmax(accuracy)) + 1,
-            seconds=result.seconds,
+            seconds=rounded(result.seconds),
             bracket=task.bracket,
             round=task.round,
             continues=task.continues,
@@ -356,14 +356,14 @@ class Protocol:
         right = probabilities[np.arange(len(rows)), labels]
         return replace(
             record,
-            test_accuracy=float((probabilities.argmax(axis=1) == labels).mean()),
-            test_loss=float(-np.log(np.maximum(right, 1e-7)).mean()),  # Keras's own clipping
+            test_accuracy=rounded(float((probabilities.argmax(axis=1) == labels).mean())),
+            test_loss=rounded(float(-np.log(np.maximum(right, 1e-7)).mean())),  # as Keras clips
         )
 
     def _score(self, record: TrialRecord) -> float:
         if record.status == TrialStatus.COMPLETED:
             return record.best_val_accuracy
-        return 1.0 / self.data.n_classes
+        return rounded(1.0 / self.data.n_classes)
 
     def _time_is_over(self) -> bool:
         limit = self.options.time_limit

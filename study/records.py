@@ -187,11 +187,14 @@ def _line(record: TrialRecord) -> str:
     return json.dumps(table, ensure_ascii=False, allow_nan=False)
 
 
-def _finite(value: float | None) -> float | None:
-    """Round to 7 digits, float32's own precision; NaN and infinities become None."""
-    if value is None or not math.isfinite(value):
-        return None
+def rounded(value: float) -> float:
+    """`value` to 7 digits, float32's own precision: what is written is what was decided on."""
     return float(f"{value:.7g}")
+
+
+def _finite(value: float | None) -> float | None:
+    """NaN and infinities become None."""
+    return None if value is None or not math.isfinite(value) else rounded(value)
 
 
 def _record(table: dict[str, Any]) -> TrialRecord:

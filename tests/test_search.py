@@ -1,0 +1,250 @@
+"""The whole way of the data, through the real commands."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from study.records import Phase, TrialRecord, TrialStatus, load_meta, load_trials
+
+SMALL = ["--image-size", "32", "--space", "quick", "--optimizers", "sgd,adam", "--repeats", "2"]
+SMALL += ["--confirm", "2", "--max-epochs", "4", "--weights", "random", "--population", "4"]
+
+
+def command(module: str, *arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", f"study.{module}", *map(str, arguments)]
+
+
+def run(module: str, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    ended = subprocess.run(
+        command(module, *arguments), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    return ended
+
+
+def comparable(folder: Path) -> dict[str, TrialRecord]:
+    """Records by trial, without the time they took."""
+    return {r.trial_id: replace(r, seconds=0.0) for r in load_trials(folder)}
+
+
+@pytest.fixture(scope="module")
+def finished(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A small study, run to its end: its logs folder and what it printed."""
+    top = tmp_path_factory.mktemp("study")
+    arguments = ["--data", picture_folder, *SMALL, "--logs", top / "logs"]
+    ended = run("search", *arguments, "--cache-dir", top / "cache", "--name", "small")
+    return top, ended.stdout
+
+
+def test_a_search_ends_with_a_ranking_and_the_next_two_commands(
+    finished: tuple[Path, str],
+) -> None:
+    _, printed = finished
+    assert "36 in 3 classes" in printed
+    assert "36 images computed" in printed
+    ranking = printed[printed.index("optimizer ") :]
+    assert "adam" in ranking and "sgd" in ranking
+    assert "tensorboard --logdir" in printed and "python -m study.report" in printed
+
+
+def test_every_phase_of_the_protocol_is_recorded(finished: tuple[Path, str]) -> None:
+    folder = finished[0] / "logs" / "small"
+    records = load_trials(folder)
+    meta = load_meta(folder)
+    assert meta.finished and not meta.partial
+    for name in ("sgd", "adam"):
+        own = [r for r in records if r.optimizer == name]
+        assert sum(r.phase == Phase.DEFAULT for r in own) == 2
+        assert sum(r.phase == Phase.CONFIRM for r in own) == 2 * 2
+        assert {r.repeat for r in own if r.phase == Phase.SEARCH} == {0, 1}
+        tested = [r for r in own if r.phase != Phase.SEARCH and r.status == TrialStatus.COMPLETED]
+        assert all(0 <= r.test_accuracy <= 1 for r in tested if r.test_accuracy is not None)
+        assert all(r.test_accuracy is not None for r in tested)
+        assert all(r.test_accuracy is None for r in own if r.phase == Phase.SEARCH)
+
+
+def test_optimizers_are_paired_by_split_and_seed_and_confirmed_on_other_ones(
+    finished: tuple[Path, str],
+) -> None:
+    records = load_trials(finished[0] / "logs" / "small")
+    for repeat in (0, 1):
+        splits = {
+            (r.phase, r.split) for r in records if r.repeat == repeat and r.phase != Phase.DEFAULT
+        }
+        assert len(splits) == 2  # one for the search, another for the confirmation
+        seeds = {
+            name: [
+                r.seed
+                for r in sorted(records, key=lambda r: r.confirm or 0)
+                if (r.optimizer, r.repeat, r.phase) == (name, repeat, Phase.CONFIRM)
+            ]
+            for name in ("sgd", "adam")
+        }
+        assert seeds["sgd"] == seeds["adam"] and len(set(seeds["sgd"])) == 2
+        assert not set(seeds["sgd"]) & {r.seed for r in records if r.phase == Phase.SEARCH}
+
+
+def test_the_best_heads_and_the_whole_model_load_in_plain_keras(
+    finished: tuple[Path, str],
+) -> None:
+    import keras
+    import numpy as np
+
+    best = finished[0] / "logs" / "small" / "best"
+    assert {p.name for p in best.glob("*.keras")} == {"sgd.keras", "adam.keras", "winner.keras"}
+    winner = keras.saving.load_model(best / "winner.keras")
+    pixels = np.random.default_rng(1).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    probabilities = np.asarray(winner(pixels))
+    assert probabilities.shape == (2, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    predictions = json.loads((best / "predictions.json").read_text(encoding="utf-8"))
+    assert predictions["winner"] in ("sgd", "adam")
+
+
+def test_the_same_command_again_trains_nothing_and_computes_nothing(
+    finished: tuple[Path, str], picture_folder: Path
+) -> None:
+    top, _ = finished
+    folder = top / "logs" / "small"
+    before = (folder / "trials.jsonl").read_bytes()
+    arguments = ["--data", picture_folder, *SMALL, "--logs", top / "logs"]
+    again = run("search", *arguments, "--cache-dir", top / "cache", "--name", "small")
+    assert "nothing had to be computed" in again.stdout
+    assert (folder / "trials.jsonl").read_bytes() == before
+
+
+def test_a_killed_search_resumes_and_ends_with_the_same_records(
+    finished: tuple[Path, str], picture_folder: Path
+) -> None:
+    top, _ = finished
+    undisturbed = comparable(top / "logs" / "small")
+    arguments = ["--data", picture_folder, *SMALL, "--logs", top / "killed", "--name", "small"]
+    arguments += ["--cache-dir", top / "cache"]
+    folder = top / "killed" / "small"
+    for wanted in (3, 20):  # records on the disk at the moment of the kill
+        process = subprocess.Popen(
+            command("search", *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while process.poll() is None and lines(folder / "trials.jsonl") < wanted:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert 0 < lines(folder / "trials.jsonl") < len(undisturbed)
+    ended = run("search", *arguments)
+    assert "resumed after" in ended.stdout
+    assert comparable(folder) == undisturbed
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_more_repeats_continue_a_finished_study(
+    finished: tuple[Path, str], picture_folder: Path, tmp_path: Path
+) -> None:
+    top, _ = finished
+    before = comparable(top / "logs" / "small")
+    shutil.copytree(top / "logs", tmp_path / "logs")
+    arguments = ["--data", picture_folder, *SMALL, "--logs", tmp_path / "logs", "--name", "small"]
+    arguments += ["--cache-dir", top / "cache", "--repeats", "3"]
+    run("search", *arguments)
+    after = comparable(tmp_path / "logs" / "small")
+    assert before.items() <= after.items()
+    assert {r.repeat for r in after.values()} == {0, 1, 2}
+
+
+def test_other_settings_under_the_same_name_are_refused_with_what_differs(
+    finished: tuple[Path, str], picture_folder: Path
+) -> None:
+    top, _ = finished
+    arguments = ["--data", picture_folder, *SMALL, "--logs", top / "logs", "--name", "small"]
+    ended = run("search", *arguments, "--seed", "9", "--cache-dir", top / "cache", code=2)
+    assert ended.stderr.count("error:") == 1 and "Traceback" not in ended.stderr
+    assert "--seed 1 -> 9" in ended.stderr
+    assert "--name" in ended.stderr and "--overwrite" in ended.stderr
+
+
+def test_a_dry_run_prints_plan_and_parameters_and_writes_nothing(
+    picture_folder: Path, tmp_path: Path
+) -> None:
+    arguments = ["--data", picture_folder, "--weights", "random", "--logs", tmp_path / "logs"]
+    ended = run("search", *arguments, "--image-size", "32", "--dry-run")
+    assert "12 hyperband searches of 90 trials (576 epochs) each, 5 repeats" in ended.stdout
+    assert "14,714,688" in ended.stdout and "Trainable params" in ended.stdout
+    assert not (tmp_path / "logs").exists()
+
+
+def test_the_blog_posts_comparison_runs_as_the_post_has_it(
+    picture_folder: Path, tmp_path: Path
+) -> None:
+    arguments = ["--space", "blog_t11", "--tuner", "grid", "--data", picture_folder]
+    arguments += ["--weights", "random", "--image-size", "32", "--max-epochs", "3"]
+    arguments += ["--logs", tmp_path / "logs", "--cache-dir", tmp_path / "cache"]
+    ended = run("search", *arguments)
+    assert "28 train, 7 validation" in ended.stdout or "29 train, 7 validation" in ended.stdout
+    records = load_trials(tmp_path / "logs" / "blog_t11-grid")
+    confirmed = {r.optimizer: r for r in records if r.phase == Phase.CONFIRM}
+    assert list(confirmed) == ["adam", "sgd", "adam_staircase"]
+    assert confirmed["sgd"].learning_rate == [0.01] * 3
+    assert confirmed["adam_staircase"].hyperparameters["decay_steps"] == 60
+    for name in confirmed:  # its two evaluation lines
+        assert f"{name}: val_loss" in ended.stdout
+
+
+def test_broken_odd_and_misnamed_files_are_named_and_left_out(
+    picture_folder: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(picture_folder, data)
+    stripes = data / "stripes"
+    (stripes / "empty.jpg").write_bytes(b"")
+    (stripes / "page.jpg").write_text("<html>not found</html>")
+    (stripes / "cut.png").write_bytes((stripes / "00.png").read_bytes()[:200])
+    (stripes / "notes.txt").write_text("not an image")
+    shutil.copy(stripes / "01.png", stripes / "really a png.jpg")
+    arguments = ["--data", data, *SMALL, "--logs", tmp_path / "logs"]
+    arguments += ["--cache-dir", tmp_path / "cache", "--tuner", "random", "--trials", "1"]
+    ended = run("search", *arguments)
+    assert "37 in 3 classes, 1 other files ignored" in ended.stdout
+    for name in ("empty.jpg", "page.jpg", "cut.png"):
+        assert any(
+            line.startswith("left out:") and name in line for line in ended.stdout.split("\n")
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data", "no/such/folder"], ["no/such/folder", "does not exist", "--data"]),
+        (["--space", "fast"], ["--space fast", "default, quick"]),
+        (["--optimizers", "adam,sdg"], ["'sdg'", "valid: sgd"]),
+        (["--seed", "0"], ["--seed", "'0'", "at least 1"]),
+        (["--tuner", "hyperbnd"], ["--tuner", "'hyperbnd'", "hyperband"]),
+        (["--weights", "no.h5"], ["no.h5"]),
+    ],
+)
+def test_a_mistake_ends_with_code_2_and_one_plain_sentence(
+    arguments: list[str], words: list[str], tmp_path: Path
+) -> None:
+    ended = run("search", *arguments, "--logs", tmp_path, code=2)
+    errors = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and "Traceback" not in ended.stderr
+    for word in words:
+        assert word in errors[0]
+
+
+def test_help_does_not_wait_for_tensorflow() -> None:
+    code = (
+        "import sys\nfrom study.search import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=os.environ)
