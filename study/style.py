@@ -5,6 +5,7 @@ characters: `style()` switches mathtext off, finds fonts by looking into their c
 `plain` makes a name safe and short. rcParams are changed only inside the context.
 """
 
+import logging
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -137,6 +138,9 @@ def _characters(path: str) -> set[int]:
 @contextmanager
 def style(fonts: Fonts) -> Iterator[None]:
     """Draw inside this: fonts, sizes and quiet axes; mathtext is off."""
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
+    log.setLevel(logging.ERROR)  # a fallback font without a bold face is no news
     with mpl.rc_context(
         {
             "font.family": list(fonts.families),
@@ -164,7 +168,10 @@ def style(fonts: Fonts) -> Iterator[None]:
             "savefig.facecolor": "white",
         }
     ):
-        yield
+        try:
+            yield
+        finally:
+            log.setLevel(level)
 
 
 def new_figure(width: float, height: float, title: str, subtitle: str = "") -> Figure:
