@@ -114,11 +114,20 @@ def load_backbone(
     loaded = load_weights(weights)
     kind: Preprocess = "caffe" if preprocess == "caffe" else "rescale"
     arithmetic = dtype or where.dtype
-    model = _build(loaded, size, kind, arithmetic)
+    arrays = _for_rgb(loaded) if kind == "caffe" else loaded.arrays
+    model = _build(arrays, size, kind, arithmetic)
     return Backbone(model, size, kind, arithmetic, loaded.source, loaded.digest, where)
 
 
-def _build(weights: Weights, size: int, preprocess: Preprocess, dtype: Dtype) -> "keras.Model":
+def in_float32(backbone: Backbone) -> "keras.Model":
+    """The same network in float32, a model to give away: it is fast on every processor."""
+    arrays = backbone.model.get_weights()  # float32 already: only the arithmetic was shorter
+    return _build(arrays, backbone.size, backbone.preprocess, "float32")
+
+
+def _build(
+    arrays: list[np.ndarray], size: int, preprocess: Preprocess, dtype: Dtype
+) -> "keras.Model":
     import keras
 
     if preprocess == "caffe":
@@ -134,7 +143,7 @@ def _build(weights: Weights, size: int, preprocess: Preprocess, dtype: Dtype) ->
         )
         average = keras.layers.GlobalAveragePooling2D(dtype="float32", name="average")
         model = keras.Model(pixels, average(base.output), name="vgg16")
-    model.set_weights(_for_rgb(weights) if preprocess == "caffe" else weights.arrays)
+    model.set_weights(arrays)
     model.trainable = False
     return model
 

@@ -1,7 +1,7 @@
 """Files that are either whole or absent: a kill or a full disk never leaves half of one."""
 
 import os
-import tempfile
+import uuid
 from pathlib import Path
 
 
@@ -9,13 +9,13 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Write `content` (text as UTF-8) beside `path`, flush it to the disk, rename it into place."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    temporary = path.parent / f".{path.name[:100]}.{uuid.uuid4().hex}.tmp"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:  # with the user's own permissions, as mkstemp has not
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:  # also on Ctrl-C: no litter, and the error goes on
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from study.backbone import Backbone
+from study.backbone import Backbone, in_float32
 from study.files import write_atomically
 from study.head import build_head, whole_model
 from study.images import ImageSet
@@ -31,8 +31,7 @@ def write_best(folder: Path, protocol: Protocol, images: ImageSet, backbone: Bac
         _save_model(folder / "best" / f"{name}.keras", head)
         predictions[name] = _predictions(protocol, images, task, record, head)
         if name == winner:
-            whole = whole_model(backbone.model, head)
-            _save_model(folder / "best" / "winner.keras", whole)
+            _save_model(folder / "best" / "winner.keras", whole_model(in_float32(backbone), head))
     table = {"winner": winner, "optimizers": predictions}
     write_atomically(folder / PREDICTIONS_FILE, json.dumps(table, ensure_ascii=True))
 
