@@ -242,6 +242,8 @@ class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         total = self.max_epochs * steps_per_epoch(config, self.n_train)
         optimizer = make_optimizer(config, make_schedule(config, total))
         model.compile(optimizer=optimizer, loss=LOSS, metrics=["accuracy"])
+        # stock Hyperband loads a rung's state into it, which an optimizer without variables drops
+        optimizer.build(model.trainable_variables)
         return model
 
     def fit(

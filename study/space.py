@@ -15,15 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import UserError
-from study.grammar import (
-    GRID_SAMPLES,
-    HEAD,
-    Domain,
-    OptimizerSpace,
-    Value,
-    keras_arguments,
-    read_space_file,
-)
+from study.grammar import read_space_file
+from study.words import GRID_SAMPLES, HEAD, Domain, OptimizerSpace, Value, keras_arguments
 
 OWN_SPACES = Path(__file__).parent.parent / "search_spaces"  # beside the package, also installed
 
@@ -75,7 +68,7 @@ class SearchSpace:
         Raises:
             UserError: a name is not in the space.
         """
-        wanted = list(names)
+        wanted = [name.strip() for name in names]
         for name in wanted:
             if name not in self.optimizers:
                 raise UserError(
@@ -126,10 +119,11 @@ class SearchSpace:
         return self._config(
             name,
             learning_rate=values[f"{name}.learning_rate"],
-            knobs={key: values[f"{name}.{key}"] for key in space.knobs},
+            knobs={key: _typed(values[f"{name}.{key}"], dom) for key, dom in space.knobs.items()},
             schedule=schedule,
             schedule_knobs={
-                key: values[f"{prefix}{schedule}.{key}"] for key in self.schedules[schedule]
+                key: _typed(values[f"{prefix}{schedule}.{key}"], domain)
+                for key, domain in self.schedules[schedule].items()
             },
             head={key: _typed(values[key], domain) for key, domain in self.head.items()},
         )
@@ -211,17 +205,23 @@ def _find(name_or_path: str) -> Path:
     if name_or_path in own:
         return OWN_SPACES / f"{name_or_path}.toml"
     path = Path(name_or_path)
-    if not path.is_file():
+    try:
+        found, folder = path.is_file(), path.is_dir()
+    except OSError:  # a name too long, a folder that may not be entered
+        found, folder = False, False
+    if not found:
+        what = "a folder, not a file" if folder else "no such search space and no such file"
         raise UserError(
-            f"--space {name_or_path}: no such search space and no such file; "
+            f"--space {name_or_path}: {what}; "
             f"valid names: {', '.join(own)}, or the path of a .toml file"
         )
     return path
 
 
 def _typed(value: Value, domain: Domain) -> Value:
-    """Undo the text that `_declare` made of mixed choices."""
-    return next((choice for choice in domain.choices if str(choice) == str(value)), value)
+    """The choice that is meant: Keras Tuner makes 1 of true, and `_declare` text of mixed ones."""
+    same = (c for c in domain.choices if c == value or str(c) == str(value))
+    return next(same, value)
 
 
 def _scope(
