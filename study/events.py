@@ -68,8 +68,8 @@ class EventFolder:
     def write(self, records: Iterable[TrialRecord]) -> None:
         """Add records, each after the rung it continues."""
         for record in records:
-            first = record.continues is None
-            run = run_name(record) if record.continues is None else self._runs[record.continues]
+            before = self._runs.get(record.continues or "")  # None too if that line was damaged
+            first, run = before is None, before or run_name(record)
             self._runs[record.trial_id] = run
             events = [_event(0, _hyperparameters(record, run))] if first else []
             events += _curves(record, since=0 if first else record.initial_epoch)

@@ -19,6 +19,7 @@ from study.files import write_atomically
 
 STUDY_FILE = "study.json"
 TRIALS_FILE = "trials.jsonl"
+DAMAGED_FILE = "trials.damaged.jsonl"
 PREDICTIONS_FILE = "best/predictions.json"
 
 Value = bool | int | float | str
@@ -119,37 +120,45 @@ def load_trials(study: Path) -> list[TrialRecord]:
     """Read `trials.jsonl`; a last line cut off by a kill is left out (its run is repeated).
 
     Raises:
-        UserError: a line in the middle is damaged; the sentence gives file and line number.
+        UserError: a whole line is damaged; the sentence gives file and line number.
+    """
+    whole, damaged, _ = _read_lines(study / TRIALS_FILE)
+    if damaged:
+        number, reason = damaged[0]
+        raise UserError(
+            f"{study / TRIALS_FILE}, line {number}: not a trial record ({reason}); run the search "
+            "command again, which sets damaged lines aside and repeats their runs"
+        )
+    return whole
+
+
+def repair_trials(study: Path) -> list[int]:
+    """Make `trials.jsonl` safe to append to; the numbers of the damaged lines that were set aside.
+
+    The file as it was is kept beside it as `trials.damaged.jsonl`. A last line that a kill cut off
+    is no damage: it is dropped silently.
     """
     path = study / TRIALS_FILE
+    whole, damaged, cut = _read_lines(path)
+    if damaged:
+        write_atomically(study / DAMAGED_FILE, path.read_bytes())
+    if damaged or cut:
+        rewrite_trials(study, whole)
+    return [number for number, _ in damaged]
+
+
+def _read_lines(path: Path) -> tuple[list[TrialRecord], list[tuple[int, str]], bool]:
+    """(records, (number, reason) of damaged lines, whether the last line has no end)."""
     if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    records = []
+        return [], [], False
+    *lines, last = path.read_bytes().split(b"\n")
+    records, damaged = [], []
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
         try:
             records.append(_record(json.loads(line)))
-        except (ValueError, TypeError, KeyError) as error:
-            if number == len(lines):  # no newline behind it: the write was cut off
-                break
-            raise UserError(
-                f"{path}, line {number}: not a trial record ({error}); "
-                "restore the file or start anew with --overwrite"
-            ) from error
-    return records
-
-
-def drop_cut_line(study: Path) -> None:
-    """Cut a last line without its newline off `trials.jsonl`, so that appending is safe."""
-    path = study / TRIALS_FILE
-    if not path.exists():
-        return
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        write_atomically(path, whole)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            damaged.append((number, str(error) or type(error).__name__))
+    return records, damaged, bool(last)
 
 
 def save_meta(study: Path, meta: StudyMeta) -> None:

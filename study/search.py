@@ -7,6 +7,8 @@ Prints the plan, computes the features of every image once (cached), searches, c
 with the ranking and the next two commands to type. The same command again resumes a study.
 """
 
+import errno
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -29,10 +31,13 @@ if TYPE_CHECKING:
     from study.records import StudyMeta, TrialRecord
     from study.space import SearchSpace
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 2 after a mistake the user can mend, 130 after Ctrl-C."""
+    """Run the command; 2 after a mistake the user can mend, 130 after Ctrl-C or SIGTERM."""
     arguments = parse(argv)  # --help ends here, before anything heavy is imported
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     import_tensorflow()
     from study.space import load_space
 
@@ -44,6 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(options, space)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        print(
+            f"error: the disk is full or a quota is reached{place}: make room, then the same "
+            "command resumes; nothing that was recorded is lost",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("\nstopped; nothing is lost: the same command resumes", file=sys.stderr)

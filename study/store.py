@@ -8,6 +8,7 @@ under two settings must not be ranked together.
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,12 +26,14 @@ from study.images import ImageSet
 from study.options import Options
 from study.protocol import Splits
 from study.records import (
+    DAMAGED_FILE,
     STUDY_FILE,
+    TRIALS_FILE,
     StudyMeta,
     TrialRecord,
-    drop_cut_line,
     load_meta,
     load_trials,
+    repair_trials,
     save_meta,
 )
 from study.space import SearchSpace
@@ -116,7 +119,7 @@ def clear(folder: Path) -> None:
     Raises:
         UserError: the folder holds something that is no study.
     """
-    own = {"trials.jsonl", "tensorboard", "best", "report", STUDY_FILE}
+    own = {TRIALS_FILE, DAMAGED_FILE, "tensorboard", "best", "report", STUDY_FILE}
     strange = sorted(path.name for path in folder.iterdir() if path.name not in {*own, ".lock"})
     if strange:
         raise UserError(
@@ -156,7 +159,14 @@ def resume(folder: Path, meta: StudyMeta) -> tuple[StudyMeta, list[TrialRecord]]
         device={**meta.device, "population": old.device.get("population")},
         seconds=old.seconds,
     )
-    drop_cut_line(folder)
+    damaged = repair_trials(folder)
+    if damaged:
+        print(
+            f"warning: {folder / TRIALS_FILE}: {len(damaged)} damaged line"
+            f"{'' if len(damaged) == 1 else 's'} (first: {damaged[0]}) set aside in "
+            f"{DAMAGED_FILE}; these runs are repeated",
+            file=sys.stderr,
+        )
     save_meta(folder, merged)
     return merged, load_trials(folder)
 
