@@ -7,24 +7,33 @@ A call of the program is one epoch, validation included. Dense widths are padded
 a unit beyond the real width has zero weights, its output is masked, so its gradients are zero.
 """
 
+import itertools
+import os
+import threading
 import time
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from study.head import Statistics, learning_rates, steps_per_epoch
-from study.program import Program, Signature, signature_of
+from study.head import Statistics, learning_rates
+from study.headstate import Arrays, Layout
+from study.program import Program
+from study.signature import WIDTHS, Signature, signature_of
 from study.space import HeadConfig
+
+MAX_WORKERS = 4  # populations under way; each uses several cores itself
 
 
 class HeadState(NamedTuple):
     """All that continuing a run exactly takes."""
 
     epoch: int  # epochs trained so far
-    arrays: tuple[np.ndarray, ...]  # in the program's order, padded: see `Program.empty_state`
+    arrays: Arrays  # a flattened `State`, padded
 
 
 class HeadRun(NamedTuple):
@@ -56,27 +65,19 @@ def stream(seed: int, name: str, *more: int) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode()), *more])
 
 
-def row_statistics(features: np.ndarray, rows: np.ndarray) -> Statistics:
-    """Mean and variance of these rows, each (n_features,) float32, summed in float64."""
-    total = np.zeros(features.shape[1])
-    for start in range(0, len(rows), 4096):
-        total += features[rows[start : start + 4096]].sum(axis=0, dtype=np.float64)
-    mean = total / len(rows)
-    total[:] = 0
-    for start in range(0, len(rows), 4096):
-        total += np.square(features[rows[start : start + 4096]] - mean).sum(axis=0)
-    return Statistics(mean.astype(np.float32), (total / len(rows)).astype(np.float32))
-
-
 class Population:
     """Trains heads on one set of features, `size` at a time.
+
+    Several populations are under way at once, in threads: one prepares or compiles in Python while
+    another computes. Results are yielded in an order that does not depend on which is faster.
 
     Args:
         features: (N, n_features) float32.
         labels: (N,) int32.
         n_classes: how many classes.
         max_epochs: horizon of every schedule.
-        size: heads in flight; None leaves the choice to the device.
+        size: heads in flight in one program; None leaves the choice to the device.
+        widths: dense widths are padded to the next of these; `few_widths` chooses them.
     """
 
     def __init__(
@@ -87,121 +88,132 @@ class Population:
         *,
         max_epochs: int,
         size: int | None = None,
+        widths: Sequence[int] = WIDTHS,
     ) -> None:
         self._features_host = features
         self._features = tf.convert_to_tensor(features, tf.float32)
         self._labels = tf.convert_to_tensor(labels, tf.int32)
-        self.n_classes, self.max_epochs = n_classes, max_epochs
-        self.size = size or 8
+        self.n_classes, self.max_epochs, self.widths = n_classes, max_epochs, tuple(widths)
+        self.size = size or size_for_device()
         self.compilations, self.compile_seconds = 0, 0.0
+        self._workers = min(os.cpu_count() or 1, MAX_WORKERS)
         self._programs: dict[Signature, Program] = {}
-        self._statistics: dict[int, Statistics] = {}
+        self._locks: dict[Signature, threading.Lock] = {}
 
     def programs(self, runs: Sequence[HeadRun]) -> int:
         """How many distinct programs these runs need."""
         return len({self._signature(run) for run in runs})
 
     def train(self, runs: Sequence[HeadRun]) -> Iterator[list[tuple[int, HeadResult]]]:
-        """Train all runs; yields (index into `runs`, result) after every population."""
+        """Train all runs; yields (index into `runs`, result) after every population.
+
+        Closing the iterator or an interrupt ends the populations under way after their epoch.
+        """
+        populations = self._populations(runs)
+        stop = threading.Event()
+        workers = min(self._workers, max(len(populations), 1))
+        waiting: deque[tuple[list[int], Future[list[HeadResult]]]] = deque()
+        pool = ThreadPoolExecutor(workers)
+        try:
+            while populations or waiting:
+                while populations and len(waiting) <= workers:  # one more than can run
+                    chosen = populations.popleft()
+                    together = [runs[index] for index in chosen]
+                    waiting.append(
+                        (chosen, pool.submit(self._train_together, together, workers, stop))
+                    )
+                indices, future = waiting.popleft()
+                yield list(zip(indices, future.result(), strict=True))
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+    def _populations(self, runs: Sequence[HeadRun]) -> deque[list[int]]:
+        """Indices of runs that train together: one signature, similar numbers of epochs left."""
         groups: dict[Signature, list[int]] = {}
         for index, run in enumerate(runs):
             groups.setdefault(self._signature(run), []).append(index)
-        for signature, members in groups.items():
+        parts = []
+        for members in groups.values():
             members.sort(key=lambda index: -_remaining(runs[index]))
-            for start in range(0, len(members), self.size):
-                chosen = members[start : start + self.size]
-                results = self._train_together(signature, [runs[index] for index in chosen])
-                yield list(zip(chosen, results, strict=True))
+            parts.append([members[at : at + self.size] for at in range(0, len(members), self.size)])
+        turns = itertools.zip_longest(*parts)  # in turn, so that programs compile side by side
+        return deque(part for turn in turns for part in turn if part is not None)
 
     def _signature(self, run: HeadRun) -> Signature:
-        return signature_of(run.config, len(run.train), len(run.validation))
+        return signature_of(run.config, len(run.train), len(run.validation), self.widths)
 
-    def _program(self, signature: Signature, config: HeadConfig) -> Program:
-        if signature not in self._programs:
-            start = time.perf_counter()
-            program = Program(signature, config, self._features.shape[1], self.n_classes, self.size)
-            program.compile(self._features, self._labels)
-            self._programs[signature] = program
-            self.compilations += 1
-            self.compile_seconds += time.perf_counter() - start
-        return self._programs[signature]
+    def _program(self, run: HeadRun) -> Program:
+        signature = self._signature(run)
+        with self._locks.setdefault(signature, threading.Lock()):
+            if signature not in self._programs:
+                start = time.perf_counter()
+                program = Program(
+                    signature, run.config, self._features.shape[1], self.n_classes, self.size
+                )
+                program.compile(self._features, self._labels)
+                self._programs[signature] = program
+                self.compilations += 1
+                self.compile_seconds += time.perf_counter() - start
+            return self._programs[signature]
 
-    def _train_together(self, signature: Signature, runs: list[HeadRun]) -> list[HeadResult]:
-        program = self._program(signature, runs[0].config)
+    def _train_together(
+        self, runs: list[HeadRun], workers: int, stop: threading.Event
+    ) -> list[HeadResult]:
+        program = self._program(runs[0])
         start = time.perf_counter()
         slots = [*runs, *[runs[-1]] * (self.size - len(runs))]  # padded: rounding stays the same
-        schedules = [self._learning_rates(run) for run in runs]
-        schedules += [schedules[-1]] * (self.size - len(runs))
+        tables = [self._learning_rates(run, program) for run in runs]
+        tables += [tables[-1]] * (self.size - len(runs))
         heads = program.inputs(
             [run.config for run in slots],
             np.stack([run.validation for run in slots]),
             np.stack([stream(run.seed, "dropout").integers(2**32, size=2) for run in slots]),
             [self._normalization(run) for run in slots],
         )
-        state = program.stack([self._state(program, run).arrays for run in slots])
-        curves: list[np.ndarray] = []  # one (4, K) an epoch
-        finished: dict[int, tuple[np.ndarray, ...]] = {}
-        for done in range(1, max(map(_remaining, runs)) + 1):
-            epochs = [_first(run) + min(done, _remaining(run)) - 1 for run in slots]
-            orders = [
-                run.train[stream(run.seed, "order", epoch).permutation(len(run.train))]
-                for run, epoch in zip(slots, epochs, strict=True)
-            ]
-            rates = [
-                table[epoch * program.steps : (epoch + 1) * program.steps]
-                for table, epoch in zip(schedules, epochs, strict=True)
-            ]
-            metrics, state = program.epoch(
-                self._features, self._labels, heads, state, orders, rates, epochs
-            )
-            curves.append(metrics)
-            for slot, run in enumerate(runs):
-                if done == _remaining(run):
-                    finished[slot] = program.take(state, slot)
-        share = (time.perf_counter() - start) / len(runs)
-        table = np.stack(curves)  # (epochs, 4, K)
+        layout = program.layout
+        states = [
+            run.state.arrays if run.state else layout.fresh(run.config, run.seed) for run in runs
+        ]
+        state = layout.stack(states + [states[-1]] * (self.size - len(runs)))
+        curves = np.zeros((max(map(_remaining, runs)), 4, self.size), np.float32)
+        ends: dict[int, Arrays] = {}
+        for done in range(len(curves) + 1):
+            if done:
+                if stop.is_set():
+                    raise CancelledError
+                epochs = [_first(run) + min(done, _remaining(run)) - 1 for run in slots]
+                curves[done - 1], state = program.epoch(
+                    self._features,
+                    self._labels,
+                    heads,
+                    state,
+                    [_order(run, epoch) for run, epoch in zip(slots, epochs, strict=True)],
+                    [table[epoch] for table, epoch in zip(tables, epochs, strict=True)],
+                    epochs,
+                )
+            ending = [slot for slot, run in enumerate(runs) if done == _remaining(run)]
+            ends |= zip(ending, layout.take(state, ending), strict=True)
+        seconds = (time.perf_counter() - start) / len(runs) / workers
         return [
-            self._result(program, run, table[: _remaining(run), :, slot], rates, arrays, share)
-            for slot, (run, rates) in enumerate(zip(runs, schedules, strict=False))
-            for arrays in [finished[slot]]
+            _result(layout, run, curves[:, :, slot], tables[slot], ends[slot], seconds)
+            for slot, run in enumerate(runs)
         ]
 
-    def _result(
-        self,
-        program: Program,
-        run: HeadRun,
-        table: np.ndarray,
-        rates: np.ndarray,
-        arrays: tuple[np.ndarray, ...],
-        seconds: float,
-    ) -> HeadResult:
-        last_steps = np.arange(_first(run) + 1, run.epochs + 1) * program.steps - 1
-        loss, accuracy, val_loss, val_accuracy = table.T
-        return HeadResult(
-            loss,
-            accuracy,
-            val_loss,
-            val_accuracy,
-            learning_rate=rates[last_steps],
-            state=HeadState(run.epochs, arrays),
-            best_weights=program.best_weights(arrays, run.config.dense_width),
-            seconds=seconds,
-        )
-
-    def _state(self, program: Program, run: HeadRun) -> HeadState:
-        return run.state or HeadState(0, program.initial_state(run.config, run.seed))
-
-    def _learning_rates(self, run: HeadRun) -> np.ndarray:
-        steps = self.max_epochs * steps_per_epoch(run.config, len(run.train))
-        return learning_rates(run.config, steps)
+    def _learning_rates(self, run: HeadRun, program: Program) -> np.ndarray:
+        """(max_epochs, steps of an epoch)."""
+        if run.epochs > self.max_epochs:
+            raise ValueError(f"{run.epochs} epochs, but the schedules end at {self.max_epochs}")
+        table = learning_rates(run.config, self.max_epochs * program.steps)
+        return table.reshape(self.max_epochs, program.steps)
 
     def _normalization(self, run: HeadRun) -> Statistics | None:
-        if not run.config.normalize:
-            return None
-        key = zlib.crc32(run.train.tobytes())
-        if key not in self._statistics:
-            self._statistics[key] = row_statistics(self._features_host, run.train)
-        return self._statistics[key]
+        return Statistics.of(self._features_host[run.train]) if run.config.normalize else None
+
+
+def size_for_device() -> int:
+    """Heads in one program: measured best on CPUs, whose cache holds no more; many on a GPU."""
+    return 64 if tf.config.list_physical_devices("GPU") else 8
 
 
 def _first(run: HeadRun) -> int:
@@ -210,3 +222,28 @@ def _first(run: HeadRun) -> int:
 
 def _remaining(run: HeadRun) -> int:
     return run.epochs - _first(run)
+
+
+def _order(run: HeadRun, epoch: int) -> np.ndarray:
+    return run.train[stream(run.seed, "order", epoch).permutation(len(run.train))]
+
+
+def _result(
+    layout: Layout,
+    run: HeadRun,
+    curves: np.ndarray,
+    table: np.ndarray,
+    arrays: Arrays,
+    seconds: float,
+) -> HeadResult:
+    loss, accuracy, val_loss, val_accuracy = curves[: _remaining(run)].T.copy()
+    return HeadResult(
+        loss,
+        accuracy,
+        val_loss,
+        val_accuracy,
+        learning_rate=table[_first(run) : run.epochs, -1].copy(),
+        state=HeadState(run.epochs, arrays),
+        best_weights=layout.best_weights(arrays, run.config.dense_width),
+        seconds=seconds,
+    )

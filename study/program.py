@@ -9,51 +9,14 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from study.head import Statistics, build_head, rows_per_step, steps_per_epoch
+from study.head import Statistics, build_head, steps_per_epoch
+from study.headstate import Layout, State
+from study.signature import Signature
 from study.space import HeadConfig
-from study.stateless import PADDABLE, Knob, stateless_optimizer
+from study.stateless import Knob, stateless_optimizer
 from study.threefry import dropout_noise
 
-WIDTHS = (64, 128, 192, 256, 512, 1024, 2048, 4096)
 VALIDATION_ROWS = 512  # in one piece
-
-
-class Signature(NamedTuple):
-    """What decides a program: heads that agree in it may train together."""
-
-    keras_class: str
-    statics: tuple[tuple[str, Any], ...]  # knobs; of numbers only the sign
-    activation: str
-    batch_norm: bool
-    width: int  # padded
-    batch: int
-    n_train: int
-    n_validation: int
-
-
-def signature_of(config: HeadConfig, n_train: int, n_validation: int) -> Signature:
-    """The signature of a run with these many rows."""
-    statics = tuple(
-        (name, int(np.sign(value)) if isinstance(value, float) else value)
-        for name, value in sorted(config.knobs.items())
-    )
-    return Signature(
-        keras_class=config.keras_class,
-        statics=statics,
-        activation=config.activation,
-        batch_norm=config.batch_norm,
-        width=_padded(config),
-        batch=rows_per_step(config, n_train),
-        n_train=n_train,
-        n_validation=n_validation,
-    )
-
-
-def _padded(config: HeadConfig) -> int:
-    zero_epsilon = any("epsilon" in name and not value for name, value in config.knobs.items())
-    if config.keras_class not in PADDABLE or zero_epsilon:  # 0/0 in a unit that never moves
-        return config.dense_width
-    return next((width for width in WIDTHS if width >= config.dense_width), config.dense_width)
 
 
 class Inputs(NamedTuple):
@@ -66,16 +29,6 @@ class Inputs(NamedTuple):
     mean: tf.Tensor  # (K, n_features)
     variance: tf.Tensor  # (K, n_features)
     validation: tf.Tensor  # (K, n_validation) int32
-
-
-class State(NamedTuple):
-    """What training changes, each tensor stacked over K heads."""
-
-    weights: list[tf.Tensor]  # trainable
-    statistics: list[tf.Tensor]  # of batch normalization
-    optimizer: list[tf.Tensor]
-    best: list[tf.Tensor]  # all weights of the best epoch, in the order of get_weights()
-    best_accuracy: tf.Tensor  # (K,)
 
 
 class Program:
@@ -92,95 +45,13 @@ class Program:
             mean=np.zeros(n_features, np.float32), variance=np.ones(n_features, np.float32)
         )
         self.normalization.build((None, n_features))
-        self.statistics = [w for w in self.head.weights if not w.trainable]
         self.samples = {k: v for k, v in config.knobs.items() if isinstance(v, float)}
         keras_class = stateless_optimizer(config.keras_class)
         self.optimizer = keras_class(learning_rate=0.01, **config.knobs)
         self.optimizer.build(self.head.trainable_variables)
+        self.layout = Layout(self.head, self.optimizer)
         self.rate_index = _index(self.optimizer.variables, self.optimizer._learning_rate)
         self.run = tf.function(self._epoch, jit_compile=True, autograph=False)
-        self._start = self._template()
-
-    # ---- states on the host ----
-
-    def _template(self) -> State:
-        """A fresh head's state; weights that must be drawn are zero."""
-        return State(
-            weights=[np.asarray(w) for w in self.head.trainable_variables],
-            statistics=[np.asarray(w) for w in self.statistics],
-            optimizer=[np.asarray(v) for v in self.optimizer.variables],
-            best=[np.asarray(w) for w in self.head.weights],
-            best_accuracy=np.float32(-1.0),
-        )
-
-    def initial_state(self, config: HeadConfig, seed: int) -> tuple[np.ndarray, ...]:
-        """A fresh head: the weights that `build_head(config, seed=seed)` begins with, padded."""
-        start, width = self._start, config.dense_width
-        draw = [int(value) for value in np.random.default_rng(seed).integers(1, 2**31, size=3)]
-        glorot = keras.initializers.GlorotUniform
-        n_classes = start.weights[-1].shape[0]
-        drawn = {
-            "dense": np.asarray(glorot(seed=draw[0])((self.n_features, width))),
-            "probabilities": np.asarray(glorot(seed=draw[2])((width, n_classes))),
-        }
-        first: dict[int, np.ndarray] = {}
-        for index, weight in enumerate(self.head.weights):
-            layer, name = weight.path.split("/")[-2:]
-            value = np.zeros(weight.shape, np.float32)
-            if name == "kernel":
-                rows, columns = drawn[layer].shape
-                value[:rows, :columns] = drawn[layer]
-            elif name in ("gamma", "moving_variance"):
-                value[:width] = 1.0
-            first[index] = value
-        best = list(first.values())
-        by_id = {id(w): value for w, value in zip(self.head.weights, best, strict=True)}
-        state = State(
-            weights=[by_id[id(w)] for w in self.head.trainable_variables],
-            statistics=[by_id[id(w)] for w in self.statistics],
-            optimizer=self._initial_optimizer(config, by_id),
-            best=best,
-            best_accuracy=np.float32(-1.0),
-        )
-        return tuple(tf.nest.flatten(state))
-
-    def _initial_optimizer(self, config: HeadConfig, by_id: dict[int, Any]) -> list[np.ndarray]:
-        """What `optimizer.build` leaves, with this head's knobs and weights in it."""
-        found = []
-        accumulator = config.knobs.get("initial_accumulator_value")
-        for variable, start in zip(self.optimizer.variables, self._start.optimizer, strict=True):
-            value = start
-            if accumulator is not None and variable.name.endswith("accumulator"):
-                value = np.full_like(start, accumulator)
-            for weight, original in zip(
-                self.head.trainable_variables, self._start.weights, strict=True
-            ):
-                if start.ndim == 2 and np.array_equal(start, original):
-                    value = by_id[id(weight)]  # ScheduleFreeAdamW starts from the weights
-            found.append(value)
-        return found
-
-    def stack(self, states: Sequence[tuple[np.ndarray, ...]]) -> State:
-        """One state of K heads from K states."""
-        flat = [tf.constant(np.stack(arrays)) for arrays in zip(*states, strict=True)]
-        packed: State = tf.nest.pack_sequence_as(self._start, flat)
-        return packed
-
-    def take(self, state: State, slot: int) -> tuple[np.ndarray, ...]:
-        """The state of one head of K, copied."""
-        return tuple(np.array(tensor.numpy()[slot]) for tensor in tf.nest.flatten(state))
-
-    def best_weights(self, arrays: tuple[np.ndarray, ...], width: int) -> list[np.ndarray]:
-        """The best epoch's weights in the order of `get_weights()`, without the padding."""
-        state: State = tf.nest.pack_sequence_as(self._start, arrays)
-        real = []
-        for weight, value in zip(self.head.weights, state.best, strict=True):
-            layer, name = weight.path.split("/")[-2:]
-            if layer == "probabilities":
-                real.append(value[:width].copy() if name == "kernel" else value)
-            else:
-                real.append(value[..., :width].copy())
-        return real
 
     def inputs(
         self,
@@ -210,13 +81,15 @@ class Program:
             validation=tf.constant(validation, tf.int32),
         )
 
-    # ---- the program ----
-
     def compile(self, features: tf.Tensor, labels: tf.Tensor) -> None:
         """Trace and compile, by an epoch of no steps."""
         size, signature = self.size, self.signature
-        flat = [np.zeros((size, *np.shape(a)), a.dtype) for a in tf.nest.flatten(self._start)]
-        state: State = tf.nest.pack_sequence_as(self._start, [tf.constant(a) for a in flat])
+        flat = [
+            np.zeros((size, *np.shape(a)), a.dtype) for a in tf.nest.flatten(self.layout.template)
+        ]
+        state: State = tf.nest.pack_sequence_as(
+            self.layout.template, [tf.constant(a) for a in flat]
+        )
         heads = Inputs(
             knobs={name: tf.zeros(size, tf.float64) for name in self.samples},
             dropout=tf.zeros(size),
@@ -283,7 +156,7 @@ class Program:
             optimizer[self.rate_index] = tf.gather(rates, i, axis=1)
 
             def one_head(given: Any) -> Any:
-                return self._train_step(*given, mask if n_train % batch else None, real)
+                return self._train_step(given, mask if n_train % batch else None, real)
 
             weights, stats, optimizer, step_loss, step_right = tf.vectorized_map(
                 one_head,
@@ -312,17 +185,10 @@ class Program:
         val_loss, val_right = self._validate(features, labels, heads, weights, statistics)
         val_accuracy = val_right / self.signature.n_validation
         better = val_accuracy > state.best_accuracy
-        by_id = {
-            id(variable): value
-            for variable, value in zip(
-                [*self.head.trainable_variables, *self.statistics],
-                [*weights, *statistics],
-                strict=True,
-            )
-        }
+        now = self.layout.in_order(weights, statistics)
         best = [
-            tf.where(tf.reshape(better, [-1] + [1] * (old.shape.rank - 1)), by_id[id(weight)], old)
-            for weight, old in zip(self.head.weights, state.best, strict=True)
+            tf.where(tf.reshape(better, [-1] + [1] * (old.shape.rank - 1)), new, old)
+            for new, old in zip(now, state.best, strict=True)
         ]
         metrics = tf.stack(
             [loss / n_train, right / n_train, val_loss / self.signature.n_validation, val_accuracy]
@@ -330,21 +196,9 @@ class Program:
         best_accuracy = tf.where(better, val_accuracy, state.best_accuracy)
         return metrics, State(weights, statistics, optimizer, best, best_accuracy)
 
-    def _train_step(
-        self,
-        x: Any,
-        y: Any,
-        noise: Any,
-        mean: Any,
-        variance: Any,
-        knobs: dict[str, Any],
-        weights: list[Any],
-        statistics: list[Any],
-        optimizer: list[Any],
-        mask: Any,
-        real: Any,
-    ) -> Any:
+    def _train_step(self, given: Any, mask: Any, real: Any) -> Any:
         """One step of one head, as Keras's `train_step` does it."""
+        x, y, noise, mean, variance, knobs, weights, statistics, optimizer = given
         with tf.GradientTape() as tape:
             tape.watch(weights)
             outputs, statistics = self._forward(
@@ -375,8 +229,8 @@ class Program:
     ) -> Any:
         """The head's layers in their order; noise and mask of the rows come from outside."""
         self.normalization.mean, self.normalization.variance = mean, variance
-        variables = [*self.head.trainable_variables, *self.statistics]
-        mapping = list(zip(variables, [*weights, *statistics], strict=True))
+        values = self.layout.in_order(weights, statistics)
+        mapping = list(zip(self.head.weights, values, strict=True))
         with keras.StatelessScope(state_mapping=mapping) as scope:
             x = self.normalization(x)
             for layer in self.head.layers:
@@ -386,7 +240,7 @@ class Program:
                     x = layer(x, training=training, mask=mask)
                 else:
                     x = layer(x)
-        return x, [scope.get_current_value(variable) for variable in self.statistics]
+        return x, [scope.get_current_value(variable) for variable in self.layout.statistics]
 
     def _validate(
         self, features: Any, labels: Any, heads: Inputs, weights: Any, statistics: Any

@@ -1,0 +1,118 @@
+"""The state of one head on the host: fresh, stacked for a program, taken out again, unpadded."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from study.space import HeadConfig
+
+Arrays = tuple[np.ndarray, ...]  # a `State` of one head, flattened, with the padding
+
+
+class State(NamedTuple):
+    """What training changes: arrays of one head, or tensors stacked over K heads."""
+
+    weights: list[Any]  # trainable
+    statistics: list[Any]  # of batch normalization
+    optimizer: list[Any]  # its variables, iterations included
+    best: list[Any]  # all weights of the best epoch, in the order of get_weights()
+    best_accuracy: Any  # its val_accuracy; -1 before the first epoch
+
+
+class Layout:
+    """Knows where everything of a padded head and its built optimizer stands in a `State`."""
+
+    def __init__(self, head: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+        self.head, self.optimizer = head, optimizer
+        self.trainable = head.trainable_variables
+        self.statistics = [weight for weight in head.weights if not weight.trainable]
+        self.template = State(
+            weights=[np.asarray(weight) for weight in self.trainable],
+            statistics=[np.asarray(weight) for weight in self.statistics],
+            optimizer=[np.asarray(variable) for variable in optimizer.variables],
+            best=[np.asarray(weight) for weight in head.weights],
+            best_accuracy=np.float32(-1.0),
+        )
+
+    def fresh(self, config: HeadConfig, seed: int) -> Arrays:
+        """A head that begins with the weights of `build_head(config, seed=seed)`."""
+        values = self._initial_weights(config.dense_width, seed)
+        state = State(
+            weights=self.pick(values, self.trainable),
+            statistics=self.pick(values, self.statistics),
+            optimizer=self._initial_optimizer(config, self.pick(values, self.trainable)),
+            best=values,
+            best_accuracy=np.float32(-1.0),
+        )
+        return tuple(tf.nest.flatten(state))
+
+    def pick(self, values: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
+        """Of `values`, in the order of get_weights(), those of these variables."""
+        by_id = {id(w): value for w, value in zip(self.head.weights, values, strict=True)}
+        return [by_id[id(variable)] for variable in variables]
+
+    def in_order(self, weights: Sequence[Any], statistics: Sequence[Any]) -> list[Any]:
+        """Trainable weights and batch-norm statistics as get_weights() orders them."""
+        variables = [*self.trainable, *self.statistics]
+        by_id = {id(v): x for v, x in zip(variables, [*weights, *statistics], strict=True)}
+        return [by_id[id(weight)] for weight in self.head.weights]
+
+    def _initial_weights(self, width: int, seed: int) -> list[np.ndarray]:
+        first, _, last = np.random.default_rng(seed).integers(1, 2**31, size=3)  # as build_head
+        draws = iter([int(first), int(last)])
+        values = []
+        for weight in self.head.weights:
+            layer, name = weight.path.split("/")[-2:]
+            value = np.zeros(weight.shape, np.float32)
+            if name == "kernel":
+                rows, columns = value.shape
+                real = (rows, width) if layer == "dense" else (width, columns)
+                drawn = keras.initializers.GlorotUniform(seed=next(draws))(real)
+                value[: real[0], : real[1]] = np.asarray(drawn)
+            elif name in ("gamma", "moving_variance"):
+                value[:width] = 1.0
+            values.append(value)
+        return values
+
+    def _initial_optimizer(self, config: HeadConfig, weights: list[np.ndarray]) -> list[Any]:
+        """What `optimizer.build` leaves, with this head's knobs and weights in it."""
+        accumulator = config.knobs.get("initial_accumulator_value")
+        found = []
+        for variable, start in zip(self.optimizer.variables, self.template.optimizer, strict=True):
+            value = start
+            if accumulator is not None and variable.name.endswith("accumulator"):
+                value = np.full_like(start, accumulator)
+            for weight, original in zip(weights, self.template.weights, strict=True):
+                if start.ndim == 2 and np.array_equal(start, original):
+                    value = weight  # ScheduleFreeAdamW starts from the weights
+            found.append(value)
+        return found
+
+    def stack(self, heads: Sequence[Arrays]) -> State:
+        """One state of K heads from K states."""
+        flat = [tf.constant(np.stack(arrays)) for arrays in zip(*heads, strict=True)]
+        stacked: State = tf.nest.pack_sequence_as(self.template, flat)
+        return stacked
+
+    def take(self, state: State, slots: Sequence[int]) -> list[Arrays]:
+        """The states of some heads of K, copied."""
+        if not slots:
+            return []
+        flat = [tensor.numpy() for tensor in tf.nest.flatten(state)]
+        return [tuple(np.array(array[slot]) for array in flat) for slot in slots]
+
+    def best_weights(self, arrays: Arrays, width: int) -> list[np.ndarray]:
+        """The best epoch's weights in the order of `get_weights()`, without the padding."""
+        state: State = tf.nest.pack_sequence_as(self.template, arrays)
+        real = []
+        for weight, value in zip(self.head.weights, state.best, strict=True):
+            layer, name = weight.path.split("/")[-2:]
+            if layer != "probabilities":
+                value = value[..., :width]
+            elif name == "kernel":
+                value = value[:width]
+            real.append(value.copy())
+        return real
