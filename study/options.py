@@ -8,6 +8,7 @@ stood, so a sentence about a wrong one names its key and its place.
 
 import argparse
 import math
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,14 +67,14 @@ class _Option(NamedTuple):
     in_space: bool = True  # may stand in a search space's [study] table
 
 
-def _whole(low: int) -> tuple[Callable[[str], int], str]:
+def _whole(low: int, high: int) -> tuple[Callable[[str], int], str]:
     def read(text: str) -> int:
         value = int(text)
-        if value < low:
+        if not low <= value <= high:
             raise ValueError
         return value
 
-    return read, f"a whole number, at least {low}"
+    return read, f"a whole number from {low} to {high}"
 
 
 def _part(low_allowed: bool) -> tuple[Callable[[str], float], str]:
@@ -100,9 +101,13 @@ def _text(text: str) -> str:
 
 
 def _study_name(text: str) -> str:
-    if text.startswith(".") or not all(c.isalnum() or c in "-_." for c in text) or len(text) > 100:
+    if text.startswith((".", "-")) or not all(map(_in_name, text)) or len(text.encode()) > 100:
         raise ValueError
     return _text(text)
+
+
+def _in_name(character: str) -> bool:
+    return character.isalnum() or character in "-_."
 
 
 _ANY = (_text, "a text")
@@ -110,7 +115,7 @@ FACES = {"image_size": 112, "validation_split": 0.4, "test_split": 0.3}
 
 OPTIONS: dict[str, _Option] = {
     "data": _Option(*_ANY, None, "images", "folder of class folders [the built-in faces]"),
-    "image_size": _Option(*_whole(32), 224, "images", "pixels a side [224; faces 112]"),
+    "image_size": _Option(*_whole(32, 2048), 224, "images", "pixels a side [224; faces 112]"),
     "preprocess": _Option(
         *_ANY, "caffe", "images", "what VGG16 was trained with, or division by 255",
         ("caffe", "rescale"),
@@ -119,7 +124,7 @@ OPTIONS: dict[str, _Option] = {
         *_ANY, "stratified", "images", "fresh stratified splits, or Keras's one assignment",
         ("stratified", "keras"),
     ),
-    "split_seed": _Option(*_whole(1), 12, "images", "seed of --split keras [12]"),
+    "split_seed": _Option(*_whole(1, 2**32 - 1), 12, "images", "seed of --split keras [12]"),
     "validation_split": _Option(
         *_part(False), 0.2, "images", "part of all images [0.2; faces 0.4]"
     ),
@@ -135,22 +140,28 @@ OPTIONS: dict[str, _Option] = {
         *_ANY, "hyperband", "search", "Keras Tuner's search method [hyperband]",
         ("hyperband", "random", "bayesian", "grid"),
     ),
-    "max_epochs": _Option(*_whole(1), 30, "search", "epochs of a full trial [30]"),
-    "factor": _Option(*_whole(2), 3, "search", "Hyperband keeps one in FACTOR a rung [3]"),
-    "trials": _Option(*_whole(1), 20, "search", "trials a search, random, bayesian, grid [20]"),
+    "max_epochs": _Option(*_whole(1, 100_000), 30, "search", "epochs of a full trial [30]"),
+    "factor": _Option(*_whole(2, 100), 3, "search", "Hyperband keeps one in FACTOR a rung [3]"),
+    "trials": _Option(
+        *_whole(1, 1_000_000), 20, "search", "trials a search, random, bayesian, grid [20]"
+    ),
     "allocation": _Option(
         *_ANY, "equal", "search", "a search for each optimizer, or one over all [equal]",
         ("equal", "joint"),
     ),
-    "repeats": _Option(*_whole(1), 5, "search", "whole searches with fresh split and seed [5]"),
-    "confirm": _Option(*_whole(1), 3, "search", "reruns of each winner with fresh seeds [3]"),
-    "seed": _Option(*_whole(1), 1, "search", "of everything random, 1 or more [1]"),
+    "repeats": _Option(
+        *_whole(1, 10_000), 5, "search", "whole searches with fresh split and seed [5]"
+    ),
+    "confirm": _Option(
+        *_whole(1, 10_000), 3, "search", "reruns of each winner with fresh seeds [3]"
+    ),
+    "seed": _Option(*_whole(1, 10**18), 1, "search", "of everything random, 1 or more [1]"),
     "time_limit": _Option(
         _minutes, "minutes, above 0", None, "search",
         "minutes after which no new trials start; winners so far are still confirmed",
     ),
     "population": _Option(
-        *_whole(1), None, "machine", "heads trained at once [chosen for the device]"
+        *_whole(1, 10_000), None, "machine", "heads trained at once [chosen for the device]"
     ),
     "device": _Option(
         *_ANY, None, "machine", "[the first GPU if there is one]", ("cpu", "gpu"), in_space=False
@@ -159,8 +170,8 @@ OPTIONS: dict[str, _Option] = {
         *_ANY, "auto", "machine", "auto, random, or an .h5 or .keras file [auto]", in_space=False
     ),
     "name": _Option(
-        _study_name, "letters, digits, - _ and . (100 at most, no . first)", None, "files",
-        "of the study [SPACE-TUNER]", in_space=False,
+        _study_name, "letters, digits, - _ and . (at most 100 bytes, not . or - first)", None,
+        "files", "of the study [SPACE-TUNER]", in_space=False,
     ),
     "logs": _Option(*_ANY, "logs", "files", "folder of all studies [logs]", in_space=False),
     "cache_dir": _Option(
@@ -216,7 +227,7 @@ def resolve_options(
             values[key] = _checked(given, option, _flag(key))
         elif key in study_table:
             where = f"search space {space_name}: study.{key}"
-            values[key] = _checked(str(study_table[key]), option, where)
+            values[key] = _checked(study_table[key], option, where)
         else:
             values[key] = FACES[key] if faces and key in FACES else option.default
     if values["validation_split"] + values["test_split"] >= 1:
@@ -228,7 +239,7 @@ def resolve_options(
         raise UserError(
             "--split keras knows no test set; set --test-split 0 or use --split stratified"
         )
-    values["name"] = values["name"] or f"{space_name}-{values['tuner']}"
+    values["name"] = values["name"] or _default_name(space_name, values["tuner"])
     values["logs"] = Path(values["logs"])
     values["cache_dir"] = Path(values["cache_dir"]) if values["cache_dir"] else None
     return Options(**values)
@@ -241,14 +252,26 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
+def _default_name(space_name: str, tuner: str) -> str:
+    """SPACE-TUNER; what a file's name may have and a study's may not becomes a hyphen."""
+    plain = "".join(c if _in_name(c) else "-" for c in space_name).encode()[:80]
+    return f"{plain.decode(errors='ignore').lstrip('.-') or 'study'}-{tuner}"
+
+
 def _flag(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
-def _checked(text: str, option: _Option, where: str) -> Any:
+def _checked(value: Any, option: _Option, where: str) -> Any:
+    """A value in its type; it comes as a text, or as TOML has it."""
+    received = f"{where}: received {reprlib.repr(value)}"
+    names = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    text = ",".join(value) if names else str(value)
     if option.choices and text not in option.choices:
-        raise UserError(f"{where}: received {text!r}; valid: {', '.join(option.choices)}")
+        raise UserError(f"{received}; valid: {', '.join(option.choices)}")
     try:
+        if not names and (isinstance(value, bool) or not isinstance(value, str | int | float)):
+            raise ValueError
         return option.read(text)
     except ValueError:
-        raise UserError(f"{where}: received {text!r}, but needs {option.rule}") from None
+        raise UserError(f"{received}, but needs {option.rule}") from None

@@ -1,0 +1,211 @@
+"""The command line: whose value wins, and the sentence about every wrong one."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from study.errors import UserError
+from study.options import OPTIONS, Options, parse, resolve_options
+
+
+def resolve(*argv: str, study: dict[str, Any] | None = None, space: str = "default") -> Options:
+    return resolve_options(parse(argv), study or {}, space)
+
+
+def refusal(*argv: str, study: dict[str, Any] | None = None) -> str:
+    with pytest.raises(UserError) as caught:
+        resolve(*argv, study=study)
+    return str(caught.value)
+
+
+def test_the_command_line_wins_over_the_space_and_the_space_over_the_defaults():
+    assert resolve("--data", "x").max_epochs == 30
+    assert resolve("--data", "x", study={"max_epochs": 50}).max_epochs == 50
+    assert resolve("--data", "x", "--max-epochs", "7", study={"max_epochs": 50}).max_epochs == 7
+
+
+def test_the_built_in_faces_bring_their_own_defaults():
+    faces, photos = resolve(), resolve("--data", "photos")
+    assert (faces.image_size, faces.validation_split, faces.test_split) == (112, 0.4, 0.3)
+    assert (photos.image_size, photos.validation_split, photos.test_split) == (224, 0.2, 0.2)
+    assert resolve("--image-size", "96").image_size == 96
+    assert resolve(study={"image_size": 336}).image_size == 336
+    assert resolve(study={"data": "photos"}).image_size == 224
+
+
+def test_the_blog_space_makes_the_posts_settings():
+    table = {
+        "image_size": 336, "preprocess": "rescale", "split": "keras", "split_seed": 12,
+        "validation_split": 0.2, "test_split": 0.0, "max_epochs": 50, "repeats": 1, "confirm": 1,
+    }  # fmt: skip
+    options = resolve("--tuner", "grid", study=table, space="blog_t11")
+    assert all(getattr(options, key) == value for key, value in table.items())
+    assert options.name == "blog_t11-grid"
+
+
+WRONG = {  # arguments -> what the sentence must say
+    ("--seed", "0"): "--seed: received '0', but needs a whole number from 1 to",
+    ("--seed", "-1"): "--seed: received '-1', but needs a whole number from 1",
+    ("--seed", "1.5"): "--seed: received '1.5', but needs a whole number",
+    ("--split-seed", "5000000000"): "--split-seed: received '5000000000', but needs a whole number",
+    ("--max-epochs", "0"): "--max-epochs: received '0', but needs a whole number from 1",
+    ("--max-epochs", "many"): "--max-epochs: received 'many', but needs a whole number",
+    ("--factor", "1"): "--factor: received '1', but needs a whole number from 2",
+    ("--trials", "0"): "--trials: received '0', but needs a whole number from 1",
+    ("--repeats", "0"): "--repeats: received '0', but needs a whole number from 1",
+    ("--repeats", "9" * 5000): "but needs a whole number from 1 to 10000",
+    ("--confirm", "0"): "--confirm: received '0', but needs a whole number from 1",
+    ("--population", "0"): "--population: received '0', but needs a whole number from 1",
+    ("--image-size", "16"): "--image-size: received '16', but needs a whole number from 32 to 2048",
+    ("--image-size", "1000000"): "--image-size: received '1000000', but needs a whole number",
+    ("--validation-split", "0"): "--validation-split: received '0', but needs a part of the images",
+    ("--validation-split", "1"): "--validation-split: received '1', but needs a part of the images",
+    ("--validation-split", "nan"): "--validation-split: received 'nan', but needs a part",
+    ("--validation-split", "20%"): "--validation-split: received '20%', but needs a part",
+    ("--test-split", "-0.1"): "--test-split: received '-0.1', but needs a part of the images, 0 to",
+    ("--validation-split", "0.5", "--test-split", "0.5"): "leave nothing to train on; together",
+    ("--split", "random"): "--split: received 'random'; valid: stratified, keras",
+    ("--split", "keras"): "--split keras knows no test set; set --test-split 0 or use --split str",
+    ("--preprocess", "none"): "--preprocess: received 'none'; valid: caffe, rescale",
+    ("--tuner", "optuna"): "--tuner: received 'optuna'; valid: hyperband, random, bayesian, grid",
+    ("--allocation", "fair"): "--allocation: received 'fair'; valid: equal, joint",
+    ("--device", "tpu"): "--device: received 'tpu'; valid: cpu, gpu",
+    ("--time-limit", "0"): "--time-limit: received '0', but needs minutes, above 0",
+    ("--time-limit", "inf"): "--time-limit: received 'inf', but needs minutes, above 0",
+    ("--data", " "): "--data: received ' ', but needs a text",
+    ("--optimizers", ""): "--optimizers: received '', but needs a text",
+    ("--name", "../x"): "--name: received '../x', but needs letters, digits, - _ and .",
+    ("--name", "."): "--name: received '.', but needs letters",
+    ("--name", "a b"): "--name: received 'a b', but needs letters",
+    ("--name", ""): "--name: received '', but needs letters",
+    ("--name", "x" * 101): "but needs letters, digits, - _ and . (at most 100 bytes",
+    ("--name", "家" * 40): "but needs letters, digits, - _ and . (at most 100 bytes",
+    ("--name", "\udcff"): "--name: received '\\udcff', but needs letters",
+}
+
+
+@pytest.mark.parametrize("argv", WRONG)
+def test_a_wrong_value_is_refused_with_its_option_and_what_is_valid(argv: tuple[str, ...]):
+    sentence = refusal(*argv)
+    assert WRONG[argv] in sentence
+    assert len(sentence) < 250
+
+
+WRONG_IN_SPACE: list[tuple[dict[str, Any], str]] = [
+    ({"epochs": 3}, "study.epochs: unknown key; valid: data, image_size, preprocess"),
+    ({"name": "x"}, "study.name: unknown key"),
+    ({"logs": "/etc"}, "study.logs: unknown key"),
+    ({"weights": "/etc/x.h5"}, "study.weights: unknown key"),
+    ({"max_epochs": 0}, "study.max_epochs: received 0, but needs a whole number from 1"),
+    ({"max_epochs": 2.5}, "study.max_epochs: received 2.5, but needs a whole number from 1"),
+    ({"max_epochs": True}, "study.max_epochs: received True, but needs a whole number"),
+    ({"max_epochs": [3]}, "study.max_epochs: received [3], but needs a whole number"),
+    ({"data": ["a", 1]}, "study.data: received ['a', 1], but needs a text"),
+    ({"data": {"a": 1}}, "study.data: received {'a': 1}, but needs a text"),
+    ({"tuner": "optuna"}, "study.tuner: received 'optuna'; valid: hyperband"),
+    ({"tuner": 3}, "study.tuner: received 3; valid: hyperband"),
+]
+
+
+@pytest.mark.parametrize(("table", "expected"), WRONG_IN_SPACE)
+def test_a_wrong_value_in_a_space_is_refused_with_its_key(table: dict[str, Any], expected: str):
+    assert refusal(study=table).startswith(f"search space default: {expected}")
+
+
+def test_a_space_may_list_its_optimizers():
+    assert resolve(study={"optimizers": ["adam", "sgd"]}).optimizers == "adam,sgd"
+    assert resolve(study={"optimizers": "adam,sgd"}).optimizers == "adam,sgd"
+
+
+@pytest.mark.parametrize(
+    ("space", "name"),
+    [
+        ("default", "default-grid"),
+        ("my space", "my-space-grid"),
+        ("дом家", "дом家-grid"),
+        (".hidden", "hidden-grid"),
+        ("--x", "x-grid"),
+        ("<b>\n\udcff", "-b----grid"),
+        ("...", "study-grid"),
+    ],
+)
+def test_the_default_name_is_the_space_and_the_tuner_as_a_folder_can_be_called(
+    space: str, name: str
+):
+    try:
+        found = resolve("--tuner", "grid", space=space).name
+    except UnicodeEncodeError:
+        pytest.fail("a name that is no text must not crash")
+    assert found == name.lstrip("-")
+
+
+@given(st.text(max_size=200))
+def test_every_default_name_is_a_valid_name(space: str):
+    name = resolve(space=space).name
+    assert resolve("--name", name).name == name
+
+
+@given(
+    st.sampled_from(sorted(OPTIONS)),
+    st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.lists(st.text()), st.none()),
+)
+def test_any_value_in_a_space_is_valid_or_a_user_error(key: str, value: Any):
+    try:
+        options = resolve(study={key: value})
+    except UserError:
+        return
+    assert isinstance(options, Options)
+
+
+def test_settings_are_what_decides_the_result_and_fit_into_json():
+    settings = resolve("--logs", "a", "--cache-dir", "b", "--time-limit", "5").settings()
+    assert json.loads(json.dumps(settings)) == settings
+    places = {"strict", "name", "overwrite", "logs", "cache_dir", "dry_run"}
+    assert set(settings) == {field.name for field in dataclasses.fields(Options)} - places
+
+
+def test_every_option_but_the_flags_has_a_line_of_help_with_its_default(
+    capsys: pytest.CaptureFixture[str],
+):
+    with pytest.raises(SystemExit) as ended:
+        parse(["--help"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    for key in OPTIONS:
+        assert "--" + key.replace("_", "-") in printed
+    assert "[30]" in printed and "[224; faces 112]" in printed
+
+
+def test_an_unknown_or_shortened_option_is_refused(capsys: pytest.CaptureFixture[str]):
+    for argv in (["--epochs", "3"], ["--max", "3"], ["extra"]):
+        with pytest.raises(SystemExit) as ended:
+            parse(argv)
+        assert ended.value.code == 2
+        assert "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_help_answers_quickly_and_without_tensorflow():
+    code = (
+        "import sys, runpy\n"
+        "sys.argv = ['study.search', '--help']\n"
+        "try: runpy.run_module('study.search', run_name='__main__')\n"
+        "except SystemExit as ended: assert ended.code == 0\n"
+        "heavy = {'tensorflow', 'keras', 'keras_tuner', 'matplotlib', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    start = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+        cwd=Path(__file__).parent.parent,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "usage: python -m study.search" in ended.stdout
+    assert time.monotonic() - start < 5  # a second where nothing else runs
