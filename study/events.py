@@ -5,6 +5,7 @@ small file is written for each record, without a Keras callback. The folder is a
 records, never their source: a resumed study writes it anew.
 """
 
+import errno
 import io
 import math
 import shutil
@@ -104,12 +105,15 @@ class ReportEvents:
 
 def _write_run(root: Path, run: str, part: str, events: Iterable[Event]) -> None:
     """TensorBoard reads the files of a run in the order of their names, hence `part`."""
-    folder = root / run
-    folder.mkdir(parents=True, exist_ok=True)
-    with tf.io.TFRecordWriter(str(folder / f"events.out.tfevents.{part}")) as writer:
-        writer.write(Event(file_version="brain.Event:2").SerializeToString())
-        for event in events:
-            writer.write(event.SerializeToString())
+    path = root / run / f"events.out.tfevents.{part}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            writer.write(Event(file_version="brain.Event:2").SerializeToString())
+            for event in events:
+                writer.write(event.SerializeToString())
+    except tf.errors.OpError as error:  # TensorFlow's word for a disk that takes no more
+        raise OSError(errno.ENOSPC, error.message, str(path)) from error
 
 
 def _plain(tag: str) -> str:
