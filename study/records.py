@@ -9,6 +9,7 @@ import enum
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -156,15 +157,17 @@ def _read_lines(path: Path) -> tuple[list[TrialRecord], list[tuple[int, str]], b
     for number, line in enumerate(lines, start=1):
         try:
             records.append(_record(json.loads(line)))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             damaged.append((number, str(error) or type(error).__name__))
     return records, damaged, bool(last)
 
 
 def save_meta(study: Path, meta: StudyMeta) -> None:
     """Write `study.json` atomically."""
-    text = json.dumps(asdict(meta), indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(study / STUDY_FILE, text + "\n")
+    text = json.dumps(asdict(meta), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if not text.isascii():  # names that are no valid text keep their bytes as escapes
+        text = re.sub(r"[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    write_atomically(study / STUDY_FILE, text)
 
 
 def load_meta(study: Path) -> StudyMeta:
@@ -178,7 +181,9 @@ def load_meta(study: Path) -> StudyMeta:
         return StudyMeta(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(f"no study at {study}: {STUDY_FILE} is missing") from None
-    except (ValueError, TypeError) as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path} is damaged ({error}); restore it or start anew with --overwrite"
         ) from error
@@ -208,7 +213,10 @@ def _finite(value: float | None) -> float | None:
 
 def _record(table: dict[str, Any]) -> TrialRecord:
     for key in _CURVES:
-        table[key] = [math.nan if value is None else value for value in table[key]]
+        table[key] = [math.nan if value is None else float(value) for value in table[key]]
+    lengths = {len(table[key]) for key in _CURVES}
+    if len(lengths) > 1 or not 0 <= table["best_epoch"] <= lengths.pop():
+        raise ValueError("curves and best_epoch do not fit together")
     table["status"] = TrialStatus(table["status"])
     table["phase"] = Phase(table["phase"])
     return TrialRecord(**table)

@@ -41,6 +41,7 @@ from study.space import SearchSpace
 PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")
 GROWING = ("repeats", "confirm")  # a finished study may be given more of these
 FREE = ("time_limit", "device", "data", "population")  # compared by what they lead to, if at all
+WORDS = {"space": "space", "optimizers": "space", "weights": "weights"}  # matter by their digests
 
 
 def study_meta(
@@ -98,14 +99,19 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process works on it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise UserError(
             f"{folder}: another process is working on this study; wait for it, "
             "or give this one another --name"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{folder}: this folder cannot be written ({error.strerror}); "
+            "choose another --logs or --name"
         ) from None
     try:
         yield
@@ -119,18 +125,21 @@ def clear(folder: Path) -> None:
     Raises:
         UserError: the folder holds something that is no study.
     """
-    own = {TRIALS_FILE, DAMAGED_FILE, "tensorboard", "best", "report", STUDY_FILE}
-    strange = sorted(path.name for path in folder.iterdir() if path.name not in {*own, ".lock"})
+    own = [TRIALS_FILE, DAMAGED_FILE, "tensorboard", "best", "report", STUDY_FILE]
+    found = {path.name: path for path in folder.iterdir()}
+    left = [name for name in found if name.startswith(".") and name.endswith(".tmp")]  # by a kill
+    strange = sorted(found.keys() - {*own, *left, ".lock"})
     if strange:
         raise UserError(
             f"--overwrite: {folder} also holds {strange[0]!r}, which is not part of a study; "
             "remove it yourself or choose another --name"
         )
-    for path in folder.iterdir():
-        if path.is_dir():
+    for name in [*left, *own]:  # the settings last: records never stand without them
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path.name in own:
-            path.unlink()
+        else:
+            path.unlink(missing_ok=True)
 
 
 def resume(folder: Path, meta: StudyMeta) -> tuple[StudyMeta, list[TrialRecord]]:
@@ -143,6 +152,11 @@ def resume(folder: Path, meta: StudyMeta) -> tuple[StudyMeta, list[TrialRecord]]
         UserError: the study there was made with other settings, or its files are damaged.
     """
     if not (folder / STUDY_FILE).exists():
+        if (folder / TRIALS_FILE).exists():
+            raise UserError(
+                f"{folder} holds {TRIALS_FILE} but no {STUDY_FILE}, so nobody knows how these runs "
+                "were made; restore it, start anew with --overwrite, or choose another --name"
+            )
         save_meta(folder, meta)
         return meta, []
     old = load_meta(folder)
@@ -173,9 +187,15 @@ def resume(folder: Path, meta: StudyMeta) -> tuple[StudyMeta, list[TrialRecord]]
 
 def _differences(old: StudyMeta, new: StudyMeta) -> list[str]:
     found = []
+    digests = {"space": "fingerprint", "weights": "digest"}
+    same = {
+        part
+        for part, key in digests.items()
+        if getattr(old, part).get(key) == getattr(new, part).get(key)
+    }
     for key, value in new.settings.items():
         before = old.settings.get(key)
-        if key in FREE or before == value:
+        if key in FREE or before == value or WORDS.get(key) in same:
             continue
         if key in GROWING and isinstance(before, int) and value > before:
             continue

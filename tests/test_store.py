@@ -1,0 +1,226 @@
+"""A study's folder: one process at a time, resumed or refused, never mixed, never more deleted."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import make_meta, make_records, write_study
+
+from study.errors import UserError
+from study.options import parse, resolve_options
+from study.records import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE, StudyMeta, load_meta, load_trials
+from study.store import clear, locked, resume
+
+
+def meta(*argv: str, **changes: Any) -> StudyMeta:
+    """What a search with these arguments writes."""
+    options = resolve_options(parse(argv), {}, "default")
+    made = make_meta(["adam", "sgd"], ["a", "b"], settings=options.settings())
+    space = {**made.space, "fingerprint": "f" * 16}
+    return replace(made, **({"space": space, "name": options.name} | changes))
+
+
+def refusal(folder: Path, new: StudyMeta) -> str:
+    with pytest.raises(UserError) as caught:
+        resume(folder, new)
+    sentence = str(caught.value)
+    assert "give the new one a --name, start anew with --overwrite, or use the old" in sentence
+    return sentence
+
+
+def test_a_new_study_begins_without_records(tmp_path: Path):
+    begun, records = resume(tmp_path, meta())
+    assert records == [] and load_meta(tmp_path) == begun == meta()
+
+
+def test_the_same_study_is_continued_with_its_birthday_and_population(tmp_path: Path):
+    old = meta(created="2020-01-01T00:00:00+00:00")
+    folder = write_study(tmp_path, ["adam"], repeats=1, confirm=1, trials=3)
+    device = {**old.device, "population": 8}
+    resume(folder.parent / "x", old)  # another study beside it does not matter
+    (folder / STUDY_FILE).unlink()
+    (folder / TRIALS_FILE).rename(folder / "kept")
+    resume(folder, replace(old, device=device, seconds={"search": 5.0}))
+    (folder / "kept").rename(folder / TRIALS_FILE)
+    continued, records = resume(folder, meta())
+    assert continued.created == old.created
+    assert continued.device["population"] == 8
+    assert continued.seconds == {"search": 5.0}
+    assert len(records) == len(load_trials(folder)) > 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "listed"),
+    [
+        (["--seed", "2"], "--seed 1 -> 2"),
+        (["--tuner", "random"], "--tuner hyperband -> random"),
+        (["--max-epochs", "60"], "--max-epochs 30 -> 60"),
+        (["--factor", "4"], "--factor 3 -> 4"),
+        (["--allocation", "joint"], "--allocation equal -> joint"),
+        (["--image-size", "96"], "--image-size 112 -> 96"),
+        (["--preprocess", "rescale"], "--preprocess caffe -> rescale"),
+        (["--validation-split", "0.3"], "--validation-split 0.4 -> 0.3"),
+        (["--test-split", "0.2"], "--test-split 0.3 -> 0.2"),
+        (["--repeats", "4"], "--repeats 5 -> 4"),
+        (["--confirm", "2"], "--confirm 3 -> 2"),
+    ],
+)
+def test_other_settings_are_refused_with_what_differs(argv: list[str], listed: str, tmp_path: Path):
+    resume(tmp_path, meta())
+    assert f"was made with other settings: {listed};" in refusal(tmp_path, meta(*argv))
+
+
+def test_every_difference_is_listed(tmp_path: Path):
+    resume(tmp_path, meta())
+    other = meta(
+        "--seed", "2", "--space", "quick", "--weights", "random",
+        space={"name": "quick", "fingerprint": "0" * 16},
+        data={"fingerprint": "1" * 64},
+        weights={"source": "random", "digest": "2" * 64},
+        device={"kind": "gpu", "name": "some", "dtype": "bfloat16"},
+    )  # fmt: skip
+    sentence = refusal(tmp_path, other)
+    for words in (
+        "--seed 1 -> 2",
+        "--space default -> quick",
+        "--weights auto -> random",
+        "search space ffffffffffff -> 000000000000",
+        "images abababababab -> 111111111111",
+        "weights cdcdcdcdcdcd -> 222222222222",
+        "device cpu -> gpu",
+        "arithmetic float32 -> bfloat16",
+    ):
+        assert words in sentence
+
+
+def test_other_words_for_the_same_thing_are_no_difference(tmp_path: Path):
+    """The same files by another path; the same weights from another source."""
+    resume(tmp_path, meta())
+    same = ["--space", "./default.toml", "--weights", "w.h5", "--data", "x", "--optimizers", "b,a"]
+    faces = ["--image-size", "112", "--validation-split", "0.4", "--test-split", "0.3"]
+    resume(tmp_path, meta(*same, *faces, name="default-hyperband"))
+
+
+def test_budgets_may_grow(tmp_path: Path):
+    resume(tmp_path, meta())
+    grown = meta("--repeats", "7", "--confirm", "5", "--time-limit", "3", "--population", "2")
+    assert resume(tmp_path, grown)[0].settings["repeats"] == 7
+    assert "--repeats 7 -> 5" in refusal(tmp_path, meta("--confirm", "5"))
+
+
+def test_runs_without_their_settings_are_refused(tmp_path: Path):
+    folder = write_study(tmp_path, ["adam"], repeats=1, confirm=1, trials=3)
+    (folder / STUDY_FILE).unlink()
+    with pytest.raises(UserError, match=r"holds trials\.jsonl but no study\.json"):
+        resume(folder, meta())
+
+
+def test_damaged_lines_are_set_aside_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    resume(tmp_path, meta())
+    write_lines = "\n".join(["{", "not json", ""])
+    (tmp_path / TRIALS_FILE).write_text(write_lines)
+    assert resume(tmp_path, meta())[1] == []
+    printed = capsys.readouterr().err
+    assert "trials.jsonl: 2 damaged lines (first: 1) set aside in trials.damaged.jsonl" in printed
+    assert (tmp_path / DAMAGED_FILE).read_text() == write_lines
+
+
+# ---- --overwrite ----
+
+
+def test_overwriting_deletes_a_study_and_what_a_kill_left(tmp_path: Path):
+    folder = write_study(tmp_path, ["adam"], repeats=1, confirm=1, trials=3)
+    (folder / "report").mkdir()
+    (folder / "report" / "report.md").write_text("x")
+    (folder / ".trials.jsonl.0123.tmp").write_text("x")
+    with locked(folder):
+        clear(folder)
+        assert [path.name for path in folder.iterdir()] in ([".lock"], [])
+        assert resume(folder, meta())[1] == []
+
+
+def test_overwriting_refuses_a_folder_with_other_things_and_deletes_nothing(tmp_path: Path):
+    folder = write_study(tmp_path, ["adam"], repeats=1, confirm=1, trials=3)
+    (folder / "thesis.txt").write_text("years of work")
+    before = sorted(path.name for path in folder.rglob("*"))
+    with pytest.raises(UserError, match=r"also holds 'thesis.txt', which is not part of a study"):
+        clear(folder)
+    assert sorted(path.name for path in folder.rglob("*")) == before
+
+
+def test_overwriting_follows_no_link_out_of_the_study(tmp_path: Path):
+    treasure = tmp_path / "treasure"
+    treasure.mkdir()
+    (treasure / "gold.txt").write_text("gold")
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "best").symlink_to(treasure)
+    (folder / TRIALS_FILE).symlink_to(treasure / "gold.txt")
+    clear(folder)
+    assert list(folder.iterdir()) == []
+    assert (treasure / "gold.txt").read_text() == "gold"
+
+
+# ---- the lock ----
+
+HOLD = """
+import sys
+from pathlib import Path
+from study.store import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that works on the study in `tmp_path`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True, cwd=Path(__file__).parent.parent,
+    )  # fmt: skip
+    assert process.stdin and process.stdout
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_a_second_process_is_refused_until_the_first_is_dead(
+    holder: subprocess.Popen[str], tmp_path: Path
+):
+    with (
+        pytest.raises(UserError, match="another process is working on this study; wait for it"),
+        locked(tmp_path),
+    ):
+        pytest.fail("two processes on one study")
+    holder.kill()  # SIGKILL: it cannot tidy up
+    holder.wait()
+    with locked(tmp_path):
+        resume(tmp_path, meta())
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file", tmp_path / "file" / "study"):
+        with (
+            pytest.raises(UserError, match=r"cannot be written \(.*choose another --logs or"),
+            locked(folder),
+        ):
+            pytest.fail("a file is no folder")
+
+
+def test_records_of_a_resumed_study_are_those_that_were_written(tmp_path: Path):
+    records = make_records(["adam"], repeats=1, confirm=1, trials=3)
+    folder = write_study(tmp_path, ["adam"], records=records)
+    old = load_meta(folder)
+    assert [r.trial_id for r in resume(folder, old)[1]] == [r.trial_id for r in records]
