@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from study.head import Statistics, head_probabilities
 from study.images import ImageSet
@@ -25,6 +26,7 @@ from study.space import HeadConfig, SearchSpace
 from study.splits import Split, keras_split, set_aside_test, stratified_split
 from study.tuner import Budget, Proposal, Search, derive_seed, hyperband_rungs
 
+OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
 ABSURD_LOSS = 10.0  # times the loss of a coin with as many sides as classes
 
 
@@ -269,7 +271,31 @@ class Protocol:
             continues=None,
         )
 
-    def _train(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, HeadResult]]]:
+    def _train(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, HeadResult | None]]]:
+        """Results as they come; None for runs that do not fit into the memory.
+
+        What a run needs is decided by its width and batch size. So after a failure the runs are
+        tried again in groups of one width and batch size, and only a group that fails alone fails.
+        """
+        done: set[str] = set()
+        try:
+            for finished in self._trained(tasks):
+                done |= {task.trial_id for task, _ in finished}
+                yield finished
+            return
+        except OUT_OF_MEMORY:
+            left = [task for task in tasks if task.trial_id not in done]
+        groups: dict[tuple[object, ...], list[Task]] = {}
+        for task in left:
+            key = (task.config.keras_class, task.config.dense_width, task.config.batch_size)
+            groups.setdefault(key, []).append(task)
+        if len(groups) == 1:
+            yield [(task, None) for task in left]
+            return
+        for group in groups.values():
+            yield from self._train(group)
+
+    def _trained(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, HeadResult | None]]]:
         runs = [self._head_run(task) for task in tasks]
         for finished in self.population.train(runs):
             yield [(tasks[index], result) for index, result in finished]
@@ -280,9 +306,13 @@ class Protocol:
         rows = task.split
         return HeadRun(task.config, rows.train, rows.validation, task.seed, task.epochs, state)
 
-    def _collect(self, finished: list[tuple[Task, HeadResult]]) -> None:
+    def _collect(self, finished: list[tuple[Task, HeadResult | None]]) -> None:
         records = []
         for task, result in finished:
+            if result is None:
+                self.records[task.trial_id] = self._failed(task)
+                records.append(self.records[task.trial_id])
+                continue
             record = self._record(task, result)
             self.records[task.trial_id] = record
             records.append(record)
@@ -293,7 +323,16 @@ class Protocol:
         self._prune_states(finished)
         self.save(records)
 
-    def _prune_states(self, finished: list[tuple[Task, HeadResult]]) -> None:
+    def _failed(self, task: Task) -> TrialRecord:
+        return self._begun(
+            task,
+            status=TrialStatus.FAILED,
+            message=f"out of memory with dense_width {task.config.dense_width}, batch_size "
+            f"{task.config.batch_size} and {self.population.size} heads at once: take smaller "
+            "ones in the search space, or a smaller --population",
+        )
+
+    def _prune_states(self, finished: list[tuple[Task, HeadResult | None]]) -> None:
         """Keep only the states that can still be promoted: the best of each rung."""
         rungs = {(t.trial_id.rpartition("/")[0], t.bracket, t.round) for t, _ in finished}
         for search, bracket, rung in rungs:
@@ -318,24 +357,10 @@ class Protocol:
             curves = {name: [*getattr(before, name), *curve] for name, curve in curves.items()}
         status, message = judge(curves, self.data.n_classes)
         accuracy = np.nan_to_num(np.asarray(curves["val_accuracy"]), nan=-1.0)
-        record = TrialRecord(
-            trial_id=task.trial_id,
-            optimizer=task.config.optimizer,
-            repeat=task.repeat,
-            phase=task.phase,
-            seed=task.seed,
-            split=task.split.digest,
-            hyperparameters=task.config.hyperparameters(),
-            epochs=task.epochs,
-            status=status,
+        record = replace(
+            self._begun(task, status=status, message=message),
             best_epoch=int(np.argmax(accuracy)) + 1,
             seconds=rounded(result.seconds),
-            bracket=task.bracket,
-            round=task.round,
-            continues=task.continues,
-            initial_epoch=task.initial_epoch,
-            confirm=task.confirm,
-            message=message,
             loss=curves["loss"],
             accuracy=curves["accuracy"],
             val_loss=curves["val_loss"],
@@ -345,6 +370,33 @@ class Protocol:
         if task.phase == Phase.SEARCH or not len(task.split.test):
             return record
         return self._tested(record, task, result.best_weights)
+
+    def _begun(self, task: Task, *, status: TrialStatus, message: str) -> TrialRecord:
+        """What is known of a run before its curves."""
+        return TrialRecord(
+            trial_id=task.trial_id,
+            optimizer=task.config.optimizer,
+            repeat=task.repeat,
+            phase=task.phase,
+            seed=task.seed,
+            split=task.split.digest,
+            hyperparameters=task.config.hyperparameters(),
+            epochs=task.epochs,
+            status=status,
+            message=message,
+            loss=[],
+            accuracy=[],
+            val_loss=[],
+            val_accuracy=[],
+            learning_rate=[],
+            best_epoch=0,
+            seconds=0.0,
+            bracket=task.bracket,
+            round=task.round,
+            continues=task.continues,
+            initial_epoch=task.initial_epoch,
+            confirm=task.confirm,
+        )
 
     def _tested(self, record: TrialRecord, task: Task, weights: list[np.ndarray]) -> TrialRecord:
         """Add accuracy and loss on the test rows, with the weights of the best epoch."""

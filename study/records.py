@@ -60,7 +60,7 @@ class TrialRecord:
     val_loss: list[float]
     val_accuracy: list[float]
     learning_rate: list[float]  # at the last step of each epoch
-    best_epoch: int  # from 1; the first epoch with the highest val_accuracy
+    best_epoch: int  # from 1, the first with the highest val_accuracy; 0: no epoch
     seconds: float  # of training, this run's share, earlier rungs not included
     bracket: int | None = None  # Hyperband only
     round: int | None = None  # Hyperband's rung within the bracket, from 0

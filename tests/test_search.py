@@ -219,9 +219,7 @@ def test_broken_odd_and_misnamed_files_are_named_and_left_out(
     printed = capsys.readouterr().out
     assert "37 in 3 classes, 1 other files ignored" in printed
     for name in ("empty.jpg", "page.jpg", "cut.png"):
-        assert any(
-            line.startswith("left out:") and name in line for line in printed.split("\n")
-        )
+        assert any(line.startswith("left out:") and name in line for line in printed.split("\n"))
 
 
 @pytest.mark.parametrize(
@@ -253,3 +251,38 @@ def test_help_does_not_wait_for_tensorflow() -> None:
         "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=os.environ)
+
+
+LITTLE_MEMORY = """
+import resource, sys
+import tensorflow, keras_tuner
+from study.search import main
+
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**31, used + 2**31))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's memory limits")
+def test_a_trial_that_does_not_fit_into_the_memory_fails_alone(
+    picture_folder: Path, tmp_path: Path
+) -> None:
+    space = tmp_path / "huge.toml"
+    space.write_text(
+        "[head]\ndense_width = {choices = [16, 65536]}\n"  # 16 heads of the wide one: 2 GiB
+        '[optimizers.sgd]\nclass = "SGD"\nlearning_rate = {choices = [0.01, 0.1]}\n'
+    )
+    arguments = ["--data", picture_folder, *SMALL, "--space", space, "--optimizers", "sgd"]
+    arguments += ["--logs", tmp_path / "logs", "--cache-dir", tmp_path / "cache"]
+    arguments += ["--tuner", "grid", "--repeats", "1", "--population", "16"]
+    little = [sys.executable, "-c", LITTLE_MEMORY, *map(str, arguments)]
+    ended = subprocess.run(little, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    trials = [r for r in load_trials(tmp_path / "logs" / "huge-grid") if r.phase == Phase.SEARCH]
+    by_width = {16: TrialStatus.COMPLETED, 65536: TrialStatus.FAILED}
+    assert len(trials) == 4
+    for trial in trials:
+        assert trial.status == by_width[int(trial.hyperparameters["dense_width"])]
+        if trial.status == TrialStatus.FAILED:
+            assert "out of memory" in trial.message and "--population" in trial.message
