@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from study.backbone import Backbone
     from study.images import ImageSet
     from study.plan import Plan
-    from study.protocol import Data, Protocol
+    from study.protocol import Protocol
     from study.records import StudyMeta, TrialRecord
     from study.space import SearchSpace
+    from study.tasks import Data
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -71,9 +72,9 @@ def run(options: Options, space: "SearchSpace") -> int:
     from study.backbone import load_backbone
     from study.images import load_images
     from study.plan import make_plan, model_summary, plan_lines
-    from study.protocol import Data, Splits
     from study.store import clear, locked, resume, study_meta
     from study.takeaway import write_best
+    from study.tasks import Data, Splits
 
     images = load_images(Path(options.data) if options.data else None, strict=options.strict)
     _say_images(images)
@@ -134,6 +135,8 @@ def _train(
     from study.population import Population
     from study.protocol import Protocol
     from study.records import append_trials, load_meta, rewrite_trials, save_meta
+    from study.runner import Runner
+    from study.tuner import promotions
     from study.watch import Watch
 
     meta = load_meta(folder)
@@ -156,18 +159,20 @@ def _train(
         watch.add(records)
 
     start = time.monotonic()
-    protocol = Protocol(options, space, data, population, known, save)
+    promoted = promotions(options.tuner, options.max_epochs, options.factor)
+    runner = Runner(data, population, promoted, known, save)
+    protocol = Protocol(options, space, runner)
     with watch:
         protocol.default_runs()
         protocol.search()
         protocol.confirm()
     superseded = protocol.superseded()
     if superseded:
-        kept = [r for r in protocol.records.values() if r.trial_id not in superseded]
+        kept = [r for r in runner.records.values() if r.trial_id not in superseded]
         rewrite_trials(folder, kept)
     seconds = time.monotonic() - start
     print(
-        f"search: {len(protocol.records)} runs in {seconds:.0f} s, {population.compilations} "
+        f"search: {len(runner.records)} runs in {seconds:.0f} s, {population.compilations} "
         f"programs compiled in {population.compile_seconds:.0f} s, "
         f"{population.size} heads at once"
     )

@@ -24,7 +24,6 @@ from study.backbone import Backbone
 from study.errors import UserError
 from study.images import ImageSet
 from study.options import Options
-from study.protocol import Splits
 from study.records import (
     DAMAGED_FILE,
     STUDY_FILE,
@@ -37,6 +36,7 @@ from study.records import (
     save_meta,
 )
 from study.space import SearchSpace
+from study.tasks import Splits
 
 PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")
 GROWING = ("repeats", "confirm")  # a finished study may be given more of these

@@ -11,8 +11,10 @@ from study.backbone import Backbone, in_float32
 from study.files import write_atomically
 from study.head import build_head, whole_model
 from study.images import ImageSet
-from study.protocol import Protocol, Task
+from study.protocol import Protocol
 from study.records import PREDICTIONS_FILE, Phase, TrialRecord
+from study.runner import Runner
+from study.tasks import Task
 
 
 def write_best(folder: Path, protocol: Protocol, images: ImageSet, backbone: Backbone) -> None:
@@ -27,9 +29,9 @@ def write_best(folder: Path, protocol: Protocol, images: ImageSet, backbone: Bac
     winner = max(means, key=lambda name: means[name])
     predictions: dict[str, Any] = {}
     for name, (task, record) in chosen.items():
-        head = _head(protocol, task)
+        head = _head(protocol.runner, task)
         _save_model(folder / "best" / f"{name}.keras", head)
-        predictions[name] = _predictions(protocol, images, task, record, head)
+        predictions[name] = _predictions(protocol.runner, images, task, record, head)
         if name == winner:
             _save_model(folder / "best" / "winner.keras", whole_model(in_float32(backbone), head))
     table = {"winner": winner, "optimizers": predictions}
@@ -37,34 +39,36 @@ def write_best(folder: Path, protocol: Protocol, images: ImageSet, backbone: Bac
 
 
 def _mean_accuracy(protocol: Protocol, name: str) -> float:
-    accuracies = [
-        record.best_val_accuracy
-        for record in protocol.records.values()
-        if record.phase == Phase.CONFIRM and record.optimizer == name
+    runner = protocol.runner
+    scores = [
+        runner.score(record)
+        for record in runner.records.values()
+        if record.phase == Phase.CONFIRM
+        and record.optimizer == name
+        and record.trial_id in runner.tasks
     ]
-    return float(np.nanmean(accuracies))
+    return float(np.mean(scores))
 
 
-def _head(protocol: Protocol, task: Task) -> keras.Model:
-    weights = protocol.weights_of(task)
+def _head(runner: Runner, task: Task) -> keras.Model:
     head = build_head(
         task.config,
-        n_features=protocol.data.features.shape[1],
-        n_classes=protocol.data.n_classes,
+        n_features=runner.data.features.shape[1],
+        n_classes=runner.data.n_classes,
         seed=task.seed,
-        statistics=protocol.statistics(task),
+        statistics=runner.statistics(task),
     )
-    head.set_weights(weights)
+    head.set_weights(runner.weights_of(task))
     return head
 
 
 def _predictions(
-    protocol: Protocol, images: ImageSet, task: Task, record: TrialRecord, head: keras.Model
+    runner: Runner, images: ImageSet, task: Task, record: TrialRecord, head: keras.Model
 ) -> dict[str, Any]:
     """On the test rows; on the validation rows where there is no test set."""
     tested = len(task.split.test) > 0
     rows = task.split.test if tested else task.split.validation
-    features = protocol.data.features[rows]
+    features = runner.data.features[rows]
     parts = [head(features[at : at + 8192], training=False) for at in range(0, len(rows), 8192)]
     probabilities = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
     return {

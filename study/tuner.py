@@ -170,6 +170,18 @@ def hyperband_rungs(max_epochs: int, factor: int) -> list[tuple[int, int, int, i
     ]
 
 
+def promotions(
+    tuner: str, max_epochs: int, factor: int
+) -> dict[tuple[int | None, int | None], int]:
+    """(bracket, round) -> how many trials of it are promoted; empty without Hyperband."""
+    if tuner != "hyperband":
+        return {}
+    return {
+        (bracket, rung - 1): trials
+        for bracket, rung, trials, _ in hyperband_rungs(max_epochs, factor)
+    }
+
+
 def hyperband_cost(max_epochs: int, factor: int) -> tuple[int, int]:
     """(trials, epochs) of one Hyperband search whose rungs continue where the last one ended."""
     trials = epochs = 0
