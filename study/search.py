@@ -87,6 +87,8 @@ def run(options: Options, space: "SearchSpace") -> int:
     )
     meta = study_meta(options, space, images, backbone, splits)
     _say_setting(meta)
+    for warning in splits.warnings():
+        print(f"warning: {warning}")
     plan = make_plan(options, space)
     print("\n".join(plan_lines(plan, options, space)))
     if options.dry_run:

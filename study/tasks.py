@@ -60,6 +60,28 @@ class Splits:
             )
         return self._made[purpose, repeat]
 
+    def warnings(self) -> list[str]:
+        """What Keras's assignment lets happen, in words; a stratified split prevents it."""
+        if self.keras is None:
+            return []
+        found = []
+        train, validation = self.keras.train, self.keras.validation
+        digests = self.images.digests
+        both = {digests[row] for row in train} & {digests[row] for row in validation}
+        if both:
+            found.append(f"{len(both)} images stand on both sides of Keras's split")
+        for part, rows in (("training", train), ("validation", validation)):
+            present = set(self.images.labels[rows].tolist())
+            missing = [n for i, n in enumerate(self.images.class_names) if i not in present]
+            if missing:
+                found.append(f"Keras's split leaves no {part} image of {', '.join(missing)}")
+        if self.options.repeats > 1:
+            found.append(
+                "with --split keras all repeats share one split, so the intervals leave out the "
+                "luck of the split; --split stratified draws fresh ones"
+            )
+        return found
+
 
 class Data(NamedTuple):
     """What the heads are trained on."""

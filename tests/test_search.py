@@ -202,6 +202,23 @@ def test_the_blog_posts_comparison_runs_as_the_post_has_it(
         assert f"{name}: val_loss" in ended.stdout
 
 
+def test_what_the_posts_own_split_gets_wrong_is_said(
+    picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(picture_folder, data)
+    for number in range(12):  # every picture twice: some pair is bound to be parted
+        shutil.copy(data / "stripes" / f"{number:02d}.png", data / "stripes" / f"copy{number}.png")
+    (data / "rare").mkdir()
+    shutil.copy(data / "circles" / "00.png", data / "rare")
+    arguments = ["--space", "blog_t11", "--data", str(data), "--weights", "random", "--dry-run"]
+    assert main([*arguments, "--image-size", "32", "--repeats", "2", "--logs", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "images stand on both sides of Keras's split" in printed
+    assert "leaves no validation image of rare" in printed or "training image of rare" in printed
+    assert "all repeats share one split" in printed
+
+
 def test_broken_odd_and_misnamed_files_are_named_and_left_out(
     picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
