@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from study.claims import Claims, join, points
+from study.claims import Claims
+from study.headline import join, points
 from study.ranking import Row
 from study.records import Phase, StudyMeta, Value
 from study.winners import Curves, Settings, expected_error, number

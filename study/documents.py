@@ -1,18 +1,21 @@
 """Summary -> report.md, ranking.csv and ranking.json.
 
 `ranking.json` is for programs, UTF-8, no NaN (null instead), accuracies as fractions:
-    schema            "optimizer-study-report/1"; a changed meaning changes the number
+    schema            "optimizer-study-report/2"; a changed meaning changes the number
     study, created    name and time of the study; finished, partial: how it ended
-    headline          the sentence on top
+    headline          the sentence on top; details: what to know beside it
     repeats           fewest repeats of a confirmed optimizer
+    margin            the smallest gap that is more than luck on these images; new_margin: on new
+                      images of the same kind (null where one repeat cannot tell)
     ranking           best first; one object an optimizer: optimizer, confirmed (only then is it
                       ranked), place_best and place_worst (ranks it may hold), tie_groups (letters;
                       a shared letter means not separated), mean, low, high (95 %, over
                       interval_over), spread, minimum, maximum, and the other numbers of
                       `study.ranking.Row`; by_repeat; hyperparameters; other_repeats (where they
                       differ); evaluation {val_loss, val_accuracy} at the last epoch
-    pairs             first, second, repeats, difference, low, high, p_value, adjusted (Holm),
-                      separated, probability (P(first > second))
+    pairs             first, second, repeats, difference; on these images low, high (95 %, for all
+                      pairs together), p_value (Tukey) and separated; on new ones new_low,
+                      new_high, new_p_value and carries_over; probability (P(first > second))
     tie_groups        lists of names
     warnings          {kind, text}
 `ranking.csv` has the numbers of `ranking`, one line an optimizer.
@@ -40,7 +43,7 @@ from study.tables import (
     study_table,
 )
 
-SCHEMA = "optimizer-study-report/1"
+SCHEMA = "optimizer-study-report/2"
 NUMBERS = (
     *("mean", "low", "high", "interval_over", "spread", "minimum", "maximum", "train_accuracy"),
     *("test_accuracy", "val_loss", "last_accuracy", "last_loss", "best_epoch", "trained_epochs"),
@@ -53,7 +56,8 @@ def markdown(
     summary: Summary, figures: Iterable[tuple[str, str, str]], warnings: Sequence[str]
 ) -> str:
     """report.md; `figures` are (name, title, caption)."""
-    parts = [f"# {_md(summary.meta.name)}", f"**{_md(summary.claims.headline)}**"]
+    parts = [f"# {_md(summary.meta.name)}", f"**{_md(summary.headline.text)}**"]
+    parts += [_md(text) for text in summary.headline.details]
     if warnings:
         parts += ["## Read this first", "\n".join(f"- {_md(text)}" for text in warnings)]
     parts += _md_table(ranking_table(summary))
@@ -110,8 +114,11 @@ def ranking_json(summary: Summary, warnings: Iterable[tuple[str, str]]) -> str:
         "created": meta.created,
         "finished": meta.finished,
         "partial": meta.partial,
-        "headline": summary.claims.headline,
+        "headline": summary.headline.text,
+        "details": list(summary.headline.details),
         "repeats": summary.claims.repeats,
+        "margin": summary.claims.margin,
+        "new_margin": summary.claims.new_margin,
         "ranking": ranking,
         "pairs": [pair._asdict() for pair in summary.claims.pairs],
         "tie_groups": [list(group) for group in summary.claims.groups],

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.intervals import corrected_interval
+from study.intervals import mean_interval
 from study.records import Phase, StudyMeta, TrialRecord, TrialStatus
 
 
@@ -25,7 +25,7 @@ class Row(NamedTuple):
     by_repeat: Mapping[int, float]  # mean validation accuracy of each repeat's confirmation runs
     runs: Mapping[tuple[int, int], float]  # (repeat, confirm) -> validation accuracy
     mean: float
-    low: float  # 95 % interval, corrected for overlapping splits
+    low: float  # 95 % interval of the mean, on these images
     high: float
     interval_over: str  # "repeats"; "runs" where there is one repeat; "" without an interval
     spread: float  # standard deviation over the same
@@ -103,7 +103,7 @@ def _row(meta: StudyMeta, name: str, records: list[TrialRecord]) -> Row:
     by_repeat = {repeat: float(np.mean(values)) for repeat, values in sorted(groups.items())}
     over = "repeats" if len(by_repeat) > 1 else "runs" if len(runs) > 1 else ""
     values = list(by_repeat.values()) if over == "repeats" else list(runs.values())
-    low, high = corrected_interval(values, overlap(meta), least=accuracy_step(meta))
+    low, high = mean_interval(values)
     spent = sum(r.seconds for r in search)
     return Row(
         optimizer=name,

@@ -98,7 +98,9 @@ def print_conclusion(summary: "Summary", warnings: Sequence[str], folder: Path) 
         console.width = 160  # a log file has no edge; wrapped tables cannot be read
     shown = ranking_table(summary)
     console.print()
-    console.print(plain(summary.claims.headline, 2000), style="bold")
+    console.print(plain(summary.headline.text, 2000), style="bold")
+    for text in summary.headline.details:
+        console.print(plain(text, 2000))
     console.print()
     table = Table(box=None, pad_edge=False)
     for place, head in enumerate(shown.head):

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from study.cautions import Caution, cautions
 from study.claims import Claims, claim
 from study.errors import UserError
+from study.headline import Headline, headline
 from study.ranking import Row, accuracy_step, overlap, rank
 from study.records import (
     STUDY_FILE,
-    TRIALS_FILE,
     StudyMeta,
     TrialRecord,
     TrialStatus,
@@ -48,6 +48,7 @@ class Summary(NamedTuple):
     records: tuple[TrialRecord, ...]
     rows: tuple[Row, ...]
     claims: Claims
+    headline: Headline
     settings: tuple[Settings, ...]
     curves: tuple[Curves, ...]
     confusion: Confusion | None
@@ -99,8 +100,6 @@ def load_study(folder: Path) -> Summary:
     meta = load_meta(folder)
     _check_meta(folder, meta)
     records = list({record.trial_id: record for record in load_trials(folder)}.values())
-    for record in records:
-        _check_record(folder, record)
     if not any(record.status is not TrialStatus.FAILED for record in records):
         failed = f" ({len(records)} failed)" if records else ""
         raise UserError(
@@ -123,6 +122,7 @@ def summarize(meta: StudyMeta, records: Sequence[TrialRecord]) -> Summary:
         records=tuple(records),
         rows=tuple(rows),
         claims=claims,
+        headline=headline(rows, claims),
         settings=tuple(settings),
         curves=tuple(curves),
         confusion=None,
@@ -150,28 +150,4 @@ def _check_meta(folder: Path, meta: StudyMeta) -> None:
         raise UserError(
             f"{folder / STUDY_FILE} is damaged (optimizers, class_names, class_counts, settings, "
             "split_sizes, data or space); restore it or start anew with --overwrite"
-        )
-
-
-def _check_record(folder: Path, record: TrialRecord) -> None:
-    """A line can be valid JSON and still no run; catch it here, with its name."""
-    try:
-        length = len(record.val_accuracy)
-        numbers = (record.seconds, record.repeat, record.epochs, record.initial_epoch)
-        whole = (
-            len({len(record.loss), len(record.accuracy), len(record.val_loss), length}) == 1
-            and (1 <= record.best_epoch <= length or length == 0)
-            and all(isinstance(value, int | float) for value in numbers)
-            and all(
-                isinstance(v, int | float) for v in (*record.val_accuracy[:1], *record.loss[:1])
-            )
-            and isinstance(record.hyperparameters, dict)
-            and isinstance(record.optimizer, str)
-        )
-    except TypeError:
-        whole = False
-    if not whole:
-        raise UserError(
-            f"{folder / TRIALS_FILE}: run {record.trial_id} is damaged (curves, best_epoch or "
-            "numbers); restore the file or start anew with --overwrite"
         )

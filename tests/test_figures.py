@@ -71,7 +71,13 @@ def test_diverged_nan_and_empty_runs_are_drawn_without_a_warning(tmp_path, epoch
     curve = [math.nan] * epochs
     records = [
         dataclasses.replace(
-            r, loss=curve, accuracy=curve, val_loss=curve, val_accuracy=curve, best_epoch=epochs
+            r,
+            loss=curve,
+            accuracy=curve,
+            val_loss=curve,
+            val_accuracy=curve,
+            learning_rate=curve,
+            best_epoch=epochs,
         )
         for r in records
     ]

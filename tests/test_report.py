@@ -47,7 +47,7 @@ def test_the_report_writes_every_file_and_prints_the_conclusion(logs, capsys):
 
 def test_ranking_json_and_csv_hold_the_same_numbers(report):
     document = json.loads((report / "ranking.json").read_text(), parse_constant=pytest.fail)
-    assert document["schema"] == "optimizer-study-report/1"
+    assert document["schema"] == "optimizer-study-report/2"
     names = [entry["optimizer"] for entry in document["ranking"]]
     assert sorted(names) == ["adam", "lion", "sgd"]
     assert set(document["ranking"][0]["hyperparameters"]) >= {"learning_rate", "dense_width"}
