@@ -3,24 +3,33 @@
 A run of TensorBoard is one configuration: the rungs of a Hyperband trial continue one curve. One
 small file is written for each record, without a Keras callback. The folder is a view of the
 records, never their source: a resumed study writes it anew.
+
+`overview/` has the confirmation and untuned runs and the report, `trials/` every search trial:
+above 500 runs TensorBoard selects none by itself, so a big study is looked at best in its overview.
 """
 
 import errno
 import io
 import math
+import random
 import shutil
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import summary_v2 as hparams_summary
 from tensorboard.plugins.text.metadata import create_summary_metadata as text_metadata
 
 from study.records import Phase, TrialRecord
+from study.space import SearchSpace, load_space, own_spaces
+from study.words import Value
 
 CURVES = {  # record's field -> TensorBoard's tag; the part before the slash makes one group
     "val_accuracy": "accuracy/validation",
@@ -29,14 +38,17 @@ CURVES = {  # record's field -> TensorBoard's tag; the part before the slash mak
     "loss": "loss/training",
     "learning_rate": "learning_rate/learning_rate",
 }
-METRICS = {  # columns of the HParams table
+
+METRICS = {  # the last columns of the HParams table
     "best/val_accuracy": "best val_accuracy",
     "best/val_loss": "val_loss there",
     "best/test_accuracy": "test accuracy there",
     "best/epochs": "epochs",
 }
+FIRST_COLUMNS = ("optimizer", "phase", "learning_rate", "schedule", "repeat")  # others: a click
 
-REPORT_RUN = "report"
+OVERVIEW, TRIALS = "overview", "trials"
+REPORT_RUN = f"{OVERVIEW}/report"
 
 
 class EventFolder:
@@ -44,26 +56,15 @@ class EventFolder:
 
     Args:
         folder: emptied at once.
-        optimizers: names, for the filter of the HParams table.
+        space: names the columns of the HParams table.
         known: records of an earlier, interrupted run of the study.
     """
 
-    def __init__(
-        self, folder: Path, optimizers: Sequence[str], known: Iterable[TrialRecord] = ()
-    ) -> None:
+    def __init__(self, folder: Path, space: SearchSpace, known: Iterable[TrialRecord] = ()) -> None:
         self.folder = folder
         self._runs: dict[str, str] = {}  # trial_id -> run
         shutil.rmtree(folder, ignore_errors=True)
-        config = hparams_summary.hparams_config_pb(
-            hparams=[
-                hparams.HParam("optimizer", hparams.Discrete(list(optimizers))),
-                hparams.HParam("phase", hparams.Discrete([phase.value for phase in Phase])),
-                hparams.HParam("learning_rate"),
-                hparams.HParam("schedule"),
-            ],
-            metrics=[hparams.Metric(tag, display_name=text) for tag, text in METRICS.items()],
-        )
-        _write_run(self.folder, "", "0000", [_event(0, config)])
+        _write_run(folder, "", "0000", [_event(0, _table_columns(space))])
         self.write(known)
 
     def write(self, records: Iterable[TrialRecord]) -> None:
@@ -122,14 +123,55 @@ def _plain(tag: str) -> str:
 
 def run_name(record: TrialRecord) -> str:
     """Optimizer first, so that TensorBoard's filter and colours go by it."""
-    place = f"{record.optimizer}/{record.phase}-{record.repeat}"
+    top = TRIALS if record.phase == Phase.SEARCH else OVERVIEW
+    place = f"{top}/{record.optimizer}/{record.phase}-{record.repeat}"
     if record.phase == Phase.DEFAULT:
         return place
     return f"{place}-{record.trial_id.rpartition('/')[2]}"
 
 
 def _event(step: int, summary: Summary) -> Event:
-    return Event(step=step, summary=summary)
+    return Event(step=step, wall_time=time.time(), summary=summary)
+
+
+class _AnyOf(hparams.Domain):  # type: ignore[misc]
+    """All values of a type: a list of values would hide those of other studies from the table."""
+
+    def __init__(self, name: str, example: Value) -> None:
+        self.name, self.example = name, example
+
+    @property
+    def dtype(self) -> type:
+        return type(self.example)
+
+    def sample_uniform(self, rng: random.Random | None = None) -> Value:
+        return self.example
+
+    def update_hparam_info(self, info: Any) -> None:
+        """Set the type, and `differs` for the columns that TensorBoard is to sort first."""
+        info.differs = self.name in FIRST_COLUMNS
+        if isinstance(self.example, bool):
+            info.type = api_pb2.DATA_TYPE_BOOL
+        elif isinstance(self.example, str):
+            info.type = api_pb2.DATA_TYPE_STRING
+        else:
+            info.type = api_pb2.DATA_TYPE_FLOAT64
+
+
+def _table_columns(space: SearchSpace) -> Summary:
+    """Every hyperparameter of this space and of those that come with the study.
+
+    TensorBoard obeys the first such list that it finds, for all studies under its folder.
+    """
+    examples: dict[str, Value] = {"optimizer": "adam", "phase": "search", "repeat": 0}
+    for one in (space, *map(load_space, own_spaces())):
+        examples = {**one.examples(), **examples}
+    examples["bracket"] = 0
+    config: Summary = hparams_summary.hparams_config_pb(
+        hparams=[hparams.HParam(name, _AnyOf(name, value)) for name, value in examples.items()],
+        metrics=[hparams.Metric(tag, display_name=text) for tag, text in METRICS.items()],
+    )
+    return config
 
 
 def _hyperparameters(record: TrialRecord, run: str) -> Summary:

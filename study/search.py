@@ -151,7 +151,7 @@ def _train(
     )
     meta = replace(meta, device={**meta.device, "population": population.size}, finished=False)
     save_meta(folder, meta)
-    events = EventFolder(folder / "tensorboard", meta.optimizers, known)
+    events = EventFolder(folder / "tensorboard", space, known)
     planned = {search.name: search.trials * plan.repeats for search in plan.searches}
     watch = Watch(planned, plan.epochs, known)
 

@@ -128,6 +128,15 @@ class SearchSpace:
             head={key: _typed(values[key], domain) for key, domain in self.head.items()},
         )
 
+    def examples(self) -> dict[str, Value]:
+        """Every hyperparameter that a record of this space may have, with one possible value."""
+        table: dict[str, Value] = {}
+        for name in self.optimizers:
+            table |= self.default(name).hyperparameters()
+        for knobs in self.schedules.values():
+            table |= {key: domain.first() for key, domain in knobs.items()}
+        return table
+
     def default(self, name: str) -> HeadConfig:
         """What somebody gets who tunes nothing: Keras's defaults, the space's fixed values."""
         space = self.optimizers[name]
@@ -200,8 +209,13 @@ def load_space(name_or_path: str) -> SearchSpace:
     return SearchSpace(name=path.stem, **tables._asdict())
 
 
+def own_spaces() -> list[str]:
+    """Names of the spaces that come with the study."""
+    return sorted(path.stem for path in OWN_SPACES.glob("*.toml"))
+
+
 def _find(name_or_path: str) -> Path:
-    own = sorted(path.stem for path in OWN_SPACES.glob("*.toml"))
+    own = own_spaces()
     if name_or_path in own:
         return OWN_SPACES / f"{name_or_path}.toml"
     path = Path(name_or_path)
