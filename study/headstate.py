@@ -101,7 +101,7 @@ class Layout:
         """The states of some heads of K, copied."""
         if not slots:
             return []
-        flat = [tensor.numpy() for tensor in tf.nest.flatten(state)]
+        flat = [np.asarray(tensor) for tensor in tf.nest.flatten(state)]  # not copied yet
         return [tuple(np.array(array[slot]) for array in flat) for slot in slots]
 
     def best_weights(self, arrays: Arrays, width: int) -> list[np.ndarray]:

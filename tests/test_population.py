@@ -1,0 +1,432 @@
+"""The population trainer against Keras training the same head: same weights, same batches."""
+
+from dataclasses import replace
+from functools import cache
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from study.grammar import keras_arguments, keras_optimizers
+from study.head import HeadHyperModel, Statistics, build_head
+from study.population import HeadResult, HeadRun, Population, stream
+from study.signature import WIDTHS, few_widths
+from study.space import HeadConfig, load_space
+from study.stateless import stateless_optimizer
+from study.threefry import dropout_noise, threefry
+from study.words import ACTIVATIONS
+
+N_FEATURES, N_CLASSES, MAX_EPOCHS = 24, 5, 30
+SPACE = load_space("default")
+# Both sides compute in float32 and differ in the order of sums only: 6e-8 a step and weight, which
+# 200 steps of a stable run amplify a hundredfold. Optimizers that divide by the gradient's own size
+# (Adam's first steps are lr * g / |g|) turn noise in tiny gradients into steps of full size.
+TOLERANCE = 1e-4
+RATES = {  # where 200 steps are stable, so that rounding is not amplified by chaos
+    "sgd": 0.05, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.02, "adadelta": 0.5,
+    "rmsprop": 1e-3, "adam": 2e-3, "amsgrad": 2e-3, "adamw": 2e-3, "nadam": 2e-3, "adamax": 2e-3,
+    "lion": 3e-4,
+}  # fmt: skip
+SCHEDULES = {
+    "constant": {"warmup": 0.0},
+    "exponential": {"final_factor": 0.05, "staircase": True, "warmup": 0.0},
+    "cosine": {"final_factor": 0.01, "warmup": 0.1},
+    "linear": {"final_factor": 0.1, "warmup": 0.0},
+    "polynomial": {"final_factor": 0.1, "power": 2.0, "warmup": 0.0},
+    "inverse_time": {"final_factor": 0.1, "warmup": 0.05},
+    "steps": {"final_factor": 0.1, "drops": 2, "warmup": 0.0},
+}
+
+
+class Data:
+    """Separable by a linear map with noise, positive like pooled features."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(7)
+        self.labels = rng.integers(0, N_CLASSES, 230).astype(np.int32)
+        centres = rng.normal(size=(N_CLASSES, N_FEATURES))
+        noise = rng.normal(size=(230, N_FEATURES))
+        self.features = np.maximum(centres[self.labels] + noise, 0).astype(np.float32)
+        rows = rng.permutation(230).astype(np.int32)
+        self.train, self.validation = rows[:106], rows[106:]  # 106 = 6 * 16 + 10: a partial batch
+
+
+DATA = Data()
+
+
+def configuration(name: str, **changes: object) -> HeadConfig:
+    """The space's default of an optimizer, small, stable and without dropout."""
+    changes = {"dense_width": 24, "dropout": 0.0, "learning_rate": RATES[name]} | changes
+    return replace(SPACE.default(name), **changes)
+
+
+def of_class(keras_class: str, **changes: object) -> HeadConfig:
+    """Any class of keras.optimizers at Keras's defaults."""
+    base = {"keras_class": keras_class, "knobs": {}, "optimizer": keras_class.lower()}
+    return configuration("adam", **(base | changes))
+
+
+@cache  # tests share compiled programs
+def population(size: int = 2, widths: tuple[int, ...] = WIDTHS) -> Population:
+    return Population(
+        DATA.features, DATA.labels, N_CLASSES, max_epochs=MAX_EPOCHS, size=size, widths=widths
+    )
+
+
+def a_run(config: HeadConfig, seed: int = 11, epochs: int = 3, **more: object) -> HeadRun:
+    given = {"train": DATA.train, "validation": DATA.validation, "state": None} | more
+    return HeadRun(config, seed=seed, epochs=epochs, **given)
+
+
+def train(trainer: Population, runs: list[HeadRun]) -> list[HeadResult]:
+    found = {index: result for part in trainer.train(runs) for index, result in part}
+    return [found[index] for index in range(len(runs))]
+
+
+def keras_training(run: HeadRun) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """Curves and weights of `HeadHyperModel.build_config`, trained batch by batch by Keras."""
+    model = HeadHyperModel(
+        SPACE,
+        n_features=N_FEATURES,
+        n_classes=N_CLASSES,
+        n_train=len(run.train),
+        max_epochs=MAX_EPOCHS,
+        seed=run.seed,
+        statistics=Statistics.of(DATA.features[run.train]),
+    ).build_config(run.config)
+    model.jit_compile = False  # the same sums, and seconds less to compile
+    batch = len(run.train) if run.config.batch_size == "full" else run.config.batch_size
+    curves: dict[str, list[float]] = {}
+    for epoch in range(run.epochs):
+        order = run.train[stream(run.seed, "order", epoch).permutation(len(run.train))]
+        seen = {"loss": 0.0, "accuracy": 0.0}
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
+            step = model.train_on_batch(DATA.features[rows], DATA.labels[rows], return_dict=True)
+            seen = {key: seen[key] + step[key] * len(rows) / len(order) for key in seen}
+        held = (DATA.features[run.validation], DATA.labels[run.validation])
+        held_out = model.evaluate(*held, verbose=0, return_dict=True)
+        seen |= {f"val_{key}": value for key, value in held_out.items()}
+        for key, value in seen.items():
+            curves.setdefault(key, []).append(float(value))
+    return {key: np.array(values) for key, values in curves.items()}, model.get_weights()
+
+
+def last_weights(result: HeadResult, config: HeadConfig) -> list[np.ndarray]:
+    """The weights after the last epoch, in the order of `get_weights()`, without the padding."""
+    head = build_head(replace(config, normalize=False), n_features=N_FEATURES,
+                      n_classes=N_CLASSES, seed=1)  # fmt: skip
+    trainable = [weight.trainable for weight in head.weights]
+    order = np.argsort([not flag for flag in trainable], kind="stable")  # trainable ones first
+    found: list[np.ndarray] = [np.empty(0)] * len(head.weights)
+    for array, index in zip(result.state.arrays, order, strict=False):
+        found[index] = array[tuple(slice(0, size) for size in head.weights[index].shape)]
+    return found
+
+
+def distance(found: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest difference, relative to the largest entry."""
+    return float(np.max(np.abs(found - wanted)) / max(np.max(np.abs(wanted)), 1e-3))
+
+
+def assert_parity(run: HeadRun, result: HeadResult, tolerance: float = TOLERANCE) -> None:
+    """Curves and weights equal Keras's own training of the same head."""
+    curves, weights = keras_training(run)
+    for key in ("accuracy", "val_accuracy"):  # one row may tip over
+        rows = run.validation if key.startswith("val") else run.train
+        assert np.allclose(getattr(result, key), curves[key], atol=1.01 / len(rows))
+    assert distance(result.loss, curves["loss"]) < tolerance
+    assert distance(result.val_loss, curves["val_loss"]) < tolerance
+    head = build_head(replace(run.config, normalize=False), n_features=N_FEATURES,
+                      n_classes=N_CLASSES, seed=1)  # fmt: skip
+    for weight, found, wanted in zip(
+        head.weights, last_weights(result, run.config), weights, strict=True
+    ):
+        # A unit that is active on every row: batch norm cancels its bias, so that the gradient is
+        # rounding noise, and an optimizer that divides by the gradient's size walks with the noise.
+        # The moving mean walks along and the output (val_loss) stays.
+        cancelled = run.config.batch_norm and weight.path.split("/", 1)[1] in (
+            "dense/bias",
+            "batch_norm/moving_mean",
+        )
+        assert distance(found, wanted) < (100 * tolerance if cancelled else tolerance), weight.path
+
+
+def scheduled(name: str, schedule: str, width: int, **changes: object) -> HeadConfig:
+    knobs = SCHEDULES[schedule]
+    return configuration(
+        name, schedule=schedule, schedule_knobs=knobs, dense_width=width, **changes
+    )
+
+
+def of_each_kind(name: str, **changes: object) -> HeadConfig:
+    """Over the optimizers: every schedule, three widths, with and without batch norm."""
+    number = list(RATES).index(name)
+    given = {"batch_norm": number % 4 > 0, "normalize": number % 2 > 0} | changes
+    schedule = list(SCHEDULES)[number % len(SCHEDULES)]
+    return scheduled(name, schedule, (24, 64, 70)[number % 3], **given)
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_200_steps_equal_keras(name: str) -> None:
+    run = a_run(of_each_kind(name), epochs=29)  # 29 * 7 = 203 steps, every seventh a partial batch
+    assert_parity(run, train(population(), [run])[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("name", RATES)
+def test_every_optimizer_schedule_and_width_equals_keras(name: str, batch_norm: bool) -> None:
+    runs = [
+        a_run(scheduled(name, schedule, width, batch_norm=batch_norm), epochs=29)
+        for schedule in SCHEDULES
+        for width in (24, 64, 70)
+    ]
+    for run, result in zip(runs, train(population(7), runs), strict=True):
+        assert_parity(run, result)
+
+
+@pytest.mark.parametrize("batch_size", ["full", 1])
+def test_batches_of_all_rows_and_of_one_equal_keras(batch_size: int | str) -> None:
+    run = a_run(configuration("adam", batch_size=batch_size), epochs=3)
+    assert_parity(run, train(population(), [run])[0])
+
+
+KNOBS = {  # every real-valued knob of every class, away from its default
+    "momentum": 0.8, "rho": 0.8, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-4,
+    "weight_decay": 0.01, "clipnorm": 0.05, "initial_accumulator_value": 0.3,
+    "learning_rate_power": -0.6,
+    "l1_regularization_strength": 1e-3, "l2_regularization_strength": 1e-2, "beta": 0.1,
+    "l2_shrinkage_regularization_strength": 1e-3, "beta_2_decay": -0.7, "epsilon_1": 1e-20,
+    "epsilon_2": 1e-2, "clip_threshold": 0.8, "adam_beta_1": 0.8, "adam_beta_2": 0.9,
+    "adam_weight_decay": 0.01, "muon_a": 3.4, "muon_b": -4.7, "muon_c": 2.0, "rms_rate": 0.1,
+    "adam_lr_ratio": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("keras_class", sorted(set(keras_optimizers()) - {"ScheduleFreeAdamW"}))
+def test_every_class_and_knob_rides_along(keras_class: str) -> None:
+    arguments = keras_arguments(keras_class)
+    knobs = {key: value for key, value in KNOBS.items() if key in arguments}
+    run = a_run(of_class(keras_class, knobs=knobs, learning_rate=1e-3))
+    assert_parity(run, train(population(), [run])[0])
+
+
+def test_schedule_free_adamw_keeps_the_published_rule() -> None:
+    """Keras's TensorFlow backend does not: `momentum_old` there is the variable, already updated.
+
+    Defazio et al. 2024: gradients at y = (1 - beta) z + beta x, steps of z, x the mean of the z.
+    """
+    optimizer = stateless_optimizer("ScheduleFreeAdamW")(0.1, warmup_steps=0)
+    rng = np.random.default_rng(3)
+    y = z = x = rng.normal(size=(3, 2)).astype(np.float32)
+    variable = keras.Variable(y)
+    optimizer.build([variable])
+    state, found, moment = [v.value for v in optimizer.variables], tf.constant(y), np.zeros((3, 2))
+    for step in range(1, 9):
+        gradient = rng.normal(size=(3, 2)).astype(np.float32)
+        (found,), state = optimizer.stateless_apply(state, [tf.constant(gradient)], [found])
+        moment = 0.999 * moment + 0.001 * gradient**2
+        z = z - 0.1 * gradient / (np.sqrt(moment / (1 - 0.999**step)) + optimizer.epsilon)
+        x = x + (z - x) / step
+        y = (1 - optimizer.beta_1) * z + optimizer.beta_1 * x
+        assert distance(found.numpy(), y) < 1e-5
+    config = of_class("ScheduleFreeAdamW", dense_width=70)
+    wide, narrow = (
+        train(population(2, widths=widths), [a_run(config)])[0] for widths in ((96,), (70,))
+    )
+    assert distance(wide.loss, narrow.loss) < 1e-5
+
+
+@pytest.mark.parametrize("knob", ["clipvalue", "global_clipnorm"])
+def test_other_ways_of_clipping_equal_keras(knob: str) -> None:
+    run = a_run(configuration("momentum", knobs={"momentum": 0.9, knob: 0.01}), epochs=3)
+    assert_parity(run, train(population(), [run])[0])
+
+
+def padded_run(activation: str) -> None:
+    config = configuration("adamw", activation=activation, batch_norm=False, dense_width=20)
+    run = a_run(config)
+    assert_parity(run, train(population(), [run])[0])
+
+
+@pytest.mark.parametrize("activation", ["softplus", "gelu"])
+def test_padding_changes_nothing_where_an_idle_unit_is_not_zero(activation: str) -> None:
+    padded_run(activation)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_equals_keras(activation: str) -> None:
+    padded_run(activation)
+
+
+def test_padded_units_never_move() -> None:
+    run = a_run(configuration("lion", dense_width=20, knobs={"weight_decay": 0.1}), epochs=4)
+    kernel, bias = train(population(), [run])[0].state.arrays[:2]
+    assert kernel[:, :20].all() and not kernel[:, 20:].any() and not bias[20:].any()
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_continuing_from_a_state_is_one_uninterrupted_run(name: str) -> None:
+    trainer = population()
+    run = a_run(of_each_kind(name, dropout=0.3), epochs=5)
+    whole, first = train(trainer, [run, run._replace(epochs=2)])
+    compiled = trainer.compilations
+    (rest,) = train(trainer, [run._replace(state=first.state)])
+    assert trainer.compilations == compiled
+    for key in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
+        joined = np.concatenate([getattr(first, key), getattr(rest, key)])
+        assert np.array_equal(joined, getattr(whole, key))
+    for found, wanted in zip(rest.state.arrays, whole.state.arrays, strict=True):
+        assert np.array_equal(found, wanted)
+    for found, wanted in zip(rest.best_weights, whole.best_weights, strict=True):
+        assert np.array_equal(found, wanted)
+
+
+def a_mixture() -> list[HeadRun]:
+    return [
+        a_run(
+            scheduled("adam", list(SCHEDULES)[seed % 7], 16 + 8 * seed, dropout=0.1 * seed),
+            seed=seed,
+            epochs=2 + seed % 3,
+            train=stream(seed, "split").permutation(DATA.train),
+        )
+        for seed in range(1, 6)
+    ]
+
+
+def test_neighbours_and_order_change_nothing() -> None:
+    trainer, runs = population(3), a_mixture()
+    together = train(trainer, runs)
+    backwards = train(trainer, runs[::-1])[::-1]
+    alone = [train(trainer, [run])[0] for run in runs]
+    assert trainer.programs(runs) == 1
+    for others in (backwards, alone):
+        for found, wanted in zip(others, together, strict=True):
+            assert np.array_equal(found.loss, wanted.loss)
+            assert np.array_equal(found.val_loss, wanted.val_loss)
+            for one, other in zip(found.best_weights, wanted.best_weights, strict=True):
+                assert np.array_equal(one, other)
+
+
+def test_the_size_changes_rounding_only() -> None:
+    runs = a_mixture()
+    three, one = train(population(3), runs), train(population(1), runs)
+    for found, wanted in zip(three, one, strict=True):
+        assert distance(found.loss, wanted.loss) < TOLERANCE
+        assert distance(found.val_loss, wanted.val_loss) < TOLERANCE
+
+
+@pytest.mark.filterwarnings("ignore:overflow|invalid value")
+def test_a_diverging_head_leaves_the_others_alone() -> None:
+    trainer, calm = population(3), a_run(configuration("sgd", batch_norm=False), seed=3)
+    wild = a_run(configuration("sgd", learning_rate=1e30, batch_norm=False), seed=4)
+    (alone,) = train(trainer, [calm])
+    burst, beside = train(trainer, [wild, calm])
+    assert not np.isfinite(burst.loss[-1]) and len(burst.loss) == 3
+    assert np.array_equal(alone.loss, beside.loss) and np.isfinite(beside.val_loss).all()
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_heads_begin_with_the_weights_of_build_head(batch_norm: bool) -> None:
+    run = a_run(configuration("adam", batch_norm=batch_norm), seed=5, epochs=0)
+    (result,) = train(population(), [run])
+    built = build_head(run.config, n_features=N_FEATURES, n_classes=N_CLASSES, seed=5)
+    for found, wanted in zip(result.best_weights, built.get_weights(), strict=True):
+        assert np.array_equal(found, wanted)
+    assert len(result.loss) == 0
+
+
+def test_best_weights_are_those_of_the_first_best_epoch() -> None:
+    config = configuration("sgd", learning_rate=2.0, batch_norm=False)  # restless
+    trainer = population()
+    (result,) = train(trainer, [a_run(config, epochs=8)])
+    best = int(np.argmax(result.val_accuracy)) + 1
+    (short,) = train(trainer, [a_run(config, epochs=best)])
+    for found, wanted in zip(result.best_weights, last_weights(short, config), strict=True):
+        assert np.array_equal(found, wanted)
+    head = build_head(config, n_features=N_FEATURES, n_classes=N_CLASSES, seed=1)
+    head.set_weights(result.best_weights)
+    said = head(DATA.features[DATA.validation], training=False).numpy().argmax(axis=1)
+    accuracy = np.mean(said == DATA.labels[DATA.validation])
+    assert accuracy == pytest.approx(result.val_accuracy.max())
+
+
+def test_the_rows_come_in_another_order_every_epoch_and_for_every_seed() -> None:
+    orders = {
+        tuple(stream(seed, "order", epoch).permutation(9)) for seed in (1, 2) for epoch in (0, 1)
+    }
+    assert len(orders) == 4
+
+
+def test_threefry_gives_the_published_words() -> None:
+    def words(*values: int) -> tuple[tf.Tensor, ...]:
+        return tuple(tf.constant(value, tf.uint32) for value in values)
+
+    for key, counter, wanted in [  # Random123, kat_vectors, threefry2x32 20
+        ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
+        ((0xFFFFFFFF,) * 2, (0xFFFFFFFF,) * 2, (0x1CB996FC, 0xBB002BE7)),
+        ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3), (0xC4923A9C, 0x483DF7A0)),
+    ]:
+        assert tuple(int(word) for word in threefry(words(*key), words(*counter))) == wanted
+
+
+def test_dropout_has_its_rate_its_scale_and_no_pattern() -> None:
+    rates = tf.constant([0.0, 0.3, 0.3, 0.7])
+    seeds = tf.constant([[1, 2], [3, 4], [5, 6], [3, 4]], tf.uint32)
+    noise = np.stack(
+        [dropout_noise(seeds, tf.fill([4], step), rates, 33, 256).numpy() for step in range(8)]
+    )  # (steps, heads, rows, units)
+    assert (noise[:, 0] == 1).all()
+    for head, rate in ((1, 0.3), (2, 0.3), (3, 0.7)):
+        assert set(np.unique(noise[:, head])) == {
+            np.float32(0),
+            np.float32(1 / (1 - np.float32(rate))),
+        }
+        count = noise[:, head].size
+        kept = np.mean(noise[:, head] > 0)
+        assert abs(kept - (1 - rate)) < 5 * np.sqrt(rate * (1 - rate) / count)
+    kept = noise[:, 1:3] > 0
+    for one, other in [  # steps, heads, rows, units
+        (kept[:-1], kept[1:]),
+        (kept[:, 0], kept[:, 1]),
+        (kept[:, :, :-1], kept[:, :, 1:]),
+        (kept[..., :-1], kept[..., 1:]),
+    ]:
+        correlation = np.corrcoef(one.ravel(), other.ravel())[0, 1]
+        assert abs(correlation) < 5 / np.sqrt(one.size)
+    narrow = dropout_noise(seeds, tf.fill([4], 5), rates, 33, 100).numpy()
+    assert np.array_equal(narrow, noise[5, ..., :100])  # padding does not change it
+
+
+def test_dropout_reaches_training_and_not_validation() -> None:
+    runs = [
+        a_run(configuration("sgd", dropout=rate, learning_rate=1e-9, dense_width=64), epochs=1)
+        for rate in (0.0, 0.6)
+    ]
+    plain, dropped = train(population(), runs)
+    assert dropped.loss[0] > plain.loss[0] * 1.02
+    assert dropped.val_loss[0] == pytest.approx(plain.val_loss[0], rel=1e-5)
+
+
+def test_closing_the_iterator_ends_the_training() -> None:
+    trainer = population(1)
+    results = trainer.train([a_run(configuration("sgd"), seed=seed) for seed in range(1, 9)])
+    ((index, _),) = next(results)
+    results.close()
+    assert index == 0
+    assert train(trainer, [a_run(configuration("sgd"))])[0].loss.shape == (3,)  # and may go on
+
+
+def test_an_error_of_our_own_stops_everything() -> None:
+    with pytest.raises(ValueError, match="31 epochs, but the schedules end at 30"):
+        train(population(), [a_run(configuration("sgd"), epochs=31)])
+
+
+def test_few_widths_cover_all_with_least_work() -> None:
+    assert few_widths([170]) == (176,)
+    assert few_widths([64, 128, 170, 256, 512]) == (256, 512)
+    assert few_widths([64, 128, 170, 256, 512], levels=1) == (512,)
+    assert few_widths(range(32, 513))[-1] == 512 and len(few_widths(range(32, 513))) == 2
