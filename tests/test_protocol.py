@@ -1,0 +1,173 @@
+"""The protocol on features that need no images: two blobs a class, some noise."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from study.images import ImageSet
+from study.options import Options, parse, resolve_options
+from study.population import Population
+from study.protocol import Protocol
+from study.records import Phase, TrialRecord, TrialStatus
+from study.runner import Runner, judge
+from study.space import SearchSpace, load_space
+from study.tasks import Data, Splits
+from study.tuner import promotions
+
+N, CLASSES = 60, 3
+HEAD = "[head]\ndense_width = 16\nbatch_norm = false\n"
+RATE = 'class = "SGD"\nlearning_rate = {min = 1e-3, max = 1.0, scale = "log"}\n'
+
+
+def read(tmp_path: Path, text: str) -> SearchSpace:
+    path = tmp_path / "space.toml"
+    path.write_text(text)
+    return load_space(str(path))
+
+
+def options(*arguments: str) -> Options:
+    small = ["--data", "blobs", "--max-epochs", "4", "--repeats", "1", "--confirm", "1"]
+    return resolve_options(parse([*small, *arguments]), {}, "space")
+
+
+def study(
+    space: SearchSpace, chosen: Options, known: Iterable[TrialRecord] = ()
+) -> tuple[Protocol, list[TrialRecord]]:
+    """Run all phases; the protocol and the records in the order they were saved."""
+    rng = np.random.default_rng(3)
+    labels = np.arange(N, dtype=np.int32) % CLASSES
+    centres = rng.normal(size=(CLASSES, 8))
+    features = (centres[labels] + rng.normal(scale=0.8, size=(N, 8))).astype(np.float32)
+    paths = tuple(Path(f"{row}.png") for row in range(N))
+    digests = tuple(f"{row:064d}" for row in range(N))
+    images = ImageSet(Path("blobs"), paths, labels, ("a", "b", "c"), digests, (), (), 0)
+    data = Data(features, labels, CLASSES, Splits(images, chosen))
+    population = Population(features, labels, CLASSES, max_epochs=chosen.max_epochs, size=4)
+    saved: list[TrialRecord] = []
+    promoted = promotions(chosen.tuner, chosen.max_epochs, chosen.factor)
+    runner = Runner(data, population, promoted, known, saved.extend)
+    protocol = Protocol(chosen, space, runner)
+    protocol.default_runs()
+    protocol.search()
+    protocol.confirm()
+    return protocol, saved
+
+
+def comparable(records: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
+    return {record.trial_id: replace(record, seconds=0.0) for record in records}
+
+
+def test_a_diverging_trial_is_data_it_never_wins_and_never_stops_the_study(tmp_path: Path) -> None:
+    text = HEAD + '[optimizers.sgd]\nclass = "SGD"\nlearning_rate = {choices = [0.1, 1e30]}\n'
+    _, saved = study(read(tmp_path, text), options("--tuner", "grid"))
+    search = {r.hyperparameters["learning_rate"]: r for r in saved if r.phase == Phase.SEARCH}
+    diverged = search[1e30]
+    assert diverged.status == TrialStatus.DIVERGED
+    assert "at epoch 1" in diverged.message and len(diverged.loss) == 4
+    assert search[0.1].status == TrialStatus.COMPLETED
+    (confirmed,) = [r for r in saved if r.phase == Phase.CONFIRM]
+    assert confirmed.hyperparameters["learning_rate"] == 0.1
+    assert confirmed.test_accuracy is not None
+
+
+def test_diverging_trials_cost_hyperband_no_promotion(tmp_path: Path) -> None:
+    text = HEAD + (
+        '[optimizers.sgd]\nclass = "SGD"\nlearning_rate = {min = 1e20, max = 1e30, scale = "log"}\n'
+    )
+    protocol, saved = study(read(tmp_path, text), options("--tuner", "hyperband"))
+    search = [r for r in saved if r.phase == Phase.SEARCH]
+    assert all(r.status == TrialStatus.DIVERGED for r in search)
+    assert len(search) == protocol.searches["sgd", 0].planned
+    assert not [r for r in saved if r.phase == Phase.CONFIRM]  # nothing to confirm, no crash
+
+
+def test_the_same_seed_gives_the_same_records_and_another_seed_others(tmp_path: Path) -> None:
+    space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
+    first, again, other = (
+        comparable(study(space, options("--seed", seed))[1]) for seed in ("5", "5", "6")
+    )
+    assert first == again
+    assert not set(map(str, first.values())) & set(map(str, other.values()))
+
+
+def test_records_that_exist_are_not_trained_again_and_missing_ones_are_the_same(
+    tmp_path: Path,
+) -> None:
+    space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
+    _, undisturbed = study(space, options())
+    for kept in (1, len(undisturbed) // 2, len(undisturbed) - 1):
+        _, saved = study(space, options(), undisturbed[:kept])
+        assert len(saved) == len(undisturbed) - kept
+        assert comparable(saved).items() <= comparable(undisturbed).items()
+
+
+def test_a_promoted_trial_has_one_unbroken_curve(tmp_path: Path) -> None:
+    space = read(tmp_path, HEAD + '[optimizers.adam]\nclass = "Adam"\n' + RATE.split("\n")[1])
+    _, saved = study(space, options())
+    records = {r.trial_id: r for r in saved}
+    promoted = [r for r in saved if r.continues]
+    assert promoted
+    for record in promoted:
+        before = records[record.continues or ""]
+        assert len(record.loss) == record.epochs > before.epochs == record.initial_epoch
+        assert record.loss[: before.epochs] == before.loss
+        assert (record.seed, record.split) == (before.seed, before.split)
+
+
+def test_a_joint_search_confirms_every_optimizer_that_it_tried(tmp_path: Path) -> None:
+    text = HEAD + "[optimizers.a]\n" + RATE + "[optimizers.b]\n" + RATE
+    chosen = options("--tuner", "random", "--trials", "8", "--allocation", "joint")
+    _, saved = study(read(tmp_path, text), chosen)
+    search = [r for r in saved if r.phase == Phase.SEARCH]
+    assert len(search) == 8 and all(r.trial_id.startswith("joint/") for r in search)
+    tried = {r.optimizer for r in search}
+    assert {r.optimizer for r in saved if r.phase == Phase.CONFIRM} == tried == {"a", "b"}
+
+
+def test_a_time_limit_ends_the_search_and_what_was_found_is_confirmed(tmp_path: Path) -> None:
+    space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
+    short, saved = study(space, options("--time-limit", "0.0001"))
+    assert "time limit" in short.stopped
+    assert not [r for r in saved if r.phase == Phase.SEARCH and r.round]
+    whole, more = study(space, options(), saved)
+    assert not whole.stopped
+    assert comparable([*saved, *more]).keys() >= comparable(study(space, options())[1]).keys()
+
+
+def test_confirmation_runs_of_a_winner_that_was_replaced_are_superseded(tmp_path: Path) -> None:
+    space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
+    _, undisturbed = study(space, options())
+    (confirmed,) = [r for r in undisturbed if r.phase == Phase.CONFIRM]
+    stale = replace(confirmed, trial_id="sgd/0/confirm/9999-0")
+    protocol, _ = study(space, options(), [*undisturbed, stale])
+    assert protocol.superseded() == {stale.trial_id}
+
+
+def test_normalized_features_are_normalized_in_the_test_too(tmp_path: Path) -> None:
+    text = HEAD + "normalize = true\n[optimizers.sgd]\n" + RATE
+    _, saved = study(read(tmp_path, text), options("--max-epochs", "9"))
+    (confirmed,) = [r for r in saved if r.phase == Phase.CONFIRM]
+    assert confirmed.test_accuracy is not None
+    assert confirmed.test_accuracy > 0.6  # chance is a third
+
+
+@pytest.mark.parametrize(
+    ("loss", "val_loss", "val_accuracy", "status"),
+    [
+        ([1.0, 0.5], [1.0, 0.9], [0.4, 0.6], TrialStatus.COMPLETED),
+        ([1.0, float("nan")], [1.0, 0.9], [0.4, 0.6], TrialStatus.DIVERGED),
+        ([1.0, 0.5], [float("inf"), 0.9], [0.4, 0.6], TrialStatus.DIVERGED),
+        ([50.0, 90.0], [50.0, 90.0], [0.1, 0.1], TrialStatus.DIVERGED),
+        ([50.0, 90.0], [50.0, 90.0], [0.1, 0.9], TrialStatus.COMPLETED),  # wild but right
+    ],
+)
+def test_a_run_is_judged_by_its_losses(
+    loss: list[float], val_loss: list[float], val_accuracy: list[float], status: TrialStatus
+) -> None:
+    curves = {"loss": loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
+    judged, message = judge(curves, 10)
+    assert judged == status
+    assert bool(message) == (status == TrialStatus.DIVERGED)
