@@ -22,6 +22,7 @@ from study.summary import Summary
 from study.winners import Confusion
 
 WIDEST = 10.2  # inches of the matrix
+FEWEST_CLASSES = 12  # shown also where the winner makes no mistake
 MOST_COUNTS = 60  # classes; above that the numbers in the matrix are too small to read
 
 Drawn = Iterable[tuple[str, str, str, Figure]]
@@ -120,9 +121,13 @@ def _draw_confused(axis: Axes, found: Confusion, texts: Sequence[str]) -> None:
 
 def _per_class_figure(found: Confusion, names: Mapping[int, str], about: str) -> Figure:
     order = np.argsort(np.nan_to_num(found.per_class, nan=2.0), kind="stable")
-    order = order[:MOST_COUNTS]  # the hardest ones
+    imperfect = int(np.sum(found.per_class < 1))
+    order = order[: min(MOST_COUNTS, max(imperfect, FEWEST_CLASSES))]  # the hardest ones
     classes = len(order)
-    more = f"; the hardest {classes}" if classes < len(found.counts) else ""
+    more = ""
+    if classes < len(found.counts):
+        left = len(found.counts) - classes
+        more = f"; {left} more {'all right' if imperfect <= classes else 'do better'}"
     figure = new_figure(7, 1.4 + 0.2 * classes, "Which classes are hard?", about + more)
     axis = figure.subplots()
     margins(figure, left=0.3 + label_width(names.values(), 7.5), right=0.7, top=0.75, bottom=0.5)

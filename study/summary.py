@@ -9,9 +9,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from study.cautions import Caution, cautions
+from study.chances import Chances, chances
 from study.claims import Claims, claim
 from study.errors import UserError
 from study.headline import Headline, headline
+from study.knobs import (
+    Importance,
+    Parallel,
+    ParallelAxis,
+    Slices,
+    importance,
+    judge_trials,
+    parallel,
+    slices,
+)
 from study.ranking import Row, accuracy_step, overlap, rank
 from study.records import (
     STUDY_FILE,
@@ -40,6 +51,8 @@ from study.winners import (
     winner_curves,
 )
 
+HAVE_FIGURES = ("learning_rate", "dense_width")  # knobs with figures of their own
+
 
 class Summary(NamedTuple):
     """A whole study, ready to be shown; lists are in the order of the ranking where one applies."""
@@ -55,8 +68,12 @@ class Summary(NamedTuple):
     sensitivity: tuple[Sensitivity, ...]
     gains: tuple[Gain, ...]
     budgets: tuple[Budget, ...]
+    chances: Chances | None
     schedules: Choices | None
     widths: Choices | None
+    importance: Importance | None
+    slices: tuple[Slices, ...]
+    parallel: tuple[tuple[ParallelAxis, ...], tuple[Parallel, ...]]
     cautions: tuple[Caution, ...]
 
 
@@ -117,6 +134,8 @@ def summarize(meta: StudyMeta, records: Sequence[TrialRecord]) -> Summary:
     claims = claim(rows, ratio=overlap(meta), least=accuracy_step(meta))
     settings = best_settings(meta, rows, records)
     curves = winner_curves(meta, rows, records)
+    spent = budgets(meta, records)
+    judged = judge_trials(meta, records)
     return Summary(
         meta=meta,
         records=tuple(records),
@@ -128,9 +147,13 @@ def summarize(meta: StudyMeta, records: Sequence[TrialRecord]) -> Summary:
         confusion=None,
         sensitivity=tuple(sensitivity(meta, records)),
         gains=tuple(gains(meta, rows, records)),
-        budgets=tuple(budgets(meta, records)),
+        budgets=tuple(spent),
+        chances=chances(spent),
         schedules=choices(meta, records, "schedule"),
         widths=choices(meta, records, "dense_width"),
+        importance=importance(judged),
+        slices=tuple(slices(judged, without=HAVE_FIGURES)),
+        parallel=parallel(meta, records),
         cautions=tuple(cautions(meta, rows, claims, settings, curves)),
     )
 

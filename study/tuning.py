@@ -21,6 +21,7 @@ class Sensitivity(NamedTuple):
     optimizer: str
     learning_rate: Numbers
     accuracy: Numbers
+    whole: NDArray[np.bool_]  # trained as long as the longest; others were stopped early
     diverged: NDArray[np.bool_]
 
 
@@ -40,6 +41,7 @@ class Budget(NamedTuple):
     middle: Numbers  # median over repeats; NaN before the first result
     low: Numbers
     high: Numbers
+    repeats: Numbers  # (repeats, points)
 
 
 class Choices(NamedTuple):
@@ -58,17 +60,16 @@ def sensitivity(meta: StudyMeta, records: Iterable[TrialRecord]) -> list[Sensiti
     found = []
     for name, trials in _searches(meta, records).items():
         used = [
-            (float(rate), score(r, guess), r.status is TrialStatus.DIVERGED)
+            (float(rate), score(r, guess), r.epochs, r.status is TrialStatus.DIVERGED)
             for r in trials
             if r.status is not TrialStatus.FAILED
             and isinstance(rate := r.hyperparameters.get("learning_rate"), int | float)
             and rate > 0
         ]
         if used:
-            rates, accuracies, diverged = zip(*used, strict=True)
-            found.append(
-                Sensitivity(name, np.array(rates), np.array(accuracies), np.array(diverged))
-            )
+            rates, accuracies, epochs, diverged = map(np.array, zip(*used, strict=True))
+            whole = epochs == epochs.max()
+            found.append(Sensitivity(name, rates, accuracies, whole, diverged))
     return found
 
 
@@ -113,7 +114,7 @@ def _budget(name: str, repeats: Sequence[tuple[list[float], list[float]]]) -> Bu
     middle, low, high = (np.full(len(grid), np.nan) for _ in range(3))
     middle[known] = np.median(table[:, known], axis=0)
     low[known], high[known] = table[:, known].min(axis=0), table[:, known].max(axis=0)
-    return Budget(name, grid, middle, low, high)
+    return Budget(name, grid, middle, low, high, table)
 
 
 def choices(meta: StudyMeta, records: Iterable[TrialRecord], knob: str) -> Choices | None:

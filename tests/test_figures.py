@@ -19,7 +19,7 @@ from study.summary import load_study
 
 EVERY = {
     *("ranking", "confusion", "per_class", "learning_rate", "default_against_tuned", "budget"),
-    *("schedules", "dense_width", "time"),
+    *("schedules", "dense_width", "time", "importance", "slices", "parallel", "best_at_budget"),
 }
 
 
@@ -33,13 +33,13 @@ def drawn(tmp_path, names=None, **settings):
 
 
 def test_twelve_optimizers_get_a_panel_each(tmp_path):
-    pictures, warnings = drawn(tmp_path, repeats=2, trials=9, confirm=2)
+    pictures, warnings = drawn(tmp_path, repeats=2, trials=12, confirm=2)
     assert set(pictures) == EVERY | {"curves_accuracy", "curves_loss"}
     assert warnings == []
 
 
 def test_two_optimizers_share_the_two_panels_of_the_post(tmp_path):
-    pictures, _ = drawn(tmp_path, ["adam", "sgd"], repeats=1)
+    pictures, _ = drawn(tmp_path, ["adam", "sgd"], repeats=2, trials=27)
     assert set(pictures) == EVERY | {"curves"}
 
 

@@ -1,0 +1,129 @@
+"""Importance, slices, parallel coordinates and P(best | budget), on searches made by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from synthetic import make_meta, make_record, make_records
+
+from study.chances import chances
+from study.knobs import importance, judge_trials, parallel, slices
+from study.records import Phase, TrialStatus
+from study.tuning import Budget, budgets
+
+CLASSES = [f"s{i}" for i in range(40)]
+
+
+def trials(name, values, accuracies, *, epochs=3, repeat=0, **more):
+    """Search records with the given hyperparameters and validation accuracies."""
+    rng = np.random.default_rng(1)
+    found = []
+    for number, (table, accuracy) in enumerate(zip(values, accuracies, strict=True)):
+        record = make_record(
+            rng,
+            name,
+            Phase.SEARCH,
+            trial_id=f"{name}/{repeat}/search/{epochs}-{number}",
+            repeat=repeat,
+            epochs=epochs,
+            hyperparameters={"learning_rate": 1e-3, **table},
+            **more,
+        )
+        curve = [0.0] * (epochs - 1) + [accuracy]
+        found.append(dataclasses.replace(record, val_accuracy=curve, best_epoch=epochs))
+    return found
+
+
+def test_a_trial_is_judged_against_those_trained_as_long():
+    short = trials("adam", [{}, {}, {}], [0.1, 0.2, 0.2], epochs=3)
+    long_ = trials("adam", [{}, {}], [0.9, 0.8], epochs=9)
+    failed = trials("adam", [{}], [0.5], epochs=4, status=TrialStatus.FAILED)
+    judged = judge_trials(make_meta(["adam"], CLASSES), [*short, *long_, *failed])["adam"]
+    assert [one.beaten for one in judged] == [0.0, 0.75, 0.75, 1.0, 0.0]
+
+
+def knob_study(count=60):
+    """`rate` decides, `other` does nothing."""
+    rng = np.random.default_rng(2)
+    rates, others = rng.uniform(1e-4, 1e-1, count), rng.uniform(0, 1, count)
+    values = [{"rate": float(a), "other": float(b)} for a, b in zip(rates, others, strict=True)]
+    return trials("adam", values, np.clip(rates * 9, 0, 1).tolist())
+
+
+def test_the_knob_that_decides_is_the_important_one():
+    judged = judge_trials(make_meta(["adam"], CLASSES), knob_study())
+    found = importance(judged)
+    assert found is not None and found.optimizers == ("adam",)
+    shares = dict(zip(found.knobs, found.share[0], strict=True))
+    assert shares["rate"] > 0.9 and shares["other"] < 0.15
+    assert found.knobs[0] == "rate" and "learning_rate" not in found.knobs  # one value only
+    assert importance({"adam": judged["adam"][:10]}) is None  # too few to say anything
+
+
+def test_a_knob_that_an_optimizer_does_not_have_is_left_empty():
+    plain = trials("sgd", [{"momentum": 0.5 + i / 50} for i in range(24)], np.linspace(0, 1, 24))
+    meta = make_meta(["adam", "sgd"], CLASSES)
+    found = importance(judge_trials(meta, [*knob_study(), *plain]))
+    assert found is not None
+    assert np.isnan(found.share[1, found.knobs.index("rate")])
+    assert found.share[1, found.knobs.index("momentum")] > 0.8
+
+
+def test_slices_follow_the_knob_and_turn_averages_round():
+    records = trials(
+        "sgd", [{"momentum": 0.5 + i / 60} for i in range(24)], np.linspace(0.1, 0.9, 24)
+    )
+    judged = judge_trials(make_meta(["sgd"], CLASSES), records)
+    (found,) = slices(judged, without=("learning_rate",))
+    assert found.knob == "1 - momentum" and found.log
+    (line,) = found.lines
+    assert np.all(np.diff(line.values) < 0) and np.all(np.diff(line.beaten) > 0)
+    assert slices(judged, without=("momentum",)) == []
+
+
+def test_parallel_lines_run_over_the_shared_knobs_and_end_in_the_accuracy():
+    values = [{"width": 64 * (1 + i % 3), "rate": 10.0 ** -(i % 6)} for i in range(40)]
+    meta = make_meta(["adam", "sgd"], CLASSES)
+    records = [
+        *trials("adam", values, np.linspace(0, 1, 40)),
+        *trials("sgd", [{**v, "momentum": 0.9} for v in values], np.linspace(1, 0, 40)),
+    ]
+    axes, lines = parallel(meta, records)
+    assert [axis.knob for axis in axes] == ["width", "rate", "accuracy"]
+    assert (axes[0].low, axes[0].high) == ("64", "192")
+    assert [line.optimizer for line in lines] == ["adam", "sgd"]
+    assert lines[0].places.shape == (40, 3) and lines[0].best.sum() == 4
+    assert lines[0].best[-4:].all() and lines[1].best[:4].all()
+    assert lines[0].places.min() >= 0 and lines[0].places.max() <= 1
+    assert parallel(meta, trials("adam", [{}] * 40, np.linspace(0, 1, 40))) == ((), ())
+
+
+def budget(name, repeats):
+    table = np.array(repeats, float)
+    points = np.arange(table.shape[1], dtype=float)
+    return Budget(name, points, table.mean(0), table.min(0), table.max(0), table)
+
+
+def test_the_chance_to_be_best_is_counted_exactly_and_ties_are_shared():
+    sure = chances([budget("a", [[0, 3, 3]] * 2), budget("b", [[0, 1, 1]] * 2)])
+    assert sure is not None and sure.chance[:, -1] == pytest.approx([1, 0])
+    alike = chances([budget(name, [[0, 2, 2]] * 2) for name in "abc"])
+    assert alike is not None and alike.chance == pytest.approx(np.full((3, 2), 1 / 3))
+    # a draws 1 or 4, b draws 2 or 3; the repeats' means are level: a wins half of the meetings
+    mixed = chances([budget("a", [[0, 1, 1], [0, 4, 4]]), budget("b", [[0, 4, 4], [0, 1, 1]])])
+    assert mixed is not None and mixed.chance[:, -1] == pytest.approx([0.5, 0.5])
+    assert chances([budget("a", [[0, 1]])]) is None
+
+
+def test_a_hard_split_does_not_decide_who_is_best():
+    easy_and_hard = [[0, 0.9, 0.9], [0, 0.5, 0.5]]
+    worse = [[0, 0.8, 0.8], [0, 0.4, 0.4]]
+    found = chances([budget("good", easy_and_hard), budget("bad", worse)])
+    assert found is not None and found.chance[:, -1] == pytest.approx([1, 0])
+
+
+def test_chances_of_a_whole_search_sum_to_one():
+    meta = make_meta(["adam", "sgd", "lion"], CLASSES)
+    found = chances(budgets(meta, make_records(["adam", "sgd", "lion"], repeats=3)))
+    assert found is not None
+    assert found.chance.sum(axis=0) == pytest.approx(np.ones(found.chance.shape[1]))
