@@ -1,15 +1,20 @@
 """What a study is going to do, in numbers, before it does it."""
 
+import itertools
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from study.backbone import FEATURES, Backbone
 from study.head import Statistics, build_head, whole_model
 from study.options import Options
+from study.signature import few_widths, signature_of
 from study.space import SearchSpace
+from study.splits import Split
 from study.tuner import Budget, hyperband_cost, plan_search
+
+SHAPES = ("dense_width", "activation", "batch_norm", "batch_size")  # head keys compiled in
 
 
 class PlannedSearch(NamedTuple):
@@ -60,11 +65,11 @@ def make_plan(options: Options, space: SearchSpace) -> Plan:
     return Plan(tuple(searches), options.repeats, default_runs, confirm_runs, reruns)
 
 
-def plan_lines(plan: Plan, options: Options, space: SearchSpace) -> list[str]:
+def plan_lines(plan: Plan, options: Options, space: SearchSpace, split: Split) -> list[str]:
     """The plan in words."""
     kinds = {search.kind for search in plan.searches}
     per = sorted({(search.trials, search.epochs) for search in plan.searches})
-    each = " or ".join(f"{trials} trials ({epochs} epochs)" for trials, epochs in per)
+    each = " or ".join(f"{trials} trial{_s(trials)} ({epochs} epochs)" for trials, epochs in per)
     times = f"{len(plan.searches)} {' and '.join(sorted(kinds))} search{_es(len(plan.searches))}"
     lines = [
         f"plan: {times} of {each} each, {plan.repeats} repeat{_s(plan.repeats)}; "
@@ -77,6 +82,8 @@ def plan_lines(plan: Plan, options: Options, space: SearchSpace) -> list[str]:
                 f"plan: {search.name} has too few configurations for {options.tuner}: "
                 f"a {search.kind} search of {search.trials} instead"
             )
+    programs = count_programs(space, split)
+    lines.append(f"plan: at most {programs} program{_s(programs)} to compile, about 2 s each")
     fuller = make_plan(_fuller(options), space)
     if fuller.epochs > plan.epochs:
         lines.append(
@@ -85,6 +92,20 @@ def plan_lines(plan: Plan, options: Options, space: SearchSpace) -> list[str]:
             f"{fuller.epochs / plan.epochs:.1f} times as many"
         )
     return lines
+
+
+def count_programs(space: SearchSpace, split: Split) -> int:
+    """How many programs the heads of this space need; those of rungs and reruns are the same."""
+    widths = few_widths(space.dense_widths())
+    parts = {key: domain.choices or widths for key, domain in space.head.items() if key in SHAPES}
+    found = set()
+    for name in space.optimizers:
+        config = space.default(name)
+        for values in itertools.product(*parts.values()):
+            shaped: Any = dict(zip(parts, values, strict=True))
+            head = replace(config, **shaped)
+            found.add(signature_of(head, len(split.train), len(split.validation), widths))
+    return len(found)
 
 
 def model_summary(space: SearchSpace, backbone: Backbone, n_classes: int) -> str:

@@ -90,7 +90,7 @@ def run(options: Options, space: "SearchSpace") -> int:
     for warning in splits.warnings():
         print(f"warning: {warning}")
     plan = make_plan(options, space)
-    print("\n".join(plan_lines(plan, options, space)))
+    print("\n".join(plan_lines(plan, options, space, splits("confirm", 0))))
     if options.dry_run:
         print(model_summary(space, backbone, len(images.class_names)))
         return 0
@@ -138,6 +138,7 @@ def _train(
     from study.protocol import Protocol
     from study.records import append_trials, load_meta, rewrite_trials, save_meta
     from study.runner import Runner
+    from study.signature import few_widths
     from study.tuner import promotions
     from study.watch import Watch
 
@@ -148,6 +149,7 @@ def _train(
         data.n_classes,
         max_epochs=options.max_epochs,
         size=options.population or meta.device.get("population"),
+        widths=few_widths(space.dense_widths()),
     )
     meta = replace(meta, device={**meta.device, "population": population.size}, finished=False)
     save_meta(folder, meta)

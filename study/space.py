@@ -185,6 +185,13 @@ class SearchSpace:
             **head,
         )
 
+    def dense_widths(self) -> Sequence[int]:
+        """Every width that a head may have."""
+        domain = self.head["dense_width"]
+        if domain.choices:
+            return [int(width) for width in domain.choices]
+        return range(int(domain.low), int(domain.high) + 1)
+
     def points(self, name: str, *, grid: bool = False) -> float:
         """Distinct configurations of one optimizer; with `grid`, those that a grid visits."""
 
