@@ -157,4 +157,47 @@ def _per_class_figure(found: Confusion, names: Mapping[int, str], about: str) ->
     return figure
 
 
-DRAWERS = (draw_confusion,)
+def draw_mistakes(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+    """The images that were named wrongly, each beside one of the class it was taken for."""
+    found = summary.confusion
+    if found is None or not found.mistakes:
+        return
+    names = shown_names(summary.meta.class_names, fonts)
+    columns = min(4, len(found.mistakes))
+    rows = -(-len(found.mistakes) // columns)
+    width, height = max(columns * 2.3 + 0.3, 6.5), 0.95 + rows * 1.5
+    figure = new_figure(
+        width,
+        height,
+        "What does it get wrong?",
+        f"{look[found.optimizer].label}, {found.images} images. Left: the image. "
+        "Right: a training image of the class it was taken for.",
+    )
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set(xlim=(0, width), ylim=(0, height))
+    axis.set_axis_off()
+    for place, mistake in enumerate(found.mistakes):
+        row, column = divmod(place, columns)
+        left, top = 0.2 + 2.3 * column, height - 0.85 - 1.5 * row
+        axis.imshow(mistake.pair, extent=(left, left + 2.0, top - 1.0, top), aspect="auto")
+        text = f"{plain(names[mistake.true], 16)} → {plain(names[mistake.said], 16)}"
+        axis.text(left, top - 1.06, text, size=8.5, va="top")
+        axis.text(
+            left + 2.0,
+            top - 1.21,
+            f"{100 * mistake.confidence:.0f} % sure",
+            size=7.5,
+            va="top",
+            ha="right",
+            color=MUTED,
+        )
+    axis.set(xlim=(0, width), ylim=(0, height))  # imshow changes them
+    yield (
+        "mistakes",
+        "The most confused images",
+        "True class → what the winner said, the most frequent mistakes first, then the surest.",
+        figure,
+    )
+
+
+DRAWERS = (draw_confusion, draw_mistakes)

@@ -31,6 +31,7 @@ from typing import Any
 
 from study.ranking import Row
 from study.records import Phase
+from study.snippet import snippet
 from study.style import plain
 from study.summary import Summary
 from study.tables import (
@@ -64,6 +65,10 @@ def markdown(
     for name, title, caption in figures:
         parts += [f"## {_md(title)}", _md(caption), f"![{_md(title)}](figures/{name}.png)"]
     parts += _md_table(settings_table(summary))
+    if summary.settings:
+        code = snippet(summary.meta, summary.settings[0])
+        indented = "".join(f"    {line}".rstrip() + "\n" for line in code.splitlines())
+        parts += ["## The winner as Keras code", indented.rstrip()]
     lines = "\n".join(f"    {plain(line, 200)}" for line in evaluation(summary))
     parts += ["## Evaluation on the validation set after the last epoch", lines]
     for table in (pairs_table(summary), study_table(summary)):

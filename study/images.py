@@ -9,7 +9,7 @@ here, in threads, before anything expensive, and their pixels forgotten. What ha
   images beside the class folders, and class folders without a single image;
 - anything else, and whatever is hidden (a name that begins with a dot): ignored, files counted.
 
-Look at the data, in seconds:  python -m study.images [--data DIR]
+Look at the data, in seconds:  python -m study.images [--data DIR] [--grid FILE.png]
 """
 
 import argparse
@@ -19,17 +19,17 @@ import json
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
 import numpy as np
 
 from study.errors import UserError
+from study.files import write_atomically
 from study.folders import Found, Problem, class_folders, find_files
-from study.pixels import Looked, decode, describe, inspect, printable
+from study.pixels import Looked, decode, inspect, printable
 from study.progress import progress
 
 __all__ = ["ImageSet", "Problem", "decode", "load_images", "printable"]
@@ -204,43 +204,31 @@ def _some(problems: tuple[Problem, ...]) -> str:
     return "; ".join(map(str, problems[:NAMED])) + (f"; and {rest} more" if rest > 0 else "")
 
 
-def overview(images: ImageSet) -> str:
-    """Return what to know of the images before a study, as lines of text."""
-    headers = [describe(path) for path in images.paths]
-    widths, heights = zip(*(size for _, size, _ in headers), strict=True)
-    counts = Counter(images.labels.tolist())
-    copies = len(images.digests) - len(set(images.digests))
-    kind, size, mode = headers[0]
-    lines = [f"{len(images.paths):,} images in {len(counts)} classes in {printable(images.root)}"]
-    lines += [f"  {counts[label]:6,}  {name}" for label, name in enumerate(images.class_names)]
-    lines += [
-        f"first image: {printable(images.paths[0])}: {kind} {size} {mode}",
-        f"widths {min(widths)} to {max(widths)} (median {median(widths):.0f}), "
-        f"heights {min(heights)} to {max(heights)} (median {median(heights):.0f})",
-        f"formats: {_tally(kind for kind, _, _ in headers)}",
-        f"modes: {_tally(mode for _, _, mode in headers)}",
-        f"left out: {len(images.problems)}; ignored, no images: {images.ignored}; copies: {copies}",
-    ]
-    lines += [f"  {problem}" for problem in images.problems]
-    lines += [
-        f"  same content in different classes: {', '.join(printable(path) for path in group)}"
-        for group in images.duplicates
-    ]
-    return "\n".join(lines)
-
-
-def _tally(values: Iterable[str]) -> str:
-    return ", ".join(f"{value} {count:,}" for value, count in Counter(values).most_common())
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print what is in a folder of images; returns the exit code."""
+    """Print what is in a folder of images and draw some of them; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m study.images", description=main.__doc__)
     parser.add_argument("--data", type=Path, help="folder of class folders (default: the faces)")
+    parser.add_argument(
+        "--grid",
+        type=Path,
+        default=Path("logs/samples.png"),
+        metavar="FILE",
+        help="where to draw 15 of them with their classes (default: logs/samples.png)",
+    )
+    given = parser.parse_args(argv)
     try:
-        print(overview(load_images(parser.parse_args(argv).data)))
+        images = load_images(given.data)
+        from study.gallery import overview, sample_grid  # matplotlib: kept out of --help
+
+        print(overview(images))
+        rows = np.arange(len(images.paths))
+        write_atomically(given.grid, sample_grid(images, rows, seed=1, title="Images and classes"))
+        print(f"sample grid: {printable(given.grid)}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {printable(given.grid)}: {error.strerror}", file=sys.stderr)
         return 2
     return 0
 

@@ -11,6 +11,7 @@ from html import escape
 
 from study.figures import Picture
 from study.ranking import chance, score
+from study.snippet import snippet
 from study.style import plain
 from study.summary import Summary
 from study.tables import (
@@ -100,6 +101,7 @@ def page(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[str])
             _table(ranking_table(summary), "sortable"),
             *(_figure(picture) for picture in pictures),
             _table(settings_table(summary)),
+            *_code(summary),
             "<h2>Evaluation on the validation set after the last epoch</h2>",
             f"<pre>{lines}</pre>",
             _table(pairs_table(summary), "sortable", tall=True),
@@ -108,6 +110,14 @@ def page(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[str])
             f"<script>{SCRIPT}</script></body></html>\n",
         )
     )
+
+
+def _code(summary: Summary) -> list[str]:
+    """The winner as Keras code; only the best of the ranking."""
+    if not summary.settings:
+        return []
+    code = escape(snippet(summary.meta, summary.settings[0]))
+    return ["<h2>The winner as Keras code</h2>", f"<pre>{code}</pre>"]
 
 
 def _warnings(warnings: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ STUDY_FILE = "study.json"
 TRIALS_FILE = "trials.jsonl"
 DAMAGED_FILE = "trials.damaged.jsonl"
 PREDICTIONS_FILE = "best/predictions.json"
+WINNER_FILE = "best/winner.keras"
 
 Value = bool | int | float | str
 

@@ -11,8 +11,9 @@ from study.backbone import Backbone, in_float32
 from study.files import write_atomically
 from study.head import build_head, whole_model
 from study.images import ImageSet
+from study.mistakes import write_mistakes
 from study.protocol import Protocol
-from study.records import PREDICTIONS_FILE, Phase, TrialRecord
+from study.records import PREDICTIONS_FILE, WINNER_FILE, Phase, TrialRecord
 from study.runner import Runner
 from study.tasks import Task
 
@@ -20,7 +21,8 @@ from study.tasks import Task
 def write_best(folder: Path, protocol: Protocol, images: ImageSet, backbone: Backbone) -> None:
     """Write `best/`: a head for every confirmed optimizer, the winner's whole model, predictions.
 
-    `<optimizer>.keras` goes from features to probabilities, `winner.keras` from pixels.
+    `<optimizer>.keras` goes from features to probabilities, `winner.keras` from pixels;
+    `mistakes/` holds a few pictures for the report.
     """
     chosen = {name: found for name in protocol.space.optimizers if (found := protocol.chosen(name))}
     if not chosen:
@@ -33,7 +35,8 @@ def write_best(folder: Path, protocol: Protocol, images: ImageSet, backbone: Bac
         _save_model(folder / "best" / f"{name}.keras", head)
         predictions[name] = _predictions(protocol.runner, images, task, record, head)
         if name == winner:
-            _save_model(folder / "best" / "winner.keras", whole_model(in_float32(backbone), head))
+            _save_model(folder / WINNER_FILE, whole_model(in_float32(backbone), head))
+    _show_mistakes(folder, images, chosen[winner][0], predictions[winner])
     table = {"winner": winner, "optimizers": predictions}
     write_atomically(folder / PREDICTIONS_FILE, json.dumps(table, ensure_ascii=True))
 
@@ -79,6 +82,16 @@ def _predictions(
         "predictions": probabilities.argmax(axis=1).tolist(),
         "confidence": [round(float(value), 4) for value in probabilities.max(axis=1)],
     }
+
+
+def _show_mistakes(folder: Path, images: ImageSet, task: Task, table: dict[str, Any]) -> None:
+    """Pictures of what the winner names wrongly, each beside a training image of what it said."""
+    rows = task.split.train
+    classes, first = np.unique(images.labels[rows], return_index=True)
+    examples = {
+        int(label): images.paths[rows[at]] for label, at in zip(classes, first, strict=True)
+    }
+    write_mistakes(folder, table, [images.root / path for path in table["paths"]], examples)
 
 
 def _save_model(path: Path, model: keras.Model) -> None:

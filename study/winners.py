@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.errors import UserError
+from study.mistakes import Mistake, load_mistakes
 from study.ranking import Row, chance, last_rungs, score, winner_runs
 from study.records import PREDICTIONS_FILE, Phase, StudyMeta, TrialRecord, TrialStatus, Value
 
@@ -26,6 +27,7 @@ class Settings(NamedTuple):
     values: Mapping[str, Value]
     others: Mapping[str, str]  # knob -> "0.001 to 0.004" or "cosine, linear", where repeats differ
     by_repeat: Mapping[int, Mapping[str, Value]]
+    epochs: int  # that the best one was trained for
 
 
 class Band(NamedTuple):
@@ -57,6 +59,7 @@ class Confusion(NamedTuple):
     accuracy: float
     per_class: Numbers  # (classes,) share found of each class; NaN for a class without images
     pairs: tuple[tuple[int, int, int, int], ...]  # true, predicted, how many, of how many
+    mistakes: tuple[Mistake, ...] = ()  # some with pictures
 
 
 def best_settings(
@@ -84,6 +87,7 @@ def best_settings(
                 winners[best].hyperparameters,
                 {knob: text for knob, text in others.items() if text},
                 by_repeat,
+                winners[best].epochs,
             )
         )
     return found
@@ -188,7 +192,10 @@ def load_confusion(study: Path, meta: StudyMeta, best: str) -> Confusion | None:
         names = [name for name in (found.get("winner"), best, *tables) if name in tables]
         if not names:
             return None
-        return _confusion(names[0], tables[names[0]], len(meta.class_names))
+        confusion = _confusion(names[0], tables[names[0]], len(meta.class_names))
+        if names[0] != found.get("winner"):
+            return confusion
+        return confusion._replace(mistakes=tuple(load_mistakes(study, tables[names[0]])))
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise UserError(
             f"{path} is damaged ({error!r}); delete it and run the same search again to rewrite it"

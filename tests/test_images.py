@@ -1,6 +1,7 @@
 """Folders of images, good and hostile: what is used, what is named, what is refused."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -240,11 +241,13 @@ def test_a_folder_divided_into_train_and_test_is_refused(folder, tmp_path):
     assert len(load_images(folder).class_names) == 4
 
 
-def test_the_command_prints_what_is_there(folder, capsys):
+def test_the_command_prints_what_is_there_and_draws_a_grid(folder, tmp_path, capsys):
     draw(folder / "dogs" / "copy.png", 0)
     Image.new("L", (474, 569)).save(folder / "cats" / "00.jpg")
     (folder / "cats" / "cut.png").touch()
-    assert main(["--data", str(folder)]) == 0
+    grid = tmp_path / "grid.png"
+    assert main(["--data", str(folder), "--grid", str(grid)]) == 0
+    assert Image.open(grid).format == "PNG"
     printed = capsys.readouterr().out
     for words in (
         "8 images in 2 classes",
@@ -263,3 +266,15 @@ def test_the_command_prints_what_is_there(folder, capsys):
 def test_the_command_refuses_with_one_sentence(tmp_path, capsys):
     assert main(["--data", str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_looking_at_images_needs_no_tensorflow(folder, tmp_path):
+    code = (
+        "import sys; from study.images import main; main(sys.argv[1:]); "
+        "print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    arguments = ["--data", str(folder), "--grid", str(tmp_path / "grid.png")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.rstrip().endswith("[]")

@@ -1,0 +1,85 @@
+"""The winner's mistakes with pictures: written into `best/` by the search, read by the report.
+
+A picture is a pair: the held-out image that was named wrongly, and beside it a training image of
+the class it was taken for. Only a few are kept, so the report needs neither images nor TensorFlow.
+"""
+
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from study.errors import UserError
+from study.files import write_atomically
+from study.pixels import decode
+
+FOLDER = "best/mistakes"
+MOST = 12
+SIDE = 96  # pixels of one image
+
+
+class Mistake(NamedTuple):
+    """One image that the winner named wrongly."""
+
+    true: int  # class
+    said: int
+    confidence: float
+    pair: np.ndarray  # (SIDE, 2 * SIDE, 3) uint8: the image, and one of the class it was taken for
+
+
+def worst(table: Mapping[str, Any]) -> list[int]:
+    """Places of up to `MOST` mistakes in a table of predictions: frequent pairs, then sure ones."""
+    labels, said = table["labels"], table["predictions"]
+    wrong = [place for place, pair in enumerate(zip(labels, said, strict=True)) if len({*pair}) > 1]
+    often = Counter((labels[place], said[place]) for place in wrong)
+    wrong.sort(key=lambda place: (-often[labels[place], said[place]], -table["confidence"][place]))
+    return wrong[:MOST]
+
+
+def write_mistakes(
+    study: Path, table: Mapping[str, Any], paths: Sequence[Path], examples: Mapping[int, Path]
+) -> None:
+    """Write a PNG for each of the worst mistakes; those of an earlier winner are removed.
+
+    Args:
+        study: folder of the study.
+        table: the winner's `labels`, `predictions` and `confidence`.
+        paths: of the images the table is about.
+        examples: class -> a training image of it.
+    """
+    folder = study / FOLDER
+    for old in folder.glob("*.png"):
+        old.unlink()
+    for number, place in enumerate(worst(table)):
+        try:
+            shown = decode(paths[place], SIDE)
+            example = decode(examples[table["predictions"][place]], SIDE)
+        except (UserError, KeyError):  # an image lost meanwhile costs its picture only
+            continue
+        buffer = io.BytesIO()
+        Image.fromarray(np.hstack([shown, example])).save(buffer, format="PNG")
+        write_atomically(folder / f"{number:02d}.png", buffer.getvalue())
+
+
+def load_mistakes(study: Path, table: Mapping[str, Any]) -> list[Mistake]:
+    """The pictures that are there, in the order of `worst`."""
+    found = []
+    for number, place in enumerate(worst(table)):
+        try:
+            with Image.open(study / FOLDER / f"{number:02d}.png") as image:
+                pair = np.asarray(image.convert("RGB").resize((2 * SIDE, SIDE)))
+        except (OSError, ValueError, Image.DecompressionBombError):
+            continue
+        found.append(
+            Mistake(
+                int(table["labels"][place]),
+                int(table["predictions"][place]),
+                float(table["confidence"][place]),
+                pair,
+            )
+        )
+    return found

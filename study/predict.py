@@ -1,0 +1,154 @@
+"""Ask the winner of a study what is on a photo.
+
+    python -m study.predict photo.jpg             # the newest study under logs/
+    python -m study.predict *.jpg --study NAME
+
+Prints one line an image: file, class, probability, and the next likeliest classes. It loads
+`best/winner.keras`, a plain Keras model from pixels to probabilities; takes a few seconds.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from study.errors import UserError
+from study.pixels import decode, inspect, printable
+from study.quiet import import_tensorflow
+from study.records import STUDY_FILE, WINNER_FILE, StudyMeta, load_meta
+
+BATCH = 32  # images at once
+SHOWN = 3  # classes a line
+
+
+class Answer(NamedTuple):
+    """Class names and their probabilities, the likeliest first."""
+
+    names: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 2 after a mistake the user can mend, also if one image cannot be read."""
+    given = _parser().parse_args(argv)
+    try:
+        study = find_winner(given.logs, given.study)
+        images, bad = _readable(given.images)
+        for sentence in bad:
+            print(f"error: {sentence}", file=sys.stderr)
+        if images:
+            for path, answer in zip(images, predict(study, images), strict=True):
+                print(f"{printable(path)}: {in_words(answer)}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 2 if bad else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m study.predict",
+        description="Name the class of images with the winner of a study.",
+    )
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("--study", metavar="NAME", help="name of the study; default: the newest")
+    parser.add_argument(
+        "--logs",
+        type=Path,
+        default=Path("logs"),
+        metavar="DIR",
+        help="folder of the studies (default: logs)",
+    )
+    return parser
+
+
+def find_winner(logs: Path, name: str | None) -> Path:
+    """The folder of study `name`, or of the newest one with a winner.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = {
+        path.parent.name: path.parent
+        for path in logs.glob(f"*/{STUDY_FILE}")
+        if (path.parent / WINNER_FILE).is_file()
+    }
+    if not found:
+        raise UserError(
+            f"no study in {printable(logs)} has a winner yet: run `python -m study.search` to its "
+            "end, or give the folder of the studies with --logs"
+        )
+    if name is None:
+        return max(found.values(), key=lambda folder: (folder / WINNER_FILE).stat().st_mtime)
+    if name not in found:
+        raise UserError(
+            f"no study named {name!r} with a winner in {printable(logs)}; "
+            f"known: {', '.join(sorted(found))}"
+        )
+    return found[name]
+
+
+def _readable(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The images that can be decoded, and a sentence for each of the others."""
+    good, bad = [], []
+    for path in paths:
+        looked = inspect(path)
+        if looked.digest:
+            good.append(path)
+        else:
+            bad.append(f"{printable(path)}: {looked.reason or 'is no image'}")
+    return good, bad
+
+
+def predict(study: Path, images: Sequence[Path]) -> list[Answer]:
+    """What the winner of `study` says about every image.
+
+    Raises:
+        UserError: the model or an image cannot be read.
+    """
+    meta = load_meta(study)
+    model = _load(study / WINNER_FILE)
+    size = int(model.input_shape[1])
+    answers = []
+    for start in range(0, len(images), BATCH):
+        pixels = np.stack([decode(path, size) for path in images[start : start + BATCH]])
+        table = np.asarray(model(pixels.astype(np.float32), training=False))  # (batch, classes)
+        answers += [_answer(meta, row) for row in table]
+    return answers
+
+
+def _load(path: Path) -> Any:
+    import_tensorflow()
+    import keras  # heavy: kept out of --help
+
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{printable(path)} is damaged ({type(error).__name__}); run the same search again, "
+            "which writes it anew"
+        ) from error
+
+
+def _answer(meta: StudyMeta, row: np.ndarray) -> Answer:
+    order = np.argsort(-row, kind="stable")[:SHOWN]
+    return Answer(
+        tuple(meta.class_names[place] for place in order),
+        tuple(float(row[place]) for place in order),
+    )
+
+
+def in_words(answer: Answer) -> str:
+    """ "cat 93.1 % (then dog 4.0 %, bird 2.9 %)"."""
+    parts = [
+        f"{printable(name)} {100 * probability:.1f} %"
+        for name, probability in zip(answer.names, answer.probabilities, strict=True)
+    ]
+    return parts[0] + (f" (then {', '.join(parts[1:])})" if parts[1:] else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

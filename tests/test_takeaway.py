@@ -1,0 +1,137 @@
+"""What a study leaves behind: the winner's model, its mistakes, and the command that asks it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from study.images import decode
+from study.mistakes import MOST, load_mistakes, worst, write_mistakes
+from study.predict import main as predict_main
+from study.records import load_meta, load_trials
+from study.search import main as search_main
+
+PLAIN = """
+import sys; import numpy as np; import keras
+assert "study" not in sys.modules
+model = keras.models.load_model(sys.argv[1])
+pixels = np.load(sys.argv[2])
+np.save(sys.argv[3], np.asarray(model.predict(pixels, verbose=0)))
+"""
+
+
+@pytest.fixture(scope="module")
+def study(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small study with random features, so that the winner makes mistakes."""
+    top = tmp_path_factory.mktemp("takeaway")
+    arguments = ["--data", str(picture_folder), "--image-size", "32", "--weights", "random"]
+    arguments += ["--space", "quick", "--optimizers", "adam", "--tuner", "random", "--trials", "2"]
+    arguments += ["--repeats", "1", "--confirm", "2", "--max-epochs", "3", "--population", "4"]
+    arguments += ["--logs", str(top / "logs"), "--cache-dir", str(top / "cache"), "--name", "small"]
+    assert search_main(arguments) == 0
+    return top / "logs" / "small"
+
+
+def predictions(study: Path) -> dict:
+    found = json.loads((study / "best" / "predictions.json").read_text())
+    return found["optimizers"][found["winner"]]
+
+
+def test_the_winner_loads_in_plain_keras_and_gives_the_reported_accuracy(
+    study: Path, picture_folder: Path, tmp_path: Path
+) -> None:
+    table = predictions(study)
+    pixels = np.stack([decode(picture_folder / path, 32) for path in table["paths"]])
+    np.save(tmp_path / "pixels.npy", pixels.astype(np.float32))
+    places = [str(tmp_path / "pixels.npy"), str(tmp_path / "said.npy")]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    subprocess.run(
+        [sys.executable, "-c", PLAIN, str(study / "best" / "winner.keras"), *places],
+        check=True,
+        cwd=tmp_path,  # our package cannot be imported from here
+        env=environment,
+        capture_output=True,
+    )
+    said = np.load(tmp_path / "said.npy")
+    agree = np.mean(said.argmax(axis=1) == np.array(table["predictions"]))
+    assert agree >= 1 - 1 / len(said)  # the features were computed in the device's dtype
+    record = next(r for r in load_trials(study) if r.trial_id == table["trial_id"])
+    assert record.test_accuracy is not None
+    right = np.mean(np.array(table["predictions"]) == table["labels"])
+    assert right == pytest.approx(record.test_accuracy, abs=1e-6)
+
+
+def test_predict_prints_class_and_probability_of_each_image(
+    study: Path, picture_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = predictions(study)
+    paths = [str(picture_folder / path) for path in table["paths"][:3]]
+    assert predict_main(["--logs", str(study.parent), *paths]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = load_meta(study).class_names
+    assert len(lines) == 3
+    for line, path, said in zip(lines, paths, table["predictions"], strict=False):
+        assert line.startswith(f"{path}: ")
+        assert f": {names[said]} " in line and "% (then " in line
+
+
+def test_what_is_no_image_is_named_and_the_others_are_answered(
+    study: Path, picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = str(picture_folder / predictions(study)["paths"][0])
+    text = tmp_path / "notes.txt"
+    text.write_text("no picture")
+    logs = ["--logs", str(study.parent)]
+    assert predict_main([*logs, str(text), good, str(tmp_path / "nothing.jpg")]) == 2
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 1
+    assert f"error: {text}" in captured.err and "nothing.jpg" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--study", "other"], "no study named 'other' with a winner"),
+        (["--logs", "nowhere"], "no study in nowhere has a winner yet"),
+    ],
+)
+def test_a_missing_winner_is_one_sentence(
+    study: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    logs = ["--logs", str(study.parent)]
+    assert predict_main([*logs, *arguments, "x.jpg"]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_mistakes_are_kept_as_pictures_that_the_report_shows(study: Path) -> None:
+    table = predictions(study)
+    wrong = sum(a != b for a, b in zip(table["labels"], table["predictions"], strict=True))
+    found = load_mistakes(study, table)
+    assert wrong and len(found) == min(wrong, MOST)
+    assert all(one.true != one.said and one.pair.shape == (96, 192, 3) for one in found)
+    assert (study / "report" / "figures" / "mistakes.png").is_file()
+
+
+def test_frequent_mistakes_come_first_and_old_pictures_go(tmp_path: Path) -> None:
+    table = {
+        "labels": [0, 0, 1, 2, 2],
+        "predictions": [1, 0, 0, 1, 1],
+        "confidence": [0.9, 0.9, 0.8, 0.6, 0.7],
+    }
+    assert worst(table) == [4, 3, 0, 2]
+    paths = []
+    for number in range(5):
+        paths.append(tmp_path / f"{number}.png")
+        Image.new("RGB", (20, 30), (number * 40, 0, 0)).save(paths[-1])
+    folder = tmp_path / "study"
+    write_mistakes(folder, table, paths, {0: paths[0], 1: paths[1]})
+    assert [one.pair[0, 0, 0] for one in load_mistakes(folder, table)] == [160, 120, 0, 80]
+    better = table | {"predictions": [0, 0, 1, 2, 1]}
+    write_mistakes(folder, better, paths, {1: paths[1]})
+    assert len(load_mistakes(folder, better)) == 1
+    assert [p.name for p in (folder / "best" / "mistakes").iterdir()] == ["00.png"]
