@@ -247,7 +247,8 @@ def test_the_command_prints_what_is_there_and_draws_a_grid(folder, tmp_path, cap
     (folder / "cats" / "cut.png").touch()
     grid = tmp_path / "grid.png"
     assert main(["--data", str(folder), "--grid", str(grid)]) == 0
-    assert Image.open(grid).format == "PNG"
+    with Image.open(grid) as image:
+        assert image.format == "PNG"
     printed = capsys.readouterr().out
     for words in (
         "8 images in 2 classes",

@@ -302,6 +302,7 @@ def test_damaged_files_are_named(tmp_path):
 def test_the_confusion_matrix_counts_true_by_predicted(tmp_path):
     folder = write_study(tmp_path, ["adam"], repeats=1, classes=["a", "b", "c"])
     table = {"labels": [0, 0, 1, 1, 1], "predictions": [0, 1, 1, 0, 0], "set": "test"}
+    table["confidence"] = [0.5] * 5
     text = json.dumps({"winner": "adam", "optimizers": {"adam": table}})
     (folder / "best" / "predictions.json").write_text(text)
     found = load_study(folder).confusion
