@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import keras_tuner
 from keras_tuner.engine import trial as kt_trial
 
+from study.bayesian import BayesianOracle
 from study.space import HeadConfig, SearchSpace
 
 OBJECTIVE = "val_accuracy"
@@ -94,12 +95,15 @@ class Search:
                 oracle = keras_tuner.oracles.RandomSearchOracle(max_trials=self.planned, **options)
             case "bayesian":
                 options["num_initial_points"] = min(INITIAL_POINTS, self.planned)
-                oracle = keras_tuner.oracles.BayesianOptimizationOracle(
-                    max_trials=self.planned, **options
+                oracle = BayesianOracle(
+                    lambda values: str(self.space.resolve(values)),
+                    max_trials=self.planned,
+                    **options,
                 )
             case _:
                 oracle = keras_tuner.oracles.GridSearchOracle(max_trials=self.planned, **options)
         oracle.verbose = 0
+        oracle._max_collisions = 100_000  # draws until the last point of a small space is found
         oracle.save = lambda: None  # in memory only: see the module's docstring
         oracle._save_trial = lambda trial: None
         return oracle
@@ -108,8 +112,8 @@ class Search:
         """Every trial that can start now; an empty list when the search has ended."""
         proposals: list[Proposal] = []
         while len(proposals) < self._most_at_once():
-            with warnings.catch_warnings():  # Keras Tuner calls threading.currentThread()
-                warnings.simplefilter("ignore", DeprecationWarning)
+            with warnings.catch_warnings():  # of old names for threads, of a flat kernel
+                warnings.simplefilter("ignore")
                 trial = self.oracle.create_trial(f"slot{len(self.oracle.trials)}")
             if trial.status != kt_trial.TrialStatus.RUNNING:
                 self.finished = not self._running
