@@ -9,6 +9,7 @@ while the network works on this one. A kill loses the rows of at most `CHUNK_SEC
 import hashlib
 import os
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ CHUNK_SECONDS = 10.0  # between two writes to the cache
 CHUNK_ROWS = 4096  # and at most this many rows: a GPU fills them sooner
 BATCH_PIXELS = 16 * 336 * 336  # of a batch: large enough for full speed, 1 GB of activations
 MAX_BATCH = 64
+MEMORY_PART = 0.5  # of the machine's memory that the rows may fill before they move to the disk
 BATCHES_AHEAD = 2  # decoded or being decoded while the network works
 
 Forward = Callable[[np.ndarray], np.ndarray]
@@ -57,7 +59,7 @@ def extract_features(
     """
     start = time.monotonic()
     cache = _open_cache(cache_dir, backbone)
-    features = np.empty((len(images.paths), FEATURES), np.float32)
+    features = feature_rows(len(images.paths), cache.folder if cache else None)
     rows: dict[str, int] = {}  # content -> the first row that needs it
     for row, digest in enumerate(images.digests):
         rows.setdefault(digest, row)
@@ -69,6 +71,32 @@ def extract_features(
             features[row] = features[rows[digest]]
     seconds = time.monotonic() - start
     return FeatureSet(features, len(missing), len(rows) - len(missing), seconds)
+
+
+def feature_rows(count: int, folder: Path | None, *, memory: int | None = None) -> np.ndarray:
+    """Room for (count, 512) float32: in memory, or mapped from a file where that is too small.
+
+    The file lies in `folder` (None: the system's place for temporary files), has no name and goes
+    with the process; the system keeps in memory what is in use.
+
+    Args:
+        count: rows.
+        folder: with room for 2 kB a row.
+        memory: of the machine in bytes; None asks the system.
+    """
+    needed = count * FEATURES * 4
+    if needed <= MEMORY_PART * (memory or _memory()):
+        return np.empty((count, FEATURES), np.float32)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.truncate(needed)
+        return np.memmap(file, np.float32, "r+", shape=(count, FEATURES))
+
+
+def _memory() -> int:
+    """Bytes of memory in this machine; unlimited where the system does not say (Windows)."""
+    if not hasattr(os, "sysconf"):
+        return sys.maxsize
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def batch_size(size: int) -> int:

@@ -12,7 +12,7 @@ from PIL import Image
 from study.backbone import Backbone, load_backbone
 from study.cache import MERGE_FILES, RowCache
 from study.errors import UserError
-from study.features import batch_size, extract_features
+from study.features import batch_size, extract_features, feature_rows
 from study.images import ImageSet, decode, load_images
 
 WIDTH = 4
@@ -253,3 +253,14 @@ def test_chunk_is_a_plain_numpy_table_that_can_be_mapped(tmp_path):
     table = np.load(only_chunk(tmp_path), mmap_mode="r", allow_pickle=False)
     assert table["digest"][2].tobytes().hex() == DIGESTS[2]
     np.testing.assert_array_equal(table["features"][2], [8, 9, 10, 11])
+
+
+def test_rows_that_do_not_fit_into_the_memory_are_mapped_from_an_unnamed_file(
+    tmp_path: Path,
+) -> None:
+    small = feature_rows(10, tmp_path, memory=10 * 512 * 4 * 2)
+    large = feature_rows(11, tmp_path, memory=10 * 512 * 4 * 2)
+    assert not isinstance(small, np.memmap) and isinstance(large, np.memmap)
+    large[:] = np.arange(11 * 512, dtype=np.float32).reshape(11, 512)
+    assert large[10, 511] == 11 * 512 - 1
+    assert not list(tmp_path.iterdir())  # nothing is left behind, whatever happens
