@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from study.progress import LINE_SECONDS
-from study.records import Phase, TrialRecord
+from study.records import Phase, TrialRecord, TrialStatus
 
 
 class Watch:
@@ -78,7 +78,8 @@ class Watch:
             return
         name = record.trial_id.split("/", 1)[0]
         self._done[name] += 1
-        self._best[name] = max(self._best.get(name, 0.0), record.best_val_accuracy)
+        if record.status == TrialStatus.COMPLETED:
+            self._best[name] = max(self._best.get(name, 0.0), record.best_val_accuracy)
 
     def _left(self) -> str:
         trained = self._trained - self._before
