@@ -1,20 +1,22 @@
 """Warnings in words: what a reader should know before trusting the ranking."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from study.claims import Claims
+from study.edges import edges
 from study.headline import join, points
 from study.ranking import Row
-from study.records import Phase, StudyMeta, Value
-from study.winners import Curves, Settings, expected_error, number
+from study.records import Phase, StudyMeta
+from study.tuning import Gain
+from study.winners import Curves, Settings, expected_error
 
-EDGE = 0.04  # of a range, on its own scale
 MANY_DIVERGED = 0.25  # of an optimizer's trials
 UNEQUAL = 1.1  # largest over smallest budget
 UNBALANCED = 3.0  # largest over smallest class
 OVERFIT = 0.15  # training minus validation accuracy at the last epoch
+LOST = 0.01  # accuracy
 LATE = 0.9  # best epoch / trained epochs
 
 # Each can imitate those behind it by a choice of its own knobs (Choi et al. 2019).
@@ -42,6 +44,7 @@ def cautions(
     claims: Claims,
     settings: Iterable[Settings],
     curves: Iterable[Curves],
+    gains: Iterable[Gain],
 ) -> list[Caution]:
     """Everything that should make a reader careful, the gravest first."""
     confirmed = [row for row in rows if row.basis is Phase.CONFIRM]
@@ -50,7 +53,8 @@ def cautions(
     found += _budget(meta, rows)
     found += _undertuned(claims)
     found += _resolution(meta, confirmed)
-    found += _edges(meta, settings)
+    found += [Caution("edge of range", text) for text in edges(meta, settings)]
+    found += _untuned(gains)
     found += _training(confirmed, curves)
     found += _diverged(rows)
     found += _classes(meta)
@@ -70,6 +74,12 @@ def _incomplete(meta: StudyMeta, rows: Sequence[Row], claims: Claims) -> Iterato
     missing += [name for name in meta.optimizers if name not in {row.optimizer for row in rows}]
     if missing and len(missing) < len(meta.optimizers):
         yield Caution("unconfirmed", f"Not confirmed yet, so not ranked: {join(missing)}.")
+    if meta.settings.get("split") == "keras" and claims.repeats > 1:
+        yield Caution(
+            "one split",
+            "All repeats share Keras's one split, so the intervals leave out the luck of the "
+            "split; --split stratified draws a fresh one for every repeat.",
+        )
     counts = {len(row.by_repeat) for row in rows if row.basis is Phase.CONFIRM}
     if claims.repeats == 1:
         yield Caution(
@@ -123,59 +133,19 @@ def _resolution(meta: StudyMeta, rows: Sequence[Row]) -> Iterator[Caution]:
         )
 
 
-def _edges(meta: StudyMeta, settings: Iterable[Settings]) -> Iterator[Caution]:
-    table = meta.space.get("table")
-    if not isinstance(table, Mapping):
-        return
-    for found in settings:
-        for knob, spec in _ranges(table, found):
-            values = [v for s in found.by_repeat.values() if (v := _sampled(s, knob)) is not None]
-            sides = [_side(value, spec) for value in values]
-            for side, word, wider in ((-1, "lower", "lower it"), (1, "upper", "raise it")):
-                if sides and 2 * sides.count(side) > len(sides):
-                    limit = spec["min" if side < 0 else "max"]
-                    yield Caution(
-                        "edge of range",
-                        f"{found.optimizer}: the best {knob} ({_values(values)}) is at the "
-                        f"{word} edge of its range, {number(limit)}; {wider} and search again.",
-                    )
-
-
-def _values(values: Sequence[float]) -> str:
-    low, high = number(min(values)), number(max(values))
-    return low if low == high else f"{low} to {high}"
-
-
-def _ranges(table: Mapping[str, Any], found: Settings) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    schedule = found.values.get("schedule", "")
-    for part in (
-        table.get("optimizers", {}).get(found.optimizer, {}),
-        table.get("head", {}),
-        table.get("schedules", {}).get(schedule, {}),
-    ):
-        for knob, spec in part.items():
-            if isinstance(spec, Mapping) and "min" in spec and "max" in spec:
-                yield knob, spec
-
-
-def _sampled(values: Mapping[str, Value], knob: str) -> float | None:
-    """The value as it was sampled: `one_minus_X` is 1 - X."""
-    inverted = knob.startswith("one_minus_")
-    value = values.get(knob.removeprefix("one_minus_"))
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return 1 - value if inverted else float(value)
-
-
-def _side(value: float, spec: Mapping[str, Any]) -> int:
-    """-1 at the lower edge, 1 at the upper, 0 inside."""
-    low, high = float(spec["min"]), float(spec["max"])
-    if spec.get("scale") == "log" and low > 0 and value > 0:
-        low, high, value = math.log(low), math.log(high), math.log(value)
-    if high <= low:
-        return 0
-    place = (value - low) / (high - low)
-    return -1 if place < EDGE else 1 if place > 1 - EDGE else 0
+def _untuned(gains: Iterable[Gain]) -> Iterator[Caution]:
+    lost = [g for g in gains if g.default - g.tuned > LOST]
+    if lost:
+        names = [
+            f"{g.optimizer} ({100 * g.default:.1f} % untuned, {100 * g.tuned:.1f} % tuned)"
+            for g in lost
+        ]
+        yield Caution(
+            "tuning lost",
+            f"Keras's default settings did better than the tuned ones for {join(names)}: the "
+            "search was misled, by luck on few validation images or by stopping slow starters "
+            "early; try --tuner random, more repeats or more images.",
+        )
 
 
 def _training(rows: Sequence[Row], curves: Iterable[Curves]) -> Iterator[Caution]:

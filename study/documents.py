@@ -57,14 +57,18 @@ def markdown(
     summary: Summary, figures: Iterable[tuple[str, str, str]], warnings: Sequence[str]
 ) -> str:
     """report.md; `figures` are (name, title, caption)."""
-    parts = [f"# {_md(summary.meta.name)}", f"**{_md(summary.headline.text)}**"]
-    parts += [_md(text) for text in summary.headline.details]
+    parts = [f"# {as_text(summary.meta.name)}", f"**{as_text(summary.headline.text)}**"]
+    parts += [as_text(text) for text in summary.headline.details]
     if warnings:
-        parts += ["## Read this first", "\n".join(f"- {_md(text)}" for text in warnings)]
-    parts += _md_table(ranking_table(summary))
+        parts += ["## Read this first", "\n".join(f"- {as_text(text)}" for text in warnings)]
+    parts += markdown_table(ranking_table(summary))
     for name, title, caption in figures:
-        parts += [f"## {_md(title)}", _md(caption), f"![{_md(title)}](figures/{name}.png)"]
-    parts += _md_table(settings_table(summary))
+        parts += [
+            f"## {as_text(title)}",
+            as_text(caption),
+            f"![{as_text(title)}](figures/{name}.png)",
+        ]
+    parts += markdown_table(settings_table(summary))
     if summary.settings:
         code = snippet(summary.meta, summary.settings[0])
         indented = "".join(f"    {line}".rstrip() + "\n" for line in code.splitlines())
@@ -72,22 +76,23 @@ def markdown(
     lines = "\n".join(f"    {plain(line, 200)}" for line in evaluation(summary))
     parts += ["## Evaluation on the validation set after the last epoch", lines]
     for table in (pairs_table(summary), study_table(summary)):
-        parts += _md_table(table)
+        parts += markdown_table(table)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _md(text: str) -> str:
+def as_text(text: str) -> str:
     """Text that Markdown shows as it is."""
     return re.sub(r"([\\`*_\[\]#|<>$~])", r"\\\1", plain(text, 2000))
 
 
-def _md_table(table: Table) -> list[str]:
+def markdown_table(table: Table) -> list[str]:
+    """Title, note and the table itself, as Markdown; nothing for an empty table."""
     if not table.rows:
         return []
     lines = [table.head, tuple("---" if i == 0 else "---:" for i in range(len(table.head)))]
-    text = [f"| {' | '.join(map(_md, table.head))} |", f"| {' | '.join(lines[1])} |"]
-    text += [f"| {' | '.join(map(_md, row))} |" for row in table.rows]
-    return [f"## {table.title}", _md(table.note), "\n".join(text)]
+    text = [f"| {' | '.join(map(as_text, table.head))} |", f"| {' | '.join(lines[1])} |"]
+    text += [f"| {' | '.join(map(as_text, row))} |" for row in table.rows]
+    return [f"## {table.title}", as_text(table.note), "\n".join(text)]
 
 
 def ranking_csv(summary: Summary) -> str:
@@ -129,7 +134,7 @@ def ranking_json(summary: Summary, warnings: Iterable[tuple[str, str]]) -> str:
         "tie_groups": [list(group) for group in summary.claims.groups],
         "warnings": [{"kind": kind, "text": text} for kind, text in warnings],
     }
-    return json.dumps(_finite(document), indent=2, allow_nan=False) + "\n"
+    return json.dumps(finite(document), indent=2, allow_nan=False) + "\n"
 
 
 def _ranking(summary: Summary) -> list[dict[str, Any]]:
@@ -148,15 +153,15 @@ def _entry(
         "place_worst": worst,
         "tie_groups": ties.get(row.optimizer, ""),
     }
-    return entry | {key: _finite(getattr(row, key)) for key in NUMBERS}
+    return entry | {key: finite(getattr(row, key)) for key in NUMBERS}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same with None for NaN and infinities, at any depth."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return value

@@ -81,12 +81,31 @@ pre { background: var(--card); padding: .7rem 1rem; overflow-x: auto; border-rad
 
 
 def page(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[str]) -> str:
-    """The whole document."""
+    """The report of one study."""
+    lines = "\n".join(escape(line) for line in evaluation(summary))
+    parts = (
+        f'<p class="headline">{escape(summary.headline.text)}</p>',
+        *(f"<p>{escape(text)}</p>" for text in summary.headline.details),
+        notes(warnings),
+        table(ranking_table(summary), "sortable"),
+        *(figure(picture) for picture in pictures),
+        table(settings_table(summary)),
+        *_code(summary),
+        "<h2>Evaluation on the validation set after the last epoch</h2>",
+        f"<pre>{lines}</pre>",
+        table(pairs_table(summary), "sortable", tall=True),
+        table(study_table(summary), "text"),
+        _trials(summary),
+    )
+    return document(summary.meta.name, parts)
+
+
+def document(title: str, parts: Iterable[str]) -> str:
+    """A whole HTML file around `parts`, which are HTML already."""
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src "
     policy += f"'sha256-{digest}'"
-    name = escape(plain(summary.meta.name, 200))
-    lines = "\n".join(escape(line) for line in evaluation(summary))
+    name = escape(plain(title, 200))
     return "\n".join(
         (
             "<!doctype html>",
@@ -95,18 +114,7 @@ def page(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[str])
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{name}</title><style>{STYLE}</style></head><body>",
             f"<h1>{name}</h1>",
-            f'<p class="headline">{escape(summary.headline.text)}</p>',
-            *(f"<p>{escape(text)}</p>" for text in summary.headline.details),
-            _warnings(warnings),
-            _table(ranking_table(summary), "sortable"),
-            *(_figure(picture) for picture in pictures),
-            _table(settings_table(summary)),
-            *_code(summary),
-            "<h2>Evaluation on the validation set after the last epoch</h2>",
-            f"<pre>{lines}</pre>",
-            _table(pairs_table(summary), "sortable", tall=True),
-            _table(study_table(summary), "text"),
-            _trials(summary),
+            *parts,
             f"<script>{SCRIPT}</script></body></html>\n",
         )
     )
@@ -120,14 +128,16 @@ def _code(summary: Summary) -> list[str]:
     return ["<h2>The winner as Keras code</h2>", f"<pre>{code}</pre>"]
 
 
-def _warnings(warnings: Sequence[str]) -> str:
+def notes(warnings: Sequence[str]) -> str:
+    """A box of sentences."""
     if not warnings:
         return ""
     items = "".join(f"<li>{escape(plain(text, 2000))}</li>" for text in warnings)
     return f'<ul class="warnings">{items}</ul>'
 
 
-def _figure(picture: Picture) -> str:
+def figure(picture: Picture) -> str:
+    """A picture inside the file, with its caption."""
     data = base64.b64encode(picture.png).decode()
     return (
         f'<figure><img src="data:image/png;base64,{data}" alt="{escape(picture.title)}">'
@@ -135,14 +145,15 @@ def _figure(picture: Picture) -> str:
     )
 
 
-def _table(table: Table, kind: str = "", *, tall: bool = False) -> str:
-    if not table.rows:
+def table(shown: Table, kind: str = "", *, tall: bool = False) -> str:
+    """A table with title and note; `kind` is its class: "sortable" or "text"."""
+    if not shown.rows:
         return ""
-    box = "tall" if tall and len(table.rows) > 12 else "scroll"
+    box = "tall" if tall and len(shown.rows) > 12 else "scroll"
     return (
-        f'<h2>{escape(table.title)}</h2><p class="note">{escape(table.note)}</p>'
-        f'<div class="{box}"><table class="{kind}">{_head(table.head, kind)}<tbody>'
-        + _body(table.rows)
+        f'<h2>{escape(shown.title)}</h2><p class="note">{escape(shown.note)}</p>'
+        f'<div class="{box}"><table class="{kind}">{_head(shown.head, kind)}<tbody>'
+        + _body(shown.rows)
         + "</tbody></table></div>"
     )
 

@@ -2,6 +2,7 @@
 
     python -m study.report                      # the newest study under logs/
     python -m study.report --study NAME         # this one
+    python -m study.report --study A --study B  # what changed from A to B, by optimizer
 
 Takes about two seconds and needs no TensorFlow: it reads `study.json`, `trials.jsonl` and
 `best/predictions.json`, writes `logs/<study>/report/` (report.html, report.md, ranking.csv,
@@ -13,12 +14,8 @@ import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from study.errors import UserError
-
-if TYPE_CHECKING:
-    from study.summary import Summary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     gc.disable()  # one short run; walking through thousands of records costs half a second
     try:
-        write_report(options.logs, options.study)
+        if options.study and len(options.study) > 1:
+            write_comparisons(options.logs, options.study)
+        else:
+            write_report(options.logs, options.study[0] if options.study else None)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -43,7 +43,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m study.report",
         description="Rank the optimizers of a study, draw its figures, say what is certain.",
     )
-    parser.add_argument("--study", metavar="NAME", help="name of the study; default: the newest")
+    parser.add_argument(
+        "--study",
+        action="append",
+        metavar="NAME",
+        help="name of the study; default: the newest; given twice, both are compared",
+    )
     parser.add_argument(
         "--logs",
         type=Path,
@@ -66,6 +71,8 @@ def write_report(logs: Path, name: str | None = None) -> Path:
     from study.files import write_atomically
     from study.page import page
     from study.summary import find_study, load_study
+    from study.tables import ranking_table
+    from study.terminal import print_conclusion
 
     study = find_study(logs, name)
     summary = load_study(study)
@@ -80,45 +87,31 @@ def write_report(logs: Path, name: str | None = None) -> Path:
     write_atomically(folder / "ranking.csv", ranking_csv(summary))
     write_atomically(folder / "ranking.json", ranking_json(summary, warnings))
     write_atomically(folder / "report.html", page(summary, pictures, texts))
-    print_conclusion(summary, texts, folder)
+    print_conclusion(summary, ranking_table(summary), texts, folder)
     return folder
 
 
-def print_conclusion(summary: "Summary", warnings: Sequence[str], folder: Path) -> None:
-    """The sentence, the ranking, the evaluation lines, the warnings and where the files are."""
-    from rich.console import Console
-    from rich.table import Table
+def write_comparisons(logs: Path, names: Sequence[str]) -> list[Path]:
+    """Compare the first study with each of the others; returns the pages.
 
-    from study.style import plain
-    from study.tables import evaluation, ranking_table
+    Raises:
+        UserError: a study is missing, named twice, or damaged.
+    """
+    from study.compare import compare
+    from study.compare_report import comparison_notes, comparison_table, write_comparison
+    from study.summary import find_study, load_study
+    from study.terminal import print_comparison
 
-    # Names may look like rich's markup or emoji codes: nothing is interpreted.
-    console = Console(markup=False, emoji=False, highlight=False)
-    if not console.is_terminal:
-        console.width = 160  # a log file has no edge; wrapped tables cannot be read
-    shown = ranking_table(summary)
-    console.print()
-    console.print(plain(summary.headline.text, 2000), style="bold")
-    for text in summary.headline.details:
-        console.print(plain(text, 2000))
-    console.print()
-    table = Table(box=None, pad_edge=False)
-    for place, head in enumerate(shown.head):
-        table.add_column(head, justify="left" if place == 0 else "right")
-    for row in shown.rows:
-        table.add_row(*row)
-    console.print(table)
-    console.print("\nvalidation set after the last epoch:")
-    for line in evaluation(summary):
-        console.print(f"  {plain(line, 200)}")
-    if warnings:
-        console.print("\nread this first:" if len(warnings) > 1 else "\nnote:", style="bold")
-    for text in warnings:
-        console.print(f"- {plain(text, 2000)}")
-    console.print(f"\nreport: {folder / 'report.html'}", soft_wrap=True)
-    console.print(
-        f"also:   report.md, ranking.csv, ranking.json, figures/ in {folder}", soft_wrap=True
-    )
+    if len(set(names)) < len(names):
+        raise UserError("--study: the same study is named twice; name two different ones")
+    folders = [find_study(logs, name) for name in names]
+    first, *others = [load_study(folder) for folder in folders]
+    pages = []
+    for other, folder in zip(others, folders[1:], strict=True):
+        found = compare(first, other)
+        pages.append(write_comparison(found, folders[0] / "report" / "compare" / folder.name))
+        print_comparison(found, comparison_table(found), comparison_notes(found), pages[-1])
+    return pages
 
 
 if __name__ == "__main__":

@@ -136,6 +136,7 @@ def summarize(meta: StudyMeta, records: Sequence[TrialRecord]) -> Summary:
     curves = winner_curves(meta, rows, records)
     spent = budgets(meta, records)
     judged = judge_trials(meta, records)
+    gained = gains(meta, rows, records)
     return Summary(
         meta=meta,
         records=tuple(records),
@@ -146,7 +147,7 @@ def summarize(meta: StudyMeta, records: Sequence[TrialRecord]) -> Summary:
         curves=tuple(curves),
         confusion=None,
         sensitivity=tuple(sensitivity(meta, records)),
-        gains=tuple(gains(meta, rows, records)),
+        gains=tuple(gained),
         budgets=tuple(spent),
         chances=chances(spent),
         schedules=choices(meta, records, "schedule"),
@@ -154,7 +155,7 @@ def summarize(meta: StudyMeta, records: Sequence[TrialRecord]) -> Summary:
         importance=importance(judged),
         slices=tuple(slices(judged, without=HAVE_FIGURES)),
         parallel=parallel(meta, records),
-        cautions=tuple(cautions(meta, rows, claims, settings, curves)),
+        cautions=tuple(cautions(meta, rows, claims, settings, curves, gained)),
     )
 
 

@@ -260,6 +260,58 @@ def test_still_improving_runs_ask_for_more_epochs():
     assert "adam" in warned(study(records))["still improving"]
 
 
+def test_an_edge_counts_only_where_most_repeats_end_there():
+    table = {"optimizers": {"adam": {"learning_rate": {"min": 1e-4, "max": 1e-1, "scale": "log"}}}}
+
+    def best_at(*rates):
+        found = []
+        for repeat, rate in enumerate(rates):
+            (run,) = runs("adam", [[0.9]], hyperparameters={"learning_rate": rate})
+            found.append(dataclasses.replace(run, repeat=repeat, trial_id=f"adam/{repeat}"))
+        return warned(study(found, space={"name": "x", "table": table}))
+
+    text = best_at(0.099, 0.097, 0.003)["edge of range"]
+    assert "the best learning_rate (0.003 to 0.099) is at the upper edge of its range, 0.1" in text
+    assert "raise it" in text
+    assert "edge of range" not in best_at(0.099, 0.003, 0.002)
+
+
+def test_an_end_that_no_range_can_leave_is_no_edge():
+    table = {"head": {"dropout": {"min": 0.0, "max": 0.7}}}
+    values = {"learning_rate": 1e-3, "dropout": 0.001}
+    found = study(runs("adam", [[0.9]], hyperparameters=values), space={"table": table})
+    assert "edge of range" not in warned(found)
+
+
+def test_tuning_that_loses_to_the_defaults_is_named():
+    found = study(
+        runs("momentum", [[0.90], [0.91]], phase=Phase.DEFAULT), runs("momentum", [[0.86], [0.87]])
+    )
+    assert "momentum (90.5 % untuned, 86.5 % tuned)" in warned(found)["tuning lost"]
+
+
+def test_repeats_on_one_split_are_said_to_leave_out_its_luck():
+    found = study(runs("adam", [[0.9], [0.9]]), settings={"split": "keras"})
+    assert "one split" in warned(found)
+
+
+def test_a_test_accuracy_below_the_interval_warns_of_the_picked_epoch():
+    found = study(runs("adam", [[0.90], [0.901], [0.902]], test_accuracy=0.8))
+    assert "adam" in warned(found)["test below validation"]
+
+
+def test_a_sound_study_has_no_warning():
+    records = runs("adam", [[0.90], [0.91], [0.92]], test_accuracy=0.9)
+    records = [dataclasses.replace(r, accuracy=[0.5, 0.95, 0.95]) for r in records]
+    worse = [
+        dataclasses.replace(
+            r, optimizer="sgd", trial_id=f"sgd{r.repeat}", val_accuracy=[0.1, 0.6, 0.5]
+        )
+        for r in records
+    ]
+    assert warned(study(records, [dataclasses.replace(r, accuracy=[0.5] * 3) for r in worse])) == {}
+
+
 def test_the_newest_study_is_the_default(tmp_path):
     write_study(tmp_path, ["adam"], meta={"name": "old", "created": "2025-01-01T00:00:00+00:00"})
     write_study(tmp_path, ["adam"], meta={"name": "new", "created": "2026-01-01T00:00:00+00:00"})

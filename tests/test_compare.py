@@ -1,0 +1,109 @@
+"""Two studies side by side: paired or not, with intervals, from the command."""
+
+import json
+import math
+
+import pytest
+from scipy import stats
+from synthetic import make_meta, write_study
+from test_summary import CLASSES, runs
+
+from study.compare import compare
+from study.report import main
+from study.summary import summarize
+
+SPLITS = {f"confirm/{r}": f"digest{r}" for r in range(5)}
+BASE = [0.90, 0.92, 0.91, 0.89, 0.93]
+
+
+def summary(*groups, name="first", splits=None, **changes):
+    records = [record for group in groups for record in group]
+    names = list(dict.fromkeys(record.optimizer for record in records))
+    meta = make_meta(names, CLASSES, name=name, split_digests=splits or SPLITS, **changes)
+    return summarize(meta, records)
+
+
+def shifted(name, by, noise=(0.002, -0.001, 0.0, 0.001, -0.002)):
+    return runs(name, [[v + by + e] for v, e in zip(BASE, noise, strict=True)])
+
+
+def test_studies_on_the_same_splits_are_paired():
+    first = summary(runs("adam", [[v] for v in BASE]))
+    second = summary(shifted("adam", 0.03), name="second")
+    found = compare(first, second)
+    (change,) = found.changes
+    assert found.paired and found.average is None
+    assert change.difference == pytest.approx(0.03)
+    assert change.separated and change.low > 0.02 and change.high < 0.04
+    assert found.headline == "adam changes by +3.0 points from first to second, more than luck."
+
+
+def test_studies_on_other_splits_are_two_samples():
+    other = {key: digest + "x" for key, digest in SPLITS.items()}
+    first = summary(runs("adam", [[v] for v in BASE]))
+    second = summary(shifted("adam", 0.03), splits=other, name="second")
+    found = compare(first, second)
+    (change,) = found.changes
+    after = [v + 0.03 + e for v, e in zip(BASE, (0.002, -0.001, 0, 0.001, -0.002), strict=True)]
+    wanted = stats.ttest_ind(after, BASE, equal_var=False)
+    assert not found.paired
+    assert change.p_value == pytest.approx(wanted.pvalue, rel=1e-6)
+    low, high = wanted.confidence_interval(0.95)
+    assert (change.low, change.high) == pytest.approx((low, high), rel=1e-6)
+
+
+def test_optimizers_are_aligned_and_those_of_one_study_are_shown_without_a_difference():
+    first = summary(runs("adam", [[v] for v in BASE]), shifted("sgd", -0.1))
+    second = summary(shifted("sgd", 0.0), shifted("adam", 0.0), shifted("lion", 0.0), name="b")
+    found = compare(first, second)
+    assert [change.optimizer for change in found.changes] == ["adam", "sgd", "lion"]
+    assert math.isnan(found.changes[2].difference) and not math.isnan(found.changes[2].second)
+    assert found.average is not None and found.average.difference == pytest.approx(0.05)
+    assert "sgd (+10.0)" in found.headline and "adam" not in found.headline
+
+
+def test_an_order_that_turns_round_is_named():
+    first = summary(shifted("adam", 0.0), shifted("sgd", -0.2))
+    second = summary(shifted("adam", -0.2), shifted("sgd", 0.0), name="second")
+    assert compare(first, second).reversed == (("adam", "sgd"),)
+
+
+def test_a_single_repeat_tells_no_change_from_luck():
+    found = compare(summary(runs("adam", [[0.9]])), summary(runs("adam", [[0.5]]), name="b"))
+    (change,) = found.changes
+    assert math.isnan(change.p_value) and not change.separated
+
+
+def test_nothing_in_common_is_said():
+    found = compare(summary(shifted("adam", 0)), summary(shifted("sgd", 0), name="b"))
+    assert found.headline == "first and b have no confirmed optimizer in common."
+
+
+@pytest.fixture
+def logs(tmp_path):
+    settings = {"max_epochs": 27, "preprocess": "caffe"}
+    write_study(tmp_path, ["adam", "sgd"], meta={"name": "a", "settings": settings}, repeats=3)
+    changed = settings | {"preprocess": "rescale"}
+    names = ["adam", "sgd", "<b>&"]
+    write_study(tmp_path, names, meta={"name": "b", "settings": changed}, repeats=3, seed=5)
+    return tmp_path
+
+
+def test_the_command_compares_and_writes_page_table_and_numbers(logs, capsys):
+    assert main(["--logs", str(logs), "--study", "a", "--study", "b"]) == 0
+    out = capsys.readouterr().out
+    assert "--preprocess: caffe and rescale" in out and "average" in out
+    folder = logs / "a" / "report" / "compare" / "b"
+    assert {p.name for p in folder.iterdir()} == {
+        *("compare.html", "compare.md", "compare.json", "compare.png")
+    }
+    content = json.loads((folder / "compare.json").read_text(), parse_constant=pytest.fail)
+    assert content["schema"] == "optimizer-study-comparison/1"
+    assert [change["optimizer"] for change in content["changes"]] == ["adam", "sgd", "<b>&"]
+    assert content["changes"][2]["difference"] is None
+    assert "<b>&" not in (folder / "compare.html").read_text()
+
+
+def test_the_same_study_twice_is_refused(logs, capsys):
+    assert main(["--logs", str(logs), "--study", "a", "--study", "a"]) == 2
+    assert "named twice" in capsys.readouterr().err
