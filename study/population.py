@@ -91,14 +91,23 @@ class Population:
         widths: Sequence[int] = WIDTHS,
     ) -> None:
         self._features_host = features
-        self._features = tf.convert_to_tensor(features, tf.float32)
+        self._features = _tensor(features)
         self._labels = tf.convert_to_tensor(labels, tf.int32)
         self.n_classes, self.max_epochs, self.widths = n_classes, max_epochs, tuple(widths)
         self.size = size or size_for_device()
-        self.compilations, self.compile_seconds = 0, 0.0
         self._workers = min(os.cpu_count() or 1, MAX_WORKERS)
         self._programs: dict[Signature, Program] = {}
         self._locks: dict[Signature, threading.Lock] = {}
+
+    @property
+    def compilations(self) -> int:
+        """How many programs have been compiled."""
+        return len(self._programs)
+
+    @property
+    def compile_seconds(self) -> float:
+        """Wall time of the compilations, some of them side by side."""
+        return sum(program.compile_seconds for program in list(self._programs.values()))
 
     def programs(self, runs: Sequence[HeadRun]) -> int:
         """How many distinct programs these runs need."""
@@ -147,14 +156,11 @@ class Population:
         signature = self._signature(run)
         with self._locks.setdefault(signature, threading.Lock()):
             if signature not in self._programs:
-                start = time.perf_counter()
                 program = Program(
                     signature, run.config, self._features.shape[1], self.n_classes, self.size
                 )
                 program.compile(self._features, self._labels)
                 self._programs[signature] = program
-                self.compilations += 1
-                self.compile_seconds += time.perf_counter() - start
             return self._programs[signature]
 
     def _train_together(
@@ -209,6 +215,17 @@ class Population:
 
     def _normalization(self, run: HeadRun) -> Statistics | None:
         return Statistics.of(self._features_host[run.train]) if run.config.normalize else None
+
+
+def _tensor(features: np.ndarray) -> tf.Tensor:
+    """The rows as TensorFlow sees them: on a CPU the same memory, or the same mapped file.
+
+    `tf.convert_to_tensor` would copy them, and read a file that is larger than the memory into it.
+    """
+    if tf.config.list_logical_devices("GPU") or not features.flags.writeable:
+        return tf.convert_to_tensor(features, tf.float32)
+    rows = np.ascontiguousarray(features, np.float32)  # the same object if it is one already
+    return tf.experimental.dlpack.from_dlpack(np.asarray(rows).__dlpack__())
 
 
 def size_for_device() -> int:

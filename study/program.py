@@ -1,5 +1,6 @@
 """One compiled program: an epoch, with its validation, of K heads that share a signature."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -51,6 +52,7 @@ class Program:
         self.optimizer.build(self.head.trainable_variables)
         self.layout = Layout(self.head, self.optimizer)
         self.rate_index = _index(self.optimizer.variables, self.optimizer._learning_rate)
+        self.compile_seconds = 0.0
         self.run = tf.function(self._epoch, jit_compile=True, autograph=False)
 
     def inputs(
@@ -83,6 +85,7 @@ class Program:
 
     def compile(self, features: tf.Tensor, labels: tf.Tensor) -> None:
         """Trace and compile, by an epoch of no steps."""
+        start = time.perf_counter()
         size, signature = self.size, self.signature
         flat = [
             np.zeros((size, *np.shape(a)), a.dtype) for a in tf.nest.flatten(self.layout.template)
@@ -103,6 +106,7 @@ class Program:
         rates = tf.zeros((size, self.steps))
         epochs = tf.zeros(size, tf.int32)
         self.run(features, labels, heads, state, rows, rates, epochs, tf.constant(0))
+        self.compile_seconds = time.perf_counter() - start
 
     def epoch(
         self,

