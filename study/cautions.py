@@ -54,7 +54,7 @@ def cautions(
     found += _undertuned(claims)
     found += _resolution(meta, confirmed)
     found += [Caution("edge of range", text) for text in edges(meta, settings)]
-    found += _untuned(gains)
+    found += _untuned(meta, gains)
     found += _training(confirmed, curves)
     found += _diverged(rows)
     found += _classes(meta)
@@ -133,18 +133,20 @@ def _resolution(meta: StudyMeta, rows: Sequence[Row]) -> Iterator[Caution]:
         )
 
 
-def _untuned(gains: Iterable[Gain]) -> Iterator[Caution]:
+def _untuned(meta: StudyMeta, gains: Iterable[Gain]) -> Iterator[Caution]:
     lost = [g for g in gains if g.default - g.tuned > LOST]
     if lost:
         names = [
             f"{g.optimizer} ({100 * g.default:.1f} % untuned, {100 * g.tuned:.1f} % tuned)"
             for g in lost
         ]
+        early = "; more trials or more images may help"
+        if meta.settings.get("tuner") == "hyperband":
+            early = " or by stopping slow starters early; --tuner random does not stop any"
         yield Caution(
             "tuning lost",
             f"Keras's default settings did better than the tuned ones for {join(names)}: the "
-            "search was misled, by luck on few validation images or by stopping slow starters "
-            "early; try --tuner random, more repeats or more images.",
+            f"search was misled, by luck on few validation images{early}.",
         )
 
 

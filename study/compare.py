@@ -43,6 +43,7 @@ class Comparison(NamedTuple):
     reversed: tuple[tuple[str, str], ...]  # (a, b): a beats b in the first, b beats a in the other
     differences: tuple[str, ...]  # settings in which the studies differ, in words
     headline: str
+    optimizers: tuple[str, ...]  # in the order of the search spaces, which gives the colours
 
 
 def compare(first: Summary, second: Summary) -> Comparison:
@@ -76,6 +77,7 @@ def compare(first: Summary, second: Summary) -> Comparison:
         reversed=tuple(_reversed(first, second)),
         differences=tuple(_differences(first, second)),
         headline=_headline(labels, changes, average),
+        optimizers=tuple(dict.fromkeys([*first.meta.optimizers, *second.meta.optimizers, *names])),
     )
 
 

@@ -6,7 +6,6 @@ reversed (pairs that both studies separate, the other way round); differences (o
 headline.
 """
 
-import io
 import json
 import math
 from html import escape
@@ -16,22 +15,12 @@ from study.compare import Change, Comparison, points_signed
 from study.documents import as_text, finite, markdown_table
 from study.figures import Picture
 from study.files import write_atomically
+from study.fonts import Fonts, find_fonts
 from study.headline import join
+from study.labels import label_width, plain
 from study.page import document, figure, notes, table
-from study.style import (
-    INK,
-    MUTED,
-    Fonts,
-    find_fonts,
-    label_width,
-    looks,
-    margins,
-    new_figure,
-    percent_axis,
-    plain,
-    style,
-)
-from study.tables import Table, decimal, percent
+from study.style import INK, MUTED, looks, margins, new_figure, percent_axis, style, to_png
+from study.tables import Table, percent, small
 
 SCHEMA = "optimizer-study-comparison/1"
 
@@ -92,7 +81,7 @@ def _row(change: Change) -> tuple[str, ...]:
         percent(change.second),
         "–" if math.isnan(change.difference) else points_signed(change.difference),
         f"{low} to {high}" if known else "–",
-        decimal(change.p_value),
+        small(change.p_value),
         "yes" if change.separated else "no" if known else "–",
     )
 
@@ -118,7 +107,7 @@ def comparison_notes(found: Comparison) -> list[str]:
 def draw_comparison(found: Comparison, fonts: Fonts) -> Picture:
     """Left both accuracies of each optimizer, right their difference with its interval."""
     changes = [c for c in found.changes if not math.isnan(c.first + c.second)] or [*found.changes]
-    look = looks([change.optimizer for change in changes], fonts)
+    look = looks(found.optimizers, fonts)
     names = [look[change.optimizer].label for change in changes]
     with style(fonts):
         drawing = new_figure(
@@ -147,7 +136,6 @@ def draw_comparison(found: Comparison, fonts: Fonts) -> Picture:
         right.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+g}" if value else "0")
         for axis in (left, right):
             axis.grid(axis="y", visible=False)
-        buffer = io.BytesIO()
-        drawing.savefig(buffer, format="png", pil_kwargs={"compress_level": 3})
+        png = to_png(drawing)
     caption = "An interval that leaves out 0 is more than luck."
-    return Picture("compare", "What changed?", caption, buffer.getvalue())
+    return Picture("compare", "What changed?", caption, png)

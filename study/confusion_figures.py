@@ -6,18 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from study.style import (
-    INK,
-    MUTED,
-    Fonts,
-    Look,
-    label_width,
-    margins,
-    new_figure,
-    percent_axis,
-    plain,
-    shown_names,
-)
+from study.fonts import Fonts, shown_names
+from study.labels import label_width, plain
+from study.style import INK, MUTED, Look, margins, new_figure, percent_axis
 from study.summary import Summary
 from study.winners import Confusion
 

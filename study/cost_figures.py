@@ -7,18 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from study.fonts import Fonts
+from study.labels import label_width, plain
 from study.records import Phase
-from study.style import (
-    INK,
-    Fonts,
-    Look,
-    label_width,
-    margins,
-    new_figure,
-    percent_axis,
-    plain,
-    spread_labels,
-)
+from study.style import INK, Look, margins, new_figure, percent_axis, spread_labels
 from study.summary import Summary
 
 LEAST_ERROR = 2e-3  # accuracies above 99.8 % share one height

@@ -7,14 +7,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from study.fonts import Fonts
+from study.labels import label_width
 from study.panels import Panels, Scale, joined, linear, logarithmic
 from study.style import (
     FAINT,
     INK,
     MUTED,
-    Fonts,
     Look,
-    label_width,
     lower_limit,
     margins,
     new_figure,

@@ -29,10 +29,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from study.labels import plain
 from study.ranking import Row
 from study.records import Phase
 from study.snippet import snippet
-from study.style import plain
 from study.summary import Summary
 from study.tables import (
     Table,

@@ -4,7 +4,6 @@
 Each figure draws one tuple of the summary and nothing else; each title says what to look for.
 """
 
-import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +12,11 @@ from matplotlib.figure import Figure
 
 from study import confusion_figures, cost_figures, curve_figures, knob_figures, search_figures
 from study.files import write_atomically
-from study.style import Fonts, find_fonts, looks, style
+from study.fonts import Fonts, find_fonts
+from study.style import looks, style, to_png
 from study.summary import Summary
+
+PHOTOS = ("mistakes",)  # figures that show photographs
 
 
 class Picture(NamedTuple):
@@ -41,9 +43,8 @@ def draw_figures(summary: Summary) -> tuple[list[Picture], list[str]]:
     with style(fonts):
         for drawer in drawers:
             for name, title, caption, figure in drawer(summary, look, fonts):
-                buffer = io.BytesIO()
-                figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 3})
-                pictures.append(Picture(name, title, caption, buffer.getvalue()))
+                png = to_png(figure, photos=name in PHOTOS)
+                pictures.append(Picture(name, title, caption, png))
     return pictures, _font_warnings(fonts)
 
 

@@ -1,15 +1,16 @@
 """What a user looks at before trusting a study: an overview in words, images with their classes."""
 
-import io
 from collections import Counter
 from collections.abc import Iterable
 from statistics import median
 
 import numpy as np
 
+from study.fonts import find_fonts, shown_names
 from study.images import ImageSet
+from study.labels import plain
 from study.pixels import decode, describe, printable
-from study.style import find_fonts, new_figure, plain, shown_names, style
+from study.style import new_figure, style, to_png
 
 COLUMNS, ROWS = 5, 3  # as the blog post has it
 SIDE = 160  # pixels of a picture in the grid
@@ -44,9 +45,7 @@ def sample_grid(
                 plain(names[int(images.labels[row])], 20), fontsize=9, loc="center", y=-0.16
             )
             axes.set_axis_off()
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+        return to_png(figure, photos=True)
 
 
 def overview(images: ImageSet) -> str:

@@ -135,7 +135,7 @@ def _repeats(claims: Claims, tied: Sequence[str]) -> str:
         return "They reach the same accuracy, so no number of repeats would separate them."
     total = repeats_needed(widest.difference, claims.spread.deviation, len(claims.places))
     if total is None:
-        return f"No sensible number of repeats would settle the largest gap among them ({gap})."
+        return f"The largest gap among them ({gap}) is too small for repeats to settle."
     more = max(total - widest.repeats, 1)
     return (
         f"To settle the largest gap among them ({gap}) about {more} more "

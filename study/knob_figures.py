@@ -7,20 +7,11 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from study.fonts import Fonts
 from study.knobs import Importance, Slices
+from study.labels import label_width, plain
 from study.panels import Panels, Scale, joined, linear, logarithmic
-from study.style import (
-    GRID,
-    INK,
-    MUTED,
-    SEQUENTIAL,
-    Fonts,
-    Look,
-    label_width,
-    margins,
-    new_figure,
-    plain,
-)
+from study.style import GRID, INK, MUTED, SEQUENTIAL, Look, margins, new_figure
 from study.summary import Summary
 from study.tuning import Choices
 from study.winners import number

@@ -92,9 +92,9 @@ def importance(judged: Mapping[str, Sequence[Judged]]) -> Importance | None:
     """The share of variance between trials by knob and optimizer (omega squared of its bins)."""
     tuned = {name: _tuned(trials) for name, trials in judged.items()}
     tuned = {name: knobs for name, knobs in tuned.items() if knobs}
-    if not tuned:
-        return None
     knobs = list(dict.fromkeys(knob for own in tuned.values() for knob in own))
+    if len(knobs) < 2:
+        return None  # a knob alone has nothing to be weighed against
     share = np.full((len(tuned), len(knobs)), np.nan)
     for row, (name, own) in enumerate(tuned.items()):
         for knob in own:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from study.figures import Picture
+from study.labels import plain
 from study.ranking import chance, score
 from study.snippet import snippet
-from study.style import plain
 from study.summary import Summary
 from study.tables import (
     Table,

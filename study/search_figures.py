@@ -6,17 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from study.fonts import Fonts
+from study.labels import label_width
 from study.panels import Panels, Scale, joined, linear, logarithmic
-from study.style import (
-    Fonts,
-    Look,
-    label_width,
-    lower_limit,
-    margins,
-    new_figure,
-    percent_axis,
-    spread_labels,
-)
+from study.style import Look, lower_limit, margins, new_figure, percent_axis, spread_labels
 from study.summary import Summary
 from study.tuning import Sensitivity
 

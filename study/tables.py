@@ -4,8 +4,8 @@ import math
 from typing import Any, NamedTuple
 
 from study.headline import points
+from study.labels import plain
 from study.records import Phase
-from study.style import plain
 from study.summary import Summary
 from study.winners import evaluation_line, number
 
@@ -27,6 +27,11 @@ def percent(value: float) -> str:
 def decimal(value: float, digits: int = 3) -> str:
     """A number; a dash for NaN."""
     return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def small(p_value: float) -> str:
+    """A p-value, never as 0."""
+    return "<0.001" if p_value < 5e-4 else decimal(p_value)
 
 
 def letters(summary: Summary) -> dict[str, str]:
@@ -109,7 +114,7 @@ def pairs_table(summary: Summary) -> Table:
             f"{plain(p.first)} over {plain(p.second)}",
             points(p.difference) if not math.isnan(p.difference) else "–",
             f"{points(p.low)} to {points(p.high)}" if not math.isnan(p.low) else "–",
-            decimal(p.p_value),
+            small(p.p_value),
             "yes" if p.separated else "no",
             f"{points(p.new_low)} to {points(p.new_high)}" if not math.isnan(p.new_low) else "–",
             "yes" if p.carries_over else "no",

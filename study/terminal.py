@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from study.compare import Comparison
-from study.style import plain
+from study.labels import plain
 from study.summary import Summary
 from study.tables import Table, evaluation
 

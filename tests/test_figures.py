@@ -13,8 +13,10 @@ from PIL import Image
 from synthetic import OPTIMIZERS, make_record, write_study
 
 from study.figures import draw_figures, write_figures
+from study.fonts import find_fonts
+from study.labels import plain
 from study.records import Phase, TrialStatus
-from study.style import find_fonts, log_label, looks, plain, spread_labels
+from study.style import log_label, looks, spread_labels
 from study.summary import load_study
 
 EVERY = {
