@@ -74,7 +74,7 @@ def _whole(low: int, high: int) -> tuple[Callable[[str], int], str]:
             raise ValueError
         return value
 
-    return read, f"a whole number from {low} to {high}"
+    return read, f"a whole number, at least {low} and at most {high:,}"
 
 
 def _part(low_allowed: bool) -> tuple[Callable[[str], float], str]:
