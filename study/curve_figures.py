@@ -38,7 +38,14 @@ def draw_ranking(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn
     rows = len(confirmed)
     margin = summary.claims.margin
     bars = "its 95 % interval over reruns of one repeat only"
+    caption = (
+        "Optimizers under one grey bar at the right are not separated: their order is unknown."
+    )
     if np.isfinite(margin):
+        caption += (
+            " Where coloured bars do not even touch, the difference is real on these images, "
+            "unless an optimizer is much more erratic than the others."
+        )
         bars = f"half of the smallest real gap ({100 * margin:.1f} points) to each side"
     figure = new_figure(
         8,
@@ -67,9 +74,7 @@ def draw_ranking(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn
     yield (
         "ranking",
         "Ranking",
-        "Optimizers under one grey bar at the right are not separated: their order is not known. "
-        "Where coloured bars do not even touch, the difference is real on these images, unless "
-        "an optimizer is much more erratic than the others.",
+        caption,
         figure,
     )
 

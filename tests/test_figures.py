@@ -45,6 +45,12 @@ def test_two_optimizers_share_the_two_panels_of_the_post(tmp_path):
     assert set(pictures) == EVERY | {"curves"}
 
 
+def test_a_single_repeat_promises_no_real_difference(tmp_path):
+    one, _ = drawn(tmp_path / "one", ["adam", "sgd"], repeats=1, trials=6)
+    two, _ = drawn(tmp_path / "two", ["adam", "sgd"], repeats=2, trials=6)
+    assert "is real" not in one["ranking"].caption and "is real" in two["ranking"].caption
+
+
 def test_a_study_without_search_or_predictions_gets_the_figures_it_has_data_for(tmp_path):
     rng = np.random.default_rng(1)
     records = [make_record(rng, "adam", Phase.CONFIRM, trial_id="adam/0/confirm/0", confirm=0)]
