@@ -6,6 +6,7 @@ it, and it is the reference that the population trainer is tested against. `buil
 VGG16, so the dozens of builds that conditional scopes cost are cheap.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import keras
@@ -174,16 +175,36 @@ def head_probabilities(
     config: HeadConfig, weights: list[np.ndarray], rows: np.ndarray, statistics: Statistics | None
 ) -> np.ndarray:
     """What a trained head says about `rows` (n, n_features): (n, n_classes) probabilities."""
-    head = build_head(
-        config,
-        n_features=rows.shape[1],
-        n_classes=len(weights[-1]),
-        seed=1,  # overwritten at once
-        statistics=statistics,
-    )
+    if statistics is not None:
+        layer = layers.Normalization(mean=statistics.mean, variance=statistics.variance)
+        rows = keras.ops.convert_to_numpy(layer(rows))
+    shape = (config.dense_width, config.activation, config.batch_norm)
+    head = _untrained_head(*shape, n_features=rows.shape[1], n_classes=len(weights[-1]))
     head.set_weights(weights)
     parts = [head(rows[at : at + 8192], training=False) for at in range(0, len(rows), 8192)]
     return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+
+
+@functools.lru_cache(maxsize=16)
+def _untrained_head(
+    dense_width: int, activation: str, batch_norm: bool, *, n_features: int, n_classes: int
+) -> keras.Model:
+    """One head for all runs of a shape: building it costs more than asking it."""
+    config = HeadConfig(
+        optimizer="",
+        keras_class="",
+        learning_rate=0.0,
+        knobs={},
+        schedule="constant",
+        schedule_knobs={},
+        dense_width=dense_width,
+        dropout=0.0,
+        activation=activation,
+        batch_norm=batch_norm,
+        batch_size="full",
+        normalize=False,
+    )
+    return build_head(config, n_features=n_features, n_classes=n_classes, seed=1)
 
 
 def whole_model(backbone: keras.Model, head: keras.Model) -> keras.Model:
