@@ -200,6 +200,9 @@ def _differences(old: StudyMeta, new: StudyMeta) -> list[str]:
         if key in GROWING and isinstance(before, int) and value > before:
             continue
         found.append(f"--{key.replace('_', '-')} {before} -> {value}")
+    size, asked = old.device.get("population"), new.settings.get("population")
+    if None not in (size, asked) and size != asked:  # it decides how the results are rounded
+        found.append(f"--population {size} -> {asked}")
     compared: list[tuple[str, Mapping[str, Any], Mapping[str, Any], str]] = [
         ("search space", old.space, new.space, "fingerprint"),
         ("images", old.data, new.data, "fingerprint"),

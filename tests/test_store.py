@@ -105,9 +105,16 @@ def test_other_words_for_the_same_thing_are_no_difference(tmp_path: Path):
     resume(tmp_path, meta(*same, *faces, name="default-hyperband"))
 
 
+def test_the_size_of_the_populations_is_chosen_once(tmp_path: Path) -> None:
+    resume(tmp_path, replace(meta(), device={**meta().device, "population": 8}))
+    resume(tmp_path, meta("--population", "8"))
+    with pytest.raises(UserError, match=r"--population 8 -> 2;"):
+        resume(tmp_path, meta("--population", "2"))
+
+
 def test_budgets_may_grow(tmp_path: Path):
     resume(tmp_path, meta())
-    grown = meta("--repeats", "7", "--confirm", "5", "--time-limit", "3", "--population", "2")
+    grown = meta("--repeats", "7", "--confirm", "5", "--time-limit", "3")
     assert resume(tmp_path, grown)[0].settings["repeats"] == 7
     assert "--repeats 7 -> 5" in refusal(tmp_path, meta("--confirm", "5"))
 
