@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from study.features import feature_rows
 from study.images import ImageSet
 from study.options import Options, parse, resolve_options
-from study.population import Population
+from study.population import HeadRun, Population
 from study.protocol import Protocol
 from study.records import Phase, TrialRecord, TrialStatus
 from study.runner import Runner, judge
@@ -171,3 +172,19 @@ def test_a_run_is_judged_by_its_losses(
     judged, message = judge(curves, 10)
     assert judged == status
     assert bool(message) == (status == TrialStatus.DIVERGED)
+
+
+def test_rows_mapped_from_the_disk_give_the_same_curves(tmp_path: Path) -> None:
+    space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
+    rng = np.random.default_rng(3)
+    labels = np.arange(N, dtype=np.int32) % CLASSES
+    mapped = feature_rows(N, tmp_path, memory=1)
+    mapped[:] = rng.normal(size=mapped.shape)
+    rows = rng.permutation(N).astype(np.int32)
+    run = HeadRun(space.default("sgd"), rows[:40], rows[40:], seed=1, epochs=2)
+    curves = []
+    for features in (mapped, np.array(mapped)):
+        population = Population(features, labels, CLASSES, max_epochs=2, size=2)
+        ((_, result),) = next(population.train([run]))
+        curves.append(result.loss.tolist() + result.val_accuracy.tolist())
+    assert curves[0] == curves[1]
