@@ -117,6 +117,17 @@ def test_mistakes_are_kept_as_pictures_that_the_report_shows(study: Path) -> Non
     assert (study / "report" / "figures" / "mistakes.png").is_file()
 
 
+def test_one_confusion_does_not_fill_all_the_room() -> None:
+    table = {
+        "labels": [0] * 20 + [1, 2],
+        "predictions": [1] * 20 + [2, 0],
+        "confidence": [0.9] * 20 + [0.5, 0.4],
+    }
+    shown = worst(table)
+    assert len(shown) == MOST
+    assert shown[:4] == [0, 1, 20, 21]
+
+
 def test_frequent_mistakes_come_first_and_old_pictures_go(tmp_path: Path) -> None:
     table = {
         "labels": [0, 0, 1, 2, 2],
