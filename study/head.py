@@ -175,7 +175,7 @@ def head_probabilities(
     config: HeadConfig, weights: list[np.ndarray], rows: np.ndarray, statistics: Statistics | None
 ) -> np.ndarray:
     """What a trained head says about `rows` (n, n_features): (n, n_classes) probabilities."""
-    if statistics is not None:
+    if config.normalize and statistics is not None:
         layer = layers.Normalization(mean=statistics.mean, variance=statistics.variance)
         rows = keras.ops.convert_to_numpy(layer(rows))
     shape = (config.dense_width, config.activation, config.batch_norm)
