@@ -276,7 +276,7 @@ import tensorflow, keras_tuner
 from study.search import main
 
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 2**31, used + 2**31))
+resource.setrlimit(resource.RLIMIT_AS, (used + 3 * 2**30, used + 3 * 2**30))
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -287,12 +287,12 @@ def test_a_trial_that_does_not_fit_into_the_memory_fails_alone(
 ) -> None:
     space = tmp_path / "huge.toml"
     space.write_text(
-        "[head]\ndense_width = {choices = [16, 65536]}\n"  # 16 heads of the wide one: 2 GiB
+        "[head]\ndense_width = {choices = [16, 65536]}\n"  # 32 wide heads: 4 GiB at least
         '[optimizers.sgd]\nclass = "SGD"\nlearning_rate = {choices = [0.01, 0.1]}\n'
     )
     arguments = ["--data", picture_folder, *SMALL, "--space", space, "--optimizers", "sgd"]
     arguments += ["--logs", tmp_path / "logs", "--cache-dir", tmp_path / "cache"]
-    arguments += ["--tuner", "grid", "--repeats", "1", "--population", "16"]
+    arguments += ["--tuner", "grid", "--repeats", "1", "--population", "32"]
     little = [sys.executable, "-c", LITTLE_MEMORY, *map(str, arguments)]
     ended = subprocess.run(little, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
