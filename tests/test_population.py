@@ -84,7 +84,9 @@ def train(trainer: Population, runs: list[HeadRun]) -> list[HeadResult]:
     return [found[index] for index in range(len(runs))]
 
 
-def keras_training(run: HeadRun) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+def keras_training(
+    run: HeadRun, *, jit: bool = False
+) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
     """Curves and weights of `HeadHyperModel.build_config`, trained batch by batch by Keras."""
     model = HeadHyperModel(
         SPACE,
@@ -95,7 +97,7 @@ def keras_training(run: HeadRun) -> tuple[dict[str, np.ndarray], list[np.ndarray
         seed=run.seed,
         statistics=Statistics.of(DATA.features[run.train]),
     ).build_config(run.config)
-    model.jit_compile = False  # the same sums, and seconds less to compile
+    model.jit_compile = jit  # the same sums in another order; without it seconds less to compile
     batch = len(run.train) if run.config.batch_size == "full" else run.config.batch_size
     curves: dict[str, list[float]] = {}
     for epoch in range(run.epochs):
@@ -130,31 +132,26 @@ def distance(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.max(np.abs(found - wanted)) / max(np.max(np.abs(wanted)), 1e-3))
 
 
-def assert_parity(run: HeadRun, result: HeadResult, tolerance: float = TOLERANCE) -> None:
-    """Curves and weights equal Keras's own training of the same head."""
+def assert_parity(run: HeadRun, result: HeadResult) -> None:
+    """Curves and weights equal Keras's own training of the same head.
+
+    Or they stray no further than Keras strays from itself when compiled by XLA. That happens to
+    units that are active on every row: batch norm cancels their bias, its gradient is rounding
+    noise, and an optimizer that divides by the gradient's size walks with the noise.
+    """
     curves, weights = keras_training(run)
     for key in ("accuracy", "val_accuracy"):  # one row may tip over
         rows = run.validation if key.startswith("val") else run.train
         assert np.allclose(getattr(result, key), curves[key], atol=1.01 / len(rows))
-    assert distance(result.loss, curves["loss"]) < tolerance
-    assert distance(result.val_loss, curves["val_loss"]) < tolerance
-    head = build_head(replace(run.config, normalize=False), n_features=N_FEATURES,
-                      n_classes=N_CLASSES, seed=1)  # fmt: skip
-    for weight, found, wanted in zip(
-        head.weights, last_weights(result, run.config), weights, strict=True
-    ):
-        if weight.path.split("/")[1] == "probabilities":
-            assert distance(found, wanted) < tolerance, weight.path
-            continue
-        # A few units may stray without the output following. Some are active on every row: batch
-        # norm cancels their bias, the gradient is rounding noise, and an optimizer that divides by
-        # the gradient's size walks with it. Others have a row at the kink of relu.
-        units = np.abs(found - wanted).reshape(-1, wanted.shape[-1]).max(axis=0)
-        units /= max(np.max(np.abs(wanted)), 1e-3)
-        strays = units[units >= tolerance]
-        assert (
-            len(strays) <= max(2, len(units) // 10) and strays.max(initial=0) < 100 * tolerance
-        ), weight.path
+    found = [result.loss, result.val_loss, *last_weights(result, run.config)]
+    wanted = [curves["loss"], curves["val_loss"], *weights]
+    gaps = np.array([distance(ours, keras) for ours, keras in zip(found, wanted, strict=True)])
+    if gaps.max() < TOLERANCE:
+        return
+    curves, weights = keras_training(run, jit=True)
+    again = [curves["loss"], curves["val_loss"], *weights]
+    noise = np.array([distance(other, keras) for other, keras in zip(again, wanted, strict=True)])
+    assert (gaps < np.maximum(TOLERANCE, 3 * noise)).all(), f"{gaps} against {noise}"
 
 
 def scheduled(name: str, schedule: str, width: int, **changes: object) -> HeadConfig:
