@@ -18,7 +18,7 @@ from PIL import Image
 
 from study.fonts import Fonts, shown_names
 
-DPI = 130
+DPI = 110
 INK, MUTED, FAINT, GRID = "#222222", "#6b6b6b", "#c4c4c4", "#e8e8e8"
 SEQUENTIAL = "cividis"  # reads the same for every kind of colour vision, and in grey
 # Okabe-Ito, then the darker half of Paul Tol's muted set; markers carry the rest.
