@@ -2,8 +2,9 @@
 
 In: an `ImageSet` and a `Backbone`. Out: float32 rows (N, 512), in the order of the images. Nothing
 random happens before the frozen layers, so one pass replaces one pass an epoch exactly. Each
-distinct content is computed once and kept on disk (`study.cache`); threads decode the next batches
-while the network works on this one. A kill loses the rows of at most `CHUNK_SECONDS`.
+distinct content is computed once and kept on disk (`study.cache`). The network works on one batch
+on a GPU, on one on every core of a CPU, while threads decode the next ones. A kill loses the rows
+of at most `CHUNK_SECONDS`.
 """
 
 import hashlib
@@ -29,7 +30,8 @@ from study.progress import progress
 CACHE_VERSION = 1  # raise it when decoding or preprocessing changes: old rows are then left alone
 CHUNK_SECONDS = 10.0  # between two writes to the cache
 CHUNK_ROWS = 4096  # and at most this many rows: a GPU fills them sooner
-BATCH_PIXELS = 16 * 336 * 336  # of a batch: large enough for full speed, 1 GB of activations
+CPU_PIXELS = 2 * 336 * 336  # of a batch on one core: 60 to 120 MB of activations
+GPU_PIXELS = 16 * 336 * 336  # of a batch on a GPU: 1 GB
 MAX_BATCH = 64
 MEMORY_PART = 0.5  # of the machine's memory that the rows may fill before they move to the disk
 BATCHES_AHEAD = 2  # decoded or being decoded while the network works
@@ -99,9 +101,15 @@ def _memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def batch_size(size: int) -> int:
-    """Images of `size` x `size` pixels that go through the network at once."""
-    return max(1, min(MAX_BATCH, BATCH_PIXELS // size**2))
+def batch_size(backbone: Backbone) -> int:
+    """Images that go through the network at once."""
+    pixels = GPU_PIXELS if backbone.device.kind == "gpu" else CPU_PIXELS
+    return max(1, min(MAX_BATCH, pixels // backbone.size**2))
+
+
+def forward_passes(backbone: Backbone) -> int:
+    """Batches under way at once: one on a GPU, one on every core of a CPU."""
+    return 1 if backbone.device.kind == "gpu" else os.cpu_count() or 1
 
 
 def forward_pass(backbone: Backbone) -> Forward:
@@ -112,7 +120,7 @@ def forward_pass(backbone: Backbone) -> Forward:
     """
     import tensorflow as tf
 
-    shape = (batch_size(backbone.size), backbone.size, backbone.size, 3)
+    shape = (batch_size(backbone), backbone.size, backbone.size, 3)
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)])  # type: ignore[untyped-decorator]
     def run(pixels: "tf.Tensor") -> "tf.Tensor":
@@ -163,19 +171,37 @@ def _compute(
     cache: RowCache | None,
 ) -> None:
     """Run the missing rows through the network, writing a chunk to the cache now and then."""
-    forward = forward_pass(backbone)
-    size, batch = backbone.size, batch_size(backbone.size)
+    batch = batch_size(backbone)
+    batches = _batches(images, missing, backbone.size, batch, forward_passes(backbone))
+    results = _in_order(forward_pass(backbone), batches, forward_passes(backbone))
     saved, last_save = 0, time.monotonic()
     with progress("features", len(missing), "images") as advance:
-        for first, pixels in _batches(images, missing, size, batch):
+        for first, found in results:
             part = missing[first : first + batch]
-            features[[row for _, row in part]] = forward(pixels)[: len(part)]
+            features[[row for _, row in part]] = found[: len(part)]
             done = first + len(part)
             advance(len(part))
             due = time.monotonic() - last_save > CHUNK_SECONDS or done - saved >= CHUNK_ROWS
             if cache and (due or done == len(missing)):
                 cache = _save(cache, features, missing[saved:done])
                 saved, last_save = done, time.monotonic()
+
+
+def _in_order(
+    forward: Forward, batches: Iterator[tuple[int, np.ndarray]], most: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (position, features) in the order of the batches, `most` of them computed at once."""
+    waiting: deque[tuple[int, Future[np.ndarray]]] = deque()
+    with ThreadPoolExecutor(most) as threads:
+        try:
+            for first, pixels in batches:
+                waiting.append((first, threads.submit(forward, pixels)))
+                if len(waiting) > most:  # one more than can run: no core waits
+                    yield waiting[0][0], waiting.popleft()[1].result()
+            while waiting:
+                yield waiting[0][0], waiting.popleft()[1].result()
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _save(cache: RowCache, features: np.ndarray, part: list[tuple[str, int]]) -> RowCache | None:
@@ -193,18 +219,19 @@ def _save(cache: RowCache, features: np.ndarray, part: list[tuple[str, int]]) ->
 
 
 def _batches(
-    images: ImageSet, missing: list[tuple[str, int]], size: int, batch: int
+    images: ImageSet, missing: list[tuple[str, int]], size: int, batch: int, most: int
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (position in `missing`, pixels (batch, size, size, 3) uint8); the last one is padded.
 
-    Threads stay `BATCHES_AHEAD` batches ahead, no further: memory does not grow with N.
+    Threads stay a few batches ahead of the `most` that are computed at once, no further: memory
+    does not grow with N.
     """
     jobs: deque[Future[np.ndarray]] = deque()
     todo = iter(missing)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as threads:
 
         def refill() -> None:
-            for digest, row in islice(todo, (BATCHES_AHEAD + 1) * batch - len(jobs)):
+            for digest, row in islice(todo, (BATCHES_AHEAD + most) * batch - len(jobs)):
                 jobs.append(threads.submit(_pixels, images.paths[row], digest, size))
 
         try:

@@ -36,6 +36,7 @@ class Layout:
             best=[np.asarray(weight) for weight in head.weights],
             best_accuracy=np.float32(-1.0),
         )
+        self._beginnings: dict[tuple[int, int], tf.Tensor] = {}
 
     def fresh(self, config: HeadConfig, seed: int) -> Arrays:
         """A head that begins with the weights of `build_head(config, seed=seed)`."""
@@ -92,10 +93,28 @@ class Layout:
         return found
 
     def stack(self, heads: Sequence[Arrays]) -> State:
-        """One state of K heads from K states."""
-        flat = [tf.constant(np.stack(arrays)) for arrays in zip(*heads, strict=True)]
+        """One state of K heads from K states; the same arrays are stacked once."""
+        known: dict[tuple[int, ...], tf.Tensor] = {}
+        flat = []
+        for arrays, start in zip(
+            zip(*heads, strict=True), tf.nest.flatten(self.template), strict=True
+        ):
+            if all(array is start for array in arrays):  # nothing but what every head begins with
+                flat.append(self._beginning(start, len(heads)))
+                continue
+            key = tuple(map(id, arrays))
+            if key not in known:
+                known[key] = tf.constant(np.stack(arrays))
+            flat.append(known[key])
         stacked: State = tf.nest.pack_sequence_as(self.template, flat)
         return stacked
+
+    def _beginning(self, start: np.ndarray, size: int) -> tf.Tensor:
+        """`start` for `size` heads: made once, since no program changes what it is given."""
+        key = (id(start), size)
+        if key not in self._beginnings:
+            self._beginnings[key] = tf.constant(np.stack([start] * size))
+        return self._beginnings[key]
 
     def take(self, state: State, slots: Sequence[int]) -> list[Arrays]:
         """The states of some heads of K, copied."""

@@ -26,7 +26,7 @@ from study.program import Program
 from study.signature import WIDTHS, Signature, signature_of
 from study.space import HeadConfig
 
-MAX_WORKERS = 4  # populations under way; each uses several cores itself
+MAX_WORKERS = 16  # populations under way, each on a core of its own
 
 
 class HeadState(NamedTuple):
@@ -182,27 +182,36 @@ class Population:
             run.state.arrays if run.state else layout.fresh(run.config, run.seed) for run in runs
         ]
         state = layout.stack(states + [states[-1]] * (self.size - len(runs)))
-        curves = np.zeros((max(map(_remaining, runs)), 4, self.size), np.float32)
-        ends: dict[int, Arrays] = {}
-        for done in range(len(curves) + 1):
-            if done:
-                if stop.is_set():
-                    raise CancelledError
-                epochs = [_first(run) + min(done, _remaining(run)) - 1 for run in slots]
-                curves[done - 1], state = program.epoch(
-                    self._features,
-                    self._labels,
-                    heads,
-                    state,
-                    [_order(run, epoch) for run, epoch in zip(slots, epochs, strict=True)],
-                    [table[epoch] for table, epoch in zip(tables, epochs, strict=True)],
-                    epochs,
-                )
+        last = max(map(_remaining, runs))
+        ends = sorted({_remaining(run) for run in runs} | {0})
+        curves = np.zeros((last, 4, self.size), np.float32)
+        taken: dict[int, Arrays] = {}
+        done = 0
+        while True:
             ending = [slot for slot, run in enumerate(runs) if done == _remaining(run)]
-            ends |= zip(ending, layout.take(state, ending), strict=True)
+            taken |= zip(ending, layout.take(state, ending), strict=True)
+            if done == last:
+                break
+            if stop.is_set():
+                raise CancelledError
+            until = min(next(end for end in ends if end > done), done + program.most_epochs)
+            numbers = [
+                [_first(run) + min(epoch, _remaining(run) - 1) for run in slots]
+                for epoch in range(done, until)
+            ]
+            curves[done:until], state = program.train(
+                self._features,
+                self._labels,
+                heads,
+                state,
+                [[_order(*one) for one in zip(slots, epoch, strict=True)] for epoch in numbers],
+                [[t[e] for t, e in zip(tables, epoch, strict=True)] for epoch in numbers],
+                numbers,
+            )
+            done = until
         seconds = (time.perf_counter() - start) / len(runs) / workers
         return [
-            _result(layout, run, curves[:, :, slot], tables[slot], ends[slot], seconds)
+            _result(layout, run, curves[:, :, slot], tables[slot], taken[slot], seconds)
             for slot, run in enumerate(runs)
         ]
 
@@ -230,7 +239,7 @@ def _tensor(features: np.ndarray) -> tf.Tensor:
 
 def size_for_device() -> int:
     """Heads in one program: measured best on CPUs, whose cache holds no more; many on a GPU."""
-    return 64 if tf.config.list_physical_devices("GPU") else 8
+    return 64 if tf.config.list_physical_devices("GPU") else 4
 
 
 def _first(run: HeadRun) -> int:

@@ -1,23 +1,22 @@
-"""One compiled program: an epoch, with its validation, of K heads that share a signature."""
+"""One compiled program: epochs, each with its validation, of K heads that share a signature."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers
 
-from study.head import Statistics, build_head, steps_per_epoch
-from study.headstate import Layout, State
+from study.head import Statistics, steps_per_epoch
+from study.headstate import State
+from study.mapped import MappedHead
 from study.signature import Signature
 from study.space import HeadConfig
-from study.stateless import Knob, stateless_optimizer
 from study.threefry import dropout_noise
 
 VALIDATION_ROWS = 512  # in one piece
+CALL_ROWS = 16_384  # training rows a head sees in one call, if they are several epochs
+CALL_EPOCHS = 32  # at most
 
 
 class Inputs(NamedTuple):
@@ -32,6 +31,14 @@ class Inputs(NamedTuple):
     validation: tf.Tensor  # (K, n_validation) int32
 
 
+class Epoch(NamedTuple):
+    """What K heads bring along for one epoch; in a call, one axis more in front: its epochs."""
+
+    rows: Any  # (K, steps, batch) int32: the training rows in their order
+    rates: Any  # (K, steps): learning rates
+    numbers: Any  # (K,) int32: which epoch it is, counted from 0
+
+
 class Program:
     """See the module. `config` is any configuration of the signature."""
 
@@ -40,20 +47,11 @@ class Program:
     ) -> None:
         self.signature, self.size, self.n_features = signature, size, n_features
         self.steps = steps_per_epoch(config, signature.n_train)
-        wide = replace(config, dense_width=signature.width, normalize=False)
-        self.head = build_head(wide, n_features=n_features, n_classes=n_classes, seed=1)
-        self.normalization = layers.Normalization(
-            mean=np.zeros(n_features, np.float32), variance=np.ones(n_features, np.float32)
-        )
-        self.normalization.build((None, n_features))
-        self.samples = {k: v for k, v in config.knobs.items() if isinstance(v, float)}
-        keras_class = stateless_optimizer(config.keras_class)
-        self.optimizer = keras_class(learning_rate=0.01, **config.knobs)
-        self.optimizer.build(self.head.trainable_variables)
-        self.layout = Layout(self.head, self.optimizer)
-        self.rate_index = _index(self.optimizer.variables, self.optimizer._learning_rate)
+        self.most_epochs = min(max(CALL_ROWS // signature.n_train, 1), CALL_EPOCHS)  # in one call
+        self.mapped = MappedHead(signature, config, n_features, n_classes)
+        self.layout = self.mapped.layout
         self.compile_seconds = 0.0
-        self.run = tf.function(self._epoch, jit_compile=True, autograph=False)
+        self._run = tf.function(self._epochs, jit_compile=True, autograph=False)
 
     def inputs(
         self,
@@ -73,7 +71,7 @@ class Program:
         return Inputs(
             knobs={
                 name: tf.constant([config.knobs[name] for config in configs], tf.float64)
-                for name in self.samples
+                for name in self.mapped.samples
             },
             dropout=tf.constant([config.dropout for config in configs], tf.float32),
             units=tf.constant(units, tf.float32),
@@ -84,7 +82,7 @@ class Program:
         )
 
     def compile(self, features: tf.Tensor, labels: tf.Tensor) -> None:
-        """Trace and compile, by an epoch of no steps."""
+        """Trace and compile, by a call of no epochs."""
         start = time.perf_counter()
         size, signature = self.size, self.signature
         flat = [
@@ -94,7 +92,7 @@ class Program:
             self.layout.template, [tf.constant(a) for a in flat]
         )
         heads = Inputs(
-            knobs={name: tf.zeros(size, tf.float64) for name in self.samples},
+            knobs={name: tf.zeros(size, tf.float64) for name in self.mapped.samples},
             dropout=tf.zeros(size),
             units=tf.zeros((size, signature.width)),
             seeds=tf.zeros((size, 2), tf.uint32),
@@ -102,149 +100,141 @@ class Program:
             variance=tf.zeros((size, self.n_features)),
             validation=tf.zeros((size, signature.n_validation), tf.int32),
         )
-        rows = tf.zeros((size, self.steps, signature.batch), tf.int32)
-        rates = tf.zeros((size, self.steps))
-        epochs = tf.zeros(size, tf.int32)
-        self.run(features, labels, heads, state, rows, rates, epochs, tf.constant(0))
+        self._call(features, labels, heads, state, [])
         self.compile_seconds = time.perf_counter() - start
 
-    def epoch(
+    def train(
         self,
         features: tf.Tensor,
         labels: tf.Tensor,
         heads: Inputs,
         state: State,
-        orders: Sequence[np.ndarray],
-        rates: Sequence[np.ndarray],
-        epochs: Sequence[int],
+        orders: Sequence[Sequence[np.ndarray]],
+        rates: Sequence[Sequence[np.ndarray]],
+        numbers: Sequence[Sequence[int]],
     ) -> tuple[np.ndarray, State]:
-        """Train one epoch: (4, K) loss, accuracy, val_loss, val_accuracy, and the new state."""
+        """Train up to `most_epochs` epochs.
+
+        Args:
+            features: (N, n_features).
+            labels: (N,).
+            heads: what the heads bring along.
+            state: their state before.
+            orders: for each epoch and head, the training rows in their order.
+            rates: for each epoch and head, (steps,) learning rates.
+            numbers: for each epoch and head, which epoch it is, counted from 0.
+
+        Returns:
+            (epochs, 4, K) loss, accuracy, val_loss, val_accuracy; and the new state.
+        """
         batch = self.signature.batch
-        rows = np.empty((len(orders), self.steps * batch), np.int32)
-        for slot, order in enumerate(orders):
-            rows[slot, : len(order)] = order
-            rows[slot, len(order) :] = order[-1]  # masked
-        metrics, state = self.run(
-            features,
-            labels,
-            heads,
-            state,
-            tf.constant(rows.reshape(len(orders), self.steps, batch)),
-            tf.constant(np.stack(rates)),
-            tf.constant(epochs, tf.int32),
-            tf.constant(self.steps),
+        epochs = []
+        for order, rate, number in zip(orders, rates, numbers, strict=True):
+            rows = np.empty((self.size, self.steps * batch), np.int32)
+            for slot, row in enumerate(order):
+                rows[slot, : len(row)] = row
+                rows[slot, len(row) :] = row[-1]  # masked
+            epochs.append(Epoch(rows.reshape(self.size, self.steps, batch), rate, number))
+        return self._call(features, labels, heads, state, epochs)
+
+    def _call(
+        self,
+        features: tf.Tensor,
+        labels: tf.Tensor,
+        heads: Inputs,
+        state: State,
+        epochs: Sequence[Epoch],
+    ) -> tuple[np.ndarray, State]:
+        size, most = self.size, self.most_epochs
+        rows = np.zeros((most, size, self.steps, self.signature.batch), np.int32)
+        rates = np.zeros((most, size, self.steps), np.float32)
+        numbers = np.zeros((most, size), np.int32)
+        for index, epoch in enumerate(epochs):
+            rows[index], rates[index], numbers[index] = epoch
+        given = Epoch(tf.constant(rows), tf.constant(rates), tf.constant(numbers))
+        metrics, state = self._run(features, labels, heads, state, given, tf.constant(len(epochs)))
+        return metrics.numpy()[: len(epochs)], state
+
+    def _epochs(
+        self, features: Any, labels: Any, heads: Inputs, state: State, given: Epoch, count: Any
+    ) -> tuple[tf.Tensor, State]:
+        """`count` epochs; (most_epochs, 4, K) metrics, zero beyond `count`, and the new state."""
+        metrics = tf.TensorArray(tf.float32, self.most_epochs, element_shape=(4, self.size))
+
+        def epoch(index: Any, metrics: Any, state: State) -> Any:
+            now = Epoch(*[tf.gather(part, index) for part in given])
+            found, state = self._epoch(features, labels, heads, state, now)
+            return index + 1, metrics.write(index, found), state
+
+        _, metrics, state = tf.while_loop(
+            lambda index, *_: index < count, epoch, (0, metrics, state)
         )
-        return metrics.numpy(), state
+        return metrics.stack(), state
 
     def _epoch(
-        self,
-        features: tf.Tensor,
-        labels: tf.Tensor,
-        heads: Inputs,
-        state: State,
-        rows: tf.Tensor,
-        rates: tf.Tensor,
-        epochs: tf.Tensor,
-        steps: tf.Tensor,
+        self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch
     ) -> tuple[tf.Tensor, State]:
-        n_train, batch = self.signature.n_train, self.signature.batch
-
-        def step(i: Any, weights: Any, stats: Any, optimizer: Any, loss: Any, right: Any) -> Any:
-            chosen = tf.gather(rows, i, axis=1)  # (K, batch)
-            real = tf.minimum(n_train - i * batch, batch)
-            mask = tf.range(batch) < real
-            noise = dropout_noise(
-                heads.seeds, epochs * self.steps + i, heads.dropout, batch, self.signature.width
-            )
-            optimizer = list(optimizer)
-            optimizer[self.rate_index] = tf.gather(rates, i, axis=1)
-
-            def one_head(given: Any) -> Any:
-                return self._train_step(given, mask if n_train % batch else None, real)
-
-            weights, stats, optimizer, step_loss, step_right = tf.vectorized_map(
-                one_head,
-                (
-                    tf.gather(features, chosen),
-                    tf.gather(labels, chosen),
-                    noise * heads.units[:, None, :],
-                    heads.mean,
-                    heads.variance,
-                    heads.knobs,
-                    weights,
-                    stats,
-                    optimizer,
-                ),
-                fallback_to_while_loop=False,
-            )
-            count = tf.cast(real, tf.float32)
-            return i + 1, weights, stats, optimizer, loss + step_loss * count, right + step_right
-
-        zeros = tf.zeros(self.size)
-        _, weights, statistics, optimizer, loss, right = tf.while_loop(
-            lambda i, *_: i < steps,
-            step,
-            (0, state.weights, state.statistics, state.optimizer, zeros, zeros),
+        """One epoch and its validation: (4, K) metrics and the new state."""
+        signature = self.signature
+        weights, statistics, optimizer, loss, right = self._train(
+            features, labels, heads, state, now
         )
         val_loss, val_right = self._validate(features, labels, heads, weights, statistics)
-        val_accuracy = val_right / self.signature.n_validation
+        val_accuracy = val_right / signature.n_validation
         better = val_accuracy > state.best_accuracy
-        now = self.layout.in_order(weights, statistics)
         best = [
             tf.where(tf.reshape(better, [-1] + [1] * (old.shape.rank - 1)), new, old)
-            for new, old in zip(now, state.best, strict=True)
+            for new, old in zip(self.layout.in_order(weights, statistics), state.best, strict=True)
         ]
         metrics = tf.stack(
-            [loss / n_train, right / n_train, val_loss / self.signature.n_validation, val_accuracy]
+            [
+                loss / signature.n_train,
+                right / signature.n_train,
+                val_loss / signature.n_validation,
+                val_accuracy,
+            ]
         )
         best_accuracy = tf.where(better, val_accuracy, state.best_accuracy)
         return metrics, State(weights, statistics, optimizer, best, best_accuracy)
 
-    def _train_step(self, given: Any, mask: Any, real: Any) -> Any:
-        """One step of one head, as Keras's `train_step` does it."""
-        x, y, noise, mean, variance, knobs, weights, statistics, optimizer = given
-        with tf.GradientTape() as tape:
-            tape.watch(weights)
-            outputs, statistics = self._forward(
-                x, mean, variance, weights, statistics, noise=noise, mask=mask, training=True
-            )
-            losses = keras.losses.sparse_categorical_crossentropy(y, outputs)
-            hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), y)
-            if mask is not None:
-                losses, hits = tf.where(mask, losses, 0.0), tf.logical_and(hits, mask)
-            loss = tf.reduce_sum(losses) / tf.cast(real, tf.float32)
-        gradients = tape.gradient(loss, weights)
-        for name, value in knobs.items():
-            setattr(self.optimizer, name, Knob(value, self.samples[name]))
-        weights, optimizer = self.optimizer.stateless_apply(optimizer, gradients, weights)
-        return weights, statistics, optimizer, loss, tf.reduce_sum(tf.cast(hits, tf.float32))
+    def _train(self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch) -> Any:
+        """All steps of an epoch: weights, statistics, optimizer, sums of loss and hits (K,)."""
+        n_train, batch, mapped = self.signature.n_train, self.signature.batch, self.mapped
 
-    def _forward(
-        self,
-        x: Any,
-        mean: Any,
-        variance: Any,
-        weights: list[Any],
-        statistics: list[Any],
-        *,
-        noise: Any = None,
-        mask: Any = None,
-        training: bool,
-    ) -> Any:
-        """The head's layers in their order; noise and mask of the rows come from outside."""
-        self.normalization.mean, self.normalization.variance = mean, variance
-        values = self.layout.in_order(weights, statistics)
-        mapping = list(zip(self.head.weights, values, strict=True))
-        with keras.StatelessScope(state_mapping=mapping) as scope:
-            x = self.normalization(x)
-            for layer in self.head.layers:
-                if isinstance(layer, layers.Dropout):
-                    x = x * noise if training else x
-                elif isinstance(layer, layers.BatchNormalization):
-                    x = layer(x, training=training, mask=mask)
-                else:
-                    x = layer(x)
-        return x, [scope.get_current_value(variable) for variable in self.layout.statistics]
+        def step(
+            i: Any, weights: Any, statistics: Any, optimizer: Any, loss: Any, right: Any
+        ) -> Any:
+            chosen = tf.gather(now.rows, i, axis=1)  # (K, batch)
+            real = tf.minimum(n_train - i * batch, batch)
+            mask = tf.range(batch) < real if n_train % batch else None
+            noise = dropout_noise(
+                heads.seeds, now.numbers * self.steps + i, heads.dropout, batch,
+                self.signature.width,
+            )  # fmt: skip
+            optimizer = list(optimizer)
+            optimizer[mapped.rate_index] = tf.gather(now.rates, i, axis=1)
+            given = (
+                tf.gather(features, chosen),
+                tf.gather(labels, chosen),
+                noise * heads.units[:, None, :],
+                heads.mean,
+                heads.variance,
+                heads.knobs,
+                weights,
+                statistics,
+                optimizer,
+            )
+            weights, statistics, optimizer, step_loss, step_right = tf.vectorized_map(
+                lambda one: mapped.train_step(one, mask, real),
+                given,
+                fallback_to_while_loop=False,
+            )
+            loss += step_loss * tf.cast(real, tf.float32)
+            return i + 1, weights, statistics, optimizer, loss, right + step_right
+
+        zeros = tf.zeros(self.size)
+        start = (0, state.weights, state.statistics, state.optimizer, zeros, zeros)
+        return tf.while_loop(lambda i, *_: i < self.steps, step, start)[1:]
 
     def _validate(
         self, features: Any, labels: Any, heads: Inputs, weights: Any, statistics: Any
@@ -258,17 +248,6 @@ class Program:
         def step(i: Any, loss: Any, right: Any) -> Any:
             rows = tf.slice(padded, [0, i * piece], [self.size, piece])
             mask = tf.range(piece) + i * piece < count
-
-            def one_head(given: Any) -> Any:
-                x, y, mean, variance, weights, statistics = given
-                outputs, _ = self._forward(x, mean, variance, weights, statistics, training=False)
-                losses = keras.losses.sparse_categorical_crossentropy(y, outputs)
-                hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), y)
-                return (
-                    tf.reduce_sum(tf.where(mask, losses, 0.0)),
-                    tf.reduce_sum(tf.cast(tf.logical_and(hits, mask), tf.float32)),
-                )
-
             given = (
                 tf.gather(features, rows),
                 tf.gather(labels, rows),
@@ -277,13 +256,11 @@ class Program:
                 weights,
                 statistics,
             )
-            found = tf.vectorized_map(one_head, given, fallback_to_while_loop=False)
+            found = tf.vectorized_map(
+                lambda one: self.mapped.evaluate(one, mask), given, fallback_to_while_loop=False
+            )
             return i + 1, loss + found[0], right + found[1]
 
         zeros = tf.zeros(self.size)
         _, loss, right = tf.while_loop(lambda i, *_: i < pieces, step, (0, zeros, zeros))
         return loss, right
-
-
-def _index(variables: Sequence[Any], wanted: Any) -> int:
-    return next(index for index, variable in enumerate(variables) if variable is wanted)

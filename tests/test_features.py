@@ -69,7 +69,7 @@ def test_second_run_computes_nothing_and_ten_new_images_compute_ten(images, back
 
 
 def test_a_row_does_not_depend_on_the_images_beside_it(images, backbone, tmp_path):
-    write_images(tmp_path / "more", range(4, 4 + batch_size(32) + 3))  # two batches
+    write_images(tmp_path / "more", range(4, 4 + batch_size(backbone) + 3))  # two batches
     other = load_images(tmp_path / "more")
     here = extract_features(images, backbone, cache_dir=tmp_path / "cache")
     there = extract_features(other, backbone, cache_dir=tmp_path / "elsewhere")

@@ -11,10 +11,12 @@ default.
 """
 
 import argparse
+import multiprocessing
 import os
 import tempfile
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -29,6 +31,7 @@ from study.images import ImageSet
 from study.options import parse, resolve_options
 from study.population import Population
 from study.protocol import Protocol
+from study.quiet import import_tensorflow
 from study.records import TrialRecord, append_trials
 from study.runner import Runner
 from study.signature import few_widths
@@ -75,8 +78,10 @@ def ours(space: SearchSpace, max_epochs: int, repeats: int, folder: Path) -> tup
     return seconds, sum(r.epochs - r.initial_epoch for r in runner.records.values())
 
 
-def keras_tuners(space: SearchSpace, max_epochs: int, folder: Path) -> tuple[float, int]:
+def keras_tuners(max_epochs: int, folder: Path) -> tuple[float, int]:
     """(seconds, epochs) of `keras_tuner.Hyperband` with the same head and space."""
+    warnings.simplefilter("ignore")  # Keras Tuner's, about optimizer states that it loses
+    space = load_space("default").restrict(["adam"])
     features, labels = make_data()
     order = np.random.default_rng(2).permutation(len(labels))
     train, validation = order[:TRAIN], order[TRAIN:]
@@ -114,6 +119,7 @@ def main() -> None:
     parser.add_argument("--max-epochs", type=int, default=50)
     parser.add_argument("--skip-keras-tuner", action="store_true")
     options = parser.parse_args()
+    import_tensorflow()
     space = load_space("default").restrict(["adam"])
     figures = []
     for repeats in (1, 5):
@@ -127,9 +133,10 @@ def main() -> None:
         )
     if options.skip_keras_tuner:
         return
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Keras Tuner's, about optimizer states that it loses
-        seconds, epochs = keras_tuners(space, options.max_epochs, Path(folder))
+    # in a process of its own, with TensorFlow's own settings
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, context) as apart:
+        seconds, epochs = apart.submit(keras_tuners, options.max_epochs, Path(folder)).result()
     theirs = 1000 * seconds / epochs
     print(f"keras_tuner.Hyperband: {epochs} epochs in {seconds:.1f} s, {theirs:.1f} ms an epoch")
     print(f"ratio: {theirs / figures[0]:.0f} (1 repeat), {theirs / figures[1]:.0f} (5 repeats)")
