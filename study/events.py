@@ -27,7 +27,7 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import summary_v2 as hparams_summary
 from tensorboard.plugins.text.metadata import create_summary_metadata as text_metadata
 
-from study.records import Phase, TrialRecord
+from study.records import Phase, TrialRecord, TrialStatus
 from study.space import SearchSpace, load_space, own_spaces
 from study.words import Value
 
@@ -44,7 +44,10 @@ METRICS = {  # the last columns of the HParams table
     "best/val_loss": "val_loss there",
     "best/test_accuracy": "test accuracy there",
     "best/epochs": "epochs",
+    "best/rung": "rung reached",
+    "best/status": "status: 0 completed, 1 diverged, 2 failed",
 }
+STATUS = {TrialStatus.COMPLETED: 0, TrialStatus.DIVERGED: 1, TrialStatus.FAILED: 2}
 FIRST_COLUMNS = ("optimizer", "phase", "learning_rate", "schedule", "repeat")  # others: a click
 
 OVERVIEW, TRIALS = "overview", "trials"
@@ -196,6 +199,8 @@ def _metrics(record: TrialRecord) -> Summary:
         "best/val_loss": record.val_loss[record.best_epoch - 1] if record.val_loss else math.nan,
         "best/test_accuracy": record.test_accuracy,
         "best/epochs": record.epochs,
+        "best/rung": record.round,
+        "best/status": STATUS[record.status],
     }
     for tag, value in values.items():
         if value is not None:

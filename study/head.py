@@ -181,6 +181,11 @@ def head_probabilities(
     shape = (config.dense_width, config.activation, config.batch_norm)
     head = _untrained_head(*shape, n_features=rows.shape[1], n_classes=len(weights[-1]))
     head.set_weights(weights)
+    return in_pieces(head, rows)
+
+
+def in_pieces(head: keras.Model, rows: np.ndarray) -> np.ndarray:
+    """`head(rows)` for any number of rows (n, n_features): (n, n_classes) probabilities."""
     parts = [head(rows[at : at + 8192], training=False) for at in range(0, len(rows), 8192)]
     return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
 

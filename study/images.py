@@ -15,6 +15,7 @@ Look at the data, in seconds:  python -m study.images [--data DIR] [--grid FILE.
 import argparse
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import sys
@@ -138,12 +139,21 @@ def _load(root: Path, found: Found) -> ImageSet:
         root=root,
         paths=tuple(path for path, _ in good),
         labels=np.array([number_of[name] for name in folders], dtype=np.int32),
-        class_names=tuple(printable(name) for name in names),
+        class_names=_distinct([printable(name) for name in names]),
         digests=tuple(digest for _, digest in good),
         problems=tuple(sorted(found.problems + problems)),
         duplicates=_across_classes(good, folders),
         ignored=found.ignored + sum(looked == Looked() for _, looked in pairs),
     )
+
+
+def _distinct(names: list[str]) -> tuple[str, ...]:
+    """Number what is the same once it is printable: a line break and a written-out `\\n`."""
+    taken: dict[str, None] = {}
+    for name in names:
+        free = (f"{name} ({number})" for number in itertools.count(2))
+        taken[name if name not in taken else next(one for one in free if one not in taken)] = None
+    return tuple(taken)
 
 
 def _inspect_all(files: list[Path]) -> list[Looked]:

@@ -27,6 +27,8 @@ from study.signature import WIDTHS, Signature, signature_of
 from study.space import HeadConfig
 
 MAX_WORKERS = 16  # populations under way, each on a core of its own
+GPU_WORKERS = 2  # one is prepared while the other computes
+HEADS_AHEAD = 32  # that may wait for a slower population: it may have to be compiled first
 
 
 class HeadState(NamedTuple):
@@ -76,7 +78,7 @@ class Population:
         labels: (N,) int32.
         n_classes: how many classes.
         max_epochs: horizon of every schedule.
-        size: heads in flight in one program; None leaves the choice to the device.
+        size: heads in one program (see `study.sizing`).
         widths: dense widths are padded to the next of these; `few_widths` chooses them.
     """
 
@@ -87,15 +89,16 @@ class Population:
         n_classes: int,
         *,
         max_epochs: int,
-        size: int | None = None,
+        size: int,
         widths: Sequence[int] = WIDTHS,
     ) -> None:
         self._features_host = features
         self._features = _tensor(features)
         self._labels = tf.convert_to_tensor(labels, tf.int32)
         self.n_classes, self.max_epochs, self.widths = n_classes, max_epochs, tuple(widths)
-        self.size = size or size_for_device()
-        self._workers = min(os.cpu_count() or 1, MAX_WORKERS)
+        self.size = size
+        gpu = bool(tf.config.list_physical_devices("GPU"))
+        self.workers = GPU_WORKERS if gpu else min(os.cpu_count() or 1, MAX_WORKERS)
         self._programs: dict[Signature, Program] = {}
         self._locks: dict[Signature, threading.Lock] = {}
 
@@ -120,12 +123,13 @@ class Population:
         """
         populations = self._populations(runs)
         stop = threading.Event()
-        workers = min(self._workers, max(len(populations), 1))
+        workers = min(self.workers, max(len(populations), 1))
+        most = workers + max(HEADS_AHEAD // self.size, 1)
         waiting: deque[tuple[list[int], Future[list[HeadResult]]]] = deque()
         pool = ThreadPoolExecutor(workers)
         try:
             while populations or waiting:
-                while populations and len(waiting) <= workers:  # one more than can run
+                while populations and len(waiting) < most:
                     chosen = populations.popleft()
                     together = [runs[index] for index in chosen]
                     waiting.append(
@@ -235,11 +239,6 @@ def _tensor(features: np.ndarray) -> tf.Tensor:
         return tf.convert_to_tensor(features, tf.float32)
     rows = np.ascontiguousarray(features, np.float32)  # the same object if it is one already
     return tf.experimental.dlpack.from_dlpack(np.asarray(rows).__dlpack__())
-
-
-def size_for_device() -> int:
-    """Heads in one program: measured best on CPUs, whose cache holds no more; many on a GPU."""
-    return 64 if tf.config.list_physical_devices("GPU") else 4
 
 
 def _first(run: HeadRun) -> int:

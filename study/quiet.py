@@ -16,6 +16,7 @@ def import_tensorflow() -> None:
     No environment variable stops those lines: they are written before the log level is read.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as printed:
@@ -23,8 +24,8 @@ def import_tensorflow() -> None:
         try:
             import tensorflow as tf
 
-            tf.config.list_physical_devices()  # the search for GPUs prints too
-            tf.config.threading.set_intra_op_parallelism_threads(1)
+            if tf.config.list_physical_devices("GPU"):  # the search for them prints too
+                tf.config.experimental.enable_op_determinism()  # same input, same output
         except BaseException:
             printed.seek(0)
             os.write(kept, printed.read())

@@ -102,7 +102,7 @@ def run(options: Options, space: "SearchSpace") -> int:
         print(f"study: {folder}" + (f", resumed after {len(known)} runs" if known else ""))
         features = _features(options, images, backbone)
         data = Data(features, images.labels, len(images.class_names), splits)
-        protocol = _train(options, space, plan, folder, data, known)
+        protocol = _train(options, space, plan, folder, meta, data, known)
         write_best(folder, protocol, images, backbone)
         _report(options, folder, images, data)
     return 0
@@ -129,6 +129,7 @@ def _train(
     space: "SearchSpace",
     plan: "Plan",
     folder: Path,
+    meta: "StudyMeta",
     data: "Data",
     known: "list[TrialRecord]",
 ) -> "Protocol":
@@ -136,23 +137,24 @@ def _train(
     from study.events import EventFolder
     from study.population import Population
     from study.protocol import Protocol
-    from study.records import append_trials, load_meta, rewrite_trials, save_meta
+    from study.records import append_trials, rewrite_trials, save_meta
     from study.runner import Runner
     from study.signature import few_widths
+    from study.sizing import heads_at_once
     from study.tuner import promotions
     from study.watch import Watch
 
-    meta = load_meta(folder)
+    size = options.population or meta.device.get("population") or heads_at_once(data, space)
+    meta = replace(meta, device={**meta.device, "population": size}, finished=False)
+    save_meta(folder, meta)
     population = Population(
         data.features,
         data.labels,
         data.n_classes,
         max_epochs=options.max_epochs,
-        size=options.population or meta.device.get("population"),
+        size=size,
         widths=few_widths(space.dense_widths()),
     )
-    meta = replace(meta, device={**meta.device, "population": population.size}, finished=False)
-    save_meta(folder, meta)
     events = EventFolder(folder / "tensorboard", space, known)
     planned = {search.name: search.trials * plan.repeats for search in plan.searches}
     watch = Watch(planned, plan.epochs, known)
@@ -164,27 +166,24 @@ def _train(
 
     start = time.monotonic()
     promoted = promotions(options.tuner, options.max_epochs, options.factor)
-    runner = Runner(data, population, promoted, known, save)
-    protocol = Protocol(options, space, runner)
+    protocol = Protocol(options, space, Runner(data, population, promoted, known, save))
     with watch:
         protocol.default_runs()
         protocol.search()
         protocol.confirm()
-    superseded = protocol.superseded()
+    records, superseded = protocol.runner.records, protocol.superseded()
     if superseded:
-        kept = [r for r in runner.records.values() if r.trial_id not in superseded]
-        rewrite_trials(folder, kept)
+        rewrite_trials(folder, [r for r in records.values() if r.trial_id not in superseded])
     seconds = time.monotonic() - start
     print(
-        f"search: {len(runner.records)} runs in {seconds:.0f} s, {population.compilations} "
-        f"programs compiled in {population.compile_seconds:.0f} s, "
-        f"{population.size} heads at once"
+        f"search: {len(records)} runs in {seconds:.0f} s, {population.compilations} programs "
+        f"compiled in {population.compile_seconds:.0f} s, {population.size} heads at once"
     )
     total = meta.seconds.get("search", 0.0) + seconds
-    ended = replace(
-        meta, finished=True, partial=protocol.stopped, seconds={"search": round(total, 1)}
+    save_meta(
+        folder,
+        replace(meta, finished=True, partial=protocol.stopped, seconds={"search": round(total, 1)}),
     )
-    save_meta(folder, ended)
     return protocol
 
 

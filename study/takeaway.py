@@ -9,7 +9,7 @@ import numpy as np
 
 from study.backbone import Backbone, in_float32
 from study.files import write_atomically
-from study.head import build_head, whole_model
+from study.head import build_head, in_pieces, whole_model
 from study.images import ImageSet
 from study.mistakes import write_mistakes
 from study.protocol import Protocol
@@ -71,9 +71,7 @@ def _predictions(
     """On the test rows; on the validation rows where there is no test set."""
     tested = len(task.split.test) > 0
     rows = task.split.test if tested else task.split.validation
-    features = runner.data.features[rows]
-    parts = [head(features[at : at + 8192], training=False) for at in range(0, len(rows), 8192)]
-    probabilities = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+    probabilities = in_pieces(head, runner.data.features[rows])
     return {
         "trial_id": record.trial_id,
         "set": "test" if tested else "validation",

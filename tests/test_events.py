@@ -11,7 +11,7 @@ from synthetic import OPTIMIZERS, make_record, make_records
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import api_pb2, metadata
 
-from study.events import CURVES, EventFolder, ReportEvents, run_name
+from study.events import CURVES, STATUS, EventFolder, ReportEvents, run_name
 from study.records import Phase, TrialRecord, TrialStatus
 from study.space import load_space
 
@@ -80,6 +80,8 @@ def test_a_promoted_trial_continues_its_curves_without_a_point_twice(
         assert np.allclose(values, rungs, equal_nan=True)
     steps, values = curve(events, "best/epochs")
     assert values == steps == [root.epochs, middle.epochs, last.epochs]
+    assert curve(events, "best/rung")[1] == [0, 1, 2]
+    assert curve(events, "best/status")[1][-1] == STATUS[TrialStatus.COMPLETED]
 
 
 def test_metrics_are_those_of_the_best_epoch(folder: Path, records: list[TrialRecord]):
@@ -105,6 +107,7 @@ def test_a_diverged_run_shows_its_nan_and_a_failed_one_its_hyperparameters(tmp_p
     diverged, failed = (read(tmp_path / "events", run_name(record)) for record in made)
     assert math.isnan(curve(diverged, "loss/training")[1][-1])
     assert "loss/training" not in failed.Tags()["scalars"]
+    assert [curve(run, "best/status")[1] for run in (diverged, failed)] == [[1], [2]]
     assert hparams(failed)["learning_rate"] == 1e-3
 
 

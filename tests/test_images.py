@@ -151,6 +151,14 @@ def test_hostile_names_work(folder, name):
     assert "\n" not in str(images.problems[0])
 
 
+def test_names_that_look_the_same_once_printable_stay_apart(folder):
+    for name in ("a\nb", "a\\nb"):
+        draw(folder / name / "0.png", 50 + len(name))
+    names = load_images(folder).class_names
+    assert len(set(names)) == 4
+    assert {"a\\nb", "a\\nb (2)"} < set(names)
+
+
 def test_names_that_are_not_utf8_work_and_can_be_printed(folder):
     place = os.fsencode(folder) + b"/\xff\xfe"
     try:

@@ -21,6 +21,7 @@ import pytest
 from study.records import TrialRecord, load_trials
 
 KILLS = int(os.environ.get("KILLS", "50"))
+KILLS_A_STUDY = 8  # at most; then it may end
 ARGUMENTS = ["--image-size", "32", "--space", "quick", "--optimizers", "sgd,adam,lion"]
 ARGUMENTS += ["--repeats", "2", "--confirm", "2", "--max-epochs", "9", "--weights", "random"]
 ARGUMENTS += ["--population", "4", "--name", "night"]
@@ -67,14 +68,15 @@ def test_kills_at_random_moments_change_no_record_and_no_rank(
     length = time.monotonic() - start
     kills = rounds = 0
     while kills < KILLS:
-        top = tmp_path / f"round{rounds}"
+        top, last = tmp_path / f"round{rounds}", kills + KILLS_A_STUDY
         while True:
             process = subprocess.Popen(
                 command(picture_folder, top), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )
             try:
                 # half of the moments anywhere, half of them after the imports
-                process.wait(rng.uniform(rng.choice((0.0, 0.3)), 1.05) * length)
+                moment = rng.uniform(rng.choice((0.0, 0.3)), 1.05) * length
+                process.wait(moment if kills < last else None)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 kills += 1

@@ -28,6 +28,7 @@ from study.population import Population
 from study.protocol import Protocol
 from study.records import TrialRecord
 from study.runner import Runner
+from study.sizing import CPU_HEADS
 from study.space import SearchSpace, load_space
 from study.store import study_meta
 from study.summary import Summary, summarize
@@ -80,7 +81,9 @@ def main() -> None:
     backbone = load_backbone("auto", size=options.image_size, preprocess="caffe", device=None)
     features = extract_features(images, backbone, cache_dir=options.cache_dir).features
     classes = len(images.class_names)
-    population = Population(features, images.labels, classes, max_epochs=options.max_epochs)
+    population = Population(
+        features, images.labels, classes, max_epochs=options.max_epochs, size=CPU_HEADS
+    )
     same, crippled = _space(NAMES), _space((*NAMES, "crippled"))
     counts: Counter[str] = Counter()
     end = time.monotonic() + 60 * given.minutes

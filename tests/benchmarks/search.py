@@ -35,6 +35,7 @@ from study.quiet import import_tensorflow
 from study.records import TrialRecord, append_trials
 from study.runner import Runner
 from study.signature import few_widths
+from study.sizing import CPU_HEADS
 from study.space import SearchSpace, load_space
 from study.tasks import Data, Splits
 from study.tuner import promotions
@@ -64,7 +65,9 @@ def ours(space: SearchSpace, max_epochs: int, repeats: int, folder: Path) -> tup
     data = Data(features, labels, CLASSES, Splits(images, options))
     start = time.perf_counter()
     widths = few_widths(space.dense_widths())
-    population = Population(features, labels, CLASSES, max_epochs=max_epochs, widths=widths)
+    population = Population(
+        features, labels, CLASSES, max_epochs=max_epochs, size=CPU_HEADS, widths=widths
+    )
     events = EventFolder(folder / "tensorboard", space)
 
     def save(records: list[TrialRecord]) -> None:
@@ -119,27 +122,27 @@ def main() -> None:
     parser.add_argument("--max-epochs", type=int, default=50)
     parser.add_argument("--skip-keras-tuner", action="store_true")
     options = parser.parse_args()
+    theirs = None
+    if not options.skip_keras_tuner:
+        context = multiprocessing.get_context("spawn")  # with TensorFlow's own settings
+        with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, context) as apart:
+            seconds, epochs = apart.submit(keras_tuners, options.max_epochs, Path(folder)).result()
+        theirs = 1000 * seconds / epochs
+        print(
+            f"keras_tuner.Hyperband: {epochs} epochs in {seconds:.1f} s, {theirs:.1f} ms an epoch",
+            flush=True,
+        )
     import_tensorflow()
     space = load_space("default").restrict(["adam"])
-    figures = []
     for repeats in (1, 5):
         with tempfile.TemporaryDirectory() as folder:
             seconds, epochs = ours(space, options.max_epochs, repeats, Path(folder))
-        figures.append(1000 * seconds / epochs)
+        figure = 1000 * seconds / epochs
         print(
             f"this study, {repeats} repeat(s): {epochs} epochs in {seconds:.1f} s, "
-            f"{figures[-1]:.1f} ms an epoch all in",
+            f"{figure:.1f} ms an epoch all in" + (f", {theirs / figure:.0f}x" if theirs else ""),
             flush=True,
         )
-    if options.skip_keras_tuner:
-        return
-    # in a process of its own, with TensorFlow's own settings
-    context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, context) as apart:
-        seconds, epochs = apart.submit(keras_tuners, options.max_epochs, Path(folder)).result()
-    theirs = 1000 * seconds / epochs
-    print(f"keras_tuner.Hyperband: {epochs} epochs in {seconds:.1f} s, {theirs:.1f} ms an epoch")
-    print(f"ratio: {theirs / figures[0]:.0f} (1 repeat), {theirs / figures[1]:.0f} (5 repeats)")
 
 
 if __name__ == "__main__":
