@@ -134,7 +134,8 @@ def test_the_table_has_every_hyperparameter_of_every_space_and_the_metrics(folde
     first = {info.name for info in found.hparam_infos if info.differs}
     assert first == {"optimizer", "phase", "learning_rate", "schedule", "repeat"}
     metrics = [info.name.tag for info in found.metric_infos]
-    assert metrics == ["best/val_accuracy", "best/val_loss", "best/test_accuracy", "best/epochs"]
+    names = ("val_accuracy", "val_loss", "test_accuracy", "epochs", "rung", "status")
+    assert metrics == [f"best/{name}" for name in names]
 
 
 def test_the_table_has_the_knobs_of_a_users_own_space(tmp_path: Path):
