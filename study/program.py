@@ -51,7 +51,7 @@ class Program:
         self.mapped = MappedHead(signature, config, n_features, n_classes)
         self.layout = self.mapped.layout
         self.compile_seconds = 0.0
-        self._run = tf.function(self._epochs, jit_compile=True, autograph=False)
+        self._run: Any = None  # once compiled
 
     def inputs(
         self,
@@ -100,7 +100,12 @@ class Program:
             variance=tf.zeros((size, self.n_features)),
             validation=tf.zeros((size, signature.n_validation), tf.int32),
         )
-        self._call(features, labels, heads, state, [])
+        given = self._stacked([])
+        traced = tf.function(self._epochs, jit_compile=True, autograph=False)
+        self._run = traced.get_concrete_function(
+            features, labels, heads, state, given, tf.constant(0)
+        )
+        self._run(features, labels, heads, state, given, tf.constant(0))
         self.compile_seconds = time.perf_counter() - start
 
     def train(
@@ -135,25 +140,19 @@ class Program:
                 rows[slot, : len(row)] = row
                 rows[slot, len(row) :] = row[-1]  # masked
             epochs.append(Epoch(rows.reshape(self.size, self.steps, batch), rate, number))
-        return self._call(features, labels, heads, state, epochs)
+        count = tf.constant(len(epochs))
+        found, state = self._run(features, labels, heads, state, self._stacked(epochs), count)
+        return found.numpy()[: len(epochs)], state
 
-    def _call(
-        self,
-        features: tf.Tensor,
-        labels: tf.Tensor,
-        heads: Inputs,
-        state: State,
-        epochs: Sequence[Epoch],
-    ) -> tuple[np.ndarray, State]:
+    def _stacked(self, epochs: Sequence[Epoch]) -> Epoch:
+        """Room for `most_epochs`, filled with these."""
         size, most = self.size, self.most_epochs
         rows = np.zeros((most, size, self.steps, self.signature.batch), np.int32)
         rates = np.zeros((most, size, self.steps), np.float32)
         numbers = np.zeros((most, size), np.int32)
         for index, epoch in enumerate(epochs):
             rows[index], rates[index], numbers[index] = epoch
-        given = Epoch(tf.constant(rows), tf.constant(rates), tf.constant(numbers))
-        metrics, state = self._run(features, labels, heads, state, given, tf.constant(len(epochs)))
-        return metrics.numpy()[: len(epochs)], state
+        return Epoch(tf.constant(rows), tf.constant(rates), tf.constant(numbers))
 
     def _epochs(
         self, features: Any, labels: Any, heads: Inputs, state: State, given: Epoch, count: Any

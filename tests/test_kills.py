@@ -116,7 +116,11 @@ def test_ctrl_c_and_sigterm_say_that_nothing_is_lost(picture_folder: Path, tmp_p
     for number in (signal.SIGINT, signal.SIGTERM):
         top = tmp_path / number.name
         process = subprocess.Popen(
-            command(picture_folder, top), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command(picture_folder, top),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # a shell's background jobs, and so their children, ignore Ctrl-C
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         trials = top / "logs" / "night" / "trials.jsonl"
         while not trials.exists():
