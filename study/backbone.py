@@ -74,10 +74,11 @@ def pick_device(device: str | None) -> Device:
             'install the gpu extra (pip install -e ".[gpu]") or leave --device out'
         )
     use_gpu = bool(gpus) and device != "cpu"
-    with contextlib.suppress(RuntimeError):  # TensorFlow already runs, on the same choice
-        tf.config.set_visible_devices(gpus[:1] if use_gpu else [], "GPU")
-        if use_gpu:
-            tf.config.experimental.set_memory_growth(gpus[0], True)
+    chosen = gpus[:1] if use_gpu else []
+    if tf.config.get_visible_devices("GPU") != chosen:
+        tf.config.set_visible_devices(chosen, "GPU")
+    if use_gpu and not tf.config.experimental.get_memory_growth(gpus[0]):
+        tf.config.experimental.set_memory_growth(gpus[0], True)
     if not use_gpu:
         return _cpu()
     details = tf.config.experimental.get_device_details(gpus[0])

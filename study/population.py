@@ -3,7 +3,7 @@
 Heads of one signature (optimizer class, batch size, shapes) train K at a time in one XLA program.
 The program is Keras: the layers of `build_head` and the optimizer's own update are mapped over the
 heads with `tf.vectorized_map`; learning rates, knobs, dropout, splits and seeds are mapped inputs.
-A call of the program is one epoch, validation included. Dense widths are padded to a few sizes:
+A call of the program is a few epochs, each with its validation. Dense widths are padded to a few sizes:
 a unit beyond the real width has zero weights, its output is masked, so its gradients are zero.
 """
 
@@ -97,7 +97,7 @@ class Population:
         self._labels = tf.convert_to_tensor(labels, tf.int32)
         self.n_classes, self.max_epochs, self.widths = n_classes, max_epochs, tuple(widths)
         self.size = size
-        gpu = bool(tf.config.list_physical_devices("GPU"))
+        gpu = bool(tf.config.get_visible_devices("GPU"))
         self.workers = GPU_WORKERS if gpu else min(os.cpu_count() or 1, MAX_WORKERS)
         self._programs: dict[Signature, Program] = {}
         self._locks: dict[Signature, threading.Lock] = {}
@@ -119,7 +119,7 @@ class Population:
     def train(self, runs: Sequence[HeadRun]) -> Iterator[list[tuple[int, HeadResult]]]:
         """Train all runs; yields (index into `runs`, result) after every population.
 
-        Closing the iterator or an interrupt ends the populations under way after their epoch.
+        Closing the iterator or an interrupt ends the populations under way after their call.
         """
         populations = self._populations(runs)
         stop = threading.Event()

@@ -40,9 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)  # --help ends here, before anything heavy is imported
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     import_tensorflow()
+    from study.backbone import pick_device
     from study.space import load_space
 
     try:
+        pick_device(arguments.device)  # before the space's optimizers start TensorFlow
         space = load_space(arguments.space)
         options = resolve_options(arguments, space.study, space.name)
         if options.optimizers:

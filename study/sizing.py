@@ -20,7 +20,7 @@ ROWS = 1024  # training rows that a timed run sees
 
 def heads_at_once(data: Data, space: SearchSpace) -> int:
     """Known for CPUs (`tests/benchmarks/trainer.py` shows it); timed on a GPU, once a study."""
-    if not tf.config.list_physical_devices("GPU"):
+    if not tf.config.get_visible_devices("GPU"):
         return CPU_HEADS
     return fastest(lambda size: seconds_a_head(data, space, size), GPU_HEADS)
 

@@ -31,7 +31,6 @@ from study.images import ImageSet
 from study.options import parse, resolve_options
 from study.population import Population
 from study.protocol import Protocol
-from study.quiet import import_tensorflow
 from study.records import TrialRecord, append_trials
 from study.runner import Runner
 from study.signature import few_widths
@@ -52,8 +51,14 @@ def make_data() -> tuple[np.ndarray, np.ndarray]:
     return features.astype(np.float32), labels
 
 
-def ours(space: SearchSpace, max_epochs: int, repeats: int, folder: Path) -> tuple[float, int]:
+def adams_space() -> SearchSpace:
+    """What both sides search."""
+    return load_space("default").restrict(["adam"])
+
+
+def ours(max_epochs: int, repeats: int, folder: Path) -> tuple[float, int]:
     """(seconds, epochs) of the search phase, with records and events."""
+    space = adams_space()
     features, labels = make_data()
     arguments = ["--data", "x", "--max-epochs", str(max_epochs), "--repeats", str(repeats)]
     arguments += ["--validation-split", str(VALIDATION / len(labels)), "--test-split", "0"]
@@ -84,7 +89,7 @@ def ours(space: SearchSpace, max_epochs: int, repeats: int, folder: Path) -> tup
 def keras_tuners(max_epochs: int, folder: Path) -> tuple[float, int]:
     """(seconds, epochs) of `keras_tuner.Hyperband` with the same head and space."""
     warnings.simplefilter("ignore")  # Keras Tuner's, about optimizer states that it loses
-    space = load_space("default").restrict(["adam"])
+    space = adams_space()
     features, labels = make_data()
     order = np.random.default_rng(2).permutation(len(labels))
     train, validation = order[:TRAIN], order[TRAIN:]
@@ -123,20 +128,21 @@ def main() -> None:
     parser.add_argument("--skip-keras-tuner", action="store_true")
     options = parser.parse_args()
     theirs = None
+    # each side in a process of its own: Keras Tuner with TensorFlow's own settings, ours with ours
+    spawn = multiprocessing.get_context("spawn")
     if not options.skip_keras_tuner:
-        context = multiprocessing.get_context("spawn")  # with TensorFlow's own settings
-        with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, context) as apart:
+        with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, spawn) as apart:
             seconds, epochs = apart.submit(keras_tuners, options.max_epochs, Path(folder)).result()
         theirs = 1000 * seconds / epochs
         print(
             f"keras_tuner.Hyperband: {epochs} epochs in {seconds:.1f} s, {theirs:.1f} ms an epoch",
             flush=True,
         )
-    import_tensorflow()
-    space = load_space("default").restrict(["adam"])
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"  # as study.quiet has it
     for repeats in (1, 5):
-        with tempfile.TemporaryDirectory() as folder:
-            seconds, epochs = ours(space, options.max_epochs, repeats, Path(folder))
+        with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, spawn) as apart:
+            run = apart.submit(ours, options.max_epochs, repeats, Path(folder))
+            seconds, epochs = run.result()
         figure = 1000 * seconds / epochs
         print(
             f"this study, {repeats} repeat(s): {epochs} epochs in {seconds:.1f} s, "

@@ -20,7 +20,6 @@ import numpy as np
 
 from study.head import HeadHyperModel
 from study.population import HeadRun, Population
-from study.quiet import import_tensorflow
 from study.space import HeadConfig, load_space
 
 TRAIN, VALIDATION, FEATURES, CLASSES, EPOCHS = 1440, 360, 512, 17, 4
@@ -82,17 +81,20 @@ def main(argv: list[str] | None = None) -> int:
     rng = np.random.default_rng(0)
     features = np.abs(rng.normal(size=(TRAIN + VALIDATION, FEATURES))).astype(np.float32)
     labels = rng.integers(0, CLASSES, TRAIN + VALIDATION).astype(np.int32)
-    # in a process of its own, with TensorFlow's own settings
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
+    # each side in a process of its own: Keras with TensorFlow's own settings, ours with ours
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn) as apart:
         plain, many = apart.map(
             fit_milliseconds, [config] * 2, [features] * 2, [labels] * 2, [1, 90]
         )
-    import_tensorflow()
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"  # as study.quiet has it
     print(f"{options.optimizer}: ms an epoch and head (90 steps, 360 validation rows)")
     print(f"model.fit                          {plain:7.1f}")
     print(f"model.fit(steps_per_execution=90)  {many:7.1f}")
     for size in options.sizes:
-        ours, compiling = population_milliseconds(config, features, labels, size)
+        with ProcessPoolExecutor(1, spawn) as apart:
+            run = apart.submit(population_milliseconds, config, features, labels, size)
+            ours, compiling = run.result()
         print(
             f"population, K = {size:2d}                 {ours:7.1f}   {plain / ours:5.1f} x fit, "
             f"{many / ours:5.1f} x fit(90); compiled in {compiling:.1f} s",
