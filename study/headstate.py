@@ -1,5 +1,6 @@
 """The state of one head on the host: fresh, stacked for a program, taken out again, unpadded."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +21,12 @@ class State(NamedTuple):
     optimizer: list[Any]  # its variables, iterations included
     best: list[Any]  # all weights of the best epoch, in the order of get_weights()
     best_accuracy: Any  # its val_accuracy; -1 before the first epoch
+
+
+@functools.lru_cache(maxsize=128)
+def _drawn(seed: int, shape: tuple[int, int]) -> np.ndarray:
+    """A kernel as `build_head` draws it; the optimizers of a repeat begin with the same ones."""
+    return np.asarray(keras.initializers.GlorotUniform(seed=seed)(shape))
 
 
 class Layout:
@@ -71,8 +78,7 @@ class Layout:
             if name == "kernel":
                 rows, columns = value.shape
                 real = (rows, width) if layer == "dense" else (width, columns)
-                drawn = keras.initializers.GlorotUniform(seed=next(draws))(real)
-                value[: real[0], : real[1]] = np.asarray(drawn)
+                value[: real[0], : real[1]] = _drawn(next(draws), real)
             elif name in ("gamma", "moving_variance"):
                 value[:width] = 1.0
             values.append(value)

@@ -36,12 +36,14 @@ class MappedHead:
         wide = replace(config, dense_width=signature.width, normalize=False)
         self.head = build_head(wide, n_features=n_features, n_classes=n_classes, seed=1)
         self.normalization = layers.Normalization(
-            mean=np.zeros(n_features, np.float32), variance=np.ones(n_features, np.float32)
+            mean=np.zeros(n_features, np.float32),
+            variance=np.ones(n_features, np.float32),
+            name="normalize",
         )
         self.normalization.build((None, n_features))
         self.samples = {k: v for k, v in config.knobs.items() if isinstance(v, float)}
         keras_class = stateless_optimizer(config.keras_class)
-        self.optimizer = keras_class(learning_rate=0.01, **config.knobs)
+        self.optimizer = keras_class(learning_rate=0.01, name="optimizer", **config.knobs)
         self.optimizer.build(self.head.trainable_variables)
         self.layout = Layout(self.head, self.optimizer)
         self.rate_index = _index(self.optimizer.variables, self.optimizer._learning_rate)

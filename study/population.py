@@ -3,18 +3,17 @@
 Heads of one signature (optimizer class, batch size, shapes) train K at a time in one XLA program.
 The program is Keras: the layers of `build_head` and the optimizer's own update are mapped over the
 heads with `tf.vectorized_map`; learning rates, knobs, dropout, splits and seeds are mapped inputs.
-A call of the program is a few epochs, each with its validation. Dense widths are padded to a few sizes:
-a unit beyond the real width has zero weights, its output is masked, so its gradients are zero.
+A call of the program is a few epochs, each with its validation. Dense widths are padded to a few
+sizes: a unit beyond the real width has zero weights and a masked output, so its gradients are zero.
 """
 
-import itertools
 import os
 import threading
 import time
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
 import numpy as np
@@ -26,9 +25,9 @@ from study.program import Program
 from study.signature import WIDTHS, Signature, signature_of
 from study.space import HeadConfig
 
-MAX_WORKERS = 16  # populations under way, each on a core of its own
+MAX_WORKERS = 16  # populations under way
+AHEAD_WORKERS = 2  # more than there are cores: they prepare in Python while others compute
 GPU_WORKERS = 2  # one is prepared while the other computes
-HEADS_AHEAD = 32  # that may wait for a slower population: it may have to be compiled first
 
 
 class HeadState(NamedTuple):
@@ -71,7 +70,7 @@ class Population:
     """Trains heads on one set of features, `size` at a time.
 
     Several populations are under way at once, in threads: one prepares or compiles in Python while
-    another computes. Results are yielded in an order that does not depend on which is faster.
+    others compute.
 
     Args:
         features: (N, n_features) float32.
@@ -98,7 +97,8 @@ class Population:
         self.n_classes, self.max_epochs, self.widths = n_classes, max_epochs, tuple(widths)
         self.size = size
         gpu = bool(tf.config.get_visible_devices("GPU"))
-        self.workers = GPU_WORKERS if gpu else min(os.cpu_count() or 1, MAX_WORKERS)
+        cores = os.cpu_count() or 1
+        self.workers = GPU_WORKERS if gpu else min(cores + AHEAD_WORKERS, MAX_WORKERS)
         self._programs: dict[Signature, Program] = {}
         self._locks: dict[Signature, threading.Lock] = {}
 
@@ -117,41 +117,65 @@ class Population:
         return len({self._signature(run) for run in runs})
 
     def train(self, runs: Sequence[HeadRun]) -> Iterator[list[tuple[int, HeadResult]]]:
-        """Train all runs; yields (index into `runs`, result) after every population.
+        """Train all runs; yields (index into `runs`, result) as populations end, in any order.
 
         Closing the iterator or an interrupt ends the populations under way after their call.
         """
-        populations = self._populations(runs)
+        waiting = self._populations(runs)
         stop = threading.Event()
-        workers = min(self.workers, max(len(populations), 1))
-        most = workers + max(HEADS_AHEAD // self.size, 1)
-        waiting: deque[tuple[list[int], Future[list[HeadResult]]]] = deque()
-        pool = ThreadPoolExecutor(workers)
+        flying: dict[Future[list[HeadResult]], list[int]] = {}
+        pool = ThreadPoolExecutor(self.workers)
         try:
-            while populations or waiting:
-                while populations and len(waiting) < most:
-                    chosen = populations.popleft()
+            while waiting or flying:
+                while len(flying) < 2 * self.workers and (
+                    chosen := self._next(waiting, flying, runs)
+                ):
                     together = [runs[index] for index in chosen]
-                    waiting.append(
-                        (chosen, pool.submit(self._train_together, together, workers, stop))
-                    )
-                indices, future = waiting.popleft()
-                yield list(zip(indices, future.result(), strict=True))
+                    flying[pool.submit(self._train_together, together, stop)] = chosen
+                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                    yield list(zip(flying.pop(future), future.result(), strict=True))
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
 
-    def _populations(self, runs: Sequence[HeadRun]) -> deque[list[int]]:
+    def _next(
+        self,
+        waiting: dict[Signature, deque[list[int]]],
+        flying: dict[Future[list[HeadResult]], list[int]],
+        runs: Sequence[HeadRun],
+    ) -> list[int] | None:
+        """Take the population to begin now: one program is compiled while others train.
+
+        Tracing holds Python's lock, so of programs that are missing one at a time is begun, and
+        more only while there is nothing to train. None if it is better to wait.
+        """
+        ready = [signature for signature in waiting if signature in self._programs]
+        missing = [signature for signature in waiting if signature not in self._programs]
+        begun = {self._signature(runs[chosen[0]]) for chosen in flying.values()}
+        compiling = begun - self._programs.keys()
+        missing = [signature for signature in missing if signature not in compiling]
+        if missing and (not compiling or (not ready and len(compiling) < self.workers)):
+            signature = missing[0]
+        elif ready:
+            signature = max(ready, key=lambda one: len(waiting[one]))
+        else:
+            return None
+        chosen = waiting[signature].popleft()
+        if not waiting[signature]:
+            del waiting[signature]
+        return chosen
+
+    def _populations(self, runs: Sequence[HeadRun]) -> dict[Signature, deque[list[int]]]:
         """Indices of runs that train together: one signature, similar numbers of epochs left."""
         groups: dict[Signature, list[int]] = {}
         for index, run in enumerate(runs):
             groups.setdefault(self._signature(run), []).append(index)
-        parts = []
-        for members in groups.values():
+        found = {}
+        for signature, members in groups.items():
             members.sort(key=lambda index: -_remaining(runs[index]))
-            parts.append([members[at : at + self.size] for at in range(0, len(members), self.size)])
-        turns = itertools.zip_longest(*parts)  # in turn, so that programs compile side by side
-        return deque(part for turn in turns for part in turn if part is not None)
+            parts = [members[at : at + self.size] for at in range(0, len(members), self.size)]
+            found[signature] = deque(parts)
+        return found
 
     def _signature(self, run: HeadRun) -> Signature:
         return signature_of(run.config, len(run.train), len(run.validation), self.widths)
@@ -167,9 +191,7 @@ class Population:
                 self._programs[signature] = program
             return self._programs[signature]
 
-    def _train_together(
-        self, runs: list[HeadRun], workers: int, stop: threading.Event
-    ) -> list[HeadResult]:
+    def _train_together(self, runs: list[HeadRun], stop: threading.Event) -> list[HeadResult]:
         program = self._program(runs[0])
         start = time.perf_counter()
         slots = [*runs, *[runs[-1]] * (self.size - len(runs))]  # padded: rounding stays the same
@@ -213,7 +235,7 @@ class Population:
                 numbers,
             )
             done = until
-        seconds = (time.perf_counter() - start) / len(runs) / workers
+        seconds = (time.perf_counter() - start) / len(runs) / self.workers
         return [
             _result(layout, run, curves[:, :, slot], tables[slot], taken[slot], seconds)
             for slot, run in enumerate(runs)

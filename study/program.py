@@ -10,6 +10,7 @@ import tensorflow as tf
 from study.head import Statistics, steps_per_epoch
 from study.headstate import State
 from study.mapped import MappedHead
+from study.programs import disk_errors, fixed_names, seal
 from study.signature import Signature
 from study.space import HeadConfig
 from study.threefry import dropout_noise
@@ -82,7 +83,7 @@ class Program:
         )
 
     def compile(self, features: tf.Tensor, labels: tf.Tensor) -> None:
-        """Trace and compile, by a call of no epochs."""
+        """Trace and compile, by a call of no epochs; `study.programs` keeps what is compiled."""
         start = time.perf_counter()
         size, signature = self.size, self.signature
         flat = [
@@ -102,10 +103,12 @@ class Program:
         )
         given = self._stacked([])
         traced = tf.function(self._epochs, jit_compile=True, autograph=False)
-        self._run = traced.get_concrete_function(
-            features, labels, heads, state, given, tf.constant(0)
-        )
-        self._run(features, labels, heads, state, given, tf.constant(0))
+        arguments = (features, labels, heads, state, given, tf.constant(0))
+        with fixed_names(repr((signature, features.shape, size))):
+            self._run = traced.get_concrete_function(*arguments)
+        with disk_errors():
+            self._run(*arguments)
+        seal()
         self.compile_seconds = time.perf_counter() - start
 
     def train(

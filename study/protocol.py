@@ -87,7 +87,7 @@ class Protocol:
         return self.runner.run(tasks)
 
     def winner(self, optimizer: str, repeat: int) -> TrialRecord | None:
-        """The best search trial; of equals the one with the lower validation loss."""
+        """The best search trial; of equals the one with the lower validation loss, then id."""
         trials = [
             record
             for record in self.runner.records.values()
@@ -95,6 +95,7 @@ class Protocol:
             and (record.optimizer, record.repeat) == (optimizer, repeat)
             and record.status == TrialStatus.COMPLETED
         ]
+        trials.sort(key=lambda record: record.trial_id)  # they stand in the order they ended in
         return max(
             trials, key=lambda r: (r.best_val_accuracy, -r.val_loss[r.best_epoch - 1]), default=None
         )
@@ -108,6 +109,7 @@ class Protocol:
             and record.optimizer == name
             and record.status == TrialStatus.COMPLETED
         ]
+        runs.sort(key=lambda record: record.trial_id)
         best = max(runs, key=lambda record: record.best_val_accuracy, default=None)
         return None if best is None else (self.runner.tasks[best.trial_id], best)
 

@@ -1,9 +1,4 @@
-"""TensorFlow as the commands want it: silent while it is imported, one core for each operation.
-
-Every core works on another batch of images or another population of heads, which uses the cores
-better than sharing each small product among them: 20 % less processor time on two cores. And the
-rounding, so a study's records, does not depend on how many cores there are.
-"""
+"""TensorFlow as the commands want it: silent while it is imported."""
 
 import os
 import sys
@@ -16,7 +11,6 @@ def import_tensorflow() -> None:
     No environment variable stops those lines: they are written before the log level is read.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as printed:

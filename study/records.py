@@ -119,7 +119,9 @@ def rewrite_trials(study: Path, records: Iterable[TrialRecord]) -> None:
 
 
 def load_trials(study: Path) -> list[TrialRecord]:
-    """Read `trials.jsonl`; a last line cut off by a kill is left out (its run is repeated).
+    """Read `trials.jsonl` in the order of trial ids: the file's own is that in which runs ended.
+
+    A last line that was cut off by a kill is left out (its run is repeated).
 
     Raises:
         UserError: a whole line is damaged; the sentence gives file and line number.
@@ -131,7 +133,7 @@ def load_trials(study: Path) -> list[TrialRecord]:
             f"{study / TRIALS_FILE}, line {number}: not a trial record ({reason}); run the search "
             "command again, which sets damaged lines aside and repeats their runs"
         )
-    return whole
+    return sorted(whole, key=lambda record: record.trial_id)
 
 
 def repair_trials(study: Path) -> list[int]:

@@ -155,7 +155,8 @@ class Runner:
                 and (self.records[trial_id].bracket, self.records[trial_id].round)
                 == (bracket, rung)
             ]
-            waiting.sort(key=self.score, reverse=True)  # stable, as the oracle's own sort is
+            # by id among equals, as the oracle has them
+            waiting.sort(key=lambda record: (-self.score(record), record.trial_id))
             for record in waiting[self._promoted.get((bracket, rung), 0) :]:
                 del self._states[record.trial_id]
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from study.errors import UserError
 from study.options import Options, parse, resolve_options
 from study.pixels import printable
+from study.programs import keep_programs
 from study.quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 2 after a mistake the user can mend, 130 after Ctrl-C or SIGTERM."""
     arguments = parse(argv)  # --help ends here, before anything heavy is imported
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    keep_programs(arguments.cache_dir and Path(arguments.cache_dir))
     import_tensorflow()
     from study.backbone import pick_device
     from study.space import load_space

@@ -1,6 +1,7 @@
 """What a user takes home: the best head of each optimizer, its predictions, the winner's model."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def _mean_accuracy(protocol: Protocol, name: str) -> float:
         and record.optimizer == name
         and record.trial_id in runner.tasks
     ]
-    return float(np.mean(scores))
+    return math.fsum(scores) / len(scores)  # in whatever order the runs ended
 
 
 def _head(runner: Runner, task: Task) -> keras.Model:

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # as the commands set it
 
 CLASSES = ("circles", "stripes", "дома 家")
 

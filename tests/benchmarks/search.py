@@ -138,7 +138,6 @@ def main() -> None:
             f"keras_tuner.Hyperband: {epochs} epochs in {seconds:.1f} s, {theirs:.1f} ms an epoch",
             flush=True,
         )
-    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"  # as study.quiet has it
     for repeats in (1, 5):
         with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, spawn) as apart:
             run = apart.submit(ours, options.max_epochs, repeats, Path(folder))

@@ -87,7 +87,6 @@ def main(argv: list[str] | None = None) -> int:
         plain, many = apart.map(
             fit_milliseconds, [config] * 2, [features] * 2, [labels] * 2, [1, 90]
         )
-    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"  # as study.quiet has it
     print(f"{options.optimizer}: ms an epoch and head (90 steps, 360 validation rows)")
     print(f"model.fit                          {plain:7.1f}")
     print(f"model.fit(steps_per_execution=90)  {many:7.1f}")
