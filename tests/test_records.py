@@ -56,6 +56,7 @@ def test_records_come_back_as_they_were(tmp_path: Path):
     append_trials(tmp_path, records[7:])
     found = load_trials(tmp_path)
     assert len(found) == len(records)
+    records.sort(key=lambda record: record.trial_id)
     assert all(same(a, b) for a, b in zip(found, records, strict=True))
     assert {type(r.status) for r in found} == {TrialStatus}
     assert {type(r.phase) for r in found} == {Phase}

@@ -1,0 +1,122 @@
+"""Compiled programs on disk: found again by other processes, never trusted when damaged."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from study import programs
+from study.programs import disk_errors, keep_programs, seal
+
+TRAIN = """
+import sys
+from pathlib import Path
+from study.programs import keep_programs
+folder = keep_programs(Path(sys.argv[1]))
+import numpy as np
+from study.population import HeadRun, Population
+from study.space import load_space
+space = load_space("quick")
+rows = np.arange(40, dtype=np.int32)
+features = np.random.default_rng(1).random((40, 8)).astype(np.float32)
+population = Population(features, rows % 4, 4, max_epochs=2, size=2, widths=(16,))
+for name in sys.argv[2:]:
+    from dataclasses import replace
+    config = replace(space.default(name), dense_width=16)
+    ((_, result),) = next(population.train([HeadRun(config, rows[:30], rows[30:], 1, 2)]))
+    print(name, result.loss.tolist(), result.val_loss.tolist())
+print("programs", len(list(folder.glob("*.pb"))), len(list(folder.glob("*.sha256"))))
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_settings(monkeypatch):
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_clustering_debug=false")
+    monkeypatch.setattr(programs, "_kept", [])
+
+
+def train(folder: Path, *optimizers: str) -> list[str]:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_XLA_FLAGS": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN, str(folder), *optimizers],
+        capture_output=True, text=True, env=environment, check=True,
+    )  # fmt: skip
+    return done.stdout.splitlines()
+
+
+def test_another_process_finds_a_program_whatever_it_compiled_before(tmp_path):
+    first = train(tmp_path, "adam")
+    assert first[-1] == "programs 1 1"
+    second = train(tmp_path, "sgd", "adam")
+    assert second[-1] == "programs 2 2"  # adam's was found, not compiled again
+    assert second[1] == first[0]  # and gives the same curves, to the last digit
+
+
+def kept(folder: Path, name: str, content: bytes = b"code") -> Path:
+    place = keep_programs(folder)
+    assert place is not None
+    path = place / f"{name}.pb"
+    path.write_bytes(content)
+    seal()
+    return path
+
+
+def test_a_whole_program_stays(tmp_path, capsys):
+    path = kept(tmp_path, "whole")
+    keep_programs(tmp_path)
+    assert path.exists()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_damaged_program_is_named_and_not_used(tmp_path, capsys):
+    path = kept(tmp_path, "damaged")
+    path.write_bytes(b"c0de")
+    keep_programs(tmp_path)
+    assert not path.exists()
+    assert f"{path} is damaged" in capsys.readouterr().err
+
+
+def test_what_a_kill_left_behind_is_swept(tmp_path, capsys):
+    place = keep_programs(tmp_path)
+    left = [place / "unsealed.pb", place / "half.pb.tmp", place / "lonely.sha256"]
+    for path in left:
+        path.write_bytes(b"half")
+    keep_programs(tmp_path)
+    assert not any(path.exists() for path in left)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_oldest_programs_go_first(tmp_path, monkeypatch):
+    paths = [kept(tmp_path, f"program{age}") for age in range(3)]
+    for age, path in enumerate(paths):
+        os.utime(path, (1000 + age, 1000 + age))
+    monkeypatch.setattr(programs, "MOST_FILES", 2)
+    keep_programs(tmp_path)
+    assert [path.exists() for path in paths] == [False, True, True]
+
+
+def test_without_room_or_a_folder_programs_are_not_kept(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    assert keep_programs(tmp_path / "file") is None
+    monkeypatch.setattr(programs, "ROOM", 2**80)
+    assert keep_programs(tmp_path) is None
+    assert os.environ["TF_XLA_FLAGS"] == "--tf_xla_clustering_debug=false"
+
+
+def test_the_users_own_flags_stay_in_force(tmp_path):
+    keep_programs(tmp_path)
+    assert os.environ["TF_XLA_FLAGS"].endswith(" --tf_xla_clustering_debug=false")
+
+
+def test_a_full_disk_is_no_lack_of_memory(tmp_path):
+    place = keep_programs(tmp_path)
+    full = tf.errors.ResourceExhaustedError(None, None, f"{place}/x.pb; No space left on device")
+    with pytest.raises(OSError, match="No space left") as caught, disk_errors():
+        raise full
+    assert caught.value.errno == errno.ENOSPC
+    with pytest.raises(tf.errors.ResourceExhaustedError), disk_errors():
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
