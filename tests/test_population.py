@@ -440,7 +440,7 @@ def test_closing_the_iterator_ends_the_training() -> None:
     results = trainer.train([a_run(configuration("sgd"), seed=seed) for seed in range(1, 9)])
     ((index, _),) = next(results)
     results.close()
-    assert index == 0
+    assert index in range(8)
     assert train(trainer, [a_run(configuration("sgd"))])[0].loss.shape == (3,)  # and may go on
 
 

@@ -35,9 +35,13 @@ def options(*arguments: str) -> Options:
 
 
 def study(
-    space: SearchSpace, chosen: Options, known: Iterable[TrialRecord] = ()
+    space: SearchSpace,
+    chosen: Options,
+    known: Iterable[TrialRecord] = (),
+    saved: list[TrialRecord] | None = None,
 ) -> tuple[Protocol, list[TrialRecord]]:
-    """Run all phases; the protocol and the records in the order they were saved."""
+    """Run all phases; the protocol and the records in the order they were `saved`."""
+    saved = [] if saved is None else saved
     rng = np.random.default_rng(3)
     labels = np.arange(N, dtype=np.int32) % CLASSES
     centres = rng.normal(size=(CLASSES, 8))
@@ -47,7 +51,6 @@ def study(
     images = ImageSet(Path("blobs"), paths, labels, ("a", "b", "c"), digests, (), (), 0)
     data = Data(features, labels, CLASSES, Splits(images, chosen))
     population = Population(features, labels, CLASSES, max_epochs=chosen.max_epochs, size=4)
-    saved: list[TrialRecord] = []
     promoted = promotions(chosen.tuner, chosen.max_epochs, chosen.factor)
     runner = Runner(data, population, promoted, known, saved.extend)
     protocol = Protocol(chosen, space, runner)
@@ -136,6 +139,27 @@ def test_a_time_limit_ends_the_search_and_what_was_found_is_confirmed(tmp_path: 
     whole, more = study(space, options(), saved)
     assert not whole.stopped
     assert comparable([*saved, *more]).keys() >= comparable(study(space, options())[1]).keys()
+
+
+def test_a_bug_of_our_own_is_no_bad_trial_it_stops_the_study_with_everything_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
+    judged: list[int] = []
+
+    def breaks(curves: dict[str, list[float]], n_classes: int) -> tuple[TrialStatus, str]:
+        judged.append(1)
+        return judge(curves, n_classes * 6 // (6 - len(judged)))  # the sixth divides by zero
+
+    saved: list[TrialRecord] = []
+    with monkeypatch.context() as patched:
+        patched.setattr("study.runner.judge", breaks)
+        with pytest.raises(ZeroDivisionError):
+            study(space, options(), saved=saved)
+    assert 0 < len(saved) <= 5
+    assert not [r for r in saved if r.status == TrialStatus.FAILED]
+    _, rest = study(space, options(), saved)
+    assert not {r.trial_id for r in saved} & {r.trial_id for r in rest}  # none is trained again
 
 
 def test_confirmation_runs_of_a_winner_that_was_replaced_are_superseded(tmp_path: Path) -> None:
