@@ -42,21 +42,24 @@ class Protocol:
             for name in names
         }
 
-    def default_runs(self) -> list[TrialRecord]:
+    def _default_tasks(self) -> list[Task]:
         """One run of every optimizer at its untuned settings, on the confirmation's split.
 
         Left out where the space has one point only: there, untuned and tuned are the same.
         """
-        tasks = [
+        return [
             self._rerun(Phase.DEFAULT, repeat, 0, self.space.default(name), None)
             for repeat in range(self.options.repeats)
             for name in self.space.optimizers
             if self.space.points(name) > 1
         ]
-        return self._until_time_is_over(tasks)
 
     def search(self) -> None:
-        """Ask all searches, train what they propose, tell them, until none proposes any more."""
+        """Ask all searches, train what they propose, tell them, until none proposes any more.
+
+        The untuned runs ride along with the first proposals: they keep no core waiting.
+        """
+        untuned = self._default_tasks()
         while not self.stopped:
             wave = [
                 (search, proposal, self._task(key, repeat, proposal))
@@ -65,7 +68,8 @@ class Protocol:
             ]
             if not wave:
                 return
-            tasks = [task for _, _, task in wave]
+            tasks = [*untuned, *(task for _, _, task in wave)]
+            untuned = []
             done = {record.trial_id: record for record in self._until_time_is_over(tasks)}
             for search, proposal, task in wave:
                 if task.trial_id in done:  # all of them, unless the time is over

@@ -172,7 +172,6 @@ def _train(
     promoted = promotions(options.tuner, options.max_epochs, options.factor)
     protocol = Protocol(options, space, Runner(data, population, promoted, known, save))
     with watch:
-        protocol.default_runs()
         protocol.search()
         protocol.confirm()
     records, superseded = protocol.runner.records, protocol.superseded()

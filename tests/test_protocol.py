@@ -54,7 +54,6 @@ def study(
     promoted = promotions(chosen.tuner, chosen.max_epochs, chosen.factor)
     runner = Runner(data, population, promoted, known, saved.extend)
     protocol = Protocol(chosen, space, runner)
-    protocol.default_runs()
     protocol.search()
     protocol.confirm()
     return protocol, saved
