@@ -23,10 +23,14 @@ class State(NamedTuple):
     best_accuracy: Any  # its val_accuracy; -1 before the first epoch
 
 
-@functools.lru_cache(maxsize=128)
+@functools.lru_cache(maxsize=64)  # 0.5 MB each at a width of 256
 def _drawn(seed: int, shape: tuple[int, int]) -> np.ndarray:
     """A kernel as `build_head` draws it; the optimizers of a repeat begin with the same ones."""
     return np.asarray(keras.initializers.GlorotUniform(seed=seed)(shape))
+
+
+def _same_matrix(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.ndim == 2 and np.array_equal(one, other)
 
 
 class Layout:
@@ -43,6 +47,10 @@ class Layout:
             best=[np.asarray(weight) for weight in head.weights],
             best_accuracy=np.float32(-1.0),
         )
+        self._copied = [
+            next((i for i, w in enumerate(self.template.weights) if _same_matrix(w, v)), None)
+            for v in self.template.optimizer
+        ]  # for each variable of the optimizer, which weight it starts from: ScheduleFreeAdamW's do
         self._beginnings: dict[tuple[int, int], tf.Tensor] = {}
 
     def fresh(self, config: HeadConfig, seed: int) -> Arrays:
@@ -88,13 +96,14 @@ class Layout:
         """What `optimizer.build` leaves, with this head's knobs and weights in it."""
         accumulator = config.knobs.get("initial_accumulator_value")
         found = []
-        for variable, start in zip(self.optimizer.variables, self.template.optimizer, strict=True):
+        for variable, start, copied in zip(
+            self.optimizer.variables, self.template.optimizer, self._copied, strict=True
+        ):
             value = start
             if accumulator is not None and variable.name.endswith("accumulator"):
                 value = np.full_like(start, accumulator)
-            for weight, original in zip(weights, self.template.weights, strict=True):
-                if start.ndim == 2 and np.array_equal(start, original):
-                    value = weight  # ScheduleFreeAdamW starts from the weights
+            elif copied is not None:
+                value = weights[copied]
             found.append(value)
         return found
 
