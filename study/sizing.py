@@ -12,7 +12,7 @@ from study.signature import few_widths
 from study.space import SearchSpace
 from study.tasks import Data
 
-CPU_HEADS = 2  # fewer share less of each step's cost, more do not fit into a core's caches
+CPU_HEADS = 2  # fewer share less of each step's cost, more gain nothing and leave slots empty
 GPU_HEADS = (16, 32, 64, 128, 256, 512)
 GAIN = 1.1  # times faster a head that the next size must be
 ROWS = 1024  # training rows that a timed run sees
