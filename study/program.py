@@ -47,6 +47,7 @@ class Program:
         self, signature: Signature, config: HeadConfig, n_features: int, n_classes: int, size: int
     ) -> None:
         self.signature, self.size, self.n_features = signature, size, n_features
+        self.n_classes = n_classes
         self.steps = steps_per_epoch(config, signature.n_train)
         self.most_epochs = min(max(CALL_ROWS // signature.n_train, 1), CALL_EPOCHS)  # in one call
         self.mapped = MappedHead(signature, config, n_features, n_classes)
@@ -104,7 +105,7 @@ class Program:
         given = self._stacked([])
         traced = tf.function(self._epochs, jit_compile=True, autograph=False)
         arguments = (features, labels, heads, state, given, tf.constant(0))
-        with fixed_names(repr((signature, features.shape, size))):
+        with fixed_names(repr((signature, features.shape, self.n_classes, size))):
             self._run = traced.get_concrete_function(*arguments)
         with disk_errors():
             self._run(*arguments)

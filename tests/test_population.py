@@ -1,5 +1,6 @@
 """The population trainer against Keras training the same head: same weights, same batches."""
 
+import gc
 from dataclasses import replace
 from functools import cache
 
@@ -454,3 +455,19 @@ def test_few_widths_cover_all_with_least_work() -> None:
     assert few_widths([64, 128, 170, 256, 512]) == (256, 512)
     assert few_widths([64, 128, 170, 256, 512], levels=1) == (512,)
     assert few_widths(range(32, 513))[-1] == 512 and len(few_widths(range(32, 513))) == 2
+
+
+def test_equal_programs_in_one_process_do_not_disturb_each_other() -> None:
+    """They are named alike, and TensorFlow keeps functions by name."""
+    run = a_run(configuration("sgd", dense_width=8), epochs=2)
+
+    def made(n_classes: int) -> Population:
+        labels = DATA.labels % n_classes
+        return Population(DATA.features, labels, n_classes, max_epochs=2, size=1, widths=(16,))
+
+    first, second = made(N_CLASSES), made(N_CLASSES)
+    losses = [train(one, [run])[0].loss for one in (first, made(N_CLASSES - 1), second)]
+    del first
+    gc.collect()
+    assert np.array_equal(losses[0], losses[2]) and not np.array_equal(losses[0], losses[1])
+    assert np.array_equal(train(second, [run])[0].loss, losses[0])
