@@ -10,7 +10,7 @@ import tensorflow as tf
 from study.head import Statistics, steps_per_epoch
 from study.headstate import State
 from study.mapped import MappedHead
-from study.programs import disk_errors, fixed_names, seal
+from study.programs import disk_errors, function_of, seal
 from study.signature import Signature
 from study.space import HeadConfig
 from study.threefry import dropout_noise
@@ -87,11 +87,8 @@ class Program:
         """Trace and compile, by a call of no epochs; `study.programs` keeps what is compiled."""
         start = time.perf_counter()
         size, signature = self.size, self.signature
-        flat = [
-            np.zeros((size, *np.shape(a)), a.dtype) for a in tf.nest.flatten(self.layout.template)
-        ]
-        state: State = tf.nest.pack_sequence_as(
-            self.layout.template, [tf.constant(a) for a in flat]
+        state: State = tf.nest.map_structure(
+            lambda value: tf.zeros((size, *np.shape(value)), value.dtype), self.layout.template
         )
         heads = Inputs(
             knobs={name: tf.zeros(size, tf.float64) for name in self.mapped.samples},
@@ -103,12 +100,20 @@ class Program:
             validation=tf.zeros((size, signature.n_validation), tf.int32),
         )
         given = self._stacked([])
-        traced = tf.function(self._epochs, jit_compile=True, autograph=False)
         arguments = (features, labels, heads, state, given, tf.constant(0))
-        with fixed_names(repr((signature, features.shape, self.n_classes, size))):
-            self._run = traced.get_concrete_function(*arguments)
+
+        def flat(*tensors: Any) -> list[Any]:
+            found = self._epochs(*tf.nest.pack_sequence_as(arguments, tensors))
+            return list(tf.nest.flatten(found))
+
+        def trace() -> Any:
+            compiled = tf.function(flat, jit_compile=True, autograph=False)
+            return compiled.get_concrete_function(*tf.nest.flatten(arguments))
+
+        key = repr((signature, features.shape, self.n_classes, size))
+        self._run = function_of(key, trace)
         with disk_errors():
-            self._run(*arguments)
+            self._run(tf.nest.flatten(arguments))
         seal()
         self.compile_seconds = time.perf_counter() - start
 
@@ -145,8 +150,10 @@ class Program:
                 rows[slot, len(row) :] = row[-1]  # masked
             epochs.append(Epoch(rows.reshape(self.size, self.steps, batch), rate, number))
         count = tf.constant(len(epochs))
-        found, state = self._run(features, labels, heads, state, self._stacked(epochs), count)
-        return found.numpy()[: len(epochs)], state
+        given = self._stacked(epochs)
+        metrics, *flat = self._run(tf.nest.flatten((features, labels, heads, state, given, count)))
+        state = tf.nest.pack_sequence_as(self.layout.template, flat)
+        return metrics.numpy()[: len(epochs)], state
 
     def _stacked(self, epochs: Sequence[Epoch]) -> Epoch:
         """Room for `most_epochs`, filled with these."""

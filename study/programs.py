@@ -1,38 +1,40 @@
-"""Compiled programs on disk: a folder goes in, TensorFlow finds there what it once compiled.
+"""Programs on disk: a key goes in, a compiled function comes out, traced only where it is new.
 
-XLA needs a second or two for each program; its own file cache brings one back in a third of that.
-It looks a program up by its graph, names included, and TensorFlow numbers names in the order in
-which a process happens to make them. So while a program is traced the numbers come from its
-signature (`fixed_names`). Should TensorFlow stop asking for them there, programs are only compiled
-again.
+Tracing a program takes Python half a second and XLA another two. Two files spare both: the traced
+graph (`.graph`, a `FunctionDefLibrary`), and what XLA made of it (`.pb`), kept by its own file
+cache. XLA looks a program up by its graph, names included, and TensorFlow numbers names in the
+order in which a process happens to make them, so the functions of a graph are named after its key.
 
-TensorFlow checks nothing that it reads. So a program is used only if the digest beside it fits
+TensorFlow checks nothing that it reads. So a file is used only if the digest beside it fits
 (`seal` writes it); others are deleted at the start, before TensorFlow looks.
 """
 
 import contextlib
 import errno
+import functools
 import hashlib
-import itertools
 import os
 import platform
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_path
 
 from study.files import write_atomically
 
 PROGRAMS = "programs"
-MOST_FILES = 400  # of about a megabyte; the oldest go first
+MOST_FILES = 800  # of a quarter to a whole megabyte; the oldest go first
+HALF_WRITTEN = 3600  # seconds after which nobody finishes a file any more
 ROOM = 100 * 2**20  # bytes that must be free, else nothing is kept
-_SEAL = ".sha256"
+_GRAPH, _COMPILED, _SEAL = ".graph", ".pb", ".sha256"
 
-_numbers = threading.local()  # .next: the numbers of the program that this thread traces
+_adding = threading.Lock()
 _sealing = threading.Lock()
 _kept: list[Path] = []  # the folder in use, if any
 
@@ -77,22 +79,34 @@ def _machine() -> str:
 def _sweep(folder: Path) -> None:
     """Delete what is damaged or was left unsealed by a kill, and the oldest beyond `MOST_FILES`."""
     whole = []
-    for path in folder.iterdir():
-        if path.suffix != ".pb":
-            continue
-        seal = path.with_suffix(_SEAL)
+    for path in _programs(folder):
+        seal = _seal_of(path)
         if seal.exists() and seal.read_text(errors="replace") == _digest(path):
             whole.append(path)
             continue
         if seal.exists():
-            print(f"warning: {path} is damaged; it is compiled again", file=sys.stderr)
+            print(f"warning: {path} is damaged; it is made again", file=sys.stderr)
         path.unlink(missing_ok=True)
     whole.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in whole[MOST_FILES:]:
         path.unlink(missing_ok=True)
-    for path in folder.iterdir():  # seals without a program, what TensorFlow did not finish
-        if path.suffix != ".pb" and not path.with_suffix(".pb").exists():
+    for path in folder.iterdir():
+        if path.suffix == _SEAL:
+            useless = not path.with_suffix("").exists()
+        elif path.suffix in (_GRAPH, _COMPILED):
+            useless = False
+        else:  # half written, by a process that was killed or by one that is at it now
+            useless = time.time() - path.stat().st_mtime > HALF_WRITTEN
+        if useless:
             path.unlink(missing_ok=True)
+
+
+def _programs(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.suffix in (_GRAPH, _COMPILED)]
+
+
+def _seal_of(path: Path) -> Path:
+    return path.with_name(path.name + _SEAL)
 
 
 def _digest(path: Path) -> str:
@@ -100,12 +114,81 @@ def _digest(path: Path) -> str:
 
 
 def seal() -> None:
-    """Write the digests of programs that were compiled since; an error costs only their reuse."""
+    """Write the digests of programs that were made since; an error costs only their reuse."""
     with _sealing, contextlib.suppress(OSError):
         for folder in _kept:
-            for path in folder.glob("*.pb"):
-                if not path.with_suffix(_SEAL).exists():
-                    write_atomically(path.with_suffix(_SEAL), _digest(path))
+            for path in _programs(folder):
+                if not _seal_of(path).exists():
+                    write_atomically(_seal_of(path), _digest(path))
+
+
+def function_of(key: str, trace: Callable[[], Any]) -> Callable[[list[Any]], list[Any]]:
+    """The program of a key: from this process, from the folder, or traced now and kept.
+
+    Args:
+        key: all that decides the graph, besides the code and the versions.
+        trace: makes the concrete function of a `tf.function` of flat arguments, without captures.
+
+    Returns:
+        the function, from a flat list of tensors to a flat list of tensors.
+    """
+    from tensorflow.python.eager import context
+
+    name = f"program_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    runtime = context.context()
+    with _adding:
+        if not runtime.has_function(name):
+            for definition in _definitions(name, key, trace):
+                runtime.add_function_def(definition)
+    outputs = len(runtime.get_function_def(name).signature.output_arg)
+    return lambda flat: runtime.call_function(name.encode(), flat, outputs)
+
+
+def _definitions(name: str, key: str, trace: Callable[[], Any]) -> Any:
+    """The graph's functions."""
+    from tensorflow.core.framework import function_pb2
+
+    made_of = hashlib.sha256(f"{key} {_code()}".encode()).hexdigest()[:16]
+    for folder in _kept:
+        path = folder / f"{name}-{made_of}{_GRAPH}"
+        if _seal_of(path).exists():
+            return function_pb2.FunctionDefLibrary.FromString(path.read_bytes()).function
+    concrete = trace()
+    if concrete.captured_inputs:
+        raise ValueError(f"the program reads tensors that are no arguments: {concrete.graph}")
+    library = concrete.graph.as_graph_def().library
+    library.function.append(concrete.function_def)
+    _rename(library, name)
+    for folder in _kept:
+        with contextlib.suppress(OSError):  # costs only its reuse
+            path = folder / f"{name}-{made_of}{_GRAPH}"
+            write_atomically(path, library.SerializeToString(deterministic=True))
+    return library.function
+
+
+@functools.cache
+def _code() -> str:
+    """What a traced graph depends on besides its key: this package, Keras and its settings."""
+    import keras
+
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    return repr((code, keras.__version__, keras.config.floatx(), keras.config.epsilon()))
+
+
+def _rename(library: Any, name: str) -> None:
+    """Name the last function `name` and the others after it, by the order they were made in."""
+    *parts, whole = [definition.signature.name for definition in library.function]
+    parts.sort(key=lambda part: int(part.rpartition("_")[2]))  # TensorFlow's running number
+    names = {part: f"{name}_{number}" for number, part in enumerate(parts)} | {whole: name}
+    for definition in library.function:
+        definition.signature.name = names[definition.signature.name]
+        for node in definition.node_def:
+            node.op = names.get(node.op, node.op)
+            for attribute in node.attr.values():
+                for called in [attribute.func, *attribute.list.func]:
+                    if called.name:
+                        called.name = names[called.name]
 
 
 @contextlib.contextmanager
@@ -120,27 +203,3 @@ def disk_errors() -> Iterator[None]:
             if str(folder) in str(error.message):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
         raise
-
-
-@contextlib.contextmanager
-def fixed_names(key: str) -> Iterator[None]:
-    """While this thread traces, number its functions and loops by `key`, not by their turn."""
-    from tensorflow.python.framework import ops
-
-    start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:6], "big") << 14  # below 2**63
-    if not hasattr(ops.uid, "theirs"):
-        ops.uid = _numbered(ops.uid)
-    _numbers.next = itertools.count(start)
-    try:
-        yield
-    finally:
-        _numbers.next = None
-
-
-def _numbered(theirs: Callable[[], int]) -> Callable[[], int]:
-    def uid() -> int:
-        numbers = getattr(_numbers, "next", None)
-        return theirs() if numbers is None else next(numbers)
-
-    uid.theirs = theirs  # type: ignore[attr-defined]
-    return uid
