@@ -4,13 +4,18 @@ import errno
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from study import programs
+from study.population import HeadRun, Population
 from study.programs import disk_errors, keep_programs, seal
+from study.space import load_space
+from study.words import keras_optimizers
 
 TRAIN = """
 import sys
@@ -20,6 +25,7 @@ folder = keep_programs(Path(sys.argv[1]))
 import numpy as np
 from study.population import HeadRun, Population
 from study.space import load_space
+from study.words import keras_optimizers
 space = load_space("quick")
 rows = np.arange(40, dtype=np.int32)
 features = np.random.default_rng(1).random((40, 8)).astype(np.float32)
@@ -29,7 +35,7 @@ for name in sys.argv[2:]:
     config = replace(space.default(name), dense_width=16)
     ((_, result),) = next(population.train([HeadRun(config, rows[:30], rows[30:], 1, 2)]))
     print(name, result.loss.tolist(), result.val_loss.tolist())
-print("programs", len(list(folder.glob("*.pb"))), len(list(folder.glob("*.sha256"))))
+print("programs", *(len(list(folder.glob(end))) for end in ("*.pb", "*.graph", "*.sha256")))
 """
 
 
@@ -50,30 +56,55 @@ def train(folder: Path, *optimizers: str) -> list[str]:
 
 def test_another_process_finds_a_program_whatever_it_compiled_before(tmp_path):
     first = train(tmp_path, "adam")
-    assert first[-1] == "programs 1 1"
+    assert first[-1] == "programs 1 1 2"
     second = train(tmp_path, "sgd", "adam")
-    assert second[-1] == "programs 2 2"  # adam's was found, not compiled again
+    assert second[-1] == "programs 2 2 4"  # adam's was found, not compiled again
     assert second[1] == first[0]  # and gives the same curves, to the last digit
 
 
-def kept(folder: Path, name: str, content: bytes = b"code") -> Path:
+def test_a_graph_made_by_other_code_is_not_used(tmp_path):
+    first = train(tmp_path, "adam")
+    (graph,) = tmp_path.rglob("*.graph")
+    other = f"{graph.name.partition('-')[0]}-of_other_code.graph"
+    for end in ("", ".sha256"):
+        graph.with_name(graph.name + end).rename(graph.with_name(other + end))
+    again = train(tmp_path, "adam")
+    assert again[-1] == "programs 1 2 3"  # traced again; the same graph, so not compiled again
+    assert again[0] == first[0]
+
+
+@pytest.mark.parametrize("keras_class", sorted(keras_optimizers()))
+def test_the_graph_of_every_optimizer_can_be_kept(keras_class):
+    """`function_of` refuses one that reads tensors of its process."""
+    config = replace(load_space("quick").default("adam"), keras_class=keras_class, knobs={})
+    rows = np.arange(12, dtype=np.int32)
+    features = np.random.default_rng(1).random((12, 5)).astype(np.float32)
+    population = Population(features, rows % 3, 3, max_epochs=1, size=2)
+    run = HeadRun(replace(config, dense_width=4), rows[:8], rows[8:], 1, 1)
+    ((_, result),) = next(population.train([run]))
+    assert np.isfinite(result.loss).all()
+
+
+def kept(folder: Path, name: str, content: bytes = b"code", suffix: str = ".pb") -> Path:
     place = keep_programs(folder)
     assert place is not None
-    path = place / f"{name}.pb"
+    path = place / f"{name}{suffix}"
     path.write_bytes(content)
     seal()
     return path
 
 
-def test_a_whole_program_stays(tmp_path, capsys):
-    path = kept(tmp_path, "whole")
+@pytest.mark.parametrize("suffix", [".pb", ".graph"])
+def test_a_whole_program_stays(suffix, tmp_path, capsys):
+    path = kept(tmp_path, "whole", suffix=suffix)
     keep_programs(tmp_path)
     assert path.exists()
     assert capsys.readouterr().err == ""
 
 
-def test_a_damaged_program_is_named_and_not_used(tmp_path, capsys):
-    path = kept(tmp_path, "damaged")
+@pytest.mark.parametrize("suffix", [".pb", ".graph"])
+def test_a_damaged_program_is_named_and_not_used(suffix, tmp_path, capsys):
+    path = kept(tmp_path, "damaged", suffix=suffix)
     path.write_bytes(b"c0de")
     keep_programs(tmp_path)
     assert not path.exists()
@@ -82,11 +113,16 @@ def test_a_damaged_program_is_named_and_not_used(tmp_path, capsys):
 
 def test_what_a_kill_left_behind_is_swept(tmp_path, capsys):
     place = keep_programs(tmp_path)
-    left = [place / "unsealed.pb", place / "half.pb.tmp", place / "lonely.sha256"]
+    names = ["unsealed.pb", "unsealed.graph", "half.pb.tmp", "lonely.pb.sha256"]
+    left = [place / name for name in names]
     for path in left:
         path.write_bytes(b"half")
+        os.utime(path, (1000, 1000))
+    written_now = place / "other.pb.tmp"  # by another study, at this moment
+    written_now.write_bytes(b"half")
     keep_programs(tmp_path)
     assert not any(path.exists() for path in left)
+    assert written_now.exists()
     assert capsys.readouterr().err == ""
 
 
