@@ -54,10 +54,11 @@ def _padded(config: HeadConfig, widths: Sequence[int]) -> int:
     return min(fitting, default=config.dense_width)
 
 
-def few_widths(possible: Sequence[int], levels: int = 2) -> tuple[int, ...]:
+def few_widths(possible: Sequence[int], levels: int = 3) -> tuple[int, ...]:
     """At most `levels` padded widths for equally likely `possible` ones, least work on the whole.
 
-    Every level costs each optimizer a compilation of about 2 s; work grows with the padded width.
+    Every level costs each optimizer a program: 2 s to compile, a third of a second where it is
+    kept. Work grows with the padded width.
     Widths are rounded up to whole vectors of 16 numbers.
     """
     rounded = sorted({-(-width // 16) * 16 for width in possible})

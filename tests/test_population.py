@@ -452,9 +452,10 @@ def test_an_error_of_our_own_stops_everything() -> None:
 
 def test_few_widths_cover_all_with_least_work() -> None:
     assert few_widths([170]) == (176,)
-    assert few_widths([64, 128, 170, 256, 512]) == (256, 512)
+    assert few_widths([64, 128, 170, 256, 512]) == (128, 256, 512)
+    assert few_widths([64, 128, 170, 256, 512], levels=2) == (256, 512)
     assert few_widths([64, 128, 170, 256, 512], levels=1) == (512,)
-    assert few_widths(range(32, 513))[-1] == 512 and len(few_widths(range(32, 513))) == 2
+    assert few_widths(range(32, 513))[-1] == 512 and len(few_widths(range(32, 513))) == 3
 
 
 def test_equal_programs_in_one_process_do_not_disturb_each_other() -> None:
