@@ -57,8 +57,10 @@ def train(folder: Path, *optimizers: str) -> list[str]:
 def test_another_process_finds_a_program_whatever_it_compiled_before(tmp_path):
     first = train(tmp_path, "adam")
     assert first[-1] == "programs 1 1 2"
+    made = [(path, path.stat().st_mtime_ns) for path in tmp_path.rglob("program_*.graph")]
     second = train(tmp_path, "sgd", "adam")
     assert second[-1] == "programs 2 2 4"  # adam's was found, not compiled again
+    assert [(path, path.stat().st_mtime_ns) for path, _ in made] == made  # nor traced
     assert second[1] == first[0]  # and gives the same curves, to the last digit
 
 
