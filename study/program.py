@@ -84,7 +84,7 @@ class Program:
         )
 
     def compile(self, features: tf.Tensor, labels: tf.Tensor) -> None:
-        """Trace and compile, by a call of no epochs; `study.programs` keeps what is compiled."""
+        """Trace and compile, by a call of no epochs, unless `study.programs` has kept it."""
         start = time.perf_counter()
         size, signature = self.size, self.signature
         state: State = tf.nest.map_structure(

@@ -58,8 +58,7 @@ def few_widths(possible: Sequence[int], levels: int = 3) -> tuple[int, ...]:
     """At most `levels` padded widths for equally likely `possible` ones, least work on the whole.
 
     Every level costs each optimizer a program: 2 s to compile, a third of a second where it is
-    kept. Work grows with the padded width.
-    Widths are rounded up to whole vectors of 16 numbers.
+    kept. Work grows with the padded width. Widths are rounded up to whole vectors of 16 numbers.
     """
     rounded = sorted({-(-width // 16) * 16 for width in possible})
     if len(rounded) > 16:  # a wide range: levels among evenly spaced ones

@@ -1,4 +1,4 @@
-"""Compiled programs on disk: found again by other processes, never trusted when damaged."""
+"""Programs on disk: found again by other processes, never trusted when damaged."""
 
 import errno
 import os
@@ -25,7 +25,6 @@ folder = keep_programs(Path(sys.argv[1]))
 import numpy as np
 from study.population import HeadRun, Population
 from study.space import load_space
-from study.words import keras_optimizers
 space = load_space("quick")
 rows = np.arange(40, dtype=np.int32)
 features = np.random.default_rng(1).random((40, 8)).astype(np.float32)
