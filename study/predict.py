@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.errors import UserError
-from study.pixels import decode, inspect, printable
-from study.quiet import import_tensorflow
-from study.records import STUDY_FILE, WINNER_FILE, StudyMeta, load_meta
+from study.common.errors import UserError
+from study.common.tensorflow import import_tensorflow
+from study.common.text import printable
+from study.images.decoding import decode, inspect
+from study.records.records import WINNER_FILE, StudyMeta, load_meta
+from study.records.study_folders import find_winner
 
 BATCH = 32  # images at once
 SHOWN = 3  # classes a line
@@ -63,32 +65,6 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of the studies (default: logs)",
     )
     return parser
-
-
-def find_winner(logs: Path, name: str | None) -> Path:
-    """The folder of study `name`, or of the newest one with a winner.
-
-    Raises:
-        UserError: there is none.
-    """
-    found = {
-        path.parent.name: path.parent
-        for path in logs.glob(f"*/{STUDY_FILE}")
-        if (path.parent / WINNER_FILE).is_file()
-    }
-    if not found:
-        raise UserError(
-            f"no study in {printable(logs)} has a winner yet: run `python -m study.search` to its "
-            "end, or give the folder of the studies with --logs"
-        )
-    if name is None:
-        return max(found.values(), key=lambda folder: (folder / WINNER_FILE).stat().st_mtime)
-    if name not in found:
-        raise UserError(
-            f"no study named {name!r} with a winner in {printable(logs)}; "
-            f"known: {', '.join(sorted(found))}"
-        )
-    return found[name]
 
 
 def _readable(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:

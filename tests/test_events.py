@@ -11,9 +11,9 @@ from synthetic import OPTIMIZERS, make_record, make_records
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import api_pb2, metadata
 
-from study.events import CURVES, STATUS, EventFolder, ReportEvents, run_name
-from study.records import Phase, TrialRecord, TrialStatus
-from study.space import load_space
+from study.records.records import Phase, TrialRecord, TrialStatus
+from study.search.tensorboard import CURVES, STATUS, EventFolder, ReportEvents, run_name
+from study.space.space import load_space
 
 
 def read(folder: Path, run: str = "") -> EventAccumulator:

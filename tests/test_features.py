@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.backbone import Backbone, load_backbone
-from study.cache import MERGE_FILES, RowCache
-from study.errors import UserError
-from study.features import batch_size, extract_features, feature_rows
-from study.images import ImageSet, decode, load_images
+from study.common.errors import UserError
+from study.features.extract import batch_size, extract_features, feature_rows
+from study.features.row_cache import MERGE_FILES, RowCache
+from study.features.vgg16 import Backbone, load_backbone
+from study.images.decoding import decode
+from study.images.image_set import ImageSet
+from study.images.loading import load_images
 
 WIDTH = 4
 DIGESTS = [f"{number:064x}" for number in range(1, 2000)]
@@ -200,7 +202,7 @@ def test_many_small_chunks_become_few_files_and_no_row_is_lost(tmp_path):
 WRITER = """
 import sys, numpy as np
 from pathlib import Path
-from study.cache import RowCache
+from study.features.row_cache import RowCache
 cache, digests = RowCache(Path(sys.argv[1]), 4), sys.argv[2].split(",")
 print("ready", flush=True)
 for digest in digests:

@@ -12,12 +12,12 @@ from matplotlib import font_manager
 from PIL import Image
 from synthetic import OPTIMIZERS, make_record, write_study
 
-from study.figures import draw_figures, write_figures
-from study.fonts import find_fonts
-from study.labels import plain
-from study.records import Phase, TrialStatus
-from study.style import log_label, looks, spread_labels
-from study.summary import load_study
+from study.common.fonts import find_fonts
+from study.common.plot_style import log_label, looks, spread_labels
+from study.common.text import plain
+from study.records.records import Phase, TrialStatus
+from study.report.analysis.summary import load_study
+from study.report.figures.draw import draw_figures, write_figures
 
 EVERY = {
     *("ranking", "confusion", "per_class", "learning_rate", "default_against_tuned", "budget"),

@@ -10,21 +10,20 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from study.backbone import load_backbone
-from study.head import (
-    HeadHyperModel,
+from study.features.vgg16 import load_backbone
+from study.space.head_config import HeadConfig
+from study.space.schema import SCHEDULES
+from study.space.space import load_space
+from study.training.head import (
     Statistics,
-    WarmUp,
     build_head,
     head_probabilities,
-    learning_rates,
-    make_schedule,
     rows_per_step,
     steps_per_epoch,
     whole_model,
 )
-from study.space import HeadConfig, load_space
-from study.words import SCHEDULES
+from study.training.hypermodel import HeadHyperModel
+from study.training.schedules import WarmUp, learning_rates, make_schedule
 
 PEAK, STEPS, FACTOR = 0.5, 120, 0.01
 BLOG = load_space("blog_t11").default("adam")

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.errors import UserError
-from study.images import ImageSet, load_images, main
+from study.common.errors import UserError
+from study.images import main
+from study.images.image_set import ImageSet
+from study.images.loading import load_images
 
 
 def draw(path: Path, number: int) -> Path:

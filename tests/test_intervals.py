@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from study.intervals import (
+from study.report.analysis.statistics import (
     Spread,
     mean_interval,
     pair_error,

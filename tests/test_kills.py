@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from study.records import TrialRecord, load_trials
+from study.records.records import TrialRecord, load_trials
 
 KILLS = int(os.environ.get("KILLS", "50"))
 KILLS_A_STUDY = 8  # at most; then it may end

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from synthetic import make_meta, make_record, make_records
 
-from study.chances import chances
-from study.knobs import importance, judge_trials, parallel, slices
-from study.records import Phase, TrialStatus
-from study.tuning import Budget, budgets
+from study.records.records import Phase, TrialStatus
+from study.report.analysis.best_at_budget import chances
+from study.report.analysis.importance import importance, judge_trials, parallel, slices
+from study.report.analysis.search_trials import Budget, budgets
 
 CLASSES = [f"s{i}" for i in range(40)]
 

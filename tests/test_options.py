@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.errors import UserError
-from study.options import OPTIONS, Options, parse, resolve_options
+from study.common.errors import UserError
+from study.search.options import OPTIONS, Options, parse, resolve_options
 
 
 def resolve(*argv: str, study: dict[str, Any] | None = None, space: str = "default") -> Options:

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from study.errors import UserError
-from study.pixels import decode, describe, inspect, printable
+from study.common.errors import UserError
+from study.common.text import printable
+from study.images.decoding import decode, describe, inspect
 
 SIDE = 16
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from synthetic import make_record
 
-from study import watch as watch_module
-from study.backbone import load_backbone
-from study.options import Options, parse, resolve_options
-from study.plan import count_programs, make_plan, model_summary, plan_lines
-from study.records import Phase, TrialStatus
-from study.space import SearchSpace, load_space
-from study.splits import Split
-from study.watch import Watch
+from study.features.vgg16 import load_backbone
+from study.images.splits import Split
+from study.records.records import Phase, TrialStatus
+from study.search import live_progress as watch_module
+from study.search.live_progress import Watch
+from study.search.options import Options, parse, resolve_options
+from study.search.plan import count_programs, make_plan, model_summary, plan_lines
+from study.space.space import SearchSpace, load_space
 
 SPLIT = Split(*(np.arange(size, dtype=np.int32) for size in (120, 160, 120)))  # the faces'
 

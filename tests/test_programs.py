@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from study import programs
-from study.population import HeadRun, Population
-from study.programs import disk_errors, keep_programs, seal
-from study.space import load_space
-from study.words import keras_optimizers
+from study.space.keras_optimizers import keras_optimizers
+from study.space.space import load_space
+from study.training import program_cache as programs
+from study.training.population import HeadRun, Population
+from study.training.program_cache import disk_errors, keep_programs, seal
 
 TRAIN = """
 import sys
 from pathlib import Path
-from study.programs import keep_programs
+from study.training.program_cache import keep_programs
 folder = keep_programs(Path(sys.argv[1]))
 import numpy as np
-from study.population import HeadRun, Population
-from study.space import load_space
+from study.training.population import HeadRun, Population
+from study.space.space import load_space
 space = load_space("quick")
 rows = np.arange(40, dtype=np.int32)
 features = np.random.default_rng(1).random((40, 8)).astype(np.float32)

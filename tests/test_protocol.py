@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from study.features import feature_rows
-from study.images import ImageSet
-from study.options import Options, parse, resolve_options
-from study.population import HeadRun, Population
-from study.protocol import Protocol
-from study.records import Phase, TrialRecord, TrialStatus
-from study.runner import Runner, judge
-from study.space import SearchSpace, load_space
-from study.tasks import Data, Splits
-from study.tuner import promotions
+from study.features.extract import feature_rows
+from study.images.image_set import ImageSet
+from study.records.records import Phase, TrialRecord, TrialStatus
+from study.search.budget import promotions
+from study.search.options import Options, parse, resolve_options
+from study.search.protocol import Protocol
+from study.search.runner import Runner, judge
+from study.search.tasks import Data, make_splits
+from study.space.space import SearchSpace, load_space
+from study.training.population import HeadRun, Population
 
 N, CLASSES = 60, 3
 HEAD = "[head]\ndense_width = 16\nbatch_norm = false\n"
@@ -49,7 +49,7 @@ def study(
     paths = tuple(Path(f"{row}.png") for row in range(N))
     digests = tuple(f"{row:064d}" for row in range(N))
     images = ImageSet(Path("blobs"), paths, labels, ("a", "b", "c"), digests, (), (), 0)
-    data = Data(features, labels, CLASSES, Splits(images, chosen))
+    data = Data(features, labels, CLASSES, make_splits(images, chosen))
     population = Population(features, labels, CLASSES, max_epochs=chosen.max_epochs, size=4)
     promoted = promotions(chosen.tuner, chosen.max_epochs, chosen.factor)
     runner = Runner(data, population, promoted, known, saved.extend)
@@ -152,7 +152,7 @@ def test_a_bug_of_our_own_is_no_bad_trial_it_stops_the_study_with_everything_sav
 
     saved: list[TrialRecord] = []
     with monkeypatch.context() as patched:
-        patched.setattr("study.runner.judge", breaks)
+        patched.setattr("study.search.runner.judge", breaks)
         with pytest.raises(ZeroDivisionError):
             study(space, options(), saved=saved)
     assert 0 < len(saved) <= 5

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import make_meta, make_record, make_records
 
-from study.errors import UserError
-from study.files import write_atomically
-from study.records import (
+from study.common.errors import UserError
+from study.common.files import write_atomically
+from study.records.records import (
     DAMAGED_FILE,
     STUDY_FILE,
     TRIALS_FILE,
@@ -226,8 +226,8 @@ def test_files_have_the_users_own_permissions(tmp_path: Path):
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from study.files import write_atomically
-from study.records import append_trials, load_trials
+from study.common.files import write_atomically
+from study.records.records import append_trials, load_trials
 folder = Path(sys.argv[1])
 records = load_trials(folder)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -260,7 +260,7 @@ def test_a_full_disk_costs_only_what_was_being_written(tmp_path: Path):
 KILLED = """
 import sys
 from pathlib import Path
-from study.files import write_atomically
+from study.common.files import write_atomically
 while True:
     for letter in "ab":
         write_atomically(Path(sys.argv[1]), letter * 300_000)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from study.records import Phase, TrialRecord, TrialStatus, load_meta, load_trials
+from study.records.records import Phase, TrialRecord, TrialStatus, load_meta, load_trials
 from study.search import main
 
 SMALL = ["--image-size", "32", "--space", "quick", "--optimizers", "sgd,adam", "--repeats", "2"]

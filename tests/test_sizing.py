@@ -4,19 +4,25 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from study.images import load_images
-from study.options import parse, resolve_options
-from study.sizing import CPU_HEADS, fastest, heads_at_once, seconds_a_head
-from study.space import load_space
-from study.tasks import Data, Splits
+from study.space.space import load_space
+from study.training.population import Population
+from study.training.population_size import (
+    CPU_HEADS,
+    fastest,
+    heads_at_once,
+    seconds_a_head,
+    widest_run,
+)
+from study.training.program_key import few_widths
+
+ROWS = np.arange(36, dtype=np.int32)
+SPACE = load_space("quick").restrict(["adam"])
 
 
-@pytest.fixture
-def data(picture_folder):
-    images = load_images(picture_folder)
-    options = resolve_options(parse(["--data", str(picture_folder)]), {}, "default")
-    features = np.random.default_rng(1).random((len(images.paths), 512), np.float32)
-    return Data(features, images.labels, 3, Splits(images, options))
+def population(size: int) -> Population:
+    features = np.random.default_rng(1).random((len(ROWS), 512), np.float32)
+    widths = few_widths(SPACE.dense_widths())
+    return Population(features, ROWS % 3, 3, max_epochs=1, size=size, widths=widths)
 
 
 def test_sizes_grow_as_long_as_it_pays():
@@ -42,10 +48,11 @@ def test_an_error_of_another_kind_is_not_hidden():
 
 
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="this one is timed")
-def test_a_cpu_is_not_timed(data):
-    assert heads_at_once(data, load_space("quick")) == CPU_HEADS
+def test_a_cpu_is_not_timed():
+    assert heads_at_once(population, SPACE, ROWS[:24], ROWS[24:]) == CPU_HEADS
 
 
-def test_heads_of_a_real_study_can_be_timed(data):
-    space = load_space("quick").restrict(["adam"])
-    assert 0.0 < seconds_a_head(data, space, 2) < 60.0
+def test_heads_of_a_real_study_can_be_timed():
+    run = widest_run(SPACE, ROWS[:24], ROWS[24:])
+    assert run.config.dense_width == max(SPACE.dense_widths())
+    assert 0.0 < seconds_a_head(population(2), run) < 60.0

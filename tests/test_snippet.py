@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from synthetic import make_meta
 
-from study.head import build_head, make_optimizer, make_schedule, steps_per_epoch
-from study.snippet import snippet
-from study.space import HeadConfig, load_space
-from study.winners import Settings
+from study.report.analysis.winners import Settings
+from study.report.keras_code import snippet
+from study.space.head_config import HeadConfig
+from study.space.space import load_space
+from study.training.head import build_head, steps_per_epoch
+from study.training.hypermodel import make_optimizer
+from study.training.schedules import make_schedule
 
 CLASSES = ["a", "b", "c"]
 EPOCHS, ROWS = 7, 100

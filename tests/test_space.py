@@ -11,11 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from study.errors import UserError
-from study.grammar import MAX_FILE_BYTES
-from study.head import HeadHyperModel, learning_rates, make_optimizer
-from study.space import HeadConfig, SearchSpace, load_space
-from study.words import keras_arguments, keras_optimizers
+from study.common.errors import UserError
+from study.space.head_config import HeadConfig
+from study.space.keras_optimizers import keras_arguments, keras_optimizers
+from study.space.space import SearchSpace, load_space
+from study.space.toml_reader import MAX_FILE_BYTES
+from study.training.hypermodel import HeadHyperModel, make_optimizer
+from study.training.schedules import learning_rates
 
 ADAM = '[optimizers.adam]\nclass = "Adam"\n'
 KERAS_TUNER_ASKS_THREADS_FOR_NAMES = pytest.mark.filterwarnings(

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from study.errors import UserError
-from study.images import ImageSet, load_images
-from study.splits import Split, keras_split, set_aside_test, stratified_split
+from study.common.errors import UserError
+from study.images.image_set import ImageSet
+from study.images.loading import load_images
+from study.images.splits import Split, keras_split, set_aside_test, stratified_split
 
 
 def image_set(classes: list[list[str]]) -> ImageSet:

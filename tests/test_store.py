@@ -10,10 +10,17 @@ from typing import Any
 import pytest
 from synthetic import make_meta, make_records, write_study
 
-from study.errors import UserError
-from study.options import parse, resolve_options
-from study.records import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE, StudyMeta, load_meta, load_trials
-from study.store import clear, locked, resume
+from study.common.errors import UserError
+from study.records.records import (
+    DAMAGED_FILE,
+    STUDY_FILE,
+    TRIALS_FILE,
+    StudyMeta,
+    load_meta,
+    load_trials,
+)
+from study.search.options import parse, resolve_options
+from study.search.study_folder import clear, locked, resume
 
 
 def meta(*argv: str, **changes: Any) -> StudyMeta:
@@ -179,7 +186,7 @@ def test_overwriting_follows_no_link_out_of_the_study(tmp_path: Path):
 HOLD = """
 import sys
 from pathlib import Path
-from study.store import locked
+from study.search.study_folder import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

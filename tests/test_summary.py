@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from synthetic import make_meta, make_record, make_records, write_study
 
-from study.errors import UserError
-from study.records import Phase, TrialStatus
-from study.summary import find_study, load_study, summarize
-from study.tuning import choices
-from study.winners import evaluation_line
+from study.common.errors import UserError
+from study.records.records import Phase, TrialStatus
+from study.records.study_folders import find_study
+from study.report.analysis.search_trials import choices
+from study.report.analysis.summary import load_study, summarize
+from study.report.analysis.winners import evaluation_line
 
 CLASSES = [f"s{i}" for i in range(40)]
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.images import decode
-from study.mistakes import MOST, load_mistakes, worst, write_mistakes
+from study.images.decoding import decode
 from study.predict import main as predict_main
-from study.records import load_meta, load_trials
+from study.records.records import load_meta, load_trials
+from study.report.analysis.confusion import load_mistakes
 from study.search import main as search_main
+from study.search.mistakes import MOST, worst, write_mistakes
 
 PLAIN = """
 import sys; import numpy as np; import keras

@@ -9,17 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from study.space import SearchSpace, load_space
-from study.tuner import (
-    TUNERS,
-    Budget,
-    Proposal,
-    Search,
-    derive_seed,
-    hyperband_cost,
-    hyperband_rungs,
-    plan_search,
-)
+from study.common.seeds import derive_seed
+from study.search.budget import TUNERS, Budget, hyperband_cost, hyperband_rungs, plan_search
+from study.search.oracles import Proposal, Search
+from study.space.space import SearchSpace, load_space
 
 Score = Callable[[Proposal], float]
 

@@ -20,20 +20,22 @@ from typing import Any
 
 from scipy.stats import beta
 
-from study.backbone import load_backbone
-from study.features import extract_features
-from study.images import load_images
-from study.options import Options, parse, resolve_options
-from study.population import Population
-from study.protocol import Protocol
-from study.records import TrialRecord
-from study.runner import Runner
-from study.sizing import CPU_HEADS
-from study.space import SearchSpace, load_space
-from study.store import study_meta
-from study.summary import Summary, summarize
-from study.tasks import Data, Splits, Task
-from study.tuner import Budget, Proposal, Search, derive_seed
+from study.common.seeds import derive_seed
+from study.features.extract import extract_features
+from study.features.vgg16 import load_backbone
+from study.images.loading import load_images
+from study.records.records import TrialRecord
+from study.report.analysis.summary import Summary, summarize
+from study.search.budget import Budget
+from study.search.options import Options, parse, resolve_options
+from study.search.oracles import Proposal, Search
+from study.search.protocol import Protocol
+from study.search.runner import Runner
+from study.search.study_run import study_meta
+from study.search.tasks import Data, Task, make_splits
+from study.space.space import SearchSpace, load_space
+from study.training.population import Population
+from study.training.population_size import CPU_HEADS
 
 NAMES = ("one", "two", "three", "four")
 GOOD = "learning_rate = {min = 3e-4, max = 3e-2, scale = 'log'}"
@@ -91,7 +93,7 @@ def main() -> None:
     while time.monotonic() < end:
         with_cripple = seed % EVERY == 0
         changed = Options(**{**vars(options), "seed": seed})
-        splits = Splits(images, changed)
+        splits = make_splits(images, changed)
         data = Data(features, images.labels, classes, splits)
         space = crippled if with_cripple else same
         meta = study_meta(changed, space, images, backbone, splits)

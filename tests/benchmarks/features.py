@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from study.backbone import Backbone, Dtype, load_backbone, pick_device
-from study.features import batch_size, extract_features, forward_pass, forward_passes
-from study.images import ImageSet, load_images
-from study.quiet import import_tensorflow
+from study.common.tensorflow import import_tensorflow
+from study.features.extract import batch_size, extract_features, forward_pass, forward_passes
+from study.features.vgg16 import Backbone, Dtype, load_backbone, pick_device
+from study.images.image_set import ImageSet
+from study.images.loading import load_images
 
 WIDTH, HEIGHT = 474, 569
 SEED = 7

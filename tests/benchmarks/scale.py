@@ -28,9 +28,9 @@ def train(count: int, on_disk: bool) -> dict[str, float]:
     """Make the rows, train, and say what it took."""
     import numpy as np
 
-    from study.features import feature_rows
-    from study.population import HeadRun, Population
-    from study.space import load_space
+    from study.features.extract import feature_rows
+    from study.space.space import load_space
+    from study.training.population import HeadRun, Population
 
     rng = np.random.default_rng(1)
     labels = rng.integers(0, CLASSES, count).astype(np.int32)

@@ -25,20 +25,20 @@ import keras
 import keras_tuner
 import numpy as np
 
-from study.events import EventFolder
-from study.head import HeadHyperModel
-from study.images import ImageSet
-from study.options import parse, resolve_options
-from study.population import Population
-from study.programs import keep_programs
-from study.protocol import Protocol
-from study.records import TrialRecord, append_trials
-from study.runner import Runner
-from study.signature import few_widths
-from study.sizing import CPU_HEADS
-from study.space import SearchSpace, load_space
-from study.tasks import Data, Splits
-from study.tuner import promotions
+from study.images.image_set import ImageSet
+from study.records.records import TrialRecord, append_trials
+from study.search.budget import promotions
+from study.search.options import parse, resolve_options
+from study.search.protocol import Protocol
+from study.search.runner import Runner
+from study.search.tasks import Data, make_splits
+from study.search.tensorboard import EventFolder
+from study.space.space import SearchSpace, load_space
+from study.training.hypermodel import HeadHyperModel
+from study.training.population import Population
+from study.training.population_size import CPU_HEADS
+from study.training.program_cache import keep_programs
+from study.training.program_key import few_widths
 
 TRAIN, VALIDATION, CLASSES = 1440, 360, 17
 
@@ -69,7 +69,7 @@ def ours(max_epochs: int, repeats: int, folder: Path, cache: Path) -> tuple[floa
     names = tuple(f"class{number}" for number in range(CLASSES))
     digests = tuple(f"{row:064d}" for row in range(len(labels)))
     images = ImageSet(Path("x"), paths, labels, names, digests, (), (), 0)
-    data = Data(features, labels, CLASSES, Splits(images, options))
+    data = Data(features, labels, CLASSES, make_splits(images, options))
     start = time.perf_counter()
     widths = few_widths(space.dense_widths())
     population = Population(

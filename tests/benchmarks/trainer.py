@@ -18,9 +18,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from study.head import HeadHyperModel
-from study.population import HeadRun, Population
-from study.space import HeadConfig, load_space
+from study.space.head_config import HeadConfig
+from study.space.space import load_space
+from study.training.hypermodel import HeadHyperModel
+from study.training.population import HeadRun, Population
 
 TRAIN, VALIDATION, FEATURES, CLASSES, EPOCHS = 1440, 360, 512, 17, 4
 

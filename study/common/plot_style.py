@@ -1,0 +1,179 @@
+"""How every figure looks: one colour and marker an optimizer, sizes, quiet axes.
+
+rcParams are changed only inside `style()`, which also switches mathtext off: a name is no formula.
+"""
+
+import io
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from study.common.fonts import Fonts, shown_names
+
+DPI = 110
+INK, MUTED, FAINT, GRID = "#222222", "#6b6b6b", "#c4c4c4", "#e8e8e8"
+SEQUENTIAL = "cividis"  # reads the same for every kind of colour vision, and in grey
+
+# Okabe-Ito, then the darker half of Paul Tol's muted set; markers carry the rest.
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#332288", "#882255", "#117733", "#999933", "#AA4499", "#661100"),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
+
+
+class Look(NamedTuple):
+    """How one optimizer is drawn."""
+
+    colour: str
+    marker: str
+    label: str  # the name as it can be drawn
+
+
+def looks(optimizers: Iterable[str], fonts: Fonts) -> dict[str, Look]:
+    """A fixed look for each optimizer by its place in the search space."""
+    names = list(dict.fromkeys(optimizers))
+    labels = shown_names(names, fonts, "optimizer")
+    return {
+        name: Look(
+            COLOURS[i % len(COLOURS)],
+            MARKERS[(i + i // len(MARKERS)) % len(MARKERS)],
+            labels[i],
+        )
+        for i, name in enumerate(names)
+    }
+
+
+@contextmanager
+def style(fonts: Fonts) -> Iterator[None]:
+    """Draw inside this: fonts, sizes and quiet axes; mathtext is off."""
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
+    log.setLevel(logging.ERROR)  # a fallback font without a bold face is no news
+    with mpl.rc_context(
+        {
+            "font.family": list(fonts.families),
+            "font.size": 9,
+            "text.parse_math": False,
+            "axes.unicode_minus": False,
+            "axes.edgecolor": FAINT,
+            "axes.labelcolor": INK,
+            "axes.titlesize": 9.5,
+            "axes.titlelocation": "left",
+            "axes.titley": 1.0,  # else every tick label is measured to find a free place
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": GRID,
+            "grid.linewidth": 0.7,
+            "text.color": INK,
+            "xtick.color": MUTED,
+            "ytick.color": MUTED,
+            "xtick.major.size": 0,
+            "ytick.major.size": 0,
+            "lines.linewidth": 1.6,
+        }
+    ):
+        try:
+            yield
+        finally:
+            log.setLevel(level)
+
+
+def new_figure(width: float, height: float, title: str, subtitle: str = "") -> Figure:
+    """A figure of so many inches with its message on top; the margins are the caller's."""
+    figure = Figure(figsize=(width, height))
+    left = 0.15 / width
+    figure.text(left, 1 - 0.12 / height, title, size=12, weight="bold", va="top")
+    figure.text(left, 1 - 0.40 / height, subtitle, size=9, color=MUTED, va="top")
+    return figure
+
+
+def to_png(figure: Figure, *, photos: bool = False) -> bytes:
+    """Draw it; without `photos` in 256 colours, a third of the size in half of the time."""
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(DPI)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    image = Image.fromarray(pixels).convert("RGB")
+    if not photos:
+        image = image.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        colours = image.getpalette() or []
+        ground = 3 * int(np.asarray(image)[0, 0])
+        colours[ground : ground + 3] = [255, 255, 255]  # the octree makes white a little grey
+        image.putpalette(colours)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def margins(
+    figure: Figure,
+    *,
+    left: float,
+    right: float,
+    top: float,
+    bottom: float,
+    wspace: float = 0.2,
+    hspace: float = 0.2,
+) -> None:
+    """Margins in inches."""
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        top=1 - top / height,
+        bottom=bottom / height,
+        wspace=wspace,
+        hspace=hspace,
+    )
+
+
+def percent_axis(axis: Axes, which: str = "y") -> None:
+    """Label an accuracy axis in percent."""
+    part = axis.yaxis if which == "y" else axis.xaxis
+    part.set_major_formatter(lambda value, _: f"{100 * value:.5g} %")
+
+
+def spread_labels(
+    places: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf
+) -> list[float]:
+    """Move label positions apart until neighbours are `gap` away, in order, inside low..high.
+
+    Where they do not all fit, `high` is kept and the lowest ones leave.
+    """
+    order = np.argsort(places, kind="stable")
+    moved = np.asarray(places, float)[order]
+    for _ in range(60):  # neighbours push each other half way: clusters stay centred
+        push = np.maximum(gap - np.diff(moved), 0) / 2
+        if push.max(initial=0) < gap / 100:
+            break
+        moved[:-1] -= push
+        moved[1:] += push
+    steps = gap * np.arange(len(moved))
+    moved = np.maximum.accumulate(np.maximum(moved, low) - steps) + steps
+    moved = np.minimum.accumulate((np.minimum(moved, high) - steps)[::-1])[::-1] + steps
+    result = np.empty(len(moved))
+    result[order] = moved
+    return [float(place) for place in result]
+
+
+def lower_limit(values: Iterable[float]) -> float:
+    """Where an accuracy axis starts: below nearly all values, so that the top is not squeezed."""
+    finite = [value for value in values if np.isfinite(value)]
+    return max(np.floor(float(np.quantile(finite, 0.06)) * 10 - 0.2) / 10, 0.0) if finite else 0.0
+
+
+def log_label(value: float, _: object = None) -> str:
+    """A tick of a logarithmic axis without mathtext: 0.01, 1e-3."""
+    exponent = round(np.log10(value)) if value > 0 else 0
+    return f"1e{exponent}" if exponent < -2 else f"{value:g}"

@@ -1,0 +1,17 @@
+"""Seeds: every random stream of a study has a name, and its numbers depend on nothing else."""
+
+import hashlib
+import zlib
+
+import numpy as np
+
+
+def stream(seed: int, name: str, *more: int) -> np.random.Generator:
+    """The named random stream of a seed: the order of epoch e is `stream(seed, "order", e)`."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode()), *more])
+
+
+def derive_seed(seed: int, *names: object) -> int:
+    """The seed of one named stream, 1 to 2**31 - 1: sha256 of the study's seed and the names."""
+    text = "/".join(map(str, (seed, *names)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % (2**31 - 1) + 1

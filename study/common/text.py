@@ -1,0 +1,41 @@
+"""Names as people may read them: on one line, safe, short enough. No matplotlib here."""
+
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def plain(name: str, limit: int = 24) -> str:
+    """`name` on one line, without control characters, shortened in the middle to `limit`."""
+    safe = "".join(
+        "·" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in name
+    )
+    if len(safe) <= limit:
+        return safe
+    tail = limit // 3  # long names often differ at the end
+    return f"{safe[: limit - tail - 1]}…{safe[-tail:]}"
+
+
+def label_width(names: Iterable[str], size: float = 9) -> float:
+    """Inches that the longest name takes; wide letters (CJK) count double."""
+    widths = (
+        sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in name) for name in names
+    )
+    return max(widths, default=0) * size * 0.0083  # a letter is about 0.6 em wide
+
+
+BIDI_MARKS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
+
+
+def printable(name: str | Path) -> str:
+    """Return `name` with line breaks, controls, direction marks and raw bytes as escapes."""
+    return "".join(
+        ascii(character)[1:-1] if _misleads(character) else character for character in str(name)
+    )
+
+
+def _misleads(character: str) -> bool:
+    kind = unicodedata.category(character)
+    if kind in ("Cc", "Cs", "Zl", "Zp"):
+        return True
+    return unicodedata.bidirectional(character) in BIDI_MARKS or character in "\u200e\u200f\u061c"

@@ -1,0 +1,1 @@
+"""Images -> rows of a frozen VGG16, computed once for each content."""

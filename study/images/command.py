@@ -1,0 +1,46 @@
+"""Look at a folder of images before a study, in seconds.
+
+python -m study.images [--data DIR] [--grid FILE.png]
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from study.common.errors import UserError
+from study.common.files import write_atomically
+from study.common.text import printable
+from study.images.loading import load_images
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print what is in a folder of images and draw some of them; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m study.images", description=main.__doc__)
+    parser.add_argument("--data", type=Path, help="folder of class folders (default: the faces)")
+    parser.add_argument(
+        "--grid",
+        type=Path,
+        default=Path("logs/samples.png"),
+        metavar="FILE",
+        help="where to draw 15 of them with their classes (default: logs/samples.png)",
+    )
+    given = parser.parse_args(argv)
+    try:
+        images = load_images(given.data)
+        from study.images.overview import overview  # matplotlib: kept out of --help
+        from study.images.samples import sample_grid  # matplotlib: kept out of --help
+
+        print(overview(images))
+        rows = np.arange(len(images.paths))
+        write_atomically(given.grid, sample_grid(images, rows, seed=1, title="Images and classes"))
+        print(f"sample grid: {printable(given.grid)}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {printable(given.grid)}: {error.strerror}", file=sys.stderr)
+        return 2
+    return 0

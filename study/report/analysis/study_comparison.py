@@ -1,0 +1,208 @@
+"""Two summaries -> what changed, optimizer by optimizer: two data sets, two preprocessings.
+
+Where both studies confirmed on the same splits (same images, same seed), a repeat of one is paired
+with the same repeat of the other; else the repeats are two samples (Welch). Intervals hold for
+all optimizers together (Bonferroni).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from study.records.records import Phase
+from study.report.analysis.conclusion import LEVEL
+from study.report.analysis.ranking import Row, accuracy_step
+from study.report.analysis.statistics import CONFIDENCE
+from study.report.analysis.summary import Summary
+from study.report.analysis.wording import join, points, points_signed
+
+
+class Change(NamedTuple):
+    """One optimizer in both studies; accuracies NaN where it is not confirmed."""
+
+    optimizer: str
+    first: float
+    second: float
+    difference: float  # second minus first
+    low: float  # 95 %, for all optimizers together
+    high: float
+    p_value: float  # for all optimizers together
+    separated: bool
+    repeats: int  # the fewer of both
+
+
+class Comparison(NamedTuple):
+    """The first study against another one."""
+
+    names: tuple[str, str]
+    changes: tuple[Change, ...]  # in the order of the first study's ranking
+    average: Change | None  # over the optimizers that both have confirmed
+    paired: bool
+    reversed: tuple[tuple[str, str], ...]  # (a, b): a beats b in the first, b beats a in the other
+    differences: tuple[str, ...]  # settings in which the studies differ, in words
+    headline: str
+    optimizers: tuple[str, ...]  # in the order of the search spaces, which gives the colours
+
+
+def compare(first: Summary, second: Summary) -> Comparison:
+    """Align two studies by optimizer."""
+    rows = [_confirmed(summary) for summary in (first, second)]
+    names = list(dict.fromkeys([*rows[0], *rows[1]]))
+    both = [name for name in names if name in rows[0] and name in rows[1]]
+    paired = _paired(first, second)
+    least = max(accuracy_step(first.meta), accuracy_step(second.meta))
+    changes = [
+        _change(
+            name,
+            rows[0][name].by_repeat if name in rows[0] else {},
+            rows[1][name].by_repeat if name in rows[1] else {},
+            paired=paired,
+            count=len(both),
+            least=least,
+        )
+        for name in names
+    ]
+    average = None
+    if len(both) > 1:
+        means = [_average([table[name] for name in both]) for table in rows]
+        average = _change("average", *means, paired=paired, count=1, least=least)
+    labels = (first.meta.name, second.meta.name)
+    return Comparison(
+        names=labels,
+        changes=tuple(changes),
+        average=average,
+        paired=paired,
+        reversed=tuple(_reversed(first, second)),
+        differences=tuple(_differences(first, second)),
+        headline=_headline(labels, changes, average),
+        optimizers=tuple(dict.fromkeys([*first.meta.optimizers, *second.meta.optimizers, *names])),
+    )
+
+
+def _confirmed(summary: Summary) -> dict[str, Row]:
+    return {row.optimizer: row for row in summary.rows if row.basis is Phase.CONFIRM}
+
+
+def _paired(first: Summary, second: Summary) -> bool:
+    """Whether every shared repeat was confirmed on the same rows of the same images."""
+    splits = [
+        {key: digest for key, digest in s.meta.split_digests.items() if key.startswith("confirm/")}
+        for s in (first, second)
+    ]
+    shared = splits[0].keys() & splits[1].keys()
+    same_images = first.meta.data.get("fingerprint") == second.meta.data.get("fingerprint")
+    return bool(shared) and same_images and all(splits[0][k] == splits[1][k] for k in shared)
+
+
+def _average(rows: Sequence[Row]) -> dict[int, float]:
+    """Mean over optimizers of each repeat that all of them have."""
+    shared = set.intersection(*(set(row.by_repeat) for row in rows))
+    return {r: float(np.mean([row.by_repeat[r] for row in rows])) for r in sorted(shared)}
+
+
+def _change(
+    name: str,
+    first: Mapping[int, float],
+    second: Mapping[int, float],
+    *,
+    paired: bool,
+    count: int,
+    least: float,
+) -> Change:
+    if paired and first and second:
+        shared = sorted(first.keys() & second.keys())
+        first, second = ({r: side[r] for r in shared} for side in (first, second))
+    before, after = (np.array(list(side.values())) for side in (first, second))
+    means = [float(side.mean()) if side.size else math.nan for side in (before, after)]
+    error, freedom = _error(before, after, paired=paired, least=least)
+    difference = means[1] - means[0]
+    reach = error * float(stdtrit(freedom, 1 - (1 - CONFIDENCE) / (2 * max(count, 1))))
+    p_value = math.nan
+    if not math.isnan(error) and not math.isnan(difference):
+        p_value = min(1.0, 2 * count * float(stdtr(freedom, -abs(difference) / error)))
+    return Change(
+        optimizer=name,
+        first=means[0],
+        second=means[1],
+        difference=difference,
+        low=difference - reach,
+        high=difference + reach,
+        p_value=p_value,
+        separated=p_value < 1 - CONFIDENCE,
+        repeats=min(len(before), len(after)),
+    )
+
+
+def _error(
+    before: np.ndarray, after: np.ndarray, *, paired: bool, least: float
+) -> tuple[float, float]:
+    """Standard error of the difference of means and its degrees of freedom; NaN if unknown."""
+    if min(len(before), len(after)) < 2:
+        return math.nan, 1.0
+    if paired:
+        deviation = max(float(np.std(after - before, ddof=1)), least)
+        return deviation / math.sqrt(len(before)), len(before) - 1
+    parts = [max(float(np.var(side, ddof=1)), least**2) / len(side) for side in (before, after)]
+    total = sum(parts)
+    sizes = (len(before), len(after))
+    freedom = total**2 / sum(p**2 / (n - 1) for p, n in zip(parts, sizes, strict=True))
+    return math.sqrt(total), freedom
+
+
+def _reversed(first: Summary, second: Summary) -> list[tuple[str, str]]:
+    """Pairs that both studies separate, one this way and one the other."""
+
+    def won(summary: Summary) -> set[tuple[str, str]]:
+        found = (p for p in summary.claims.pairs if p.separated)
+        return {(p.first, p.second) if p.difference > 0 else (p.second, p.first) for p in found}
+
+    other = won(second)
+    return sorted(pair for pair in won(first) if pair[::-1] in other)
+
+
+def _differences(first: Summary, second: Summary) -> list[str]:
+    """Settings, images and space that are not the same."""
+    found = []
+    before, after = first.meta.settings, second.meta.settings
+    for key in dict.fromkeys([*before, *after]):
+        if key != "name" and before.get(key) != after.get(key):
+            found.append(f"--{key.replace('_', '-')}: {before.get(key)} and {after.get(key)}")
+    for what, a, b, key in (
+        ("images", first.meta.data, second.meta.data, "fingerprint"),
+        ("search space", first.meta.space, second.meta.space, "fingerprint"),
+        ("weights", first.meta.weights, second.meta.weights, "digest"),
+        ("arithmetic", first.meta.device, second.meta.device, "dtype"),
+    ):
+        if a.get(key) != b.get(key):
+            found.append(f"other {what}")
+    return found
+
+
+def _headline(names: tuple[str, str], changes: Sequence[Change], average: Change | None) -> str:
+    known = [c for c in changes if not math.isnan(c.difference)]
+    if not known:
+        return f"{names[0]} and {names[1]} have no confirmed optimizer in common."
+    if average is None:
+        (only,) = known
+        luck = "more than luck" if only.separated else "which luck alone can do"
+        change = points_signed(only.difference)
+        return f"{only.optimizer} changes by {change} points from {names[0]} to {names[1]}, {luck}."
+    real = [f"{c.optimizer} ({points_signed(c.difference)})" for c in known if c.separated]
+    which = join(real) if real else f"none of the {len(known)} optimizers by itself"
+    return f"{_average_words(names, average)} More than luck for {which}."
+
+
+def _average_words(names: tuple[str, str], average: Change) -> str:
+    if math.isnan(average.p_value):
+        more = "but a single repeat cannot tell that from luck"
+    else:
+        sure = "more than luck" if average.separated else "which luck alone can do"
+        more = f"({points(average.low)} to {points(average.high)}), {sure}"
+    if abs(average.difference) < LEVEL:
+        return f"On average over optimizers {names[1]} reaches what {names[0]} reaches, {more}."
+    side = "above" if average.difference > 0 else "below"
+    gap = points(abs(average.difference))
+    return f"On average over optimizers {names[1]} is {gap} points {side} {names[0]} {more}."

@@ -1,0 +1,122 @@
+"""Study folder -> `Summary`: everything the report says or draws, as plain tuples.
+
+`load_study` reads the files that the search wrote, `summarize` turns them into numbers. Nothing is
+drawn or formatted here, so tests and other programs can ask for the numbers alone.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from study.common.errors import UserError
+from study.records.records import (
+    StudyMeta,
+    TrialRecord,
+    TrialStatus,
+    _check_meta,
+    load_meta,
+    load_trials,
+)
+from study.report.analysis.best_at_budget import Chances, chances
+from study.report.analysis.comparisons import Claims, claim
+from study.report.analysis.conclusion import Headline, headline
+from study.report.analysis.confusion import Confusion, load_confusion
+from study.report.analysis.diagnostics import Caution, cautions
+from study.report.analysis.importance import (
+    Importance,
+    Parallel,
+    ParallelAxis,
+    Slices,
+    importance,
+    judge_trials,
+    parallel,
+    slices,
+)
+from study.report.analysis.ranking import Row, accuracy_step, overlap, rank
+from study.report.analysis.search_trials import (
+    Budget,
+    Choices,
+    Gain,
+    Sensitivity,
+    budgets,
+    choices,
+    gains,
+    sensitivity,
+)
+from study.report.analysis.winners import Curves, Settings, best_settings, winner_curves
+
+HAVE_FIGURES = ("learning_rate", "dense_width")  # knobs with figures of their own
+
+
+class Summary(NamedTuple):
+    """A whole study, ready to be shown; lists are in the order of the ranking where one applies."""
+
+    meta: StudyMeta
+    records: tuple[TrialRecord, ...]
+    rows: tuple[Row, ...]
+    claims: Claims
+    headline: Headline
+    settings: tuple[Settings, ...]
+    curves: tuple[Curves, ...]
+    confusion: Confusion | None
+    sensitivity: tuple[Sensitivity, ...]
+    gains: tuple[Gain, ...]
+    budgets: tuple[Budget, ...]
+    chances: Chances | None
+    schedules: Choices | None
+    widths: Choices | None
+    importance: Importance | None
+    slices: tuple[Slices, ...]
+    parallel: tuple[tuple[ParallelAxis, ...], tuple[Parallel, ...]]
+    cautions: tuple[Caution, ...]
+
+
+def load_study(folder: Path) -> Summary:
+    """Read a study's folder and summarize it.
+
+    Raises:
+        UserError: a file is damaged, or no run has finished yet.
+    """
+    meta = load_meta(folder)
+    _check_meta(folder, meta)
+    records = list({record.trial_id: record for record in load_trials(folder)}.values())
+    if not any(record.status is not TrialStatus.FAILED for record in records):
+        failed = f" ({len(records)} failed)" if records else ""
+        raise UserError(
+            f"study {folder.name} has no finished runs yet{failed}: wait for the search, or run "
+            "the same search command again to continue it"
+        )
+    summary = summarize(meta, records)
+    best = summary.rows[0].optimizer if summary.rows else ""
+    return summary._replace(confusion=load_confusion(folder, meta, best))
+
+
+def summarize(meta: StudyMeta, records: Sequence[TrialRecord]) -> Summary:
+    """Turn records into everything that is shown; `confusion` needs the files, so it is None."""
+    rows = rank(meta, records)
+    claims = claim(rows, ratio=overlap(meta), least=accuracy_step(meta))
+    settings = best_settings(meta, rows, records)
+    curves = winner_curves(meta, rows, records)
+    spent = budgets(meta, records)
+    judged = judge_trials(meta, records)
+    gained = gains(meta, rows, records)
+    return Summary(
+        meta=meta,
+        records=tuple(records),
+        rows=tuple(rows),
+        claims=claims,
+        headline=headline(rows, claims),
+        settings=tuple(settings),
+        curves=tuple(curves),
+        confusion=None,
+        sensitivity=tuple(sensitivity(meta, records)),
+        gains=tuple(gained),
+        budgets=tuple(spent),
+        chances=chances(spent),
+        schedules=choices(meta, records, "schedule"),
+        widths=choices(meta, records, "dense_width"),
+        importance=importance(judged),
+        slices=tuple(slices(judged, without=HAVE_FIGURES)),
+        parallel=parallel(meta, records),
+        cautions=tuple(cautions(meta, rows, claims, settings, curves, gained)),
+    )

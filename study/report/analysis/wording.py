@@ -1,0 +1,27 @@
+"""Numbers and lists as sentences have them."""
+
+from collections.abc import Sequence
+
+from study.records.records import Value
+
+
+def points_signed(value: float) -> str:
+    """ "+3.1" or "-0.4", in percentage points."""
+    return f"{100 * value:+.1f}"
+
+
+def join(names: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def points(value: float) -> str:
+    """A difference of accuracies in percentage points."""
+    return f"{100 * value:.1f}"
+
+
+def number(value: Value) -> str:
+    """A hyperparameter as text: 4 significant digits for a float."""
+    if isinstance(value, bool) or not isinstance(value, float):
+        return str(value)
+    return f"{value:.4g}"

@@ -1,0 +1,104 @@
+"""Comparison -> compare.html, compare.md, compare.json and compare.png.
+
+`compare.json`: schema; names of both studies; changes (one object an optimizer) and average, each
+with first, second (accuracies), difference, low, high, p_value, separated, repeats; paired;
+reversed (pairs that both studies separate, the other way round); differences (of settings);
+headline.
+"""
+
+import json
+import math
+from html import escape
+from pathlib import Path
+
+from study.common.files import write_atomically
+from study.common.fonts import find_fonts
+from study.common.text import plain
+from study.records.records import finite
+from study.report.analysis.study_comparison import Change, Comparison
+from study.report.analysis.wording import join, points_signed
+from study.report.figures.comparison import draw_comparison
+from study.report.html import document, figure, notes, table
+from study.report.markdown import as_text, markdown_table
+from study.report.tables import Table, percent, small
+
+SCHEMA = "optimizer-study-comparison/1"
+
+
+def write_comparison(found: Comparison, folder: Path) -> Path:
+    """Write page, Markdown, JSON and picture into `folder`; returns the page's path."""
+    fonts = find_fonts(change.optimizer for change in found.changes)
+    picture = draw_comparison(found, fonts)
+    shown, remarks = comparison_table(found), comparison_notes(found)
+    title = " and ".join(plain(name, 60) for name in found.names)
+    parts = [
+        f"# {as_text(title)}",
+        f"**{as_text(found.headline)}**",
+        *(f"- {as_text(text)}" for text in remarks),
+        f"![{as_text(picture.title)}](compare.png)",
+        *markdown_table(shown),
+    ]
+    write_atomically(folder / "compare.png", picture.png)
+    write_atomically(folder / "compare.md", "\n\n".join(parts) + "\n")
+    content = {"schema": SCHEMA, **found._asdict()}
+    content["changes"] = [change._asdict() for change in found.changes]
+    content["average"] = found.average._asdict() if found.average else None
+    text = json.dumps(finite(content), indent=2, allow_nan=False)
+    write_atomically(folder / "compare.json", text + "\n")
+    page = document(
+        title,
+        (
+            f'<p class="headline">{escape(found.headline)}</p>',
+            notes(remarks),
+            table(shown, "sortable"),
+            figure(picture),
+        ),
+    )
+    write_atomically(folder / "compare.html", page)
+    return folder / "compare.html"
+
+
+def comparison_table(found: Comparison) -> Table:
+    """Optimizers down, both studies and their difference across."""
+    rows = [*found.changes, *([found.average] if found.average else [])]
+    return Table(
+        "Side by side",
+        "Validation accuracy in percent, mean of the confirmation runs. Difference: the second "
+        "study minus the first, in points, with a 95 % interval that holds for all optimizers "
+        "together"
+        + (", paired by repeat (same splits)." if found.paired else " (other splits: not paired)."),
+        ("optimizer", *(plain(n, 30) for n in found.names), "difference", "95 %", "p", "real"),
+        tuple(_row(change) for change in rows),
+    )
+
+
+def _row(change: Change) -> tuple[str, ...]:
+    known = not math.isnan(change.p_value)
+    low, high = points_signed(change.low), points_signed(change.high)
+    return (
+        plain(change.optimizer, 40),
+        percent(change.first),
+        percent(change.second),
+        "–" if math.isnan(change.difference) else points_signed(change.difference),
+        f"{low} to {high}" if known else "–",
+        small(change.p_value),
+        "yes" if change.separated else "no" if known else "–",
+    )
+
+
+def comparison_notes(found: Comparison) -> list[str]:
+    """What to know before reading the numbers."""
+    texts = []
+    if found.differences:
+        texts.append(f"The studies differ in {join([plain(t, 120) for t in found.differences])}.")
+    else:
+        texts.append("The studies have the same settings.")
+    if "other images" in found.differences:
+        texts.append(
+            "The images are not the same, so a difference tells which set is easier, "
+            "not which study did better."
+        )
+    if found.reversed:
+        pairs = [f"{a} over {b}" for a, b in found.reversed]
+        texts.append(f"The order turns round: the first study finds {join(pairs)}.")
+    return texts

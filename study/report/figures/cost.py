@@ -1,0 +1,145 @@
+"""Summary -> figures about cost: what tuning gains, what training takes."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from study.common.fonts import Fonts
+from study.common.plot_style import INK, Look, margins, new_figure, percent_axis, spread_labels
+from study.common.text import label_width, plain
+from study.records.records import Phase
+from study.report.analysis.summary import Summary
+
+LEAST_ERROR = 2e-3  # accuracies above 99.8 % share one height
+Drawn = Iterable[tuple[str, str, str, Figure]]
+
+
+def draw_gains(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+    """A slope for each optimizer from Keras's default settings to the tuned ones."""
+    found = [g for g in summary.gains if np.isfinite(g.default) and np.isfinite(g.tuned)]
+    if not found:
+        return
+    names = [look[g.optimizer].label for g in found]
+    figure = new_figure(
+        7.5,
+        max(3.4, 1.6 + 0.36 * len(found)),
+        "What does tuning gain?",
+        "Validation accuracy at Keras's default settings, and tuned. Equal steps upwards divide "
+        "the mistakes alike.",
+    )
+    axis = figure.subplots()
+    room = 0.5 + label_width([f"{plain(name, 18)} 00.0 %" for name in names], 8)
+    margins(figure, left=room, right=room, top=0.85, bottom=0.3)
+    ends = {side: [_height(getattr(g, side)) for g in found] for side in ("default", "tuned")}
+    low, high = min(map(min, ends.values())), max(map(max, ends.values()))
+    reach = max(high - low, 0.05)
+    axis.set_ylim(low - 0.06 * reach, high + 0.06 * reach)
+    gap = reach * 1.12 * 0.19 / (figure.get_size_inches()[1] - 1.15)
+    for gain, start, end in zip(found, ends["default"], ends["tuned"], strict=True):
+        colour, marker, _ = look[gain.optimizer]
+        kind: dict[str, Any] = {
+            "color": colour,
+            "marker": marker,
+            "ms": 5,
+            "mec": "white",
+            "mew": 0.6,
+        }
+        axis.plot([0, 1], [start, end], "-", **kind)
+    for side, (key, heights) in enumerate(ends.items()):
+        places = spread_labels(heights, gap, *axis.get_ylim())
+        for place, (gain, y) in enumerate(zip(found, places, strict=True)):
+            text = f"{plain(names[place], 18)} {100 * getattr(gain, key):.1f} %"
+            _end(axis, text, side, heights[place], y, look[gain.optimizer].colour)
+    axis.set_xlim(-0.02, 1.02)
+    axis.set_xticks([0, 1], ["default", "tuned"], size=9.5, color=INK)
+    axis.set_yticks([])
+    axis.spines["left"].set_visible(False)
+    axis.spines["bottom"].set_visible(False)
+    yield (
+        "default_against_tuned",
+        "Default against tuned",
+        "A steep line: this optimizer needs tuning. A flat one: its defaults are good here. A "
+        "falling one: the search was misled, by few images or by too short first rungs. Default: "
+        "one run a repeat; tuned: all confirmation runs.",
+        figure,
+    )
+
+
+def _height(accuracy: float) -> float:
+    """Orders of magnitude of the error rate, upwards."""
+    return -float(np.log10(max(1 - accuracy, LEAST_ERROR)))
+
+
+def _end(axis: Axes, text: str, side: int, at: float, y: float, colour: str) -> None:
+    """A label beside an end of a slope, with a thin line to it."""
+    axis.annotate(
+        text,
+        (side, at),
+        (side + (0.09 if side else -0.09), y),
+        ha="left" if side else "right",
+        va="center",
+        size=8,
+        color=colour,
+        annotation_clip=False,
+        arrowprops={
+            "arrowstyle": "-",
+            "color": "#cccccc",
+            "lw": 0.6,
+            "relpos": (0 if side else 1, 0.5),
+            "shrinkA": 1,
+            "shrinkB": 4,
+        },
+    )
+
+
+def draw_time(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+    """Accuracy of the winner against the seconds that one training of it takes."""
+    rows = [r for r in summary.rows if r.basis is Phase.CONFIRM and r.train_seconds > 0]
+    if not rows:
+        return
+    names = [look[r.optimizer].label for r in rows]
+    figure = new_figure(
+        7.5,
+        4.4,
+        "Is the better optimizer slower?",
+        "Mean of the winner's runs with its 95 % interval.",
+    )
+    axis = figure.subplots()
+    room = 0.6 + label_width(names, 8.5)
+    margins(figure, left=0.75, right=room, top=0.8, bottom=0.55)
+    for row in rows:
+        colour, marker, _ = look[row.optimizer]
+        axis.plot([row.train_seconds] * 2, [row.low, row.high], "-", color=colour, lw=1, alpha=0.5)
+        axis.plot(row.train_seconds, row.mean, marker, color=colour, ms=8, mec="white", mew=0.8)
+    axis.set_xlim(0, 1.08 * max(r.train_seconds for r in rows))
+    _label_points(axis, [r.mean for r in rows], names, [look[r.optimizer] for r in rows])
+    axis.set_xlabel("Seconds to train its tuned head once, all epochs, on this machine")
+    axis.set_ylabel("Validation accuracy")
+    percent_axis(axis)
+    yield (
+        "time",
+        "Accuracy against training time",
+        "Left and high is best. The time also depends on the tuned width of the dense layer, and "
+        "heads were trained side by side: small differences mean nothing.",
+        figure,
+    )
+
+
+def _label_points(
+    axis: Axes, heights: Sequence[float], names: Sequence[str], looks: Sequence[Look]
+) -> None:
+    """Names with their marker at the right edge, in the order of the heights."""
+    low, high = axis.get_ylim()
+    across = axis.get_yaxis_transform()
+    for y, name, look in zip(
+        spread_labels(heights, (high - low) * 0.06, low, high), names, looks, strict=True
+    ):
+        axis.plot(1.04, y, look.marker, color=look.colour, transform=across, clip_on=False, ms=6)
+        axis.text(1.07, y, name, transform=across, va="center", size=8.5, color=look.colour)
+    axis.set_ylim(low, high)
+
+
+DRAWERS = (draw_gains, draw_time)

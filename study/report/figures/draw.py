@@ -1,0 +1,64 @@
+"""Summary -> figures/*.png. The figures themselves are drawn by `curve_figures`, `cost_figures`,
+`search_figures`, `knob_figures` and `confusion_figures`.
+
+Each figure draws one tuple of the summary and nothing else; each title says what to look for.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from study.common.files import write_atomically
+from study.common.fonts import Fonts, find_fonts
+from study.common.plot_style import looks, style, to_png
+from study.report.analysis.summary import Summary
+from study.report.figures import confusion as confusion_figures
+from study.report.figures import cost as cost_figures
+from study.report.figures import hyperparameters as knob_figures
+from study.report.figures import search as search_figures
+from study.report.figures import winners as curve_figures
+from study.report.figures.picture import Picture
+
+PHOTOS = ("mistakes",)  # figures that show photographs
+
+
+def draw_figures(summary: Summary) -> tuple[list[Picture], list[str]]:
+    """Every figure that the study has data for, and warnings about fonts."""
+    fonts = find_fonts([*summary.meta.class_names, *summary.meta.optimizers])
+    look = looks([*summary.meta.optimizers, *(row.optimizer for row in summary.rows)], fonts)
+    drawers: list[Callable[..., Iterable[tuple[str, str, str, Figure]]]] = [
+        *curve_figures.DRAWERS,
+        *cost_figures.DRAWERS,
+        *confusion_figures.DRAWERS,
+        *search_figures.DRAWERS,
+        *knob_figures.DRAWERS,
+    ]
+    pictures = []
+    with style(fonts):
+        for drawer in drawers:
+            for name, title, caption, figure in drawer(summary, look, fonts):
+                png = to_png(figure, photos=name in PHOTOS)
+                pictures.append(Picture(name, title, caption, png))
+    return pictures, _font_warnings(fonts)
+
+
+def write_figures(pictures: Iterable[Picture], folder: Path) -> None:
+    """Write the PNG files, and remove those of an earlier report that no longer apply."""
+    names = set()
+    for picture in pictures:
+        names.add(f"{picture.name}.png")
+        write_atomically(folder / f"{picture.name}.png", picture.png)
+    for old in folder.glob("*.png"):
+        if old.name not in names:
+            old.unlink()
+
+
+def _font_warnings(fonts: Fonts) -> list[str]:
+    if not fonts.missing:
+        return []
+    return [
+        f"no installed font has the characters {fonts.missing[:20]!r}, so figures show numbers in "
+        'place of those names; install the font "Noto Sans CJK" (Debian, Ubuntu: fonts-noto-cjk) '
+        "or another one for this script, and run the report again"
+    ]

@@ -1,0 +1,65 @@
+"""What the report command prints."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from study.common.text import plain
+from study.report.analysis.study_comparison import Comparison
+from study.report.analysis.summary import Summary
+from study.report.tables import Table, evaluation
+
+
+def print_conclusion(
+    summary: Summary, ranking: Table, warnings: Sequence[str], folder: Path
+) -> None:
+    """The sentence, the ranking, the evaluation lines, the warnings and where the files are."""
+    console = _console()
+    console.print()
+    console.print(plain(summary.headline.text, 2000), style="bold")
+    for text in summary.headline.details:
+        console.print(plain(text, 2000))
+    console.print()
+    console.print(_grid(ranking))
+    console.print("\nvalidation set after the last epoch:")
+    for line in evaluation(summary):
+        console.print(f"  {plain(line, 200)}")
+    if warnings:
+        console.print("\nread this first:" if len(warnings) > 1 else "\nnote:", style="bold")
+    for text in warnings:
+        console.print(f"- {plain(text, 2000)}")
+    console.print(f"\nreport: {folder / 'report.html'}", soft_wrap=True)
+    console.print(
+        f"also:   report.md, ranking.csv, ranking.json, figures/ in {folder}", soft_wrap=True
+    )
+
+
+def print_comparison(found: Comparison, shown: Table, notes: Sequence[str], page: Path) -> None:
+    """The sentence, the notes, the table and where the files are."""
+    console = _console()
+    console.print()
+    console.print(plain(found.headline, 2000), style="bold")
+    for text in notes:
+        console.print(f"- {plain(text, 2000)}")
+    console.print()
+    console.print(_grid(shown))
+    console.print(f"\ncomparison: {page}", soft_wrap=True)
+
+
+def _console() -> Console:
+    """Names may look like rich's markup or emoji codes: nothing is interpreted."""
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = 160  # a log file has no edge; wrapped tables cannot be read
+    return console
+
+
+def _grid(shown: Table) -> Grid:
+    grid = Grid(box=None, pad_edge=False)
+    for place, head in enumerate(shown.head):
+        grid.add_column(head, justify="left" if place == 0 else "right")
+    for row in shown.rows:
+        grid.add_row(*row)
+    return grid

@@ -1,0 +1,59 @@
+"""Study folder -> `report/`: pages, tables, figures, and the conclusion on the terminal."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from study.common.errors import UserError
+from study.common.files import write_atomically
+from study.records.study_folders import find_study
+from study.report.analysis.study_comparison import compare
+from study.report.analysis.summary import load_study
+from study.report.comparison_page import comparison_notes, comparison_table, write_comparison
+from study.report.figures.draw import draw_figures, write_figures
+from study.report.html import page
+from study.report.markdown import markdown
+from study.report.ranking_files import ranking_csv, ranking_json
+from study.report.tables import ranking_table
+from study.report.terminal import print_comparison, print_conclusion
+
+
+def write_report(logs: Path, name: str | None = None) -> Path:
+    """Summarize study `name` (default: the newest), write its report, print the conclusion.
+
+    Raises:
+        UserError: no such study, nothing finished, or a damaged file.
+    """
+    study = find_study(logs, name)
+    summary = load_study(study)
+    pictures, font_warnings = draw_figures(summary)
+    warnings = [(found.kind, found.text) for found in summary.cautions]
+    warnings += [("font", text) for text in font_warnings]
+    texts = [text for _, text in warnings]
+    folder = study / "report"
+    write_figures(pictures, folder / "figures")
+    about = [(picture.name, picture.title, picture.caption) for picture in pictures]
+    write_atomically(folder / "report.md", markdown(summary, about, texts))
+    write_atomically(folder / "ranking.csv", ranking_csv(summary))
+    write_atomically(folder / "ranking.json", ranking_json(summary, warnings))
+    write_atomically(folder / "report.html", page(summary, pictures, texts))
+    print_conclusion(summary, ranking_table(summary), texts, folder)
+    return folder
+
+
+def write_comparisons(logs: Path, names: Sequence[str]) -> list[Path]:
+    """Compare the first study with each of the others; returns the pages.
+
+    Raises:
+        UserError: a study is missing, named twice, or damaged.
+    """
+
+    if len(set(names)) < len(names):
+        raise UserError("--study: the same study is named twice; name two different ones")
+    folders = [find_study(logs, name) for name in names]
+    first, *others = [load_study(folder) for folder in folders]
+    pages = []
+    for other, folder in zip(others, folders[1:], strict=True):
+        found = compare(first, other)
+        pages.append(write_comparison(found, folders[0] / "report" / "compare" / folder.name))
+        print_comparison(found, comparison_table(found), comparison_notes(found), pages[-1])
+    return pages

@@ -1,0 +1,79 @@
+"""What one search may spend, and how Keras Tuner's methods spend it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras_tuner
+
+from study.space.space import SearchSpace
+
+OBJECTIVE = "val_accuracy"
+TUNERS = ("hyperband", "random", "bayesian", "grid")
+
+
+class Budget(NamedTuple):
+    """What one search may spend."""
+
+    tuner: str
+    max_epochs: int
+    factor: int  # Hyperband's reduction factor
+    trials: int  # random, bayesian; the most a grid visits
+
+
+def hyperband_rungs(max_epochs: int, factor: int) -> list[tuple[int, int, int, int]]:
+    """(bracket, round, trials, epochs) of Hyperband as Keras Tuner cuts it (Li et al. 2018)."""
+    oracle = keras_tuner.oracles.HyperbandOracle(
+        objective=keras_tuner.Objective(OBJECTIVE, "max"), max_epochs=max_epochs, factor=factor
+    )
+    return [
+        (bracket, rung, oracle._get_size(bracket, rung), oracle._get_epochs(bracket, rung))
+        for bracket in reversed(range(oracle._get_num_brackets()))
+        for rung in range(oracle._get_num_rounds(bracket))
+    ]
+
+
+def promotions(
+    tuner: str, max_epochs: int, factor: int
+) -> dict[tuple[int | None, int | None], int]:
+    """(bracket, round) -> how many trials of it are promoted; empty without Hyperband."""
+    if tuner != "hyperband":
+        return {}
+    return {
+        (bracket, rung - 1): trials
+        for bracket, rung, trials, _ in hyperband_rungs(max_epochs, factor)
+    }
+
+
+def hyperband_cost(max_epochs: int, factor: int) -> tuple[int, int]:
+    """(trials, epochs) of one Hyperband search whose rungs continue where the last one ended."""
+    trials = epochs = 0
+    before = 0
+    for _, rung, size, until in hyperband_rungs(max_epochs, factor):
+        trials += size
+        epochs += size * (until - (before if rung else 0))
+        before = until
+    return trials, epochs
+
+
+def plan_search(space: SearchSpace, optimizer: str | None, budget: Budget) -> tuple[str, int]:
+    """(kind, most trials) of a search, cut to the size of its space.
+
+    Hyperband needs at least as many configurations as its first rungs hold, else Keras Tuner stops
+    without halving (keras-tuner issue 676). A smaller space is searched at full length instead, by
+    a grid if that costs no more epochs than Hyperband would have, else by random draws.
+    """
+    names: Sequence[str] = [optimizer] if optimizer else list(space.optimizers)
+    points = sum(space.points(name) for name in names)
+    if budget.tuner == "hyperband":
+        trials, epochs = hyperband_cost(budget.max_epochs, budget.factor)
+        first = sum(r[2] for r in hyperband_rungs(budget.max_epochs, budget.factor) if r[1] == 0)
+        if points >= first:
+            return "hyperband", trials
+        affordable = max(epochs // budget.max_epochs, 1)
+        return ("grid", int(points)) if points <= affordable else ("random", affordable)
+    if budget.tuner == "grid":
+        visited = sum(space.points(name, grid=True) for name in names)
+        return "grid", int(min(visited, budget.trials))
+    if points <= budget.trials:
+        return "grid", int(points)
+    return budget.tuner, budget.trials

@@ -1,0 +1,56 @@
+"""Search the best settings of every optimizer on your images and rank the optimizers.
+
+    python -m study.search --tuner hyperband          # the built-in faces
+    python -m study.search --data my_photos           # a folder with one folder per class
+
+Prints the plan, computes the features of every image once (cached), searches, confirms, and ends
+with the ranking and the next two commands to type. The same command again resumes a study.
+"""
+
+import errno
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from study.common.errors import UserError
+from study.common.tensorflow import import_tensorflow
+from study.search.options import parse, resolve_options
+from study.training.program_cache import keep_programs
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 2 after a mistake the user can mend, 130 after Ctrl-C or SIGTERM."""
+    arguments = parse(argv)  # --help ends here, before anything heavy is imported
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    keep_programs(arguments.cache_dir and Path(arguments.cache_dir))
+    import_tensorflow()
+    from study.features.vgg16 import pick_device
+    from study.search.study_run import run
+    from study.space.space import load_space
+
+    try:
+        pick_device(arguments.device)  # before the space's optimizers start TensorFlow
+        space = load_space(arguments.space)
+        options = resolve_options(arguments, space.study, space.name)
+        if options.optimizers:
+            space = space.restrict(options.optimizers.split(","))
+        return run(options, space)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        print(
+            f"error: the disk is full or a quota is reached{place}: make room, then the same "
+            "command resumes; nothing that was recorded is lost",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; nothing is lost: the same command resumes", file=sys.stderr)
+        return 130

@@ -1,0 +1,242 @@
+"""Tasks come in, records go out: trained together, judged, scored, saved as they come.
+
+A run that is already recorded is not trained again. The state of a trial that may be promoted is
+kept in memory; where a kill lost it, the promoted run is trained from its first epoch, which gives
+the same curve, because a run depends on nothing but its own task.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from study.records.records import Phase, TrialRecord, TrialStatus, rounded
+from study.search.tasks import Data, Task
+from study.training.head import Statistics, head_probabilities
+from study.training.population import OUT_OF_MEMORY, HeadResult, HeadRun, HeadState, Population
+
+ABSURD_LOSS = 10.0  # times the loss of a coin with as many sides as classes
+
+
+class Runner:
+    """Trains tasks.
+
+    Args:
+        data: features, labels and splits.
+        population: the trainer.
+        promoted: (bracket, round) -> how many trials of that rung go on.
+        known: records of an earlier process.
+        save: is given every batch of new records as soon as it exists.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        population: Population,
+        promoted: Mapping[tuple[int | None, int | None], int],
+        known: Iterable[TrialRecord],
+        save: Callable[[list[TrialRecord]], None],
+    ) -> None:
+        self.data, self.population, self.save = data, population, save
+        self.records = {record.trial_id: record for record in known}
+        self.tasks: dict[str, Task] = {}
+        self._promoted = promoted
+        self._states: dict[str, HeadState] = {}  # of trials that may be promoted
+        self._best_weights: dict[str, list[np.ndarray]] = {}  # of this process's confirmation runs
+
+    def run(
+        self, tasks: Sequence[Task], *, enough: Callable[[], bool] = lambda: False
+    ) -> list[TrialRecord]:
+        """Train what is not yet recorded; return the records of `tasks` in their order.
+
+        Once `enough` says so, the populations under way are given up and the rest is left out.
+        """
+        self.tasks |= {task.trial_id: task for task in tasks}
+        wanted = {task.continues for task in tasks}
+        self._states = {key: state for key, state in self._states.items() if key in wanted}
+        missing = [task for task in tasks if task.trial_id not in self.records]
+        for finished in self._train(missing):
+            self._collect(finished)
+            if enough():
+                break
+        return [self.records[t.trial_id] for t in tasks if t.trial_id in self.records]
+
+    def score(self, record: TrialRecord) -> float:
+        """What the tuner is told: the best validation accuracy; chance if it did not complete."""
+        if record.status == TrialStatus.COMPLETED:
+            return record.best_val_accuracy
+        return rounded(1.0 / self.data.n_classes)
+
+    def weights_of(self, task: Task) -> list[np.ndarray]:
+        """The weights at the best epoch of a run; trained once more if this process did not."""
+        if task.trial_id not in self._best_weights:
+            ((_, result),) = next(self.population.train([self._head_run(task)]))
+            self._best_weights[task.trial_id] = result.best_weights
+        return self._best_weights[task.trial_id]
+
+    def statistics(self, task: Task) -> Statistics | None:
+        """Mean and variance of the run's training rows, if its head normalizes."""
+        if not task.config.normalize:
+            return None
+        return Statistics.of(self.data.features[task.split.train])
+
+    def _train(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, HeadResult | None]]]:
+        """Results as they come; None for runs that do not fit into the memory.
+
+        What a run needs is decided by its width and batch size. So after a failure the runs are
+        tried again in groups of one width and batch size, and only a group that fails alone fails.
+        """
+        done: set[str] = set()
+        try:
+            for finished in self._trained(tasks):
+                done |= {task.trial_id for task, _ in finished}
+                yield finished
+            return
+        except OUT_OF_MEMORY:
+            left = [task for task in tasks if task.trial_id not in done]
+        groups: dict[tuple[object, ...], list[Task]] = {}
+        for task in left:
+            key = (task.config.keras_class, task.config.dense_width, task.config.batch_size)
+            groups.setdefault(key, []).append(task)
+        if len(groups) == 1:
+            yield [(task, None) for task in left]
+            return
+        for group in groups.values():
+            yield from self._train(group)
+
+    def _trained(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, HeadResult | None]]]:
+        runs = [self._head_run(task) for task in tasks]
+        for finished in self.population.train(runs):
+            yield [(tasks[index], result) for index, result in finished]
+
+    def _head_run(self, task: Task) -> HeadRun:
+        """A rung continues from its state; where a kill lost that, it is trained from epoch 1."""
+        state = self._states.get(task.continues) if task.continues else None
+        rows = task.split
+        return HeadRun(task.config, rows.train, rows.validation, task.seed, task.epochs, state)
+
+    def _collect(self, finished: list[tuple[Task, HeadResult | None]]) -> None:
+        records = []
+        for task, result in finished:
+            if result is None:
+                self.records[task.trial_id] = self._failed(task)
+                records.append(self.records[task.trial_id])
+                continue
+            record = self._record(task, result)
+            self.records[task.trial_id] = record
+            records.append(record)
+            if (task.bracket, task.round) in self._promoted:
+                self._states[task.trial_id] = result.state
+            if task.phase == Phase.CONFIRM:
+                self._best_weights[task.trial_id] = result.best_weights
+        self._prune_states(finished)
+        self.save(records)
+
+    def _failed(self, task: Task) -> TrialRecord:
+        return self._begun(
+            task,
+            status=TrialStatus.FAILED,
+            message=f"out of memory with dense_width {task.config.dense_width}, batch_size "
+            f"{task.config.batch_size} and {self.population.size} heads at once: take smaller "
+            "ones in the search space, or a smaller --population",
+        )
+
+    def _prune_states(self, finished: list[tuple[Task, HeadResult | None]]) -> None:
+        """Keep only the states that can still be promoted: the best of each rung."""
+        rungs = {(t.trial_id.rpartition("/")[0], t.bracket, t.round) for t, _ in finished}
+        for search, bracket, rung in rungs:
+            waiting = [
+                self.records[trial_id]
+                for trial_id in self._states
+                if trial_id.rpartition("/")[0] == search
+                and (self.records[trial_id].bracket, self.records[trial_id].round)
+                == (bracket, rung)
+            ]
+            # by id among equals, as the oracle has them
+            waiting.sort(key=lambda record: (-self.score(record), record.trial_id))
+            for record in waiting[self._promoted.get((bracket, rung), 0) :]:
+                del self._states[record.trial_id]
+
+    def _record(self, task: Task, result: HeadResult) -> TrialRecord:
+        curves = {
+            name: [rounded(float(value)) for value in getattr(result, name)]
+            for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+        }
+        if task.continues and len(curves["loss"]) < task.epochs:
+            before = self.records[task.continues]
+            curves = {name: [*getattr(before, name), *curve] for name, curve in curves.items()}
+        status, message = judge(curves, self.data.n_classes)
+        accuracy = np.nan_to_num(np.asarray(curves["val_accuracy"]), nan=-1.0)
+        record = replace(
+            self._begun(task, status=status, message=message),
+            best_epoch=int(np.argmax(accuracy)) + 1,
+            seconds=rounded(result.seconds),
+            loss=curves["loss"],
+            accuracy=curves["accuracy"],
+            val_loss=curves["val_loss"],
+            val_accuracy=curves["val_accuracy"],
+            learning_rate=curves["learning_rate"],
+        )
+        if task.phase == Phase.SEARCH or not len(task.split.test):
+            return record
+        return self._tested(record, task, result.best_weights)
+
+    def _begun(self, task: Task, *, status: TrialStatus, message: str) -> TrialRecord:
+        """What is known of a run before its curves."""
+        return TrialRecord(
+            trial_id=task.trial_id,
+            optimizer=task.config.optimizer,
+            repeat=task.repeat,
+            phase=task.phase,
+            seed=task.seed,
+            split=task.split.digest,
+            hyperparameters=task.config.hyperparameters(),
+            epochs=task.epochs,
+            status=status,
+            message=message,
+            loss=[],
+            accuracy=[],
+            val_loss=[],
+            val_accuracy=[],
+            learning_rate=[],
+            best_epoch=0,
+            seconds=0.0,
+            bracket=task.bracket,
+            round=task.round,
+            continues=task.continues,
+            initial_epoch=task.initial_epoch,
+            confirm=task.confirm,
+        )
+
+    def _tested(self, record: TrialRecord, task: Task, weights: list[np.ndarray]) -> TrialRecord:
+        """Add accuracy and loss on the test rows, with the weights of the best epoch."""
+        rows = task.split.test
+        probabilities = head_probabilities(
+            task.config, weights, self.data.features[rows], self.statistics(task)
+        )  # (n_test, n_classes)
+        labels = self.data.labels[rows]
+        right = probabilities[np.arange(len(rows)), labels]
+        return replace(
+            record,
+            test_accuracy=rounded(float((probabilities.argmax(axis=1) == labels).mean())),
+            test_loss=rounded(float(-np.log(np.maximum(right, 1e-7)).mean())),  # as Keras clips
+        )
+
+
+def judge(curves: dict[str, list[float]], n_classes: int) -> tuple[TrialStatus, str]:
+    """Whether a run diverged, and why in words.
+
+    It did if a loss is not finite, or if it ends with a training loss above `ABSURD_LOSS` times
+    ln(n_classes) while guessing no better than twice chance. A large loss alone is not enough: an
+    overconfident head can have one and still be right.
+    """
+    for name in ("loss", "val_loss"):
+        for epoch, value in enumerate(curves[name], start=1):
+            if not math.isfinite(value):
+                return TrialStatus.DIVERGED, f"{name} is {value} at epoch {epoch}"
+    limit = ABSURD_LOSS * math.log(n_classes)
+    loss, accuracy = curves["loss"][-1], curves["val_accuracy"][-1]
+    if loss > limit and accuracy <= 2.0 / n_classes:
+        return TrialStatus.DIVERGED, f"loss ends at {loss:.3g}, far above chance"
+    return TrialStatus.COMPLETED, ""

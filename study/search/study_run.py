@@ -1,0 +1,240 @@
+"""One run of the search command: images -> features -> heads -> records -> report."""
+
+import platform
+import subprocess
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from study.common.text import printable
+from study.features.extract import extract_features
+from study.features.vgg16 import Backbone, load_backbone
+from study.images.image_set import ImageSet
+from study.images.loading import load_images
+from study.images.samples import sample_grid
+from study.images.splits import Splits
+from study.records.records import (
+    StudyMeta,
+    TrialRecord,
+    append_trials,
+    rewrite_trials,
+    save_meta,
+)
+from study.report.write import write_report
+from study.search.best_models import write_best
+from study.search.budget import promotions
+from study.search.live_progress import Watch
+from study.search.options import Options
+from study.search.plan import Plan, make_plan, model_summary, plan_lines
+from study.search.protocol import Protocol
+from study.search.runner import Runner
+from study.search.study_folder import clear, locked, resume
+from study.search.tasks import Data, make_splits
+from study.search.tensorboard import EventFolder, ReportEvents
+from study.space.space import SearchSpace
+from study.training.population import Population
+from study.training.population_size import heads_at_once
+from study.training.program_key import few_widths
+
+
+def run(options: Options, space: SearchSpace) -> int:
+    """Images -> features -> heads -> records -> report."""
+    images = load_images(Path(options.data) if options.data else None, strict=options.strict)
+    _say_images(images)
+    splits = make_splits(images, options)
+    backbone = load_backbone(
+        options.weights,
+        size=options.image_size,
+        preprocess=options.preprocess,
+        device=options.device,
+    )
+    meta = study_meta(options, space, images, backbone, splits)
+    _say_setting(meta)
+    for warning in splits.warnings(options.repeats):
+        print(f"warning: {warning}")
+    plan = make_plan(options, space)
+    print("\n".join(plan_lines(plan, options, space, splits("confirm", 0))))
+    if options.dry_run:
+        print(model_summary(space, backbone, len(images.class_names)))
+        return 0
+    folder = options.logs / options.name
+    with locked(folder):
+        if options.overwrite:
+            clear(folder)
+        meta, known = resume(folder, meta)
+        print(f"study: {folder}" + (f", resumed after {len(known)} runs" if known else ""))
+        features = _features(options, images, backbone)
+        data = Data(features, images.labels, len(images.class_names), splits)
+        protocol = _train(options, space, plan, folder, meta, data, known)
+        write_best(folder, protocol, images, backbone)
+        _report(options, folder, images, data)
+    return 0
+
+
+def _features(options: Options, images: ImageSet, backbone: Backbone) -> np.ndarray:
+    """The (N, 512) features; says what had to be computed."""
+
+    found = extract_features(images, backbone, cache_dir=options.cache_dir)
+    if found.computed:
+        rate = found.computed / max(found.seconds, 1e-9)
+        print(
+            f"features: {found.computed} images computed in {found.seconds:.0f} s "
+            f"({rate:.1f} images/s), {found.cached} from the cache"
+        )
+    else:
+        print(f"features: nothing had to be computed, all {found.cached} are in the cache")
+    return found.features
+
+
+def _train(
+    options: Options,
+    space: SearchSpace,
+    plan: Plan,
+    folder: Path,
+    meta: StudyMeta,
+    data: Data,
+    known: list[TrialRecord],
+) -> Protocol:
+    """Run the protocol; every batch of records is on the disk before the next is trained."""
+
+    def population_of(size: int) -> Population:
+        return Population(
+            data.features,
+            data.labels,
+            data.n_classes,
+            max_epochs=options.max_epochs,
+            size=size,
+            widths=few_widths(space.dense_widths()),
+        )
+
+    size = options.population or meta.device.get("population")
+    if size is None:
+        first = data.splits("search", 0)
+        size = heads_at_once(population_of, space, first.train, first.validation)
+    meta = replace(meta, device={**meta.device, "population": size}, finished=False)
+    save_meta(folder, meta)
+    population = population_of(size)
+    events = EventFolder(folder / "tensorboard", space, known)
+    planned = {search.name: search.trials * plan.repeats for search in plan.searches}
+    watch = Watch(planned, plan.epochs, known)
+
+    def save(records: list[TrialRecord]) -> None:
+        append_trials(folder, records)
+        events.write(records)
+        watch.add(records)
+
+    start = time.monotonic()
+    promoted = promotions(options.tuner, options.max_epochs, options.factor)
+    protocol = Protocol(options, space, Runner(data, population, promoted, known, save))
+    with watch:
+        protocol.search()
+        protocol.confirm()
+    records, superseded = protocol.runner.records, protocol.superseded()
+    if superseded:
+        rewrite_trials(folder, [r for r in records.values() if r.trial_id not in superseded])
+    seconds = time.monotonic() - start
+    print(
+        f"search: {len(records)} runs in {seconds:.0f} s, {population.compilations} programs "
+        f"compiled in {population.compile_seconds:.0f} s, {population.size} heads at once"
+    )
+    total = meta.seconds.get("search", 0.0) + seconds
+    save_meta(
+        folder,
+        replace(meta, finished=True, partial=protocol.stopped, seconds={"search": round(total, 1)}),
+    )
+    return protocol
+
+
+def _report(options: Options, folder: Path, images: ImageSet, data: Data) -> None:
+    """Write and print the report, show it in TensorBoard, and say what to type next."""
+
+    write_report(options.logs, options.name)
+    shown = ReportEvents(folder / "tensorboard")
+    rows = data.splits("confirm", 0).train
+    shown.image("data/training_images", sample_grid(images, rows, seed=options.seed))
+    for path in sorted((folder / "report" / "figures").glob("*.png")):
+        shown.image(f"report/{path.stem}", path.read_bytes())
+    shown.text("report", (folder / "report" / "report.md").read_text(encoding="utf-8"))
+    print("\nnext:")
+    print(f"  tensorboard --logdir {options.logs}")
+    print(f"  python -m study.report --study {options.name}" + _logs_flag(options))
+
+
+def _logs_flag(options: Options) -> str:
+    return "" if options.logs == Path("logs") else f" --logs {options.logs}"
+
+
+def _say_images(images: ImageSet) -> None:
+    """Count the images; name every file that was left out."""
+    print(
+        f"images: {len(images.paths)} in {len(images.class_names)} classes"
+        + (f", {images.ignored} other files ignored" if images.ignored else "")
+    )
+    for problem in images.problems:
+        print(f"left out: {problem}")
+    for group in images.duplicates:
+        print("the same content in several classes: " + ", ".join(map(printable, group)))
+
+
+def _say_setting(meta: StudyMeta) -> None:
+    sizes = meta.split_sizes
+    print(f"split: {sizes['train']} train, {sizes['validation']} validation, {sizes['test']} test")
+    print(
+        f"device: {meta.device['kind']} ({meta.device['name']}), VGG16 in {meta.device['dtype']}, "
+        f"weights: {meta.weights['source']}"
+    )
+
+
+PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")
+
+
+def study_meta(
+    options: Options, space: SearchSpace, images: ImageSet, backbone: Backbone, splits: Splits
+) -> StudyMeta:
+    """What `study.json` says of a study that is about to start."""
+    first = splits("confirm", 0)
+    folder = "built-in faces" if options.data is None else Path(options.data).name
+    return StudyMeta(
+        name=options.name,
+        settings=options.settings(),
+        optimizers=list(space.optimizers),
+        class_names=list(images.class_names),
+        class_counts=np.bincount(images.labels, minlength=len(images.class_names)).tolist(),
+        split_sizes={
+            "train": len(first.train),
+            "validation": len(first.validation),
+            "test": len(first.test),
+        },
+        data={
+            "folder": folder,
+            "images": len(images.paths),
+            "left_out": [str(problem) for problem in images.problems],
+            "fingerprint": images.fingerprint,
+        },
+        space={"name": space.name, "fingerprint": space.fingerprint, "table": space.table},
+        split_digests={
+            f"{purpose}/{repeat}": splits(purpose, repeat).digest
+            for repeat in range(options.repeats)
+            for purpose in ("search", "confirm")
+        },
+        device={**backbone.device._asdict(), "dtype": backbone.dtype},
+        versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        weights={"source": backbone.source, "digest": backbone.digest},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        git_commit=_git_commit(),
+    )
+
+
+def _git_commit() -> str | None:
+    """The commit of this program, if it runs from a checkout."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

@@ -1,0 +1,53 @@
+"""What a run is before it is trained, and which rows it sees."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from study.images.image_set import ImageSet
+from study.images.splits import Split, Splits
+from study.records.records import Phase
+from study.search.options import Options
+from study.space.head_config import HeadConfig
+
+
+class Task(NamedTuple):
+    """A run that the protocol wants, before it was trained."""
+
+    trial_id: str
+    phase: Phase
+    repeat: int
+    config: HeadConfig
+    epochs: int
+    seed: int
+    split: Split
+    confirm: int | None = None
+    continues: str | None = None  # trial_id
+    initial_epoch: int = 0
+    bracket: int | None = None
+    round: int | None = None
+
+
+class Data(NamedTuple):
+    """What the heads are trained on."""
+
+    features: np.ndarray  # (N, 512) float32
+    labels: np.ndarray  # (N,) int32
+    n_classes: int
+    splits: Splits
+
+
+def make_splits(images: ImageSet, options: Options) -> Splits:
+    """The splits that a study with these options has.
+
+    Raises:
+        UserError: a class has too few images.
+    """
+    return Splits(
+        images,
+        split=options.split,
+        validation_split=options.validation_split,
+        test_split=options.test_split,
+        seed=options.seed,
+        split_seed=options.split_seed,
+    )

@@ -1,0 +1,1 @@
+"""TOML -> search space -> `HeadConfig`; nothing here imports TensorFlow or Keras at the top."""

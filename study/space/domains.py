@@ -1,0 +1,50 @@
+"""The values that hyperparameters may take."""
+
+import math
+from typing import NamedTuple
+
+Value = bool | int | float | str
+
+
+class Domain(NamedTuple):
+    """The values one hyperparameter may take."""
+
+    choices: tuple[Value, ...] = ()  # one: fixed; several: a set; none: a range
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    integer: bool = False
+    default: Value | None = None  # as the file gives it
+
+    @property
+    def fixed(self) -> bool:
+        """Whether there is nothing to tune."""
+        return len(self.choices) == 1
+
+    @property
+    def points(self) -> float:
+        """How many distinct values there are; infinite for a range of real numbers."""
+        if self.choices:
+            return len(self.choices)
+        return self.high - self.low + 1 if self.integer else math.inf
+
+    def first(self) -> Value:
+        """The default if the file gives one, else the first choice or the middle of the range."""
+        if self.default is not None:
+            return self.default
+        if self.choices:
+            return self.choices[0]
+        low, high = self.low, self.high
+        middle = math.sqrt(low) * math.sqrt(high) if self.log else (low + high) / 2
+        middle = min(max(middle, low), high)  # rounding may leave a narrow range
+        return round(middle) if self.integer else middle
+
+
+class OptimizerSpace(NamedTuple):
+    """One `[optimizers.NAME]` table."""
+
+    keras_class: str
+    learning_rate: Domain
+    knobs: dict[str, Domain]  # keyed as in the file, one_minus_ included
+    schedules: tuple[str, ...]  # those it is combined with
+    restricted: bool  # it names its schedules itself, so its schedule has a name of its own

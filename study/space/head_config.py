@@ -1,0 +1,31 @@
+"""Everything needed to build and train one head."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from study.space.domains import Value
+from study.space.schema import HEAD
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Everything needed to build and train one head, in Keras's own words."""
+
+    optimizer: str  # the name in the search space
+    keras_class: str  # of keras.optimizers
+    learning_rate: float  # the peak
+    knobs: Mapping[str, Value]  # further arguments of the class
+    schedule: str
+    schedule_knobs: Mapping[str, Value]
+    dense_width: int
+    dropout: float
+    activation: str
+    batch_norm: bool
+    batch_size: int | str  # rows a step, or "full"
+    normalize: bool  # standardize the features by the training rows
+
+    def hyperparameters(self) -> dict[str, Value]:
+        """The flat table that records, TensorBoard and the report show."""
+        table: dict[str, Value] = {"learning_rate": self.learning_rate, **self.knobs}
+        table |= {"schedule": self.schedule, **self.schedule_knobs}
+        return table | {key: getattr(self, key) for key in HEAD}

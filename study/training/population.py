@@ -1,0 +1,291 @@
+"""Runs come in (configuration, split, seed, epochs); learning curves and final states go out.
+
+Heads of one signature (optimizer class, batch size, shapes) train K at a time in one XLA program.
+The program is Keras: the layers of `build_head` and the optimizer's own update are mapped over the
+heads with `tf.vectorized_map`; learning rates, knobs, dropout, splits and seeds are mapped inputs.
+A call of the program is a few epochs, each with its validation. Dense widths are padded to a few
+sizes: a unit beyond the real width has zero weights and a masked output, so its gradients are zero.
+"""
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from study.common.seeds import stream
+from study.space.head_config import HeadConfig
+from study.training.head import Statistics
+from study.training.head_state import Arrays, Layout
+from study.training.program import Program
+from study.training.program_key import WIDTHS, Signature, signature_of
+from study.training.schedules import learning_rates
+
+MAX_WORKERS = 16  # populations under way
+AHEAD_WORKERS = 2  # more than there are cores: they prepare in Python while others compute
+GPU_WORKERS = 2  # one is prepared while the other computes
+
+
+class HeadState(NamedTuple):
+    """All that continuing a run exactly takes."""
+
+    epoch: int  # epochs trained so far
+    arrays: Arrays  # a flattened `State`, padded
+
+
+class HeadRun(NamedTuple):
+    """One head to train."""
+
+    config: HeadConfig
+    train: np.ndarray  # (n,) row numbers
+    validation: np.ndarray  # (m,) row numbers
+    seed: int  # initial weights, order of rows and dropout: three streams derived from it
+    epochs: int  # until this many are done in all
+    state: HeadState | None = None  # continue from here
+
+
+class HeadResult(NamedTuple):
+    """Curves over the epochs trained now, each (epochs,), and what they ended in."""
+
+    loss: np.ndarray  # mean over the epoch's rows, with dropout, as Keras's fit reports it
+    accuracy: np.ndarray
+    val_loss: np.ndarray
+    val_accuracy: np.ndarray
+    learning_rate: np.ndarray  # of the epoch's last step
+    state: HeadState
+    best_weights: list[np.ndarray]  # as build_head(...).get_weights(), first best val_accuracy
+    seconds: float  # this run's share of the wall time, without compiling
+
+
+class Population:
+    """Trains heads on one set of features, `size` at a time.
+
+    Several populations are under way at once, in threads: one prepares or compiles in Python while
+    others compute.
+
+    Args:
+        features: (N, n_features) float32.
+        labels: (N,) int32.
+        n_classes: how many classes.
+        max_epochs: horizon of every schedule.
+        size: heads in one program (see `population_size`).
+        widths: dense widths are padded to the next of these; `few_widths` chooses them.
+    """
+
+    def __init__(
+        self,
+        features: np.ndarray,
+        labels: np.ndarray,
+        n_classes: int,
+        *,
+        max_epochs: int,
+        size: int,
+        widths: Sequence[int] = WIDTHS,
+    ) -> None:
+        self._features_host = features
+        self._features = _tensor(features)
+        self._labels = tf.convert_to_tensor(labels, tf.int32)
+        self.n_classes, self.max_epochs, self.widths = n_classes, max_epochs, tuple(widths)
+        self.size = size
+        gpu = bool(tf.config.get_visible_devices("GPU"))
+        cores = os.cpu_count() or 1
+        self.workers = GPU_WORKERS if gpu else min(cores + AHEAD_WORKERS, MAX_WORKERS)
+        self._programs: dict[Signature, Program] = {}
+        self._locks: dict[Signature, threading.Lock] = {}
+
+    @property
+    def compilations(self) -> int:
+        """How many programs have been compiled."""
+        return len(self._programs)
+
+    @property
+    def compile_seconds(self) -> float:
+        """Wall time of the compilations, some of them side by side."""
+        return sum(program.compile_seconds for program in list(self._programs.values()))
+
+    def train(self, runs: Sequence[HeadRun]) -> Iterator[list[tuple[int, HeadResult]]]:
+        """Train all runs; yields (index into `runs`, result) as populations end, in any order.
+
+        Closing the iterator or an interrupt ends the populations under way after their call.
+        """
+        waiting = self._populations(runs)
+        stop = threading.Event()
+        flying: dict[Future[list[HeadResult]], list[int]] = {}
+        pool = ThreadPoolExecutor(self.workers)
+        try:
+            while waiting or flying:
+                while len(flying) < 2 * self.workers and (
+                    chosen := self._next(waiting, flying, runs)
+                ):
+                    together = [runs[index] for index in chosen]
+                    flying[pool.submit(self._train_together, together, stop)] = chosen
+                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                    yield list(zip(flying.pop(future), future.result(), strict=True))
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+    def _next(
+        self,
+        waiting: dict[Signature, deque[list[int]]],
+        flying: dict[Future[list[HeadResult]], list[int]],
+        runs: Sequence[HeadRun],
+    ) -> list[int] | None:
+        """Take the population to begin now: one program is compiled while others train.
+
+        Tracing holds Python's lock, so of programs that are missing one at a time is begun, and
+        more only while there is nothing to train. None if it is better to wait.
+        """
+        ready = [signature for signature in waiting if signature in self._programs]
+        missing = [signature for signature in waiting if signature not in self._programs]
+        begun = {self._signature(runs[chosen[0]]) for chosen in flying.values()}
+        compiling = begun - self._programs.keys()
+        missing = [signature for signature in missing if signature not in compiling]
+        if missing and (not compiling or (not ready and len(compiling) < self.workers)):
+            signature = missing[0]
+        elif ready:
+            signature = max(ready, key=lambda one: len(waiting[one]))
+        else:
+            return None
+        chosen = waiting[signature].popleft()
+        if not waiting[signature]:
+            del waiting[signature]
+        return chosen
+
+    def _populations(self, runs: Sequence[HeadRun]) -> dict[Signature, deque[list[int]]]:
+        """Indices of runs that train together: one signature, similar numbers of epochs left."""
+        groups: dict[Signature, list[int]] = {}
+        for index, run in enumerate(runs):
+            groups.setdefault(self._signature(run), []).append(index)
+        found = {}
+        for signature, members in groups.items():
+            members.sort(key=lambda index: -_remaining(runs[index]))
+            parts = [members[at : at + self.size] for at in range(0, len(members), self.size)]
+            found[signature] = deque(parts)
+        return found
+
+    def _signature(self, run: HeadRun) -> Signature:
+        return signature_of(run.config, len(run.train), len(run.validation), self.widths)
+
+    def _program(self, run: HeadRun) -> Program:
+        signature = self._signature(run)
+        with self._locks.setdefault(signature, threading.Lock()):
+            if signature not in self._programs:
+                program = Program(
+                    signature, run.config, self._features.shape[1], self.n_classes, self.size
+                )
+                program.compile(self._features, self._labels)
+                self._programs[signature] = program
+            return self._programs[signature]
+
+    def _train_together(self, runs: list[HeadRun], stop: threading.Event) -> list[HeadResult]:
+        program = self._program(runs[0])
+        start = time.perf_counter()
+        slots = [*runs, *[runs[-1]] * (self.size - len(runs))]  # padded: rounding stays the same
+        tables = [self._learning_rates(run, program) for run in runs]
+        tables += [tables[-1]] * (self.size - len(runs))
+        heads = program.inputs(
+            [run.config for run in slots],
+            np.stack([run.validation for run in slots]),
+            np.stack([stream(run.seed, "dropout").integers(2**32, size=2) for run in slots]),
+            [self._normalization(run) for run in slots],
+        )
+        layout = program.layout
+        states = [
+            run.state.arrays if run.state else layout.fresh(run.config, run.seed) for run in runs
+        ]
+        state = layout.stack(states + [states[-1]] * (self.size - len(runs)))
+        last = max(map(_remaining, runs))
+        ends = sorted({_remaining(run) for run in runs} | {0})
+        curves = np.zeros((last, 4, self.size), np.float32)
+        taken: dict[int, Arrays] = {}
+        done = 0
+        while True:
+            ending = [slot for slot, run in enumerate(runs) if done == _remaining(run)]
+            taken |= zip(ending, layout.take(state, ending), strict=True)
+            if done == last:
+                break
+            if stop.is_set():
+                raise CancelledError
+            until = min(next(end for end in ends if end > done), done + program.most_epochs)
+            numbers = [
+                [_first(run) + min(epoch, _remaining(run) - 1) for run in slots]
+                for epoch in range(done, until)
+            ]
+            curves[done:until], state = program.train(
+                self._features,
+                self._labels,
+                heads,
+                state,
+                [[_order(*one) for one in zip(slots, epoch, strict=True)] for epoch in numbers],
+                [[t[e] for t, e in zip(tables, epoch, strict=True)] for epoch in numbers],
+                numbers,
+            )
+            done = until
+        seconds = (time.perf_counter() - start) / len(runs) / self.workers
+        return [
+            _result(layout, run, curves[:, :, slot], tables[slot], taken[slot], seconds)
+            for slot, run in enumerate(runs)
+        ]
+
+    def _learning_rates(self, run: HeadRun, program: Program) -> np.ndarray:
+        """(max_epochs, steps of an epoch)."""
+        if run.epochs > self.max_epochs:
+            raise ValueError(f"{run.epochs} epochs, but the schedules end at {self.max_epochs}")
+        table = learning_rates(run.config, self.max_epochs * program.steps)
+        return table.reshape(self.max_epochs, program.steps)
+
+    def _normalization(self, run: HeadRun) -> Statistics | None:
+        return Statistics.of(self._features_host[run.train]) if run.config.normalize else None
+
+
+def _tensor(features: np.ndarray) -> tf.Tensor:
+    """The rows as TensorFlow sees them: on a CPU the same memory, or the same mapped file.
+
+    `tf.convert_to_tensor` would copy them, and read a file that is larger than the memory into it.
+    """
+    if tf.config.list_logical_devices("GPU") or not features.flags.writeable:
+        return tf.convert_to_tensor(features, tf.float32)
+    rows = np.ascontiguousarray(features, np.float32)  # the same object if it is one already
+    return tf.experimental.dlpack.from_dlpack(np.asarray(rows).__dlpack__())
+
+
+def _first(run: HeadRun) -> int:
+    return run.state.epoch if run.state else 0
+
+
+def _remaining(run: HeadRun) -> int:
+    return run.epochs - _first(run)
+
+
+def _order(run: HeadRun, epoch: int) -> np.ndarray:
+    return run.train[stream(run.seed, "order", epoch).permutation(len(run.train))]
+
+
+def _result(
+    layout: Layout,
+    run: HeadRun,
+    curves: np.ndarray,
+    table: np.ndarray,
+    arrays: Arrays,
+    seconds: float,
+) -> HeadResult:
+    loss, accuracy, val_loss, val_accuracy = curves[: _remaining(run)].T.copy()
+    return HeadResult(
+        loss,
+        accuracy,
+        val_loss,
+        val_accuracy,
+        learning_rate=table[_first(run) : run.epochs, -1].copy(),
+        state=HeadState(run.epochs, arrays),
+        best_weights=layout.best_weights(arrays, run.config.dense_width),
+        seconds=seconds,
+    )
+
+
+OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)

@@ -1,0 +1,276 @@
+"""One compiled program: epochs, each with its validation, of K heads that share a signature."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from study.space.head_config import HeadConfig
+from study.training.dropout_noise import dropout_noise
+from study.training.head import Statistics, steps_per_epoch
+from study.training.head_state import State
+from study.training.program_cache import disk_errors, function_of, seal
+from study.training.program_key import Signature
+from study.training.vectorized_head import MappedHead
+
+VALIDATION_ROWS = 512  # in one piece
+CALL_ROWS = 16_384  # training rows a head sees in one call, if they are several epochs
+CALL_EPOCHS = 32  # at most
+
+
+class Inputs(NamedTuple):
+    """What a head brings along, stacked over K heads."""
+
+    knobs: dict[str, tf.Tensor]  # (K,) float64
+    dropout: tf.Tensor  # (K,)
+    units: tf.Tensor  # (K, width): 1 for real units, 0 for padding
+    seeds: tf.Tensor  # (K, 2) uint32
+    mean: tf.Tensor  # (K, n_features)
+    variance: tf.Tensor  # (K, n_features)
+    validation: tf.Tensor  # (K, n_validation) int32
+
+
+class Epoch(NamedTuple):
+    """What K heads bring along for one epoch; in a call, one axis more in front: its epochs."""
+
+    rows: Any  # (K, steps, batch) int32: the training rows in their order
+    rates: Any  # (K, steps): learning rates
+    numbers: Any  # (K,) int32: which epoch it is, counted from 0
+
+
+class Program:
+    """See the module. `config` is any configuration of the signature."""
+
+    def __init__(
+        self, signature: Signature, config: HeadConfig, n_features: int, n_classes: int, size: int
+    ) -> None:
+        self.signature, self.size, self.n_features = signature, size, n_features
+        self.n_classes = n_classes
+        self.steps = steps_per_epoch(config, signature.n_train)
+        self.most_epochs = min(max(CALL_ROWS // signature.n_train, 1), CALL_EPOCHS)  # in one call
+        self.mapped = MappedHead(signature, config, n_features, n_classes)
+        self.layout = self.mapped.layout
+        self.compile_seconds = 0.0
+        self._run: Any = None  # once compiled
+
+    def inputs(
+        self,
+        configs: Sequence[HeadConfig],
+        validation: np.ndarray,
+        seeds: np.ndarray,
+        normalization: Sequence[Statistics | None],
+    ) -> Inputs:
+        """Stack what K heads bring along."""
+        size, width = len(configs), self.signature.width
+        mean = np.zeros((size, self.n_features), np.float32)
+        variance = np.ones((size, self.n_features), np.float32)
+        for slot, found in enumerate(normalization):
+            if found is not None:
+                mean[slot], variance[slot] = found
+        units = np.arange(width) < np.array([[config.dense_width] for config in configs])
+        return Inputs(
+            knobs={
+                name: tf.constant([config.knobs[name] for config in configs], tf.float64)
+                for name in self.mapped.samples
+            },
+            dropout=tf.constant([config.dropout for config in configs], tf.float32),
+            units=tf.constant(units, tf.float32),
+            seeds=tf.constant(seeds, tf.uint32),
+            mean=tf.constant(mean),
+            variance=tf.constant(variance),
+            validation=tf.constant(validation, tf.int32),
+        )
+
+    def compile(self, features: tf.Tensor, labels: tf.Tensor) -> None:
+        """Trace and compile, by a call of no epochs, unless `program_cache` has kept it."""
+        start = time.perf_counter()
+        size, signature = self.size, self.signature
+        state: State = tf.nest.map_structure(
+            lambda value: tf.zeros((size, *np.shape(value)), value.dtype), self.layout.template
+        )
+        heads = Inputs(
+            knobs={name: tf.zeros(size, tf.float64) for name in self.mapped.samples},
+            dropout=tf.zeros(size),
+            units=tf.zeros((size, signature.width)),
+            seeds=tf.zeros((size, 2), tf.uint32),
+            mean=tf.zeros((size, self.n_features)),
+            variance=tf.zeros((size, self.n_features)),
+            validation=tf.zeros((size, signature.n_validation), tf.int32),
+        )
+        given = self._stacked([])
+        arguments = (features, labels, heads, state, given, tf.constant(0))
+
+        def flat(*tensors: Any) -> list[Any]:
+            found = self._epochs(*tf.nest.pack_sequence_as(arguments, tensors))
+            return list(tf.nest.flatten(found))
+
+        def trace() -> Any:
+            compiled = tf.function(flat, jit_compile=True, autograph=False)
+            return compiled.get_concrete_function(*tf.nest.flatten(arguments))
+
+        key = repr((signature, features.shape, self.n_classes, size))
+        self._run = function_of(key, trace)
+        with disk_errors():
+            self._run(tf.nest.flatten(arguments))
+        seal()
+        self.compile_seconds = time.perf_counter() - start
+
+    def train(
+        self,
+        features: tf.Tensor,
+        labels: tf.Tensor,
+        heads: Inputs,
+        state: State,
+        orders: Sequence[Sequence[np.ndarray]],
+        rates: Sequence[Sequence[np.ndarray]],
+        numbers: Sequence[Sequence[int]],
+    ) -> tuple[np.ndarray, State]:
+        """Train up to `most_epochs` epochs.
+
+        Args:
+            features: (N, n_features).
+            labels: (N,).
+            heads: what the heads bring along.
+            state: their state before.
+            orders: for each epoch and head, the training rows in their order.
+            rates: for each epoch and head, (steps,) learning rates.
+            numbers: for each epoch and head, which epoch it is, counted from 0.
+
+        Returns:
+            (epochs, 4, K) loss, accuracy, val_loss, val_accuracy; and the new state.
+        """
+        batch = self.signature.batch
+        epochs = []
+        for order, rate, number in zip(orders, rates, numbers, strict=True):
+            rows = np.empty((self.size, self.steps * batch), np.int32)
+            for slot, row in enumerate(order):
+                rows[slot, : len(row)] = row
+                rows[slot, len(row) :] = row[-1]  # masked
+            epochs.append(Epoch(rows.reshape(self.size, self.steps, batch), rate, number))
+        count = tf.constant(len(epochs))
+        given = self._stacked(epochs)
+        metrics, *flat = self._run(tf.nest.flatten((features, labels, heads, state, given, count)))
+        state = tf.nest.pack_sequence_as(self.layout.template, flat)
+        return metrics.numpy()[: len(epochs)], state
+
+    def _stacked(self, epochs: Sequence[Epoch]) -> Epoch:
+        """Room for `most_epochs`, filled with these."""
+        size, most = self.size, self.most_epochs
+        rows = np.zeros((most, size, self.steps, self.signature.batch), np.int32)
+        rates = np.zeros((most, size, self.steps), np.float32)
+        numbers = np.zeros((most, size), np.int32)
+        for index, epoch in enumerate(epochs):
+            rows[index], rates[index], numbers[index] = epoch
+        return Epoch(tf.constant(rows), tf.constant(rates), tf.constant(numbers))
+
+    def _epochs(
+        self, features: Any, labels: Any, heads: Inputs, state: State, given: Epoch, count: Any
+    ) -> tuple[tf.Tensor, State]:
+        """`count` epochs; (most_epochs, 4, K) metrics, zero beyond `count`, and the new state."""
+        metrics = tf.TensorArray(tf.float32, self.most_epochs, element_shape=(4, self.size))
+
+        def epoch(index: Any, metrics: Any, state: State) -> Any:
+            now = Epoch(*[tf.gather(part, index) for part in given])
+            found, state = self._epoch(features, labels, heads, state, now)
+            return index + 1, metrics.write(index, found), state
+
+        _, metrics, state = tf.while_loop(
+            lambda index, *_: index < count, epoch, (0, metrics, state)
+        )
+        return metrics.stack(), state
+
+    def _epoch(
+        self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch
+    ) -> tuple[tf.Tensor, State]:
+        """One epoch and its validation: (4, K) metrics and the new state."""
+        signature = self.signature
+        weights, statistics, optimizer, loss, right = self._train(
+            features, labels, heads, state, now
+        )
+        val_loss, val_right = self._validate(features, labels, heads, weights, statistics)
+        val_accuracy = val_right / signature.n_validation
+        better = val_accuracy > state.best_accuracy
+        best = [
+            tf.where(tf.reshape(better, [-1] + [1] * (old.shape.rank - 1)), new, old)
+            for new, old in zip(self.layout.in_order(weights, statistics), state.best, strict=True)
+        ]
+        metrics = tf.stack(
+            [
+                loss / signature.n_train,
+                right / signature.n_train,
+                val_loss / signature.n_validation,
+                val_accuracy,
+            ]
+        )
+        best_accuracy = tf.where(better, val_accuracy, state.best_accuracy)
+        return metrics, State(weights, statistics, optimizer, best, best_accuracy)
+
+    def _train(self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch) -> Any:
+        """All steps of an epoch: weights, statistics, optimizer, sums of loss and hits (K,)."""
+        n_train, batch, mapped = self.signature.n_train, self.signature.batch, self.mapped
+
+        def step(
+            i: Any, weights: Any, statistics: Any, optimizer: Any, loss: Any, right: Any
+        ) -> Any:
+            chosen = tf.gather(now.rows, i, axis=1)  # (K, batch)
+            real = tf.minimum(n_train - i * batch, batch)
+            mask = tf.range(batch) < real if n_train % batch else None
+            noise = dropout_noise(
+                heads.seeds, now.numbers * self.steps + i, heads.dropout, batch,
+                self.signature.width,
+            )  # fmt: skip
+            optimizer = list(optimizer)
+            optimizer[mapped.rate_index] = tf.gather(now.rates, i, axis=1)
+            given = (
+                tf.gather(features, chosen),
+                tf.gather(labels, chosen),
+                noise * heads.units[:, None, :],
+                heads.mean,
+                heads.variance,
+                heads.knobs,
+                weights,
+                statistics,
+                optimizer,
+            )
+            weights, statistics, optimizer, step_loss, step_right = tf.vectorized_map(
+                lambda one: mapped.train_step(one, mask, real),
+                given,
+                fallback_to_while_loop=False,
+            )
+            loss += step_loss * tf.cast(real, tf.float32)
+            return i + 1, weights, statistics, optimizer, loss, right + step_right
+
+        zeros = tf.zeros(self.size)
+        start = (0, state.weights, state.statistics, state.optimizer, zeros, zeros)
+        return tf.while_loop(lambda i, *_: i < self.steps, step, start)[1:]
+
+    def _validate(
+        self, features: Any, labels: Any, heads: Inputs, weights: Any, statistics: Any
+    ) -> tuple[Any, Any]:
+        """Sums of loss and hits over the validation rows, each (K,)."""
+        count = self.signature.n_validation
+        piece = min(count, VALIDATION_ROWS)
+        pieces = -(-count // piece)
+        padded = tf.pad(heads.validation, [[0, 0], [0, pieces * piece - count]])
+
+        def step(i: Any, loss: Any, right: Any) -> Any:
+            rows = tf.slice(padded, [0, i * piece], [self.size, piece])
+            mask = tf.range(piece) + i * piece < count
+            given = (
+                tf.gather(features, rows),
+                tf.gather(labels, rows),
+                heads.mean,
+                heads.variance,
+                weights,
+                statistics,
+            )
+            found = tf.vectorized_map(
+                lambda one: self.mapped.evaluate(one, mask), given, fallback_to_while_loop=False
+            )
+            return i + 1, loss + found[0], right + found[1]
+
+        zeros = tf.zeros(self.size)
+        _, loss, right = tf.while_loop(lambda i, *_: i < pieces, step, (0, zeros, zeros))
+        return loss, right

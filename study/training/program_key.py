@@ -1,0 +1,71 @@
+"""What decides a compiled program, and to which widths dense layers are padded to share one."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from study.space.head_config import HeadConfig
+from study.training.head import rows_per_step
+from study.training.stateless_optimizers import PADDABLE
+
+WIDTHS = (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
+
+
+class Signature(NamedTuple):
+    """Heads that agree in it train together in one program."""
+
+    keras_class: str
+    statics: tuple[tuple[str, Any], ...]  # knobs; of real numbers only the sign
+    activation: str
+    batch_norm: bool
+    width: int  # padded
+    batch: int
+    n_train: int
+    n_validation: int
+
+
+def signature_of(
+    config: HeadConfig, n_train: int, n_validation: int, widths: Sequence[int] = WIDTHS
+) -> Signature:
+    """The signature of a run with these many rows, its width padded to one of `widths`."""
+    statics = tuple(
+        (name, int(np.sign(value)) if isinstance(value, float) else value)
+        for name, value in sorted(config.knobs.items())
+    )
+    return Signature(
+        keras_class=config.keras_class,
+        statics=statics,
+        activation=config.activation,
+        batch_norm=config.batch_norm,
+        width=_padded(config, widths),
+        batch=rows_per_step(config, n_train),
+        n_train=n_train,
+        n_validation=n_validation,
+    )
+
+
+def _padded(config: HeadConfig, widths: Sequence[int]) -> int:
+    zero_epsilon = any("epsilon" in name and not value for name, value in config.knobs.items())
+    if config.keras_class not in PADDABLE or zero_epsilon:  # 0/0 in a unit that never moves
+        return config.dense_width
+    fitting = [width for width in widths if width >= config.dense_width]
+    return min(fitting, default=config.dense_width)
+
+
+def few_widths(possible: Sequence[int], levels: int = 3) -> tuple[int, ...]:
+    """At most `levels` padded widths for equally likely `possible` ones, least work on the whole.
+
+    Every level costs each optimizer a program: 2 s to compile, a third of a second where it is
+    kept. Work grows with the padded width. Widths are rounded up to whole vectors of 16 numbers.
+    """
+    rounded = sorted({-(-width // 16) * 16 for width in possible})
+    if len(rounded) > 16:  # a wide range: levels among evenly spaced ones
+        rounded = sorted({rounded[round(i)] for i in np.linspace(0, len(rounded) - 1, 16)})
+
+    def work(chosen: tuple[int, ...]) -> float:
+        return sum(min(level for level in chosen if level >= width) for width in possible)
+
+    below = itertools.combinations(rounded[:-1], min(levels, len(rounded)) - 1)
+    return min(((*some, rounded[-1]) for some in below), key=work)
