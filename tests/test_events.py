@@ -138,7 +138,7 @@ def test_the_table_has_every_hyperparameter_of_every_space_and_the_metrics(folde
     assert metrics == [f"best/{name}" for name in names]
 
 
-def test_the_table_has_the_knobs_of_a_users_own_space(tmp_path: Path):
+def test_the_table_has_the_hyperparameters_of_a_users_own_space(tmp_path: Path):
     path = tmp_path / "my.toml"
     path.write_text('[optimizers.f]\nclass = "Ftrl"\nlearning_rate_power = {min = -1.0, max = 0}')
     EventFolder(tmp_path / "events", load_space(str(path)))

@@ -29,12 +29,14 @@ PEAK, STEPS, FACTOR = 0.5, 120, 0.01
 BLOG = load_space("blog_t11").default("adam")
 
 
-def config(schedule: str = "constant", *, peak: float = PEAK, **knobs: Any) -> HeadConfig:
+def config(schedule: str = "constant", *, peak: float = PEAK, **hyperparameters: Any) -> HeadConfig:
     known = {"final_factor": FACTOR, "power": 2.0, "drops": 2, "staircase": False, "warmup": 0.0}
-    given = {key: value for key, value in known.items() if key in SCHEDULES[schedule]} | knobs
-    if "decay_steps" in knobs:
+    given = {
+        key: value for key, value in known.items() if key in SCHEDULES[schedule]
+    } | hyperparameters
+    if "decay_steps" in hyperparameters:
         del given["final_factor"]
-    return replace(BLOG, learning_rate=peak, schedule=schedule, schedule_knobs=given)
+    return replace(BLOG, learning_rate=peak, schedule=schedule, schedule_hyperparameters=given)
 
 
 # ---- the model ----
@@ -203,8 +205,8 @@ def test_a_schedule_follows_its_formula_from_the_peak(schedule: str):
 @pytest.mark.parametrize("schedule", [name for name in SCHEDULES if name != "constant"])
 @pytest.mark.parametrize("staircase", [False, True])
 def test_a_schedule_ends_at_the_final_factor(schedule: str, staircase: bool):
-    knobs = {"staircase": staircase} if schedule == "exponential" else {}
-    made = make_schedule(config(schedule, **knobs), STEPS)
+    hyperparameters = {"staircase": staircase} if schedule == "exponential" else {}
+    made = make_schedule(config(schedule, **hyperparameters), STEPS)
     assert math.isclose(float(made(STEPS)), PEAK * FACTOR, rel_tol=1e-4)  # where the study ends
 
 
@@ -246,8 +248,8 @@ def test_warm_up_rises_to_the_peak_and_then_the_schedule_begins(schedule: str):
 def test_the_table_is_the_schedule_called_step_by_step(
     schedule: str, warmup: float, staircase: bool
 ):
-    knobs = {"staircase": staircase} if schedule == "exponential" else {}
-    wanted = config(schedule, warmup=warmup, **knobs)
+    hyperparameters = {"staircase": staircase} if schedule == "exponential" else {}
+    wanted = config(schedule, warmup=warmup, **hyperparameters)
     made = make_schedule(wanted, STEPS)
     one_by_one = [float(made(step)) if callable(made) else made for step in range(STEPS)]
     assert np.allclose(learning_rates(wanted, STEPS), one_by_one, rtol=1e-6)
@@ -265,7 +267,7 @@ def test_a_run_of_few_steps_has_a_schedule_too(schedule: str, steps: int):
 def test_no_decay_is_no_decay():
     for schedule in SCHEDULES:
         wanted = config(schedule)
-        if "final_factor" in wanted.schedule_knobs:
+        if "final_factor" in wanted.schedule_hyperparameters:
             wanted = config(schedule, final_factor=1.0)
         assert np.allclose(learning_rates(wanted, STEPS), PEAK, rtol=1e-6)
 

@@ -67,7 +67,11 @@ def configuration(name: str, **changes: object) -> HeadConfig:
 
 def of_class(keras_class: str, **changes: object) -> HeadConfig:
     """Any class of keras.optimizers at Keras's defaults."""
-    base = {"keras_class": keras_class, "knobs": {}, "optimizer": keras_class.lower()}
+    base = {
+        "keras_class": keras_class,
+        "optimizer_hyperparameters": {},
+        "optimizer": keras_class.lower(),
+    }
     return configuration("adam", **(base | changes))
 
 
@@ -182,9 +186,13 @@ def assert_parity(run: HeadRun, result: HeadResult) -> None:
 
 
 def scheduled(name: str, schedule: str, width: int, **changes: object) -> HeadConfig:
-    knobs = SCHEDULES[schedule]
+    hyperparameters = SCHEDULES[schedule]
     return configuration(
-        name, schedule=schedule, schedule_knobs=knobs, dense_width=width, **changes
+        name,
+        schedule=schedule,
+        schedule_hyperparameters=hyperparameters,
+        dense_width=width,
+        **changes,
     )
 
 
@@ -221,7 +229,7 @@ def test_batches_of_all_rows_and_of_one_equal_keras(batch_size: int | str) -> No
     assert_parity(run, train(population(), [run])[0])
 
 
-KNOBS = {  # every real-valued knob of every class, away from its default
+HYPERPARAMETERS = {  # every real-valued hyperparameter of every class, away from its default
     "momentum": 0.8, "rho": 0.8, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-4,
     "weight_decay": 0.01, "clipnorm": 0.05, "initial_accumulator_value": 0.3,
     "learning_rate_power": -0.6,
@@ -234,10 +242,12 @@ KNOBS = {  # every real-valued knob of every class, away from its default
 
 
 @pytest.mark.parametrize("keras_class", sorted(set(keras_optimizers()) - {"ScheduleFreeAdamW"}))
-def test_every_class_and_knob_rides_along(keras_class: str) -> None:
+def test_every_class_and_hyperparameter_rides_along(keras_class: str) -> None:
     arguments = keras_arguments(keras_class)
-    knobs = {key: value for key, value in KNOBS.items() if key in arguments}
-    run = a_run(of_class(keras_class, knobs=knobs, learning_rate=1e-3))
+    hyperparameters = {key: value for key, value in HYPERPARAMETERS.items() if key in arguments}
+    run = a_run(
+        of_class(keras_class, optimizer_hyperparameters=hyperparameters, learning_rate=1e-3)
+    )
     assert_parity(run, train(population(), [run])[0])
 
 
@@ -267,9 +277,14 @@ def test_schedule_free_adamw_keeps_the_published_rule() -> None:
     assert distance(wide.loss, narrow.loss) < 1e-5
 
 
-@pytest.mark.parametrize("knob", ["clipvalue", "global_clipnorm"])
-def test_other_ways_of_clipping_equal_keras(knob: str) -> None:
-    run = a_run(configuration("momentum", knobs={"momentum": 0.9, knob: 0.01}), epochs=3)
+@pytest.mark.parametrize("hyperparameter", ["clipvalue", "global_clipnorm"])
+def test_other_ways_of_clipping_equal_keras(hyperparameter: str) -> None:
+    run = a_run(
+        configuration(
+            "momentum", optimizer_hyperparameters={"momentum": 0.9, hyperparameter: 0.01}
+        ),
+        epochs=3,
+    )
     assert_parity(run, train(population(), [run])[0])
 
 
@@ -291,7 +306,10 @@ def test_every_activation_equals_keras(activation: str) -> None:
 
 
 def test_padded_units_never_move() -> None:
-    run = a_run(configuration("lion", dense_width=20, knobs={"weight_decay": 0.1}), epochs=4)
+    run = a_run(
+        configuration("lion", dense_width=20, optimizer_hyperparameters={"weight_decay": 0.1}),
+        epochs=4,
+    )
     kernel, bias = train(population(), [run])[0].state.arrays[:2]
     assert kernel[:, :20].all() and not kernel[:, 20:].any() and not bias[20:].any()
 

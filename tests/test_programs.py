@@ -77,7 +77,9 @@ def test_a_graph_made_by_other_code_is_not_used(tmp_path):
 @pytest.mark.parametrize("keras_class", sorted(keras_optimizers()))
 def test_the_graph_of_every_optimizer_can_be_kept(keras_class):
     """`function_of` refuses one that reads tensors of its process."""
-    config = replace(load_space("quick").default("adam"), keras_class=keras_class, knobs={})
+    config = replace(
+        load_space("quick").default("adam"), keras_class=keras_class, optimizer_hyperparameters={}
+    )
     rows = np.arange(12, dtype=np.int32)
     features = np.random.default_rng(1).random((12, 5)).astype(np.float32)
     population = Population(features, rows % 3, 3, max_epochs=1, size=2)

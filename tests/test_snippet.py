@@ -58,7 +58,7 @@ def test_the_learning_rates_are_those_of_the_study(schedule, batch_size):
     config = dataclasses.replace(
         load_space("quick").default("adam"),
         schedule=schedule,
-        schedule_knobs=SCHEDULES[schedule],
+        schedule_hyperparameters=SCHEDULES[schedule],
         batch_size=batch_size,
         learning_rate=0.0123,
     )
@@ -71,14 +71,14 @@ def test_the_posts_own_decay_is_pasted_in_steps():
     config = dataclasses.replace(
         load_space("quick").default("adam"),
         schedule="exponential",
-        schedule_knobs={"decay_steps": 60, "decay_rate": 0.96, "staircase": True},
+        schedule_hyperparameters={"decay_steps": 60, "decay_rate": 0.96, "staircase": True},
     )
     schedule = pasted(config)["schedule"]
     assert schedule.get_config()["decay_steps"] == 60 and schedule.get_config()["staircase"]
 
 
 @pytest.mark.parametrize("name", list(load_space("default").optimizers))
-def test_the_optimizer_and_its_knobs_are_those_of_the_study(name):
+def test_the_optimizer_and_its_hyperparameters_are_those_of_the_study(name):
     config = load_space("default").default(name)
     found = pasted(config)["optimizer"]
     wanted = make_optimizer(config, config.learning_rate)

@@ -283,7 +283,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_mistake(tmp_path: Path):
     path = write(
         tmp_path, b"\xef\xbb\xbf" + (ADAM + "epsilon = 1e-5\n").replace("\n", "\r\n").encode()
     )
-    assert load_space(path).default("adam").knobs == {"epsilon": 1e-5}
+    assert load_space(path).default("adam").optimizer_hyperparameters == {"epsilon": 1e-5}
 
 
 def test_restrict_names_what_is_valid():
@@ -375,7 +375,7 @@ def domains() -> st.SearchStrategy[object]:
 
 
 HEADS = ("dense_width", "dropout", "activation", "batch_norm", "batch_size", "normalize", "oops")
-KNOBS = (
+HYPERPARAMETERS = (
     "learning_rate", "momentum", "one_minus_momentum", "beta_1", "one_minus_beta_2", "epsilon",
     "rho", "weight_decay", "clipnorm", "nesterov", "amsgrad", "schedules", "ns_steps", "oops",
 )  # fmt: skip
@@ -387,8 +387,8 @@ SCHEDULE_KEYS = (
 
 def optimizer_tables() -> st.SearchStrategy[object]:
     classes = st.sampled_from([*ANY_OPTIMIZERS, "os:system", 3])
-    knobs = st.dictionaries(st.sampled_from(KNOBS), domains(), max_size=3)
-    return st.builds(lambda name, more: {"class": name, **more}, classes, knobs)
+    hyperparameters = st.dictionaries(st.sampled_from(HYPERPARAMETERS), domains(), max_size=3)
+    return st.builds(lambda name, more: {"class": name, **more}, classes, hyperparameters)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
@@ -456,11 +456,11 @@ RANGES["adamw"] = ((1e-5, 1e-1), {**ADAMS, "weight_decay": (1e-5, 1.0)})
 def test_the_default_space_has_the_12_optimizers_with_their_ranges():
     space = load_space("default")
     assert set(space.optimizers) == set(RANGES)
-    for name, (rate, knobs) in RANGES.items():
+    for name, (rate, hyperparameters) in RANGES.items():
         found = space.optimizers[name]
         assert (found.learning_rate.low, found.learning_rate.high) == rate, name
-        ranges = {key: d for key, d in found.knobs.items() if not d.fixed}
-        assert {key: (d.low, d.high) for key, d in ranges.items()} == knobs, name
+        ranges = {key: d for key, d in found.hyperparameters.items() if not d.fixed}
+        assert {key: (d.low, d.high) for key, d in ranges.items()} == hyperparameters, name
         assert all(d.log for d in [found.learning_rate, *ranges.values()])
 
 
@@ -474,7 +474,9 @@ def test_quick_tunes_only_the_learning_rate_of_the_same_12():
     assert set(space.optimizers) == set(RANGES)
     for name, found in space.optimizers.items():
         assert (found.learning_rate.low, found.learning_rate.high) == RANGES[name][0]
-        assert all(domain.fixed for domain in [*found.knobs.values(), *space.head.values()])
+        assert all(
+            domain.fixed for domain in [*found.hyperparameters.values(), *space.head.values()]
+        )
 
 
 def test_the_blog_space_is_three_fixed_configurations():
@@ -496,14 +498,14 @@ def test_random_values_resolve_to_a_configuration_inside_the_ranges(optimizer: s
     space = load_space("default")
     for values in samples(space, optimizer, 20, seed=2):
         config = space.resolve(values)
-        rate, knobs = RANGES[config.optimizer]
+        rate, hyperparameters = RANGES[config.optimizer]
         assert rate[0] <= config.learning_rate <= rate[1]
-        for key, (low, high) in knobs.items():
+        for key, (low, high) in hyperparameters.items():
             argument = key.removeprefix("one_minus_")
-            value = float(config.knobs[argument])
+            value = float(config.optimizer_hyperparameters[argument])
             assert low <= (1 - value if key != argument else value) * (1 + 1e-6), key
             assert (1 - value if key != argument else value) <= high * (1 + 1e-6), key
-        assert set(config.schedule_knobs) == set(space.schedules[config.schedule])
+        assert set(config.schedule_hyperparameters) == set(space.schedules[config.schedule])
 
 
 @pytest.mark.parametrize("name", ["default", "quick", "blog_t11"])
@@ -517,7 +519,10 @@ def test_declared_names_are_unique(name: str):
 def test_one_minus_is_sampled_on_its_own_scale(tmp_path: Path):
     scale = '{min = 1e-3, max = 1e-1, scale = "log"}'
     space = load_space(write(tmp_path, ADAM + f"one_minus_beta_1 = {scale}"))
-    drawn = [space.resolve(v).knobs["beta_1"] for v in samples(space, "adam", 400, seed=3)]
+    drawn = [
+        space.resolve(v).optimizer_hyperparameters["beta_1"]
+        for v in samples(space, "adam", 400, seed=3)
+    ]
     assert 0.9 <= min(drawn) < max(drawn) <= 0.999
     assert abs(np.mean([1 - float(value) < 1e-2 for value in drawn]) - 0.5) < 0.1
 
@@ -540,7 +545,7 @@ def test_switches_and_whole_numbers_keep_their_type(tmp_path: Path):
     space = load_space(write(tmp_path, text))
     for values in samples(space, "adam", 20, seed=5):
         config = space.resolve(values)
-        assert type(config.batch_norm) is type(config.knobs["amsgrad"]) is bool
+        assert type(config.batch_norm) is type(config.optimizer_hyperparameters["amsgrad"]) is bool
         assert type(config.dense_width) is int and 8 <= config.dense_width <= 64
 
 
@@ -588,9 +593,9 @@ def test_the_defaults_of_the_12_are_keras_defaults_and_textbook_momentum():
     space = load_space("default")
     found = {name: space.default(name) for name in space.optimizers}
     assert {c.learning_rate for n, c in found.items() if "m" not in n[:1]} <= {1e-2, 1e-3}
-    assert math.isclose(float(found["momentum"].knobs["momentum"]), 0.9)
-    assert found["nesterov"].knobs["nesterov"] is True
-    assert found["amsgrad"].knobs["amsgrad"] is True
+    assert math.isclose(float(found["momentum"].optimizer_hyperparameters["momentum"]), 0.9)
+    assert found["nesterov"].optimizer_hyperparameters["nesterov"] is True
+    assert found["amsgrad"].optimizer_hyperparameters["amsgrad"] is True
     assert all(config.schedule == "constant" for config in found.values())
 
 

@@ -195,7 +195,7 @@ def test_search_summaries_keep_diverged_trials_and_drop_failed_ones():
         assert len(one.learning_rate) == found.trials - found.failed
         assert one.diverged.sum() == found.diverged
         assert set(one.accuracy[one.diverged]) <= {1 / 40}
-    for budget in summary.budgets:
+    for budget in summary.best_so_far:
         known = budget.middle[np.isfinite(budget.middle)]
         assert (np.diff(known) >= 0).all()
         assert (budget.low <= budget.high).sum() == len(known)
@@ -228,7 +228,7 @@ def test_budgets_divergence_classes_and_overfitting_are_put_into_words():
         *[dataclasses.replace(r, accuracy=[0.9, 1.0, 1.0]) for r in runs("adam", [[0.6]])],
     ]
     found = warned(study(records, class_counts=[50] + [10] * 39))
-    assert "sgd for 3 epochs and adam for 6" in found["unequal budgets"]
+    assert "sgd for 3 epochs and adam for 6" in found["unequal best_so_far"]
     assert "sgd 1 of 1" in found["diverged"]
     assert "s0 has 50 images" in found["unbalanced classes"]
     assert "adam" in found["overfitting"]

@@ -267,7 +267,7 @@ def test_a_grid_visits_every_point_once(tmp_path: Path):
     search = Search(space_of(tmp_path, text), "sgd", Budget("grid", 5, 3, 1000), seed=1)
     found = trials(search)
     assert len(found) == len({str(proposal.config) for proposal in found}) == 160
-    assert {p.config.knobs["nesterov"] for p in found} == {False, True}
+    assert {p.config.optimizer_hyperparameters["nesterov"] for p in found} == {False, True}
 
 
 def test_a_grid_takes_ten_values_and_the_default_from_a_range(tmp_path: Path):

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from study.common.aliases import Value
 from study.common.errors import UserError
 from study.common.files import write_atomically
 
@@ -35,7 +36,6 @@ TRIALS_FILE = "trials.jsonl"
 DAMAGED_FILE = "trials.damaged.jsonl"
 PREDICTIONS_FILE = "best/predictions.json"
 WINNER_FILE = "best/winner.keras"
-Value = bool | int | float | str
 
 
 class TrialStatus(enum.StrEnum):

@@ -7,7 +7,8 @@ parameter counts and learning rates with what the study trained.
 from collections.abc import Mapping
 from typing import Any
 
-from study.records.records import StudyMeta, Value
+from study.common.aliases import Value
+from study.records.records import StudyMeta
 from study.report.analysis.winners import Settings
 
 FEATURES = 512  # of VGG16's last block, pooled
@@ -52,7 +53,7 @@ def snippet(meta: StudyMeta, found: Settings) -> str:
         *_head(values, len(meta.class_names)),
         "",
         *_schedule(values, -(-rows // batch), epochs),
-        f"optimizer = keras.optimizers.{_class(meta, found.optimizer)}({_knobs(values)})",
+        f"optimizer = keras.optimizers.{_class(meta, found.optimizer)}({_arguments(values)})",
         'head.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])',
         f"# head.fit(features, labels, batch_size={batch}, epochs={found.epochs})",
         "",
@@ -83,9 +84,11 @@ def _head(values: Mapping[str, Value], classes: int) -> list[str]:
     return [*lines, *(f"    {layer}," for layer in inside), "])"]
 
 
-def _knobs(values: Mapping[str, Value]) -> str:
-    knobs = {k: v for k, v in values.items() if k not in HEAD | SCHEDULE | {"learning_rate"}}
-    return ", ".join(["schedule", *(f"{key}={value!r}" for key, value in knobs.items())])
+def _arguments(values: Mapping[str, Value]) -> str:
+    hyperparameters = {
+        k: v for k, v in values.items() if k not in HEAD | SCHEDULE | {"learning_rate"}
+    }
+    return ", ".join(["schedule", *(f"{key}={value!r}" for key, value in hyperparameters.items())])
 
 
 def _schedule(values: Mapping[str, Value], steps_per_epoch: int, epochs: int) -> list[str]:

@@ -85,21 +85,21 @@ def ranking_table(summary: Summary) -> Table:
 
 
 def settings_table(summary: Summary) -> Table:
-    """Best hyperparameters: optimizers down, knobs across."""
-    knobs = list(dict.fromkeys(knob for found in summary.settings for knob in found.values))
+    """Best hyperparameters: optimizers down, hyperparameters across."""
+    keys = list(dict.fromkeys(key for found in summary.settings for key in found.values))
     rows = []
     for found in summary.settings:
         cells = [plain(found.optimizer, 40)]
-        for knob in knobs:
-            value = plain(number(found.values[knob])) if knob in found.values else ""
-            others = found.others.get(knob)
+        for key in keys:
+            value = plain(number(found.values[key])) if key in found.values else ""
+            others = found.others.get(key)
             cells.append(f"{value} ({plain(others, 60)})" if others and value else value)
         rows.append(tuple(cells))
     return Table(
         "Best hyperparameters",
         "Of the repeat whose winner did best when run again; in brackets what the winners of all "
         "repeats span.",
-        ("optimizer", *(plain(knob, 40) for knob in knobs)),
+        ("optimizer", *(plain(key, 40) for key in keys)),
         tuple(rows),
     )
 

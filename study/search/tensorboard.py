@@ -27,8 +27,8 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import summary_v2 as hparams_summary
 from tensorboard.plugins.text.metadata import create_summary_metadata as text_metadata
 
+from study.common.aliases import Value
 from study.records.records import Phase, TrialRecord, TrialStatus
-from study.space.domains import Value
 from study.space.space import SearchSpace, load_space, own_spaces
 
 CURVES = {  # record's field -> TensorBoard's tag; the part before the slash makes one group

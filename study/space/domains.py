@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-Value = bool | int | float | str
+from study.common.aliases import Value
 
 
 class Domain(NamedTuple):
@@ -45,6 +45,6 @@ class OptimizerSpace(NamedTuple):
 
     keras_class: str
     learning_rate: Domain
-    knobs: dict[str, Domain]  # keyed as in the file, one_minus_ included
+    hyperparameters: dict[str, Domain]  # keyed as in the file, one_minus_ included
     schedules: tuple[str, ...]  # those it is combined with
     restricted: bool  # it names its schedules itself, so its schedule has a name of its own

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from study.space.domains import Value
+from study.common.aliases import Value
 from study.space.schema import HEAD
 
 
@@ -14,9 +14,9 @@ class HeadConfig:
     optimizer: str  # the name in the search space
     keras_class: str  # of keras.optimizers
     learning_rate: float  # the peak
-    knobs: Mapping[str, Value]  # further arguments of the class
+    optimizer_hyperparameters: Mapping[str, Value]  # further arguments of the class
     schedule: str
-    schedule_knobs: Mapping[str, Value]
+    schedule_hyperparameters: Mapping[str, Value]
     dense_width: int
     dropout: float
     activation: str
@@ -26,6 +26,9 @@ class HeadConfig:
 
     def hyperparameters(self) -> dict[str, Value]:
         """The flat table that records, TensorBoard and the report show."""
-        table: dict[str, Value] = {"learning_rate": self.learning_rate, **self.knobs}
-        table |= {"schedule": self.schedule, **self.schedule_knobs}
+        table: dict[str, Value] = {
+            "learning_rate": self.learning_rate,
+            **self.optimizer_hyperparameters,
+        }
+        table |= {"schedule": self.schedule, **self.schedule_hyperparameters}
         return table | {key: getattr(self, key) for key in HEAD}

@@ -5,7 +5,7 @@ from typing import Any
 
 from study.space.schema import _BOOL, Key, _whole, is_number
 
-_NOT_KNOBS = {  # arguments of every Keras optimizer that are no hyperparameters of the update rule
+_LEFT_OUT = {  # arguments of every Keras optimizer that are no hyperparameters of the update rule
     "self", "kwargs", "name", "learning_rate", "loss_scale_factor", "gradient_accumulation_steps",
     "use_ema", "ema_momentum", "ema_overwrite_frequency", "exclude_layers", "exclude_embeddings",
 }  # fmt: skip
@@ -13,7 +13,7 @@ _PARTS = ("rho", "momentum", "beta")  # averages; beta_1 and beta_2 too
 _SIGNED = ("beta_2_decay", "learning_rate_power", "muon_a", "muon_b", "muon_c")
 
 
-def knob_rule(name: str, keras_default: Any) -> Key:
+def argument_rule(name: str, keras_default: Any) -> Key:
     """The rule for an optimizer's argument, from its name and the type of its default in Keras."""
     if isinstance(keras_default, bool):
         return Key(keras_default, *_BOOL)
@@ -34,7 +34,7 @@ def keras_arguments(keras_class: str) -> dict[str, Any]:
     """Argument -> default of a class of `keras.optimizers`; learning_rate included."""
     found = {}
     for name, parameter in inspect.signature(keras_optimizers()[keras_class]).parameters.items():
-        if name not in _NOT_KNOBS or name == "learning_rate":
+        if name not in _LEFT_OUT or name == "learning_rate":
             found[name] = parameter.default
     return found
 

@@ -7,7 +7,7 @@ Optimizers and their arguments come from the signatures of `keras.optimizers`.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from study.space.domains import Value
+from study.common.aliases import Value
 
 LARGEST = 1e30  # numbers beyond it overflow float32 in the arithmetic around them
 MOST_WHOLE = 10**9

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from study.common.aliases import Value
 from study.common.errors import UserError
-from study.space.domains import Domain, OptimizerSpace, Value
+from study.space.domains import Domain, OptimizerSpace
 from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import keras_arguments
 from study.space.schema import GRID_SAMPLES
@@ -76,7 +77,7 @@ class SearchSpace:
             space = self.optimizers[name]
             with _scope(hp, "optimizer", [name], names):
                 _declare(hp, f"{name}.learning_rate", space.learning_rate)
-                for key, domain in space.knobs.items():
+                for key, domain in space.hyperparameters.items():
                     _declare(hp, f"{name}.{key}", domain)
                 if space.restricted:
                     self._declare_schedules(hp, f"{name}.", space.schedules)
@@ -98,9 +99,12 @@ class SearchSpace:
         return self._config(
             name,
             learning_rate=values[f"{name}.learning_rate"],
-            knobs={key: _typed(values[f"{name}.{key}"], dom) for key, dom in space.knobs.items()},
+            optimizer_hyperparameters={
+                key: _typed(values[f"{name}.{key}"], dom)
+                for key, dom in space.hyperparameters.items()
+            },
             schedule=schedule,
-            schedule_knobs={
+            schedule_hyperparameters={
                 key: _typed(values[f"{prefix}{schedule}.{key}"], domain)
                 for key, domain in self.schedules[schedule].items()
             },
@@ -112,8 +116,8 @@ class SearchSpace:
         table: dict[str, Value] = {}
         for name in self.optimizers:
             table |= self.default(name).hyperparameters()
-        for knobs in self.schedules.values():
-            table |= {key: domain.first() for key, domain in knobs.items()}
+        for hyperparameters in self.schedules.values():
+            table |= {key: domain.first() for key, domain in hyperparameters.items()}
         return table
 
     def default(self, name: str) -> HeadConfig:
@@ -121,22 +125,24 @@ class SearchSpace:
         space = self.optimizers[name]
         keras_defaults = keras_arguments(space.keras_class)
         schedule = "constant" if "constant" in space.schedules else space.schedules[0]
-        knobs = {}
-        for key, domain in space.knobs.items():
+        hyperparameters = {}
+        for key, domain in space.hyperparameters.items():
             argument = key.removeprefix("one_minus_")
             keras_default = keras_defaults[argument]
             if domain.fixed or domain.default is not None or keras_default is None:
-                knobs[key] = domain.first()
+                hyperparameters[key] = domain.first()
             else:
-                knobs[key] = 1 - keras_default if key != argument else keras_default
+                hyperparameters[key] = 1 - keras_default if key != argument else keras_default
         rate = space.learning_rate
         untuned = rate.fixed or rate.default is not None
         return self._config(
             name,
             learning_rate=rate.first() if untuned else keras_defaults["learning_rate"],
-            knobs=knobs,
+            optimizer_hyperparameters=hyperparameters,
             schedule=schedule,
-            schedule_knobs={key: dom.first() for key, dom in self.schedules[schedule].items()},
+            schedule_hyperparameters={
+                key: dom.first() for key, dom in self.schedules[schedule].items()
+            },
             head={key: domain.first() for key, domain in self.head.items()},
         )
 
@@ -145,22 +151,22 @@ class SearchSpace:
         name: str,
         *,
         learning_rate: Any,
-        knobs: Mapping[str, Any],
+        optimizer_hyperparameters: Mapping[str, Any],
         schedule: str,
-        schedule_knobs: Mapping[str, Any],
+        schedule_hyperparameters: Mapping[str, Any],
         head: Mapping[str, Any],
     ) -> HeadConfig:
         arguments = {
             key.removeprefix("one_minus_"): 1 - value if key.startswith("one_minus_") else value
-            for key, value in knobs.items()
+            for key, value in optimizer_hyperparameters.items()
         }
         return HeadConfig(
             optimizer=name,
             keras_class=self.optimizers[name].keras_class,
             learning_rate=float(learning_rate),
-            knobs=arguments,
+            optimizer_hyperparameters=arguments,
             schedule=schedule,
-            schedule_knobs=dict(schedule_knobs),
+            schedule_hyperparameters=dict(schedule_hyperparameters),
             **head,
         )
 
@@ -180,8 +186,12 @@ class SearchSpace:
 
         space = self.optimizers[name]
         schedules = sum(count(self.schedules[schedule].values()) for schedule in space.schedules)
-        knobs = [space.learning_rate, *space.knobs.values(), *self.head.values()]
-        return count(knobs) * schedules
+        hyperparameters = [
+            space.learning_rate,
+            *space.hyperparameters.values(),
+            *self.head.values(),
+        ]
+        return count(hyperparameters) * schedules
 
 
 def load_space(name_or_path: str) -> SearchSpace:

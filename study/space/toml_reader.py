@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from study.common.aliases import Value
 from study.common.errors import UserError
-from study.space.domains import Domain, OptimizerSpace, Value
-from study.space.keras_optimizers import keras_arguments, keras_optimizers, knob_rule
+from study.space.domains import Domain, OptimizerSpace
+from study.space.keras_optimizers import argument_rule, keras_arguments, keras_optimizers
 from study.space.schema import BY_STEPS, HEAD, LEARNING_RATE, SCHEDULES, Key, is_number
 
 MAX_FILE_BYTES = 100_000
@@ -156,24 +157,26 @@ class _Reader:
                 + ", ".join(classes),
             )
         arguments = keras_arguments(keras_class)
-        numbers = [key for key, default in arguments.items() if knob_rule(key, default).check(0.5)]
+        numbers = [
+            key for key, default in arguments.items() if argument_rule(key, default).check(0.5)
+        ]
         known = [*arguments, *(f"one_minus_{key}" for key in numbers if key != "learning_rate")]
         self._known(f"{where}.", table, ["class", "schedules", *known])
-        knobs = {}
+        hyperparameters = {}
         for key, value in table.items():
             if key in ("class", "schedules", "learning_rate"):
                 continue
             argument = key.removeprefix("one_minus_")
             if key != argument and argument in table:
                 raise self._error(f"{where}.{key}", f"given beside {argument}; keep one of the two")
-            spec = knob_rule(argument, arguments[argument])
-            knobs[key] = self._domain(f"{where}.{key}", value, spec)
+            spec = argument_rule(argument, arguments[argument])
+            hyperparameters[key] = self._domain(f"{where}.{key}", value, spec)
         rate = table.get("learning_rate", arguments["learning_rate"])
         chosen = table.get("schedules")
         space = OptimizerSpace(
             keras_class=keras_class,
             learning_rate=self._domain(f"{where}.learning_rate", rate, LEARNING_RATE),
-            knobs=knobs,
+            hyperparameters=hyperparameters,
             schedules=tuple(schedules) if chosen is None else self._names(where, chosen, schedules),
             restricted=chosen is not None,
         )
@@ -199,7 +202,7 @@ class _Reader:
     def _accepted_by_keras(self, where: str, space: OptimizerSpace) -> None:
         """Let Keras check the ends of every range (momentum must lie in [0, 1], and so on)."""
         keras_class = keras_optimizers()[space.keras_class]
-        for key, domain in space.knobs.items():
+        for key, domain in space.hyperparameters.items():
             argument = key.removeprefix("one_minus_")
             for value in domain.choices or (domain.low, domain.high):
                 setting = 1 - value if key != argument and is_number(value) else value  # type: ignore[operator]
@@ -209,7 +212,9 @@ class _Reader:
                     raise self._error(
                         f"{where}.{key}", f"{value!r} is refused by {space.keras_class}: {error}"
                     ) from None
-        first = {key.removeprefix("one_minus_"): domain for key, domain in space.knobs.items()}
+        first = {
+            key.removeprefix("one_minus_"): domain for key, domain in space.hyperparameters.items()
+        }
         together = {key: domain.first() for key, domain in first.items() if domain.choices}
         try:
             keras_class(**together)  # some arguments exclude each other: clipnorm and clipvalue

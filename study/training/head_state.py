@@ -93,8 +93,8 @@ class Layout:
         return values
 
     def _initial_optimizer(self, config: HeadConfig, weights: list[np.ndarray]) -> list[Any]:
-        """What `optimizer.build` leaves, with this head's knobs and weights in it."""
-        accumulator = config.knobs.get("initial_accumulator_value")
+        """What `optimizer.build` leaves, with this head's hyperparameters and weights in it."""
+        accumulator = config.optimizer_hyperparameters.get("initial_accumulator_value")
         found = []
         for variable, start, copied in zip(
             self.optimizer.variables, self.template.optimizer, self._copied, strict=True

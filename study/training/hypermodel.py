@@ -12,9 +12,9 @@ from study.training.schedules import make_schedule
 
 
 def make_optimizer(config: HeadConfig, learning_rate: Any) -> keras.optimizers.Optimizer:
-    """The Keras optimizer with this configuration's knobs."""
+    """The Keras optimizer with this configuration's hyperparameters."""
     keras_class = getattr(keras.optimizers, config.keras_class)
-    return keras_class(learning_rate=learning_rate, **config.knobs)
+    return keras_class(learning_rate=learning_rate, **config.optimizer_hyperparameters)
 
 
 class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
@@ -49,7 +49,7 @@ class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         self.max_epochs, self.seed, self.statistics = max_epochs, seed, statistics
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """A compiled head with the optimizer, knobs and schedule that `hp` holds."""
+        """A compiled head with the optimizer, hyperparameters and schedule that `hp` holds."""
         self.space.declare(hp, self.optimizer)
         return self.build_config(self.space.resolve(hp.values))
 

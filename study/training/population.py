@@ -2,9 +2,10 @@
 
 Heads of one signature (optimizer class, batch size, shapes) train K at a time in one XLA program.
 The program is Keras: the layers of `build_head` and the optimizer's own update are mapped over the
-heads with `tf.vectorized_map`; learning rates, knobs, dropout, splits and seeds are mapped inputs.
-A call of the program is a few epochs, each with its validation. Dense widths are padded to a few
-sizes: a unit beyond the real width has zero weights and a masked output, so its gradients are zero.
+heads with `tf.vectorized_map`; learning rates, the optimizer's hyperparameters, dropout, splits and
+seeds are mapped inputs. A call of the program is a few epochs, each with its validation. Dense
+widths are padded to a few sizes: a unit beyond the real width has zero weights and a masked output,
+so its gradients are zero.
 """
 
 import os

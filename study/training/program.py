@@ -23,7 +23,7 @@ CALL_EPOCHS = 32  # at most
 class Inputs(NamedTuple):
     """What a head brings along, stacked over K heads."""
 
-    knobs: dict[str, tf.Tensor]  # (K,) float64
+    hyperparameters: dict[str, tf.Tensor]  # (K,) float64
     dropout: tf.Tensor  # (K,)
     units: tf.Tensor  # (K, width): 1 for real units, 0 for padding
     seeds: tf.Tensor  # (K, 2) uint32
@@ -71,8 +71,10 @@ class Program:
                 mean[slot], variance[slot] = found
         units = np.arange(width) < np.array([[config.dense_width] for config in configs])
         return Inputs(
-            knobs={
-                name: tf.constant([config.knobs[name] for config in configs], tf.float64)
+            hyperparameters={
+                name: tf.constant(
+                    [config.optimizer_hyperparameters[name] for config in configs], tf.float64
+                )
                 for name in self.mapped.samples
             },
             dropout=tf.constant([config.dropout for config in configs], tf.float32),
@@ -91,7 +93,7 @@ class Program:
             lambda value: tf.zeros((size, *np.shape(value)), value.dtype), self.layout.template
         )
         heads = Inputs(
-            knobs={name: tf.zeros(size, tf.float64) for name in self.mapped.samples},
+            hyperparameters={name: tf.zeros(size, tf.float64) for name in self.mapped.samples},
             dropout=tf.zeros(size),
             units=tf.zeros((size, signature.width)),
             seeds=tf.zeros((size, 2), tf.uint32),
@@ -229,7 +231,7 @@ class Program:
                 noise * heads.units[:, None, :],
                 heads.mean,
                 heads.variance,
-                heads.knobs,
+                heads.hyperparameters,
                 weights,
                 statistics,
                 optimizer,

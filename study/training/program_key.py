@@ -17,7 +17,7 @@ class Signature(NamedTuple):
     """Heads that agree in it train together in one program."""
 
     keras_class: str
-    statics: tuple[tuple[str, Any], ...]  # knobs; of real numbers only the sign
+    statics: tuple[tuple[str, Any], ...]  # hyperparameters; of real numbers only the sign
     activation: str
     batch_norm: bool
     width: int  # padded
@@ -32,7 +32,7 @@ def signature_of(
     """The signature of a run with these many rows, its width padded to one of `widths`."""
     statics = tuple(
         (name, int(np.sign(value)) if isinstance(value, float) else value)
-        for name, value in sorted(config.knobs.items())
+        for name, value in sorted(config.optimizer_hyperparameters.items())
     )
     return Signature(
         keras_class=config.keras_class,
@@ -47,7 +47,9 @@ def signature_of(
 
 
 def _padded(config: HeadConfig, widths: Sequence[int]) -> int:
-    zero_epsilon = any("epsilon" in name and not value for name, value in config.knobs.items())
+    zero_epsilon = any(
+        "epsilon" in name and not value for name, value in config.optimizer_hyperparameters.items()
+    )
     if config.keras_class not in PADDABLE or zero_epsilon:  # 0/0 in a unit that never moves
         return config.dense_width
     fitting = [width for width in widths if width >= config.dense_width]

@@ -33,7 +33,7 @@ def make_schedule(config: HeadConfig, total_steps: int) -> Any:
     Every schedule falls from the peak to `final_factor` times the peak at the end of the study's
     `--max-epochs`; `exponential` may instead be given in steps, as Keras has it.
     """
-    warmup = float(config.schedule_knobs.get("warmup", 0.0))
+    warmup = float(config.schedule_hyperparameters.get("warmup", 0.0))
     rising = round(warmup * total_steps)
     schedule = _after_warmup(config, max(total_steps - rising, 1))
     return WarmUp(config.learning_rate, rising, schedule) if rising else schedule
@@ -41,23 +41,25 @@ def make_schedule(config: HeadConfig, total_steps: int) -> Any:
 
 def _after_warmup(config: HeadConfig, steps: int) -> Any:
     schedules = keras.optimizers.schedules
-    peak, knobs = config.learning_rate, config.schedule_knobs
-    factor = float(knobs.get("final_factor", 1.0))
+    peak, hyperparameters = config.learning_rate, config.schedule_hyperparameters
+    factor = float(hyperparameters.get("final_factor", 1.0))
     match config.schedule:
         case "constant":
             return peak
         case "exponential":
-            return _exponential(peak, factor, knobs, steps)
+            return _exponential(peak, factor, hyperparameters, steps)
         case "cosine":
             return schedules.CosineDecay(peak, steps, alpha=factor)
         case "linear":
             return schedules.PolynomialDecay(peak, steps, peak * factor, power=1.0)
         case "polynomial":
-            return schedules.PolynomialDecay(peak, steps, peak * factor, power=knobs["power"])
+            return schedules.PolynomialDecay(
+                peak, steps, peak * factor, power=hyperparameters["power"]
+            )
         case "inverse_time":
             return schedules.InverseTimeDecay(peak, steps, 1.0 / factor - 1.0)
         case "steps":
-            drops = int(knobs["drops"])
+            drops = int(hyperparameters["drops"])
             # a boundary is the last step before the drop: Keras compares with <=
             boundaries = [steps * drop / (drops + 1) - 0.5 for drop in range(1, drops + 1)]
             rates = [peak * factor ** (drop / drops) for drop in range(drops + 1)]
@@ -65,12 +67,14 @@ def _after_warmup(config: HeadConfig, steps: int) -> Any:
     raise ValueError(f"no such schedule: {config.schedule}")  # the grammar lets none pass
 
 
-def _exponential(peak: float, factor: float, knobs: Any, steps: int) -> Any:
+def _exponential(peak: float, factor: float, hyperparameters: Any, steps: int) -> Any:
     """Keras's own form if the space gives `decay_steps`; else down to `factor` at the end."""
     decay = keras.optimizers.schedules.ExponentialDecay
-    staircase = bool(knobs.get("staircase", False))
-    if "decay_steps" in knobs:
-        return decay(peak, knobs["decay_steps"], knobs["decay_rate"], staircase=staircase)
+    staircase = bool(hyperparameters.get("staircase", False))
+    if "decay_steps" in hyperparameters:
+        return decay(
+            peak, hyperparameters["decay_steps"], hyperparameters["decay_rate"], staircase=staircase
+        )
     if not staircase:
         return decay(peak, steps, factor)
     drops = 10  # ten equal drops; the last one falls at the end

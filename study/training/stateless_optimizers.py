@@ -2,9 +2,10 @@
 
 Keras has `stateless_apply`, but its TensorFlow backend refuses it: that backend routes every
 assignment through `tf.distribute`. `stateless_optimizer` puts the backend-neutral methods of
-`BaseOptimizer` back in front of those overrides; every update rule stays Keras's own. `Knob`
-lets a hyperparameter that Keras reads as a Python number be a traced tensor instead, another one
-for each head. Both reach into Keras (pinned in pyproject.toml) and are guarded by the parity tests.
+`BaseOptimizer` back in front of those overrides; every update rule stays Keras's own.
+`TracedHyperparameter` lets what Keras reads as a Python number be a traced tensor instead, another
+one for each head. Both reach into Keras (pinned in pyproject.toml) and are guarded by the parity
+tests.
 """
 
 from collections.abc import Callable
@@ -44,26 +45,32 @@ def stateless_optimizer(keras_class: str) -> type[keras.optimizers.Optimizer]:
 
 
 def _float32(value: Any) -> Any:
-    return tf.cast(value.exact, tf.float32) if isinstance(value, Knob) else value
+    return tf.cast(value.exact, tf.float32) if isinstance(value, TracedHyperparameter) else value
 
 
 def _operator(operation: Callable[[Any, Any], Any], *, swapped: bool = False) -> Any:
     """Like Python's floats: exact with plain numbers, float32 where a tensor comes in."""
 
-    def apply(self: "Knob", other: Any) -> Any:
-        if isinstance(other, int | float | Knob):
-            pair = (self.exact, other.exact if isinstance(other, Knob) else float(other))
-            samples = (self.sample, other.sample if isinstance(other, Knob) else other)
+    def apply(self: "TracedHyperparameter", other: Any) -> Any:
+        if isinstance(other, int | float | TracedHyperparameter):
+            pair = (
+                self.exact,
+                other.exact if isinstance(other, TracedHyperparameter) else float(other),
+            )
+            samples = (
+                self.sample,
+                other.sample if isinstance(other, TracedHyperparameter) else other,
+            )
             if swapped:
                 pair, samples = pair[::-1], samples[::-1]
-            return Knob(operation(*pair), operation(*samples))
+            return TracedHyperparameter(operation(*pair), operation(*samples))
         pair = (_float32(self), tf.convert_to_tensor(other))
         return operation(*(pair[::-1] if swapped else pair))
 
     return apply
 
 
-class Knob:
+class TracedHyperparameter:
     """One head's hyperparameter while the program is traced.
 
     Keras computes `1 - beta_2` in double precision before it meets float32 weights, and tests
@@ -86,8 +93,8 @@ class Knob:
     __truediv__ = _operator(lambda a, b: a / b)
     __rtruediv__ = _operator(lambda a, b: a / b, swapped=True)
 
-    def __neg__(self) -> "Knob":
-        return Knob(-self.exact, -self.sample)
+    def __neg__(self) -> "TracedHyperparameter":
+        return TracedHyperparameter(-self.exact, -self.sample)
 
     def __bool__(self) -> bool:
         return bool(self.sample)

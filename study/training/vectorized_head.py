@@ -17,7 +17,7 @@ from study.space.head_config import HeadConfig
 from study.training.head import build_head
 from study.training.head_state import Layout
 from study.training.program_key import Signature
-from study.training.stateless_optimizers import Knob, stateless_optimizer
+from study.training.stateless_optimizers import TracedHyperparameter, stateless_optimizer
 
 
 class MappedHead:
@@ -41,9 +41,13 @@ class MappedHead:
             name="normalize",
         )
         self.normalization.build((None, n_features))
-        self.samples = {k: v for k, v in config.knobs.items() if isinstance(v, float)}
+        self.samples = {
+            k: v for k, v in config.optimizer_hyperparameters.items() if isinstance(v, float)
+        }
         keras_class = stateless_optimizer(config.keras_class)
-        self.optimizer = keras_class(learning_rate=0.01, name="optimizer", **config.knobs)
+        self.optimizer = keras_class(
+            learning_rate=0.01, name="optimizer", **config.optimizer_hyperparameters
+        )
         self.optimizer.build(self.head.trainable_variables)
         self.layout = Layout(self.head, self.optimizer)
         self.rate_index = _index(self.optimizer.variables, self.optimizer._learning_rate)
@@ -53,14 +57,14 @@ class MappedHead:
 
         Args:
             given: x (batch, n_features), y (batch,), dropout noise (batch, width), mean, variance,
-                knobs, weights, statistics, optimizer variables.
+                hyperparameters, weights, statistics, optimizer variables.
             mask: (batch,) which rows count; None if all do.
             real: how many do.
 
         Returns:
             weights, statistics, optimizer variables, mean loss, number of hits.
         """
-        x, y, noise, mean, variance, knobs, weights, statistics, optimizer = given
+        x, y, noise, mean, variance, hyperparameters, weights, statistics, optimizer = given
         with tf.GradientTape() as tape:
             tape.watch(weights)
             outputs, statistics = self._forward(
@@ -72,8 +76,8 @@ class MappedHead:
                 losses, hits = tf.where(mask, losses, 0.0), tf.logical_and(hits, mask)
             loss = tf.reduce_sum(losses) / tf.cast(real, tf.float32)
         gradients = tape.gradient(loss, weights)
-        for name, value in knobs.items():
-            setattr(self.optimizer, name, Knob(value, self.samples[name]))
+        for name, value in hyperparameters.items():
+            setattr(self.optimizer, name, TracedHyperparameter(value, self.samples[name]))
         weights, optimizer = self.optimizer.stateless_apply(optimizer, gradients, weights)
         return weights, statistics, optimizer, loss, tf.reduce_sum(tf.cast(hits, tf.float32))
 

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.report.analysis.search_trials import Budget
-
-Numbers = NDArray[np.float64]
+from study.common.aliases import Numbers
+from study.report.analysis.search_trials import BestSoFar
 
 
 class Chances(NamedTuple):
@@ -22,18 +20,18 @@ class Chances(NamedTuple):
     chance: Numbers  # (optimizers, points); a column sums to 1
 
 
-def chances(budgets: Sequence[Budget]) -> Chances | None:
+def chances(best_so_far: Sequence[BestSoFar]) -> Chances | None:
     """From the best-so-far curves of all repeats; None where there is nothing to compare.
 
     A repeat's own difficulty (its split) is taken out, then every repeat of one optimizer meets
     every repeat of the others: with R repeats that is R^K comparisons, computed exactly.
     """
-    tables = {budget.optimizer: budget.repeats for budget in budgets if len(budget.repeats)}
+    tables = {budget.optimizer: budget.repeats for budget in best_so_far if len(budget.repeats)}
     if len(tables) < 2:
         return None
-    end = min(float(budget.epochs[-1]) for budget in budgets)
-    grid = np.linspace(0, end, len(budgets[0].epochs))[1:]
-    sampled = {b.optimizer: _sample(b, grid) for b in budgets if b.optimizer in tables}
+    end = min(float(budget.epochs[-1]) for budget in best_so_far)
+    grid = np.linspace(0, end, len(best_so_far[0].epochs))[1:]
+    sampled = {b.optimizer: _sample(b, grid) for b in best_so_far if b.optimizer in tables}
     count = min(len(table) for table in sampled.values())
     cube = np.stack([table[:count] for table in sampled.values()])  # (K, R, points)
     known = np.isfinite(cube).all(axis=(0, 1))
@@ -45,7 +43,7 @@ def chances(budgets: Sequence[Budget]) -> Chances | None:
     return Chances(tuple(sampled), grid[known], np.column_stack(columns))
 
 
-def _sample(budget: Budget, grid: Numbers) -> Numbers:
+def _sample(budget: BestSoFar, grid: Numbers) -> Numbers:
     """(repeats, points): the best so far at each budget of `grid`."""
     place = np.searchsorted(budget.epochs, grid, side="right") - 1
     sampled: Numbers = budget.repeats[:, place]

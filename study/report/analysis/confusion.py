@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from study.common.aliases import Numbers
 from study.common.errors import UserError
 from study.records.records import PREDICTIONS_FILE, StudyMeta
-from study.report.analysis.winners import Numbers
 from study.search.mistakes import FOLDER, SIDE, worst
 
 

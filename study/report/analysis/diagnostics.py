@@ -19,7 +19,7 @@ OVERFIT = 0.15  # training minus validation accuracy at the last epoch
 LOST = 0.01  # accuracy
 LATE = 0.9  # best epoch / trained epochs
 
-# Each can imitate those behind it by a choice of its own knobs (Choi et al. 2019).
+# Each can imitate those behind it by a choice of its own hyperparameters (Choi et al. 2019).
 CONTAINS = {
     "momentum": ("sgd",),
     "nesterov": ("sgd",),

@@ -1,4 +1,4 @@
-"""Search trials -> what each knob does: importance, slices, parallel coordinates.
+"""Search trials -> what each hyperparameter does: importance, slices, parallel coordinates.
 
 Hyperband trains some trials ten times as long as others, so their accuracies cannot be compared
 as they are. Here a trial is judged by the share of the other trials of its search that it beats
@@ -13,25 +13,27 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.records.records import Phase, StudyMeta, TrialRecord, TrialStatus, Value
+from study.common.aliases import Numbers, Value
+from study.records.records import Phase, StudyMeta, TrialRecord, TrialStatus
 from study.report.analysis.ranking import chance, last_rungs, score
 
-Numbers = NDArray[np.float64]
 BINS = 6
-FEWEST = 20  # judged trials, to say anything about a knob
+FEWEST = 20  # judged trials, to say anything about a hyperparameter
 BEST = 0.1  # of the trials of an optimizer are its best ones
 
 
 class Importance(NamedTuple):
-    """Share of the differences between trials that one knob alone explains, 0 to 1."""
+    """Share of the differences between trials that one hyperparameter alone explains, 0 to 1."""
 
     optimizers: tuple[str, ...]
-    knobs: tuple[str, ...]
-    share: Numbers  # (optimizers, knobs); NaN where an optimizer has no such knob
+    hyperparameters: tuple[str, ...]
+    share: (
+        Numbers  # (optimizers, hyperparameters); NaN where an optimizer has no such hyperparameter
+    )
 
 
 class Slice(NamedTuple):
-    """How well one optimizer does over the values of one numeric knob."""
+    """How well one optimizer does over the values of one numeric hyperparameter."""
 
     optimizer: str
     values: Numbers  # (bins,) medians of the bins
@@ -39,15 +41,15 @@ class Slice(NamedTuple):
 
 
 class Slices(NamedTuple):
-    """One numeric knob."""
+    """One numeric hyperparameter."""
 
-    knob: str  # 1 - X is written so where X is close to 1
+    hyperparameter: str  # 1 - X is written so where X is close to 1
     log: bool
     lines: tuple[Slice, ...]
 
 
 class Parallel(NamedTuple):
-    """Every trial of one optimizer over the knobs that all optimizers share."""
+    """Every trial of one optimizer over the hyperparameters that all optimizers share."""
 
     optimizer: str
     places: Numbers  # (trials, axes), 0 to 1 on each axis; the last axis is the accuracy
@@ -57,7 +59,7 @@ class Parallel(NamedTuple):
 class ParallelAxis(NamedTuple):
     """One axis of the parallel coordinates."""
 
-    knob: str
+    hyperparameter: str
     low: str  # what its ends mean
     high: str
 
@@ -89,33 +91,33 @@ def judge_trials(meta: StudyMeta, records: Iterable[TrialRecord]) -> dict[str, l
 
 
 def importance(judged: Mapping[str, Sequence[Judged]]) -> Importance | None:
-    """The share of variance between trials by knob and optimizer (omega squared of its bins)."""
+    """Share of the variance between trials by hyperparameter and optimizer (omega squared)."""
     tuned = {name: _tuned(trials) for name, trials in judged.items()}
-    tuned = {name: knobs for name, knobs in tuned.items() if knobs}
-    knobs = list(dict.fromkeys(knob for own in tuned.values() for knob in own))
-    if len(knobs) < 2:
-        return None  # a knob alone has nothing to be weighed against
-    share = np.full((len(tuned), len(knobs)), np.nan)
+    tuned = {name: keys for name, keys in tuned.items() if keys}
+    keys = list(dict.fromkeys(key for own in tuned.values() for key in own))
+    if len(keys) < 2:
+        return None  # a hyperparameter alone has nothing to be weighed against
+    share = np.full((len(tuned), len(keys)), np.nan)
     for row, (name, own) in enumerate(tuned.items()):
-        for knob in own:
-            share[row, knobs.index(knob)] = _explained(judged[name], knob)
+        for key in own:
+            share[row, keys.index(key)] = _explained(judged[name], key)
     order = np.argsort(-np.nansum(share, axis=0), kind="stable")  # the weightiest first
-    return Importance(tuple(tuned), tuple(knobs[i] for i in order), share[:, order])
+    return Importance(tuple(tuned), tuple(keys[i] for i in order), share[:, order])
 
 
 def _tuned(trials: Sequence[Judged]) -> list[str]:
-    """Knobs with more than one value in at least so many trials, in their usual order."""
+    """Hyperparameters with more than one value in at least so many trials, in their usual order."""
     values: dict[str, list[Value]] = {}
     for trial in trials:
-        for knob, value in trial.values.items():
-            values.setdefault(knob, []).append(value)
-    return [knob for knob, v in values.items() if len(v) >= FEWEST and len(set(v)) > 1]
+        for key, value in trial.values.items():
+            values.setdefault(key, []).append(value)
+    return [key for key, v in values.items() if len(v) >= FEWEST and len(set(v)) > 1]
 
 
-def _explained(trials: Sequence[Judged], knob: str) -> float:
-    having = [trial for trial in trials if knob in trial.values]
+def _explained(trials: Sequence[Judged], key: str) -> float:
+    having = [trial for trial in trials if key in trial.values]
     beaten = np.array([trial.beaten for trial in having])
-    groups = [beaten[group] for group in _bins([trial.values[knob] for trial in having])]
+    groups = [beaten[group] for group in _bins([trial.values[key] for trial in having])]
     inside = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
     total = float(((beaten - beaten.mean()) ** 2).sum())
     if not total or len(beaten) <= len(groups):
@@ -136,24 +138,24 @@ def _bins(values: Sequence[Value]) -> list[NDArray[np.int64]]:
 
 
 def slices(judged: Mapping[str, Sequence[Judged]], without: Iterable[str]) -> list[Slices]:
-    """One entry for every tuned numeric knob not in `without`, shared knobs first."""
+    """One entry for every tuned number among them not in `without`, shared ones first."""
     found: dict[str, list[Slice]] = defaultdict(list)
     for name, trials in judged.items():
-        for knob in _tuned(trials):
-            values = [t.values[knob] for t in trials if knob in t.values]
-            if knob not in without and len(set(values)) > 2 and all(map(_is_number, values)):
-                found[knob].append(_slice(name, knob, trials))
-    ordered = sorted(found, key=lambda knob: -len(found[knob]))
-    return [_scaled(knob, found[knob]) for knob in ordered]
+        for key in _tuned(trials):
+            values = [t.values[key] for t in trials if key in t.values]
+            if key not in without and len(set(values)) > 2 and all(map(_is_number, values)):
+                found[key].append(_slice(name, key, trials))
+    ordered = sorted(found, key=lambda key: -len(found[key]))
+    return [_scaled(key, found[key]) for key in ordered]
 
 
 def _is_number(value: Value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _slice(name: str, knob: str, trials: Sequence[Judged]) -> Slice:
-    having = [t for t in trials if knob in t.values]
-    values = np.array([float(t.values[knob]) for t in having])
+def _slice(name: str, key: str, trials: Sequence[Judged]) -> Slice:
+    having = [t for t in trials if key in t.values]
+    values = np.array([float(t.values[key]) for t in having])
     beaten = np.array([t.beaten for t in having])
     groups = _bins(values.tolist())
     groups.sort(key=lambda group: float(np.median(values[group])))
@@ -164,18 +166,18 @@ def _slice(name: str, knob: str, trials: Sequence[Judged]) -> Slice:
     )
 
 
-def _scaled(knob: str, lines: Sequence[Slice]) -> Slices:
+def _scaled(key: str, lines: Sequence[Slice]) -> Slices:
     values = np.concatenate([line.values for line in lines])
     if values.min() > 0.4 and values.max() < 1:  # an average's memory: what matters is 1 - X
         lines = [line._replace(values=1 - line.values) for line in lines]
-        return Slices(f"1 - {knob}", True, tuple(lines))
-    return Slices(knob, bool(values.min() > 0 and values.max() / values.min() > 30), tuple(lines))
+        return Slices(f"1 - {key}", True, tuple(lines))
+    return Slices(key, bool(values.min() > 0 and values.max() / values.min() > 30), tuple(lines))
 
 
 def parallel(
     meta: StudyMeta, records: Iterable[TrialRecord]
 ) -> tuple[tuple[ParallelAxis, ...], tuple[Parallel, ...]]:
-    """Axes and lines; empty where fewer than two knobs are shared and tuned."""
+    """Axes and lines; empty where fewer than two hyperparameters are shared and tuned."""
     guess = chance(meta)
     grouped: dict[str, list[TrialRecord]] = {name: [] for name in meta.optimizers}
     for record in last_rungs(r for r in records if r.phase is Phase.SEARCH):
@@ -186,14 +188,14 @@ def parallel(
     if not every:
         return (), ()
     shared = [
-        knob
-        for knob in every[0].hyperparameters
-        if all(knob in run.hyperparameters for run in every)
-        and len({run.hyperparameters[knob] for run in every}) > 1
+        key
+        for key in every[0].hyperparameters
+        if all(key in run.hyperparameters for run in every)
+        and len({run.hyperparameters[key] for run in every}) > 1
     ]
     if len(shared) < 2:
         return (), ()
-    scaled = [_axis(knob, [run.hyperparameters[knob] for run in every]) for knob in shared]
+    scaled = [_axis(key, [run.hyperparameters[key] for run in every]) for key in shared]
     places = np.column_stack([places for _, places in scaled])
     scores = np.array([score(run, guess) for run in every])
     lines, start = [], 0
@@ -207,17 +209,17 @@ def parallel(
     return (*(axis for axis, _ in scaled), ParallelAxis("accuracy", "0 %", "100 %")), tuple(lines)
 
 
-def _axis(knob: str, values: Sequence[Value]) -> tuple[ParallelAxis, Numbers]:
+def _axis(key: str, values: Sequence[Value]) -> tuple[ParallelAxis, Numbers]:
     distinct = set(values)
     if not all(_is_number(v) for v in distinct) or len(distinct) <= BINS:
         numeric = all(_is_number(v) for v in distinct)
         ordered = sorted(distinct, key=float if numeric else str)
         step = 1 / max(len(ordered) - 1, 1)
         places = np.array([ordered.index(value) * step for value in values])
-        return ParallelAxis(knob, str(ordered[0]), str(ordered[-1])), places
+        return ParallelAxis(key, str(ordered[0]), str(ordered[-1])), places
     numbers = np.array([float(value) for value in values])
     low, high = float(numbers.min()), float(numbers.max())
-    axis = ParallelAxis(knob, f"{low:.2g}", f"{high:.2g}")
+    axis = ParallelAxis(key, f"{low:.2g}", f"{high:.2g}")
     if low > 0 and high / low > 30:
         numbers, low, high = np.log(numbers), math.log(low), math.log(high)
     return axis, (numbers - low) / (high - low)

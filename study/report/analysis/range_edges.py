@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from study.records.records import StudyMeta, Value
+from study.common.aliases import Value
+from study.records.records import StudyMeta
 from study.report.analysis.winners import Settings
 from study.report.analysis.wording import number
 
@@ -15,19 +16,19 @@ NATURAL = {("dropout", -1): 0.0, ("final_factor", 1): 1.0}
 
 
 def edges(meta: StudyMeta, settings: Iterable[Settings]) -> Iterator[str]:
-    """A sentence for each knob whose best values lie at an end of its range in most repeats."""
+    """A sentence for each hyperparameter whose best values lie at an edge in most repeats."""
     table = meta.space.get("table")
     if not isinstance(table, Mapping):
         return
     for found in settings:
-        for knob, spec in _ranges(table, found):
-            values = [v for s in found.by_repeat.values() if (v := _sampled(s, knob)) is not None]
+        for key, spec in _ranges(table, found):
+            values = [v for s in found.by_repeat.values() if (v := _sampled(s, key)) is not None]
             sides = [_side(value, spec) for value in values]
             for side, word, wider in ((-1, "lower", "lower it"), (1, "upper", "raise it")):
                 limit = spec["min" if side < 0 else "max"]
-                if NATURAL.get((knob, side)) != limit and 2 * sides.count(side) > len(sides):
+                if NATURAL.get((key, side)) != limit and 2 * sides.count(side) > len(sides):
                     yield (
-                        f"{found.optimizer}: the best {knob} ({_values(values)}) is at the "
+                        f"{found.optimizer}: the best {key} ({_values(values)}) is at the "
                         f"{word} edge of its range, {number(limit)}; {wider} and search again."
                     )
 
@@ -44,15 +45,15 @@ def _ranges(table: Mapping[str, Any], found: Settings) -> Iterator[tuple[str, Ma
         table.get("head", {}),
         table.get("schedules", {}).get(schedule, {}),
     ):
-        for knob, spec in part.items():
+        for key, spec in part.items():
             if isinstance(spec, Mapping) and "min" in spec and "max" in spec:
-                yield knob, spec
+                yield key, spec
 
 
-def _sampled(values: Mapping[str, Value], knob: str) -> float | None:
+def _sampled(values: Mapping[str, Value], key: str) -> float | None:
     """The value as it was sampled: `one_minus_X` is 1 - X."""
-    inverted = knob.startswith("one_minus_")
-    value = values.get(knob.removeprefix("one_minus_"))
+    inverted = key.startswith("one_minus_")
+    value = values.get(key.removeprefix("one_minus_"))
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return 1 - value if inverted else float(value)

@@ -1,4 +1,4 @@
-"""What the search trials tell: sensitivity to each knob, what tuning gains, what it costs."""
+"""What the search trials tell: sensitivity, what tuning gains, what it costs."""
 
 import math
 from collections import defaultdict
@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.records.records import Phase, StudyMeta, TrialRecord, TrialStatus, Value
+from study.common.aliases import Numbers, Value
+from study.records.records import Phase, StudyMeta, TrialRecord, TrialStatus
 from study.report.analysis.ranking import Row, chance, last_rungs, score
 
-Numbers = NDArray[np.float64]
 BUDGET_POINTS = 60
 
 
@@ -33,7 +33,7 @@ class Gain(NamedTuple):
     tuned: float
 
 
-class Budget(NamedTuple):
+class BestSoFar(NamedTuple):
     """Best validation accuracy so far in one optimizer's searches, over its repeats."""
 
     optimizer: str
@@ -45,9 +45,9 @@ class Budget(NamedTuple):
 
 
 class Choices(NamedTuple):
-    """Best search result of each optimizer for each value of one knob."""
+    """Best search result of each optimizer for each value of one hyperparameter."""
 
-    knob: str
+    hyperparameter: str
     optimizers: tuple[str, ...]
     values: tuple[Value, ...]
     best: Numbers  # (optimizers, values); NaN where never tried
@@ -87,7 +87,7 @@ def gains(meta: StudyMeta, rows: Iterable[Row], records: Iterable[TrialRecord]) 
     ]
 
 
-def budgets(meta: StudyMeta, records: Iterable[TrialRecord]) -> list[Budget]:
+def best_so_far(meta: StudyMeta, records: Iterable[TrialRecord]) -> list[BestSoFar]:
     """Best so far against epochs spent; a rung costs only the epochs that it adds."""
     guess = chance(meta)
     runs: dict[str, dict[int, tuple[list[float], list[float]]]] = {}
@@ -100,10 +100,10 @@ def budgets(meta: StudyMeta, records: Iterable[TrialRecord]) -> list[Budget]:
         cost = max(record.epochs - record.initial_epoch, 0)
         spent.append((spent[-1] if spent else 0) + cost)
         best.append(max(best[-1] if best else value, value))
-    return [_budget(name, list(runs[name].values())) for name in _ordered(meta, runs)]
+    return [_best_so_far(name, list(runs[name].values())) for name in _ordered(meta, runs)]
 
 
-def _budget(name: str, repeats: Sequence[tuple[list[float], list[float]]]) -> Budget:
+def _best_so_far(name: str, repeats: Sequence[tuple[list[float], list[float]]]) -> BestSoFar:
     end = max(spent[-1] for spent, _ in repeats)
     grid = np.linspace(0, end, min(BUDGET_POINTS, int(end)) + 1)
     table = np.full((len(repeats), len(grid)), np.nan)  # (repeats, points)
@@ -114,18 +114,18 @@ def _budget(name: str, repeats: Sequence[tuple[list[float], list[float]]]) -> Bu
     middle, low, high = (np.full(len(grid), np.nan) for _ in range(3))
     middle[known] = np.median(table[:, known], axis=0)
     low[known], high[known] = table[:, known].min(axis=0), table[:, known].max(axis=0)
-    return Budget(name, grid, middle, low, high, table)
+    return BestSoFar(name, grid, middle, low, high, table)
 
 
-def choices(meta: StudyMeta, records: Iterable[TrialRecord], knob: str) -> Choices | None:
-    """Best accuracy by optimizer and value of `knob`; None where fewer than two values occur."""
+def choices(meta: StudyMeta, records: Iterable[TrialRecord], key: str) -> Choices | None:
+    """Best accuracy by optimizer and value of `key`; None where fewer than two values occur."""
     guess = chance(meta)
     scores: dict[tuple[str, Value], list[float]] = defaultdict(list)
     for name, trials in _searches(meta, records).items():
         for trial in trials:
             value = score(trial, guess)
-            if knob in trial.hyperparameters and not math.isnan(value):
-                scores[name, trial.hyperparameters[knob]].append(value)
+            if key in trial.hyperparameters and not math.isnan(value):
+                scores[name, trial.hyperparameters[key]].append(value)
     values = {value for _, value in scores}
     if len(values) < 2:
         return None
@@ -134,7 +134,7 @@ def choices(meta: StudyMeta, records: Iterable[TrialRecord], knob: str) -> Choic
     names = [name for name in meta.optimizers if any(name == key for key, _ in scores)]
     best = [[max(scores.get((n, v), []), default=math.nan) for v in ordered] for n in names]
     counts = [[len(scores.get((n, v), [])) for v in ordered] for n in names]
-    return Choices(knob, tuple(names), tuple(ordered), np.array(best), np.array(counts))
+    return Choices(key, tuple(names), tuple(ordered), np.array(best), np.array(counts))
 
 
 def _searches(meta: StudyMeta, records: Iterable[TrialRecord]) -> dict[str, list[TrialRecord]]:

@@ -20,13 +20,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import gammaln, ndtr, stdtrit
+
+from study.common.aliases import Numbers
 
 CONFIDENCE = 0.95
 POWER = 0.8
 MOST_REPEATS = 200  # beyond this "more repeats" is no advice
-Numbers = NDArray[np.float64]
 
 
 class Spread(NamedTuple):

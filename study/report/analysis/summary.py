@@ -34,18 +34,18 @@ from study.report.analysis.importance import (
 )
 from study.report.analysis.ranking import Row, accuracy_step, overlap, rank
 from study.report.analysis.search_trials import (
-    Budget,
+    BestSoFar,
     Choices,
     Gain,
     Sensitivity,
-    budgets,
+    best_so_far,
     choices,
     gains,
     sensitivity,
 )
 from study.report.analysis.winners import Curves, Settings, best_settings, winner_curves
 
-HAVE_FIGURES = ("learning_rate", "dense_width")  # knobs with figures of their own
+HAVE_FIGURES = ("learning_rate", "dense_width")  # hyperparameters with figures of their own
 
 
 class Summary(NamedTuple):
@@ -61,7 +61,7 @@ class Summary(NamedTuple):
     confusion: Confusion | None
     sensitivity: tuple[Sensitivity, ...]
     gains: tuple[Gain, ...]
-    budgets: tuple[Budget, ...]
+    best_so_far: tuple[BestSoFar, ...]
     chances: Chances | None
     schedules: Choices | None
     widths: Choices | None
@@ -97,7 +97,7 @@ def summarize(meta: StudyMeta, records: Sequence[TrialRecord]) -> Summary:
     claims = claim(rows, ratio=overlap(meta), least=accuracy_step(meta))
     settings = best_settings(meta, rows, records)
     curves = winner_curves(meta, rows, records)
-    spent = budgets(meta, records)
+    spent = best_so_far(meta, records)
     judged = judge_trials(meta, records)
     gained = gains(meta, rows, records)
     return Summary(
@@ -111,7 +111,7 @@ def summarize(meta: StudyMeta, records: Sequence[TrialRecord]) -> Summary:
         confusion=None,
         sensitivity=tuple(sensitivity(meta, records)),
         gains=tuple(gained),
-        budgets=tuple(spent),
+        best_so_far=tuple(spent),
         chances=chances(spent),
         schedules=choices(meta, records, "schedule"),
         widths=choices(meta, records, "dense_width"),

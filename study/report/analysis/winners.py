@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.records.records import Phase, StudyMeta, TrialRecord, TrialStatus, Value
+from study.common.aliases import Numbers, Value
+from study.records.records import Phase, StudyMeta, TrialRecord, TrialStatus
 from study.report.analysis.ranking import Row, chance, last_rungs, score, winner_runs
 from study.report.analysis.wording import number
-
-Numbers = NDArray[np.float64]
 
 
 class Settings(NamedTuple):
@@ -21,7 +19,9 @@ class Settings(NamedTuple):
     optimizer: str
     repeat: int  # the repeat whose winner this is: the one with the best confirmation
     values: Mapping[str, Value]
-    others: Mapping[str, str]  # knob -> "0.001 to 0.004" or "cosine, linear", where repeats differ
+    others: Mapping[
+        str, str
+    ]  # hyperparameter -> "0.001 to 0.004" or "cosine, linear", where repeats differ
     by_repeat: Mapping[int, Mapping[str, Value]]
     epochs: int  # that the best one was trained for
 
@@ -62,14 +62,14 @@ def best_settings(
             key=lambda repeat: (row.by_repeat.get(repeat, -1.0), score(winners[repeat], guess)),
         )
         by_repeat = {repeat: run.hyperparameters for repeat, run in sorted(winners.items())}
-        knobs = dict.fromkeys(key for values in by_repeat.values() for key in values)
-        others = {knob: _range(knob, list(by_repeat.values())) for knob in knobs}
+        keys = dict.fromkeys(key for values in by_repeat.values() for key in values)
+        others = {key: _range(key, list(by_repeat.values())) for key in keys}
         found.append(
             Settings(
                 row.optimizer,
                 best,
                 winners[best].hyperparameters,
-                {knob: text for knob, text in others.items() if text},
+                {key: text for key, text in others.items() if text},
                 by_repeat,
                 winners[best].epochs,
             )
@@ -99,8 +99,8 @@ def _repeat_winners(records: Sequence[TrialRecord], guess: float) -> dict[int, T
     return winners
 
 
-def _range(knob: str, settings: Sequence[Mapping[str, Value]]) -> str:
-    values = [table[knob] for table in settings if knob in table]
+def _range(key: str, settings: Sequence[Mapping[str, Value]]) -> str:
+    values = [table[key] for table in settings if key in table]
     if len({number(v) for v in values}) < 2:
         return ""
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from study.records.records import Value
+from study.common.aliases import Value
 
 
 def points_signed(value: float) -> str:

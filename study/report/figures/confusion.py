@@ -1,6 +1,6 @@
 """Summary -> figures about the winner's mistakes: confusion matrix, accuracy by class."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,11 +11,11 @@ from study.common.plot_style import INK, MUTED, Look, margins, new_figure, perce
 from study.common.text import label_width, plain
 from study.report.analysis.confusion import Confusion
 from study.report.analysis.summary import Summary
+from study.report.figures.picture import Drawn
 
 WIDEST = 10.2  # inches of the matrix
 FEWEST_CLASSES = 12  # shown also where the winner makes no mistake
 MOST_COUNTS = 60  # classes; above that the numbers in the matrix are too small to read
-Drawn = Iterable[tuple[str, str, str, Figure]]
 
 
 def draw_confusion(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:

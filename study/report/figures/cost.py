@@ -1,20 +1,19 @@
 """Summary -> figures about cost: what tuning gains, what training takes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from study.common.fonts import Fonts
 from study.common.plot_style import INK, Look, margins, new_figure, percent_axis, spread_labels
 from study.common.text import label_width, plain
 from study.records.records import Phase
 from study.report.analysis.summary import Summary
+from study.report.figures.picture import Drawn
 
 LEAST_ERROR = 2e-3  # accuracies above 99.8 % share one height
-Drawn = Iterable[tuple[str, str, str, Figure]]
 
 
 def draw_gains(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:

@@ -1,5 +1,4 @@
-"""Summary -> figures/*.png. The figures themselves are drawn by `curve_figures`, `cost_figures`,
-`search_figures`, `knob_figures` and `confusion_figures`.
+"""Summary -> figures/*.png. The figures themselves are drawn by the other modules of this folder.
 
 Each figure draws one tuple of the summary and nothing else; each title says what to look for.
 """
@@ -7,18 +6,12 @@ Each figure draws one tuple of the summary and nothing else; each title says wha
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from study.common.files import write_atomically
 from study.common.fonts import Fonts, find_fonts
 from study.common.plot_style import looks, style, to_png
 from study.report.analysis.summary import Summary
-from study.report.figures import confusion as confusion_figures
-from study.report.figures import cost as cost_figures
-from study.report.figures import hyperparameters as knob_figures
-from study.report.figures import search as search_figures
-from study.report.figures import winners as curve_figures
-from study.report.figures.picture import Picture
+from study.report.figures import confusion, cost, hyperparameters, search, winners
+from study.report.figures.picture import Drawn, Picture
 
 PHOTOS = ("mistakes",)  # figures that show photographs
 
@@ -27,12 +20,12 @@ def draw_figures(summary: Summary) -> tuple[list[Picture], list[str]]:
     """Every figure that the study has data for, and warnings about fonts."""
     fonts = find_fonts([*summary.meta.class_names, *summary.meta.optimizers])
     look = looks([*summary.meta.optimizers, *(row.optimizer for row in summary.rows)], fonts)
-    drawers: list[Callable[..., Iterable[tuple[str, str, str, Figure]]]] = [
-        *curve_figures.DRAWERS,
-        *cost_figures.DRAWERS,
-        *confusion_figures.DRAWERS,
-        *search_figures.DRAWERS,
-        *knob_figures.DRAWERS,
+    drawers: list[Callable[..., Drawn]] = [
+        *winners.DRAWERS,
+        *cost.DRAWERS,
+        *confusion.DRAWERS,
+        *search.DRAWERS,
+        *hyperparameters.DRAWERS,
     ]
     pictures = []
     with style(fonts):

@@ -1,6 +1,6 @@
-"""Summary -> figures about the knobs: schedules, widths, importance, slices, parallel axes."""
+"""Summary -> figures about hyperparameters: schedules, widths, importance, slices, parallel."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,10 @@ from study.report.analysis.search_trials import Choices
 from study.report.analysis.summary import Summary
 from study.report.analysis.wording import number
 from study.report.figures.panels import Panels, Scale, joined, linear, logarithmic
+from study.report.figures.picture import Drawn
 
 MOST_SLICES = 8
 MOST_GREY = 30  # lines behind the best ones; more are a blot
-Drawn = Iterable[tuple[str, str, str, Figure]]
 
 
 def draw_choices(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
@@ -46,7 +46,7 @@ def _heatmap(found: Choices, title: str, look: Mapping[str, Look]) -> Figure:
         "Best validation accuracy in the search, %; bold: the row's best; small: trials.",
         [look[name].label for name in found.optimizers],
         [plain(number(v), 14) for v in found.values],
-        found.knob,
+        found.hyperparameter,
         found.best,
         (low, high),
         corners=found.trials,
@@ -94,16 +94,16 @@ def _cells(
 
 
 def draw_importance(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
-    """A heatmap of knobs by optimizer."""
+    """A heatmap of hyperparameters by optimizer."""
     found = summary.importance
     if found is None:
         return
     yield (
         "importance",
-        "Importance of each knob",
-        "How much of the differences between a search's trials this knob explains by itself "
+        "Importance of each hyperparameter",
+        "How much of the differences between a search's trials this one explains by itself "
         "(trials compared with those trained as long). What is missing to 100 % comes from "
-        "several knobs together and from luck. Empty: this optimizer has no such knob.",
+        "several of them together and from luck. Empty: the optimizer has no such hyperparameter.",
         _importance_figure(found, look),
     )
 
@@ -112,10 +112,10 @@ def _importance_figure(found: Importance, look: Mapping[str, Look]) -> Figure:
     shares = np.where(np.isfinite(found.share), np.round(found.share, 2), np.nan)
     top = np.nanmax(np.where(np.isfinite(shares), shares, -1), axis=1)
     return _cells(
-        "Which knobs decide?",
-        "Share of the differences between trials that one knob explains alone, %.",
+        "Which hyperparameters decide?",
+        "Share of the differences between trials that one hyperparameter explains alone, %.",
         [look[name].label for name in found.optimizers],
-        [plain(knob, 20) for knob in found.knobs],
+        [plain(key, 20) for key in found.hyperparameters],
         "",
         shares,
         (0.0, max(float(np.nanmax(shares)), 0.1) if np.isfinite(shares).any() else 1.0),
@@ -124,14 +124,14 @@ def _importance_figure(found: Importance, look: Mapping[str, Look]) -> Figure:
 
 
 def draw_slices(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
-    """How well every optimizer does over the values of each numeric knob."""
+    """How well every optimizer does over the values of each numeric hyperparameter."""
     found = summary.slices[:MOST_SLICES]
     if not found:
         return
     reach = max(abs(line.beaten - 0.5).max() for one in found for line in one.lines) + 0.03
     panels = Panels(
-        [(plain(one.knob, 24), INK) for one in found],
-        "Which values of the other knobs do well?",
+        [(plain(one.hyperparameter, 24), INK) for one in found],
+        "Which values of the other hyperparameters do well?",
         "Share of the other trials beaten, those trained as long (50 %: no effect). "
         "A point is a sixth of an optimizer's trials.",
         "",
@@ -151,9 +151,9 @@ def draw_slices(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
     )
     yield (
         "slices",
-        "Other knobs",
-        "A line that climbs to one side says where to search next; a flat one that the knob can "
-        "stay at its default.",
+        "Other hyperparameters",
+        "A line that climbs to one side says where to search next; a flat one that the default "
+        "can stay.",
         panels.figure,
     )
 
@@ -183,7 +183,8 @@ def draw_parallel(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Draw
     if not found:
         return
     ends = [
-        f"{plain(axis.knob, 13)}\n{plain(axis.low, 11)} to\n{plain(axis.high, 11)}" for axis in axes
+        f"{plain(axis.hyperparameter, 13)}\n{plain(axis.low, 11)} to\n{plain(axis.high, 11)}"
+        for axis in axes
     ]
     across = Scale(0, len(axes) - 1, tuple(range(len(axes))), tuple(ends))
     panels = Panels(

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox, TransformedBbox
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from study.common.aliases import Numbers
 from study.common.plot_style import FAINT, GRID, INK, MUTED, log_label, new_figure
 
-Numbers = NDArray[np.float64]
 LEFT, RIGHT, TOP, BOTTOM = 0.75, 0.2, 0.98, 0.6  # margins of the figure, inches
 WIDE, TALL = 2.35, 1.42  # a panel
 BESIDE, ABOVE = 0.2, 0.36  # between panels

@@ -1,6 +1,11 @@
-"""One drawn figure."""
+"""What a figure is while it is drawn, and once it is."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+Drawn = Iterable[tuple[str, str, str, Figure]]  # name, title, caption, figure
 
 
 class Picture(NamedTuple):

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from study.common.fonts import Fonts
 from study.common.plot_style import (
@@ -19,9 +18,9 @@ from study.common.text import label_width
 from study.report.analysis.search_trials import Sensitivity
 from study.report.analysis.summary import Summary
 from study.report.figures.panels import Panels, Scale, joined, linear, logarithmic
+from study.report.figures.picture import Drawn
 
 NAMED = 0.04  # a thinner stripe of the stack gets no name
-Drawn = Iterable[tuple[str, str, str, Figure]]
 
 
 def draw_sensitivity(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
@@ -74,7 +73,7 @@ def _envelope(one: Sensitivity) -> tuple[np.ndarray, np.ndarray]:
 
 def draw_budgets(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
     """Best so far against epochs spent, with the band of the repeats."""
-    found = summary.budgets
+    found = summary.best_so_far
     if not any(np.isfinite(b.middle).sum() > 1 for b in found):
         return
     panels = Panels(

@@ -1,6 +1,6 @@
 """Summary -> figures of the winners: ranking with tie groups, learning curves."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,9 @@ from study.common.text import label_width
 from study.report.analysis.summary import Summary
 from study.report.analysis.winners import Curves
 from study.report.figures.panels import Panels, Scale, joined, linear, logarithmic
+from study.report.figures.picture import Drawn
 
 TOGETHER = 3  # so many optimizers share the post's two panels; more get a panel each
-Drawn = Iterable[tuple[str, str, str, Figure]]
 
 
 def draw_ranking(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:

@@ -9,7 +9,7 @@ from synthetic import make_meta, make_record, make_records
 from study.records.records import Phase, TrialStatus
 from study.report.analysis.best_at_budget import chances
 from study.report.analysis.importance import importance, judge_trials, parallel, slices
-from study.report.analysis.search_trials import Budget, budgets
+from study.report.analysis.search_trials import BestSoFar, best_so_far
 
 CLASSES = [f"s{i}" for i in range(40)]
 
@@ -42,7 +42,7 @@ def test_a_trial_is_judged_against_those_trained_as_long():
     assert [one.beaten for one in judged] == [0.0, 0.75, 0.75, 1.0, 0.0]
 
 
-def knob_study(count=60):
+def rate_study(count=60):
     """`rate` decides, `other` does nothing."""
     rng = np.random.default_rng(2)
     rates, others = rng.uniform(1e-4, 1e-1, count), rng.uniform(0, 1, count)
@@ -50,38 +50,40 @@ def knob_study(count=60):
     return trials("adam", values, np.clip(rates * 9, 0, 1).tolist())
 
 
-def test_the_knob_that_decides_is_the_important_one():
-    judged = judge_trials(make_meta(["adam"], CLASSES), knob_study())
+def test_the_hyperparameter_that_decides_is_the_important_one():
+    judged = judge_trials(make_meta(["adam"], CLASSES), rate_study())
     found = importance(judged)
     assert found is not None and found.optimizers == ("adam",)
-    shares = dict(zip(found.knobs, found.share[0], strict=True))
+    shares = dict(zip(found.hyperparameters, found.share[0], strict=True))
     assert shares["rate"] > 0.9 and shares["other"] < 0.15
-    assert found.knobs[0] == "rate" and "learning_rate" not in found.knobs  # one value only
+    assert (
+        found.hyperparameters[0] == "rate" and "learning_rate" not in found.hyperparameters
+    )  # one value only
     assert importance({"adam": judged["adam"][:10]}) is None  # too few to say anything
 
 
-def test_a_knob_that_an_optimizer_does_not_have_is_left_empty():
+def test_a_hyperparameter_that_an_optimizer_does_not_have_is_left_empty():
     plain = trials("sgd", [{"momentum": 0.5 + i / 50} for i in range(24)], np.linspace(0, 1, 24))
     meta = make_meta(["adam", "sgd"], CLASSES)
-    found = importance(judge_trials(meta, [*knob_study(), *plain]))
+    found = importance(judge_trials(meta, [*rate_study(), *plain]))
     assert found is not None
-    assert np.isnan(found.share[1, found.knobs.index("rate")])
-    assert found.share[1, found.knobs.index("momentum")] > 0.8
+    assert np.isnan(found.share[1, found.hyperparameters.index("rate")])
+    assert found.share[1, found.hyperparameters.index("momentum")] > 0.8
 
 
-def test_slices_follow_the_knob_and_turn_averages_round():
+def test_slices_follow_the_hyperparameter_and_turn_averages_round():
     records = trials(
         "sgd", [{"momentum": 0.5 + i / 60} for i in range(24)], np.linspace(0.1, 0.9, 24)
     )
     judged = judge_trials(make_meta(["sgd"], CLASSES), records)
     (found,) = slices(judged, without=("learning_rate",))
-    assert found.knob == "1 - momentum" and found.log
+    assert found.hyperparameter == "1 - momentum" and found.log
     (line,) = found.lines
     assert np.all(np.diff(line.values) < 0) and np.all(np.diff(line.beaten) > 0)
     assert slices(judged, without=("momentum",)) == []
 
 
-def test_parallel_lines_run_over_the_shared_knobs_and_end_in_the_accuracy():
+def test_parallel_lines_run_over_the_shared_hyperparameters_and_end_in_the_accuracy():
     values = [{"width": 64 * (1 + i % 3), "rate": 10.0 ** -(i % 6)} for i in range(40)]
     meta = make_meta(["adam", "sgd"], CLASSES)
     records = [
@@ -89,7 +91,7 @@ def test_parallel_lines_run_over_the_shared_knobs_and_end_in_the_accuracy():
         *trials("sgd", [{**v, "momentum": 0.9} for v in values], np.linspace(1, 0, 40)),
     ]
     axes, lines = parallel(meta, records)
-    assert [axis.knob for axis in axes] == ["width", "rate", "accuracy"]
+    assert [axis.hyperparameter for axis in axes] == ["width", "rate", "accuracy"]
     assert (axes[0].low, axes[0].high) == ("64", "192")
     assert [line.optimizer for line in lines] == ["adam", "sgd"]
     assert lines[0].places.shape == (40, 3) and lines[0].best.sum() == 4
@@ -101,7 +103,7 @@ def test_parallel_lines_run_over_the_shared_knobs_and_end_in_the_accuracy():
 def budget(name, repeats):
     table = np.array(repeats, float)
     points = np.arange(table.shape[1], dtype=float)
-    return Budget(name, points, table.mean(0), table.min(0), table.max(0), table)
+    return BestSoFar(name, points, table.mean(0), table.min(0), table.max(0), table)
 
 
 def test_the_chance_to_be_best_is_counted_exactly_and_ties_are_shared():
@@ -124,6 +126,6 @@ def test_a_hard_split_does_not_decide_who_is_best():
 
 def test_chances_of_a_whole_search_sum_to_one():
     meta = make_meta(["adam", "sgd", "lion"], CLASSES)
-    found = chances(budgets(meta, make_records(["adam", "sgd", "lion"], repeats=3)))
+    found = chances(best_so_far(meta, make_records(["adam", "sgd", "lion"], repeats=3)))
     assert found is not None
     assert found.chance.sum(axis=0) == pytest.approx(np.ones(found.chance.shape[1]))
