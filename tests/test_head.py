@@ -12,7 +12,7 @@ import pytest
 
 from study.features.vgg16 import load_backbone
 from study.space.head_config import HeadConfig
-from study.space.schema import SCHEDULES
+from study.space.schedule_table import SCHEDULES, schedule_keys
 from study.space.space import load_space
 from study.training.head import (
     Statistics,
@@ -23,7 +23,8 @@ from study.training.head import (
     whole_model,
 )
 from study.training.hypermodel import HeadHyperModel
-from study.training.schedules import WarmUp, learning_rates, make_schedule
+from study.training.schedules import learning_rates, make_schedule
+from study.training.warm_up import WarmUp
 
 PEAK, STEPS, FACTOR = 0.5, 120, 0.01
 BLOG = load_space("blog_t11").default("adam")
@@ -32,7 +33,7 @@ BLOG = load_space("blog_t11").default("adam")
 def config(schedule: str = "constant", *, peak: float = PEAK, **hyperparameters: Any) -> HeadConfig:
     known = {"final_factor": FACTOR, "power": 2.0, "drops": 2, "staircase": False, "warmup": 0.0}
     given = {
-        key: value for key, value in known.items() if key in SCHEDULES[schedule]
+        key: value for key, value in known.items() if key in schedule_keys(schedule)
     } | hyperparameters
     if "decay_steps" in hyperparameters:
         del given["final_factor"]

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from study.common.seeds import stream
 from study.space.head_config import HeadConfig
+from study.space.head_table import ACTIVATIONS
 from study.space.keras_optimizers import keras_arguments, keras_optimizers
-from study.space.schema import ACTIVATIONS
 from study.space.space import load_space
 from study.training.dropout_noise import dropout_noise, threefry
 from study.training.head import Statistics, build_head

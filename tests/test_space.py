@@ -1,5 +1,6 @@
 """Search spaces: every refusal's sentence, the spaces that come with the study, the round trip."""
 
+import inspect
 import math
 import warnings
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from study.common.errors import UserError
 from study.space.head_config import HeadConfig
-from study.space.keras_optimizers import keras_arguments, keras_optimizers
+from study.space.keras_optimizers import OPTIMIZERS, keras_arguments, keras_optimizers
 from study.space.space import SearchSpace, load_space
 from study.space.toml_reader import MAX_FILE_BYTES
 from study.training.hypermodel import HeadHyperModel, make_optimizer
@@ -77,6 +78,34 @@ REFUSALS = {  # what -> the file, and what the sentence must say
     "one minus a switch": (
         ADAM + "one_minus_amsgrad = true",
         "optimizers.adam.one_minus_amsgrad: unknown key; valid: ",
+    ),
+    "one minus what does not live between 0 and 1": (
+        ADAM + "one_minus_clipnorm = 1.5",
+        "optimizers.adam.one_minus_clipnorm: unknown key; valid: ",
+    ),
+    "one minus a decay": (
+        ADAM + "one_minus_weight_decay = 2.0",
+        "optimizers.adam.one_minus_weight_decay: unknown key; valid: ",
+    ),
+    "one minus FTRL's beta, which is no average": (
+        '[optimizers.ftrl]\nclass = "Ftrl"\none_minus_beta = 0.5',
+        "optimizers.ftrl.one_minus_beta: unknown key; valid: ",
+    ),
+    "an average that lets nothing new in": (
+        ADAM + "beta_1 = 1.0",
+        "optimizers.adam.beta_1: received 1.0, but needs a number from 0 to below 1",
+    ),
+    "a range that ends there": (
+        ADAM + "beta_2 = {min = 0.9, max = 1.0}",
+        "optimizers.adam.beta_2.max: received 1.0, but needs a number from 0 to below 1",
+    ),
+    "the same, turned round": (
+        ADAM + "one_minus_beta_1 = 0.0",
+        "optimizers.adam.one_minus_beta_1: received 0.0, but needs a number above 0, at most 1",
+    ),
+    "a range that begins there": (
+        '[optimizers.rms]\nclass = "RMSprop"\none_minus_rho = {min = 0.0, max = 0.5}',
+        "optimizers.rms.one_minus_rho.min: received 0.0, but needs a number above 0, at most 1",
     ),
     "one minus beside itself": (
         ADAM + "beta_1 = 0.9\none_minus_beta_1 = 0.1",
@@ -181,11 +210,11 @@ REFUSALS = {  # what -> the file, and what the sentence must say
     ),
     "momentum 2": (
         '[optimizers.sgd]\nclass = "SGD"\nmomentum = 2',
-        "optimizers.sgd.momentum: received 2, but needs a number from 0 to 1",
+        "optimizers.sgd.momentum: received 2, but needs a number from 0 to below 1",
     ),
     "momentum up to 2": (
         '[optimizers.sgd]\nclass = "SGD"\nmomentum = {min = 0.1, max = 2}',
-        "optimizers.sgd.momentum.max: received 2, but needs a number from 0 to 1",
+        "optimizers.sgd.momentum.max: received 2, but needs a number from 0 to below 1",
     ),
     "negative epsilon": (ADAM + "epsilon = -1e-8", "received -1e-08, but needs a number, at least"),
     "refused by Keras itself": (
@@ -647,3 +676,22 @@ def test_stock_grid_search_visits_every_configuration(tiny, tmp_path: Path):
     configs = {str(space.resolve(trial.hyperparameters.values)) for trial in trials}
     expected = sum(space.points(name) for name in space.optimizers)
     assert (len(trials), len(configs), expected) == (6, 6, 6)
+
+
+def test_every_optimizer_of_keras_has_an_entry():
+    """A class that a newer Keras brings is one line in the table."""
+    found = {
+        name
+        for name, value in vars(keras.optimizers).items()
+        if isinstance(value, type)
+        and issubclass(value, keras.optimizers.Optimizer)
+        and "learning_rate" in inspect.signature(value).parameters
+    }
+    assert found - {"Optimizer", "LossScaleOptimizer"} == set(keras_optimizers())
+    assert set(keras_optimizers()) <= set(OPTIMIZERS)
+
+
+def test_the_largest_beta_of_ftrl_is_not_1(tmp_path: Path):
+    table = '[optimizers.ftrl]\nclass = "Ftrl"\nbeta = 1.5\n'
+    config = load_space(write(tmp_path, table)).default("ftrl")
+    assert config.optimizer_hyperparameters == {"beta": 1.5}

@@ -228,7 +228,7 @@ def test_budgets_divergence_classes_and_overfitting_are_put_into_words():
         *[dataclasses.replace(r, accuracy=[0.9, 1.0, 1.0]) for r in runs("adam", [[0.6]])],
     ]
     found = warned(study(records, class_counts=[50] + [10] * 39))
-    assert "sgd for 3 epochs and adam for 6" in found["unequal best_so_far"]
+    assert "sgd for 3 epochs and adam for 6" in found["unequal budgets"]
     assert "sgd 1 of 1" in found["diverged"]
     assert "s0 has 50 images" in found["unbalanced classes"]
     assert "adam" in found["overfitting"]

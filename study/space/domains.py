@@ -1,9 +1,25 @@
-"""The values that hyperparameters may take."""
+"""The values that hyperparameters may take.
+
+A key `one_minus_X` of an optimizer samples 1 - X, for arguments that live between 0 and 1 and
+matter most near 1: `argument_of` and `turned` are all there is to know about it.
+"""
 
 import math
 from typing import NamedTuple
 
 from study.common.aliases import Value
+
+ONE_MINUS = "one_minus_"
+
+
+def argument_of(key: str) -> str:
+    """The optimizer's argument that a key of its table decides."""
+    return key.removeprefix(ONE_MINUS)
+
+
+def turned(key: str, value: Value) -> Value:
+    """A sampled value -> the argument's, and back: 1 - value for a `one_minus_` key."""
+    return 1 - value if key.startswith(ONE_MINUS) and not isinstance(value, str) else value
 
 
 class Domain(NamedTuple):

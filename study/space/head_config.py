@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from study.common.aliases import Value
-from study.space.schema import HEAD
+from study.space.head_table import HEAD
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from typing import Any
 
 from study.common.aliases import Value
 from study.common.errors import UserError
-from study.space.domains import Domain, OptimizerSpace
+from study.space.domains import Domain, OptimizerSpace, argument_of, turned
 from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import keras_arguments
-from study.space.schema import GRID_SAMPLES
 from study.space.toml_reader import read_space_file
 
+GRID_SAMPLES = 11  # points that Keras Tuner's grid takes from a range: ten and the default
 OWN_SPACES = Path(__file__).parents[2] / "search_spaces"  # beside the package, also installed
 
 
@@ -127,12 +127,11 @@ class SearchSpace:
         schedule = "constant" if "constant" in space.schedules else space.schedules[0]
         hyperparameters = {}
         for key, domain in space.hyperparameters.items():
-            argument = key.removeprefix("one_minus_")
-            keras_default = keras_defaults[argument]
+            keras_default = keras_defaults[argument_of(key)]
             if domain.fixed or domain.default is not None or keras_default is None:
                 hyperparameters[key] = domain.first()
             else:
-                hyperparameters[key] = 1 - keras_default if key != argument else keras_default
+                hyperparameters[key] = turned(key, keras_default)
         rate = space.learning_rate
         untuned = rate.fixed or rate.default is not None
         return self._config(
@@ -157,8 +156,7 @@ class SearchSpace:
         head: Mapping[str, Any],
     ) -> HeadConfig:
         arguments = {
-            key.removeprefix("one_minus_"): 1 - value if key.startswith("one_minus_") else value
-            for key, value in optimizer_hyperparameters.items()
+            argument_of(key): turned(key, value) for key, value in optimizer_hyperparameters.items()
         }
         return HeadConfig(
             optimizer=name,

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from study.space.head_config import HeadConfig
+from study.space.keras_optimizers import OPTIMIZERS
 from study.training.head import rows_per_step
-from study.training.stateless_optimizers import PADDABLE
 
 WIDTHS = (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 
@@ -50,7 +50,7 @@ def _padded(config: HeadConfig, widths: Sequence[int]) -> int:
     zero_epsilon = any(
         "epsilon" in name and not value for name, value in config.optimizer_hyperparameters.items()
     )
-    if config.keras_class not in PADDABLE or zero_epsilon:  # 0/0 in a unit that never moves
+    if not OPTIMIZERS[config.keras_class] or zero_epsilon:  # 0/0 in a unit that never moves
         return config.dense_width
     fitting = [width for width in widths if width >= config.dense_width]
     return min(fitting, default=config.dense_width)

@@ -17,13 +17,6 @@ import tensorflow as tf
 from keras.src.backend.tensorflow.optimizer import TFOptimizer
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
-PADDABLE = {  # update rules for which units of zero weight and zero gradient stay out of the result
-    "SGD", "Adagrad", "Adadelta", "RMSprop", "Adam", "AdamW", "Nadam", "Adamax", "Lion", "Ftrl",
-    "Lamb", "ScheduleFreeAdamW",
-}  # fmt: skip
-
-# not: Adafactor (means over a variable's elements), Muon (scales by a matrix's shape)
-
 
 class _Plain(TFOptimizer):  # type: ignore[misc]
     """Stands before `TFOptimizer` in the order of resolution, and after the optimizer's class."""

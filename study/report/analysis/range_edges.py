@@ -8,6 +8,7 @@ from study.common.aliases import Value
 from study.records.records import StudyMeta
 from study.report.analysis.winners import Settings
 from study.report.analysis.wording import number
+from study.space.domains import argument_of, turned
 
 EDGE = 0.04  # of a range, on its own scale
 
@@ -51,12 +52,11 @@ def _ranges(table: Mapping[str, Any], found: Settings) -> Iterator[tuple[str, Ma
 
 
 def _sampled(values: Mapping[str, Value], key: str) -> float | None:
-    """The value as it was sampled: `one_minus_X` is 1 - X."""
-    inverted = key.startswith("one_minus_")
-    value = values.get(key.removeprefix("one_minus_"))
+    """The value as it was sampled."""
+    value = values.get(argument_of(key))
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return 1 - value if inverted else float(value)
+    return float(turned(key, value))
 
 
 def _side(value: float, spec: Mapping[str, Any]) -> int:

@@ -1,0 +1,59 @@
+"""What one key of a search-space file accepts: its check, and the rule in words."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from study.common.aliases import Value
+
+LARGEST = 1e30  # numbers beyond it overflow float32 in the arithmetic around them
+MOST_WHOLE = 10**9
+
+
+class Key(NamedTuple):
+    """What one key accepts."""
+
+    default: Value
+    check: Callable[[Any], bool]
+    rule: str
+    integer: bool = False
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from a file is a finite number of a sane size, and not true or false."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return -LARGEST <= value <= LARGEST  # false for NaN too
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number, 1 or more."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_WHOLE
+
+
+def is_factor(value: Any) -> bool:
+    """Whether it is a number above 0, at most 1."""
+    return is_number(value) and 0 < value <= 1
+
+
+def is_part(value: Any) -> bool:
+    """Whether it is a number from 0 to below 1."""
+    return is_number(value) and 0 <= value < 1
+
+
+def switch(default: bool) -> Key:
+    """True or false."""
+    return Key(default, lambda value: isinstance(value, bool), "true or false")
+
+
+def whole(default: int, unit: str, most: int = MOST_WHOLE) -> Key:
+    """A whole number of something, 1 to `most`."""
+    rule = f"1 to {most:,}" if most < MOST_WHOLE else "at least 1"
+    return Key(
+        default,
+        lambda value: is_whole(value) and value <= most,
+        f"a whole number of {unit}, {rule}",
+        integer=True,
+    )
+
+
+LEARNING_RATE = Key(0.0, lambda value: is_number(value) and value > 0, "a number above 0")

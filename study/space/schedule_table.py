@@ -1,0 +1,141 @@
+"""Learning-rate schedules: one entry for each kind, from which everything else follows.
+
+The reader of search spaces checks keys with it, training builds the schedule with it, and the
+report prints it. All kinds are given by the peak rate and the factor that is left of it at the end
+of the study's `max_epochs`, so that they share one axis; `exponential` may instead be given in
+steps, as Keras has it. Every kind may begin with a warmup (`study/training/warm_up.py`).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from study.common.aliases import Value
+from study.space.keys import Key, is_factor, is_number, is_part, switch, whole
+
+Settings = Mapping[str, Value]
+MOST_DROPS = 100
+STAIRS = 10  # equal drops of a staircase; the last one falls at the end
+WARMUP = Key(0.0, is_part, "a part of the run from 0 to below 1")
+FINAL_FACTOR = Key(0.01, is_factor, "a number above 0, at most 1")
+
+
+class ScheduleKind(NamedTuple):
+    """One kind of schedule.
+
+    Attributes:
+        keys: what its table in a search space may hold, warmup left out.
+        keras_class: of `keras.optimizers.schedules`; empty for a rate that never changes.
+        arguments: (peak, steps after the warmup, settings) -> the class's arguments.
+        instead: keys that stand together in the place of final_factor.
+    """
+
+    keys: Mapping[str, Key]
+    keras_class: str
+    arguments: Callable[[float, int, Settings], dict[str, Any]]
+    instead: frozenset[str] = frozenset()
+
+
+def _exponential(peak: float, steps: int, settings: Settings) -> dict[str, Any]:
+    staircase = bool(settings.get("staircase", False))
+    if "decay_steps" in settings:
+        decay, rate = settings["decay_steps"], settings["decay_rate"]
+    elif staircase:
+        decay, rate = steps / STAIRS, float(settings["final_factor"]) ** (1 / STAIRS)
+    else:
+        decay, rate = steps, float(settings["final_factor"])
+    return _starting(peak, decay_steps=decay, decay_rate=rate, staircase=staircase)
+
+
+def _polynomial(peak: float, steps: int, settings: Settings) -> dict[str, Any]:
+    end, power = peak * float(settings["final_factor"]), settings.get("power", 1.0)
+    return _starting(peak, decay_steps=steps, end_learning_rate=end, power=power)
+
+
+def _steps(peak: float, steps: int, settings: Settings) -> dict[str, Any]:
+    factor, drops = float(settings["final_factor"]), int(settings["drops"])
+    return {
+        # a boundary is the last step before the drop: Keras compares with <=
+        "boundaries": [steps * drop / (drops + 1) - 0.5 for drop in range(1, drops + 1)],
+        "values": [peak * factor ** (drop / drops) for drop in range(drops + 1)],
+    }
+
+
+def _starting(peak: float, **arguments: Any) -> dict[str, Any]:
+    return {"initial_learning_rate": peak, **arguments}
+
+
+SCHEDULES: dict[str, ScheduleKind] = {
+    "constant": ScheduleKind({}, "", lambda peak, steps, settings: {}),
+    "exponential": ScheduleKind(
+        {
+            "final_factor": FINAL_FACTOR,
+            "staircase": switch(False),
+            "decay_steps": whole(0, "steps"),
+            "decay_rate": Key(0.0, is_factor, "a number above 0, at most 1"),
+        },
+        "ExponentialDecay",
+        _exponential,
+        instead=frozenset(("decay_steps", "decay_rate")),
+    ),
+    "cosine": ScheduleKind(
+        {"final_factor": FINAL_FACTOR},
+        "CosineDecay",
+        lambda peak, steps, settings: _starting(
+            peak, decay_steps=steps, alpha=float(settings["final_factor"])
+        ),
+    ),
+    "linear": ScheduleKind({"final_factor": FINAL_FACTOR}, "PolynomialDecay", _polynomial),
+    "polynomial": ScheduleKind(
+        {
+            "final_factor": FINAL_FACTOR,
+            "power": Key(2.0, lambda v: is_number(v) and v > 0, "a number above 0"),
+        },
+        "PolynomialDecay",
+        _polynomial,
+    ),
+    "inverse_time": ScheduleKind(
+        {"final_factor": FINAL_FACTOR},
+        "InverseTimeDecay",
+        lambda peak, steps, settings: _starting(
+            peak, decay_steps=steps, decay_rate=1.0 / float(settings["final_factor"]) - 1.0
+        ),
+    ),
+    "steps": ScheduleKind(
+        {"final_factor": FINAL_FACTOR, "drops": whole(2, "drops", MOST_DROPS)},
+        "PiecewiseConstantDecay",
+        _steps,
+    ),
+}
+
+
+def schedule_keys(kind: str) -> dict[str, Key]:
+    """Every key that a schedule's table may hold."""
+    return {**SCHEDULES[kind].keys, "warmup": WARMUP}
+
+
+def all_schedule_keys() -> set[str]:
+    """The names of the hyperparameters of all schedules."""
+    return {key for kind in SCHEDULES for key in schedule_keys(kind)}
+
+
+class Shape(NamedTuple):
+    """A schedule over a run of known length, ready to be built or printed."""
+
+    rising: int  # steps of the warmup; 0: none
+    steps: int  # after it
+    keras_class: str  # empty: the peak, for ever
+    arguments: Mapping[str, Any]
+
+
+def shape(kind: str, peak: float, total_steps: int, settings: Settings) -> Shape:
+    """The schedule `kind` with these settings over `total_steps`.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    if kind not in SCHEDULES:
+        raise ValueError(f"no such schedule: {kind!r}; valid: {', '.join(SCHEDULES)}")
+    rising = round(float(settings.get("warmup", 0.0)) * total_steps)
+    steps = max(total_steps - rising, 1)
+    found = SCHEDULES[kind]
+    return Shape(rising, steps, found.keras_class, found.arguments(peak, steps, settings))
