@@ -19,8 +19,12 @@ from study.common.errors import UserError
 from study.common.tensorflow import import_tensorflow
 from study.common.text import printable
 from study.images.decoding import decode, inspect
-from study.records.records import WINNER_FILE, StudyMeta, load_meta
+from study.records.layout import WINNER_FILE
+from study.records.outcomes import chance, winner
+from study.records.predictions import load_predictions
 from study.records.study_folders import find_winner
+from study.records.study_meta import StudyMeta, load_meta
+from study.records.trials_file import load_trials
 
 BATCH = 32  # images at once
 SHOWN = 3  # classes a line
@@ -38,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(argv)
     try:
         study = find_winner(given.logs, given.study)
+        if sentence := outdated(study):
+            print(f"warning: {sentence}", file=sys.stderr)
         images, bad = _readable(given.images)
         for sentence in bad:
             print(f"error: {sentence}", file=sys.stderr)
@@ -65,6 +71,18 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of the studies (default: logs)",
     )
     return parser
+
+
+def outdated(study: Path) -> str:
+    """Whether `winner.keras` is another optimizer's than the one that wins by now, in words."""
+    meta, found = load_meta(study), load_predictions(study)
+    best = winner(meta.optimizers, load_trials(study), chance(len(meta.class_names)))
+    if found is None or best in (None, found.winner):
+        return ""
+    return (
+        f"{study / WINNER_FILE} holds {found.winner}, but {best} wins by the records of this "
+        "study; the same search command, run to its end, writes it anew"
+    )
 
 
 def _readable(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:

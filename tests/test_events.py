@@ -11,7 +11,7 @@ from synthetic import OPTIMIZERS, make_record, make_records
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import api_pb2, metadata
 
-from study.records.records import Phase, TrialRecord, TrialStatus
+from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.search.tensorboard import CURVES, STATUS, EventFolder, ReportEvents, run_name
 from study.space.space import load_space
 
@@ -45,7 +45,7 @@ def records() -> list[TrialRecord]:
 
 @pytest.fixture
 def folder(tmp_path: Path, records: list[TrialRecord]) -> Path:
-    EventFolder(tmp_path / "events", load_space("quick")).write(records)
+    EventFolder.recreate(tmp_path / "events", load_space("quick")).write(records)
     return tmp_path / "events"
 
 
@@ -65,7 +65,7 @@ def test_a_promoted_trial_continues_its_curves_without_a_point_twice(
     folder: Path, records: list[TrialRecord]
 ):
     by_id = {record.trial_id: record for record in records}
-    last = next(r for r in records if r.round == 2 and r.status is TrialStatus.COMPLETED)
+    last = next(r for r in records if r.rung == 2 and r.status is TrialStatus.COMPLETED)
     middle = by_id[last.continues or ""]
     root = by_id[middle.continues or ""]
     events = read(folder, run_name(root))
@@ -100,10 +100,17 @@ def test_metrics_are_those_of_the_best_epoch(folder: Path, records: list[TrialRe
 def test_a_diverged_run_shows_its_nan_and_a_failed_one_its_hyperparameters(tmp_path: Path):
     rng = np.random.default_rng(1)
     made = [
-        make_record(rng, "sgd", Phase.SEARCH, trial_id=f"sgd/0/search/{status}", status=status)
+        make_record(
+            rng,
+            "sgd",
+            Phase.SEARCH,
+            trial_id=f"sgd/0/search/{status}",
+            number=status,
+            status=status,
+        )
         for status in (TrialStatus.DIVERGED, TrialStatus.FAILED)
     ]
-    EventFolder(tmp_path / "events", load_space("quick"), made)
+    EventFolder.recreate(tmp_path / "events", load_space("quick"), made)
     diverged, failed = (read(tmp_path / "events", run_name(record)) for record in made)
     assert math.isnan(curve(diverged, "loss/training")[1][-1])
     assert "loss/training" not in failed.Tags()["scalars"]
@@ -141,18 +148,18 @@ def test_the_table_has_every_hyperparameter_of_every_space_and_the_metrics(folde
 def test_the_table_has_the_hyperparameters_of_a_users_own_space(tmp_path: Path):
     path = tmp_path / "my.toml"
     path.write_text('[optimizers.f]\nclass = "Ftrl"\nlearning_rate_power = {min = -1.0, max = 0}')
-    EventFolder(tmp_path / "events", load_space(str(path)))
+    EventFolder.recreate(tmp_path / "events", load_space(str(path)))
     names = [info.name for info in columns(tmp_path / "events").hparam_infos]
     assert "learning_rate_power" in names
 
 
 def test_a_resumed_study_writes_the_same_events_again(tmp_path: Path, records: list[TrialRecord]):
     folder = tmp_path / "events"
-    whole = EventFolder(folder, load_space("quick"))
+    whole = EventFolder.recreate(folder, load_space("quick"))
     for record in records:  # one by one, as a search does
         whole.write([record])
     before = {path.relative_to(folder): path.stat().st_size for path in folder.rglob("*tfevents*")}
-    resumed = EventFolder(folder, load_space("quick"), records[:20])
+    resumed = EventFolder.recreate(folder, load_space("quick"), records[:20])
     resumed.write(records[20:])
     after = {path.relative_to(folder): path.stat().st_size for path in folder.rglob("*tfevents*")}
     assert after == before
@@ -160,8 +167,8 @@ def test_a_resumed_study_writes_the_same_events_again(tmp_path: Path, records: l
 
 def test_a_rung_whose_first_part_was_lost_is_shown_whole(tmp_path: Path):
     made = make_records(["adam"], repeats=1, confirm=0, trials=9)
-    promoted = next(r for r in made if r.round == 1 and r.status is TrialStatus.COMPLETED)
-    EventFolder(tmp_path / "events", load_space("quick"), [promoted])
+    promoted = next(r for r in made if r.rung == 1 and r.status is TrialStatus.COMPLETED)
+    EventFolder.recreate(tmp_path / "events", load_space("quick"), [promoted])
     steps, _ = curve(read(tmp_path / "events", run_name(promoted)), "accuracy/validation")
     assert steps == list(range(1, promoted.epochs + 1))
 
@@ -170,7 +177,7 @@ def test_pictures_and_words_of_the_report_are_there_once(tmp_path: Path):
     png = io.BytesIO()
     Image.new("RGB", (30, 20), "red").save(png, "PNG")
     for _ in range(2):  # the second report replaces the first
-        report = ReportEvents(tmp_path)
+        report = ReportEvents.recreate(tmp_path)
         report.image("data/training_images", png.getvalue())
         report.text("report", "# Ranking\n\n| 家 | <b> |")
     events = read(tmp_path, "overview/report")

@@ -15,7 +15,7 @@ from synthetic import OPTIMIZERS, make_record, write_study
 from study.common.fonts import find_fonts
 from study.common.plot_style import log_label, looks, spread_labels
 from study.common.text import plain
-from study.records.records import Phase, TrialStatus
+from study.records.trial_record import Phase, TrialStatus
 from study.report.analysis.summary import load_study
 from study.report.figures.draw import draw_figures, write_figures
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic import make_meta, make_record, make_records
 
-from study.records.records import Phase, TrialStatus
+from study.records.trial_record import Phase, TrialStatus
 from study.report.analysis.best_at_budget import chances
 from study.report.analysis.importance import importance, judge_trials, parallel, slices
 from study.report.analysis.search_trials import BestSoFar, best_so_far

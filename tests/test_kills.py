@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from study.records.records import TrialRecord, load_trials
+from study.records.trial_record import TrialRecord
+from study.records.trials_file import load_trials
 
 KILLS = int(os.environ.get("KILLS", "50"))
 KILLS_A_STUDY = 8  # at most; then it may end

@@ -11,7 +11,7 @@ from synthetic import make_record
 
 from study.features.vgg16 import load_backbone
 from study.images.splits import Split
-from study.records.records import Phase, TrialStatus
+from study.records.trial_record import Phase, TrialStatus
 from study.search import live_progress as watch_module
 from study.search.live_progress import Watch
 from study.search.options import Options, parse, resolve_options
@@ -120,7 +120,7 @@ def screen(
 def record(name: str, number: int, accuracy: float, **changes):
     made = make_record(
         np.random.default_rng(number), name, Phase.SEARCH, epochs=3,
-        trial_id=f"{name}/0/search/{number:04}",
+        trial_id=f"{name}/0/search/{number:04}", search=name,
     )  # fmt: skip
     return replace(made, val_accuracy=[accuracy] * 3, best_epoch=1, **changes)
 

@@ -9,7 +9,7 @@ import pytest
 
 from study.features.extract import feature_rows
 from study.images.image_set import ImageSet
-from study.records.records import Phase, TrialRecord, TrialStatus
+from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.search.budget import promotions
 from study.search.options import Options, parse, resolve_options
 from study.search.protocol import Protocol
@@ -134,7 +134,7 @@ def test_a_time_limit_ends_the_search_and_what_was_found_is_confirmed(tmp_path: 
     space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
     short, saved = study(space, options("--time-limit", "0.0001"))
     assert "time limit" in short.stopped
-    assert not [r for r in saved if r.phase == Phase.SEARCH and r.round]
+    assert not [r for r in saved if r.phase == Phase.SEARCH and r.rung]
     whole, more = study(space, options(), saved)
     assert not whole.stopped
     assert comparable([*saved, *more]).keys() >= comparable(study(space, options())[1]).keys()

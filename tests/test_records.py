@@ -17,21 +17,10 @@ from synthetic import make_meta, make_record, make_records
 
 from study.common.errors import UserError
 from study.common.files import write_atomically
-from study.records.records import (
-    DAMAGED_FILE,
-    STUDY_FILE,
-    TRIALS_FILE,
-    Phase,
-    TrialRecord,
-    TrialStatus,
-    append_trials,
-    load_meta,
-    load_trials,
-    repair_trials,
-    rewrite_trials,
-    rounded,
-    save_meta,
-)
+from study.records.layout import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
+from study.records.study_meta import load_meta, save_meta
+from study.records.trial_record import Phase, TrialRecord, TrialStatus, rounded
+from study.records.trials_file import append_trials, load_trials, repair_trials, rewrite_trials
 
 
 def record(number: int = 0, **changes: object) -> TrialRecord:
@@ -94,7 +83,7 @@ def test_each_line_is_one_object_with_named_keys_whatever_the_text(tmp_path: Pat
     append_trials(tmp_path, [odd, record(1)])
     lines = (tmp_path / TRIALS_FILE).read_bytes().split(b"\n")
     assert [bool(line) for line in lines] == [True, True, False]
-    assert set(json.loads(lines[0])) == set(TrialRecord.__dataclass_fields__)
+    assert set(json.loads(lines[0])) == {"format", *TrialRecord.__dataclass_fields__}
     assert load_trials(tmp_path)[0].message == odd.message
 
 
@@ -227,7 +216,7 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from study.common.files import write_atomically
-from study.records.records import append_trials, load_trials
+from study.records.trials_file import append_trials, load_trials
 folder = Path(sys.argv[1])
 records = load_trials(folder)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

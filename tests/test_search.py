@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from study.records.records import Phase, TrialRecord, TrialStatus, load_meta, load_trials
+from study.records.study_meta import load_meta
+from study.records.trial_record import Phase, TrialRecord, TrialStatus
+from study.records.trials_file import load_trials
 from study.search import main
 
 SMALL = ["--image-size", "32", "--space", "quick", "--optimizers", "sgd,adam", "--repeats", "2"]

@@ -11,14 +11,9 @@ import pytest
 from synthetic import make_meta, make_records, write_study
 
 from study.common.errors import UserError
-from study.records.records import (
-    DAMAGED_FILE,
-    STUDY_FILE,
-    TRIALS_FILE,
-    StudyMeta,
-    load_meta,
-    load_trials,
-)
+from study.records.layout import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
+from study.records.study_meta import StudyMeta, load_meta
+from study.records.trials_file import load_trials
 from study.search.options import parse, resolve_options
 from study.search.study_folder import clear, locked, resume
 

@@ -9,8 +9,9 @@ import pytest
 from synthetic import make_meta, make_record, make_records, write_study
 
 from study.common.errors import UserError
-from study.records.records import Phase, TrialStatus
+from study.records.predictions import BestPredictions, Predictions, save_predictions
 from study.records.study_folders import find_study
+from study.records.trial_record import Phase, TrialStatus
 from study.report.analysis.search_trials import choices
 from study.report.analysis.summary import load_study, summarize
 from study.report.analysis.winners import evaluation_line
@@ -166,7 +167,7 @@ def test_best_settings_are_the_best_repeats_and_show_what_the_others_found():
         for r in runs("adam", [[0.9]], hyperparameters={"learning_rate": 0.1, "schedule": "steps"})
     ]
     found = study(low, high).settings[0]
-    assert found.repeat == 1 and found.values["learning_rate"] == 0.1
+    assert found.run.repeat == 1 and found.values["learning_rate"] == 0.1
     assert found.others == {"learning_rate": "0.01 to 0.1", "schedule": "cosine, steps"}
 
 
@@ -354,10 +355,9 @@ def test_damaged_files_are_named(tmp_path):
 
 def test_the_confusion_matrix_counts_true_by_predicted(tmp_path):
     folder = write_study(tmp_path, ["adam"], repeats=1, classes=["a", "b", "c"])
-    table = {"labels": [0, 0, 1, 1, 1], "predictions": [0, 1, 1, 0, 0], "set": "test"}
-    table["confidence"] = [0.5] * 5
-    text = json.dumps({"winner": "adam", "optimizers": {"adam": table}})
-    (folder / "best" / "predictions.json").write_text(text)
+    paths = [f"{number}.png" for number in range(5)]
+    table = Predictions("x", "test", paths, [0, 0, 1, 1, 1], [0, 1, 1, 0, 0], [0.5] * 5)
+    save_predictions(folder, BestPredictions("adam", {"adam": table}))
     found = load_study(folder).confusion
     assert found is not None
     assert found.counts.tolist() == [[1, 1, 0], [2, 1, 0], [0, 0, 0]]

@@ -1,9 +1,9 @@
 """What a study leaves behind: the winner's model, its mistakes, and the command that asks it."""
 
-import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,12 @@ from PIL import Image
 
 from study.images.decoding import decode
 from study.predict import main as predict_main
-from study.records.records import load_meta, load_trials
+from study.records.predictions import MOST_MISTAKES, Predictions, load_predictions, worst_mistakes
+from study.records.study_meta import load_meta
+from study.records.trials_file import load_trials
 from study.report.analysis.confusion import load_mistakes
 from study.search import main as search_main
-from study.search.mistakes import MOST, worst, write_mistakes
+from study.search.mistakes import write_mistakes
 
 PLAIN = """
 import sys; import numpy as np; import keras
@@ -38,16 +40,22 @@ def study(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return top / "logs" / "small"
 
 
-def predictions(study: Path) -> dict:
-    found = json.loads((study / "best" / "predictions.json").read_text())
-    return found["optimizers"][found["winner"]]
+def predictions(study: Path) -> Predictions:
+    found = load_predictions(study)
+    assert found is not None
+    return found.optimizers[found.winner]
+
+
+def table_of(labels: list[int], said: list[int], confidence: list[float]) -> Predictions:
+    paths = [f"{number}.png" for number in range(len(labels))]
+    return Predictions("adam/0/confirm/0000-0", "test", paths, labels, said, confidence)
 
 
 def test_the_winner_loads_in_plain_keras_and_gives_the_reported_accuracy(
     study: Path, picture_folder: Path, tmp_path: Path
 ) -> None:
     table = predictions(study)
-    pixels = np.stack([decode(picture_folder / path, 32) for path in table["paths"]])
+    pixels = np.stack([decode(picture_folder / path, 32) for path in table.paths])
     np.save(tmp_path / "pixels.npy", pixels.astype(np.float32))
     places = [str(tmp_path / "pixels.npy"), str(tmp_path / "said.npy")]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
@@ -59,11 +67,11 @@ def test_the_winner_loads_in_plain_keras_and_gives_the_reported_accuracy(
         capture_output=True,
     )
     said = np.load(tmp_path / "said.npy")
-    agree = np.mean(said.argmax(axis=1) == np.array(table["predictions"]))
+    agree = np.mean(said.argmax(axis=1) == np.array(table.predictions))
     assert agree >= 1 - 1 / len(said)  # the features were computed in the device's dtype
-    record = next(r for r in load_trials(study) if r.trial_id == table["trial_id"])
+    record = next(r for r in load_trials(study) if r.trial_id == table.trial_id)
     assert record.test_accuracy is not None
-    right = np.mean(np.array(table["predictions"]) == table["labels"])
+    right = np.mean(np.array(table.predictions) == table.labels)
     assert right == pytest.approx(record.test_accuracy, abs=1e-6)
 
 
@@ -71,12 +79,12 @@ def test_predict_prints_class_and_probability_of_each_image(
     study: Path, picture_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = predictions(study)
-    paths = [str(picture_folder / path) for path in table["paths"][:3]]
+    paths = [str(picture_folder / path) for path in table.paths[:3]]
     assert predict_main(["--logs", str(study.parent), *paths]) == 0
     lines = capsys.readouterr().out.splitlines()
     names = load_meta(study).class_names
     assert len(lines) == 3
-    for line, path, said in zip(lines, paths, table["predictions"], strict=False):
+    for line, path, said in zip(lines, paths, table.predictions, strict=False):
         assert line.startswith(f"{path}: ")
         assert f": {names[said]} " in line and "% (then " in line
 
@@ -84,7 +92,7 @@ def test_predict_prints_class_and_probability_of_each_image(
 def test_what_is_no_image_is_named_and_the_others_are_answered(
     study: Path, picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    good = str(picture_folder / predictions(study)["paths"][0])
+    good = str(picture_folder / predictions(study).paths[0])
     text = tmp_path / "notes.txt"
     text.write_text("no picture")
     logs = ["--logs", str(study.parent)]
@@ -111,31 +119,23 @@ def test_a_missing_winner_is_one_sentence(
 
 def test_mistakes_are_kept_as_pictures_that_the_report_shows(study: Path) -> None:
     table = predictions(study)
-    wrong = sum(a != b for a, b in zip(table["labels"], table["predictions"], strict=True))
+    wrong = sum(a != b for a, b in zip(table.labels, table.predictions, strict=True))
     found = load_mistakes(study, table)
-    assert wrong and len(found) == min(wrong, MOST)
+    assert wrong and len(found) == min(wrong, MOST_MISTAKES)
     assert all(one.true != one.said and one.pair.shape == (96, 192, 3) for one in found)
     assert (study / "report" / "figures" / "mistakes.png").is_file()
 
 
 def test_one_confusion_does_not_fill_all_the_room() -> None:
-    table = {
-        "labels": [0] * 20 + [1, 2],
-        "predictions": [1] * 20 + [2, 0],
-        "confidence": [0.9] * 20 + [0.5, 0.4],
-    }
-    shown = worst(table)
-    assert len(shown) == MOST
+    table = table_of([0] * 20 + [1, 2], [1] * 20 + [2, 0], [0.9] * 20 + [0.5, 0.4])
+    shown = worst_mistakes(table)
+    assert len(shown) == MOST_MISTAKES
     assert shown[:4] == [0, 1, 20, 21]
 
 
 def test_frequent_mistakes_come_first_and_old_pictures_go(tmp_path: Path) -> None:
-    table = {
-        "labels": [0, 0, 1, 2, 2],
-        "predictions": [1, 0, 0, 1, 1],
-        "confidence": [0.9, 0.9, 0.8, 0.6, 0.7],
-    }
-    assert worst(table) == [4, 3, 0, 2]
+    table = table_of([0, 0, 1, 2, 2], [1, 0, 0, 1, 1], [0.9, 0.9, 0.8, 0.6, 0.7])
+    assert worst_mistakes(table) == [4, 3, 0, 2]
     paths = []
     for number in range(5):
         paths.append(tmp_path / f"{number}.png")
@@ -143,7 +143,7 @@ def test_frequent_mistakes_come_first_and_old_pictures_go(tmp_path: Path) -> Non
     folder = tmp_path / "study"
     write_mistakes(folder, table, paths, {0: paths[0], 1: paths[1]})
     assert [one.pair[0, 0, 0] for one in load_mistakes(folder, table)] == [160, 120, 0, 80]
-    better = table | {"predictions": [0, 0, 1, 2, 1]}
+    better = replace(table, predictions=[0, 0, 1, 2, 1])
     write_mistakes(folder, better, paths, {1: paths[1]})
     assert len(load_mistakes(folder, better)) == 1
     assert [p.name for p in (folder / "best" / "mistakes").iterdir()] == ["00.png"]

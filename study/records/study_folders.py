@@ -4,7 +4,8 @@ from pathlib import Path
 
 from study.common.errors import UserError
 from study.common.text import printable
-from study.records.records import STUDY_FILE, WINNER_FILE, load_meta
+from study.records.layout import STUDY_FILE, WINNER_FILE
+from study.records.study_meta import load_meta
 
 
 def find_study(logs: Path, name: str | None) -> Path:

@@ -14,12 +14,12 @@ from pathlib import Path
 from study.common.files import write_atomically
 from study.common.fonts import find_fonts
 from study.common.text import plain
-from study.records.records import finite
 from study.report.analysis.study_comparison import Change, Comparison
 from study.report.analysis.wording import join, points_signed
 from study.report.figures.comparison import draw_comparison
 from study.report.html import document, figure, notes, table
 from study.report.markdown import as_text, markdown_table
+from study.report.ranking_files import finite
 from study.report.tables import Table, percent, small
 
 SCHEMA = "optimizer-study-comparison/1"

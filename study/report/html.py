@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from study.common.text import plain
-from study.report.analysis.ranking import chance, score
+from study.records.outcomes import chance, score
 from study.report.analysis.summary import Summary
 from study.report.analysis.wording import number
 from study.report.figures.picture import Picture
-from study.report.keras_code import snippet
+from study.report.keras_code import keras_code
 from study.report.tables import (
     Table,
     decimal,
@@ -123,7 +123,7 @@ def _code(summary: Summary) -> list[str]:
     """The winner as Keras code; only the best of the ranking."""
     if not summary.settings:
         return []
-    code = escape(snippet(summary.meta, summary.settings[0]))
+    code = escape(keras_code(summary.meta, summary.settings[0].run))
     return ["<h2>The winner as Keras code</h2>", f"<pre>{code}</pre>"]
 
 
@@ -171,12 +171,12 @@ def _body(rows: Iterable[Iterable[str]]) -> str:
 
 def _trials(summary: Summary) -> str:
     """Every run with its hyperparameters; not printed on paper."""
-    guess = chance(summary.meta)
-    knobs = list(dict.fromkeys(k for record in summary.records for k in record.hyperparameters))
+    guess = chance(len(summary.meta.class_names))
+    keys = list(dict.fromkeys(k for record in summary.records for k in record.hyperparameters))
     head = (
-        *("run", "optimizer", "phase", "repeat", "bracket", "round", "epochs", "status"),
+        *("run", "optimizer", "phase", "repeat", "bracket", "rung", "epochs", "status"),
         *("val acc", "best epoch", "test acc", "seconds"),
-        *(plain(knob, 40) for knob in knobs),
+        *(plain(key, 40) for key in keys),
     )
     rows = (
         (
@@ -185,14 +185,14 @@ def _trials(summary: Summary) -> str:
             r.phase.value,
             str(r.repeat),
             "" if r.bracket is None else str(r.bracket),
-            "" if r.round is None else str(r.round),
+            "" if r.rung is None else str(r.rung),
             str(r.epochs),
             r.status.value,
             percent(score(r, guess)),
             str(r.best_epoch),
             "" if r.test_accuracy is None else percent(r.test_accuracy),
             decimal(r.seconds, 2),
-            *(number(r.hyperparameters[k]) if k in r.hyperparameters else "" for k in knobs),
+            *(number(r.hyperparameters[k]) if k in r.hyperparameters else "" for k in keys),
         )
         for r in summary.records
     )

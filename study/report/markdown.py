@@ -26,7 +26,7 @@ from collections.abc import Iterable, Sequence
 
 from study.common.text import plain
 from study.report.analysis.summary import Summary
-from study.report.keras_code import snippet
+from study.report.keras_code import keras_code
 from study.report.tables import (
     Table,
     evaluation,
@@ -54,7 +54,7 @@ def markdown(
         ]
     parts += markdown_table(settings_table(summary))
     if summary.settings:
-        code = snippet(summary.meta, summary.settings[0])
+        code = keras_code(summary.meta, summary.settings[0].run)
         indented = "".join(f"    {line}".rstrip() + "\n" for line in code.splitlines())
         parts += ["## The winner as Keras code", indented.rstrip()]
     lines = "\n".join(f"    {plain(line, 200)}" for line in evaluation(summary))

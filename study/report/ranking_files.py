@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from study.records.records import Phase, finite
+from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row
 from study.report.analysis.summary import Summary
 from study.report.tables import letters
@@ -79,3 +80,14 @@ def _entry(
         "tie_groups": ties.get(row.optimizer, ""),
     }
     return entry | {key: finite(getattr(row, key)) for key in NUMBERS}
+
+
+def finite(value: Any) -> Any:
+    """The same with None for NaN and infinities, at any depth."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return value

@@ -4,7 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 from study.common.text import plain
-from study.records.records import Phase
+from study.records.trial_record import Phase
 from study.report.analysis.summary import Summary
 from study.report.analysis.winners import evaluation_line
 from study.report.analysis.wording import number, points
@@ -140,12 +140,11 @@ def pairs_table(summary: Summary) -> Table:
 def study_table(summary: Summary) -> Table:
     """What was studied, and with which settings."""
     meta = summary.meta
-    images = meta.data.get("images", meta.data.get("count", sum(meta.class_counts)))
     facts: dict[str, Any] = {
         "study": meta.name,
         "created": meta.created,
         "classes": len(meta.class_names),
-        "images": images,
+        "images": sum(meta.class_counts),
         "split": ", ".join(f"{part} {size}" for part, size in meta.split_sizes.items()),
         "runs": len(summary.records),
         "device": ", ".join(str(value) for value in meta.device.values()),

@@ -1,17 +1,15 @@
 """What a user takes home: the best head of each optimizer, its predictions, the winner's model."""
 
-import json
-import math
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
-from study.common.files import write_atomically
 from study.features.vgg16 import Backbone, in_float32
 from study.images.image_set import ImageSet
-from study.records.records import PREDICTIONS_FILE, WINNER_FILE, Phase, TrialRecord
+from study.records.layout import WINNER_FILE
+from study.records.outcomes import by_optimizer, chance, winner, winning_run
+from study.records.predictions import BestPredictions, Predictions, save_predictions
 from study.search.mistakes import write_mistakes
 from study.search.protocol import Protocol
 from study.search.runner import Runner
@@ -25,33 +23,24 @@ def write_best(folder: Path, protocol: Protocol, images: ImageSet, backbone: Bac
     `<optimizer>.keras` goes from features to probabilities, `winner.keras` from pixels;
     `mistakes/` holds a few pictures for the report.
     """
-    chosen = {name: found for name in protocol.space.optimizers if (found := protocol.chosen(name))}
-    if not chosen:
+    guess = chance(protocol.runner.data.n_classes)
+    records = protocol.records()
+    best = winner(list(protocol.space.optimizers), records, guess)
+    if best is None:
         return
-    means = {name: _mean_accuracy(protocol, name) for name in chosen}
-    winner = max(means, key=lambda name: means[name])
-    predictions: dict[str, Any] = {}
-    for name, (task, record) in chosen.items():
+    predictions: dict[str, Predictions] = {}
+    for name, found in by_optimizer(list(protocol.space.optimizers), records).items():
+        run = winning_run(found, guess)
+        if run is None:
+            continue
+        task = protocol.runner.tasks[run.trial_id]
         head = _head(protocol.runner, task)
         _save_model(folder / "best" / f"{name}.keras", head)
-        predictions[name] = _predictions(protocol.runner, images, task, record, head)
-        if name == winner:
+        predictions[name] = _predictions(protocol.runner, images, task, head)
+        if name == best:
             _save_model(folder / WINNER_FILE, whole_model(in_float32(backbone), head))
-    _show_mistakes(folder, images, chosen[winner][0], predictions[winner])
-    table = {"winner": winner, "optimizers": predictions}
-    write_atomically(folder / PREDICTIONS_FILE, json.dumps(table, ensure_ascii=True))
-
-
-def _mean_accuracy(protocol: Protocol, name: str) -> float:
-    runner = protocol.runner
-    scores = [
-        runner.score(record)
-        for record in runner.records.values()
-        if record.phase == Phase.CONFIRM
-        and record.optimizer == name
-        and record.trial_id in runner.tasks
-    ]
-    return math.fsum(scores) / len(scores)  # in whatever order the runs ended
+            _show_mistakes(folder, images, task, predictions[name])
+    save_predictions(folder, BestPredictions(best, predictions))
 
 
 def _head(runner: Runner, task: Task) -> keras.Model:
@@ -66,31 +55,29 @@ def _head(runner: Runner, task: Task) -> keras.Model:
     return head
 
 
-def _predictions(
-    runner: Runner, images: ImageSet, task: Task, record: TrialRecord, head: keras.Model
-) -> dict[str, Any]:
+def _predictions(runner: Runner, images: ImageSet, task: Task, head: keras.Model) -> Predictions:
     """On the test rows; on the validation rows where there is no test set."""
     tested = len(task.split.test) > 0
     rows = task.split.test if tested else task.split.validation
     probabilities = in_pieces(head, runner.data.features[rows])
-    return {
-        "trial_id": record.trial_id,
-        "set": "test" if tested else "validation",
-        "paths": [str(images.paths[row].relative_to(images.root)) for row in rows],
-        "labels": images.labels[rows].tolist(),
-        "predictions": probabilities.argmax(axis=1).tolist(),
-        "confidence": [round(float(value), 4) for value in probabilities.max(axis=1)],
-    }
+    return Predictions(
+        trial_id=task.trial_id,
+        set="test" if tested else "validation",
+        paths=[str(images.paths[row].relative_to(images.root)) for row in rows],
+        labels=images.labels[rows].tolist(),
+        predictions=probabilities.argmax(axis=1).tolist(),
+        confidence=[round(float(value), 4) for value in probabilities.max(axis=1)],
+    )
 
 
-def _show_mistakes(folder: Path, images: ImageSet, task: Task, table: dict[str, Any]) -> None:
+def _show_mistakes(folder: Path, images: ImageSet, task: Task, table: Predictions) -> None:
     """Pictures of what the winner names wrongly, each beside a training image of what it said."""
     rows = task.split.train
     classes, first = np.unique(images.labels[rows], return_index=True)
     examples = {
         int(label): images.paths[rows[at]] for label, at in zip(classes, first, strict=True)
     }
-    write_mistakes(folder, table, [images.root / path for path in table["paths"]], examples)
+    write_mistakes(folder, table, [images.root / path for path in table.paths], examples)
 
 
 def _save_model(path: Path, model: keras.Model) -> None:

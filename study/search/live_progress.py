@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from study.common.progress import LINE_SECONDS
-from study.records.records import Phase, TrialRecord, TrialStatus
+from study.records.trial_record import Phase, TrialRecord, TrialStatus
 
 
 class Watch:
@@ -76,7 +76,7 @@ class Watch:
         self._trained += record.epochs - record.initial_epoch
         if record.phase != Phase.SEARCH:
             return
-        name = record.trial_id.split("/", 1)[0]
+        name = record.search
         self._done[name] += 1
         if record.status == TrialStatus.COMPLETED:
             self._best[name] = max(self._best.get(name, 0.0), record.best_val_accuracy)

@@ -33,7 +33,7 @@ class Proposal(NamedTuple):
     continues: str | None = None  # number of the rung before
     initial_epoch: int = 0
     bracket: int | None = None
-    round: int | None = None
+    rung: int | None = None
 
 
 class Search:
@@ -128,7 +128,7 @@ class Search:
             continues=before,
             initial_epoch=values["tuner/initial_epoch"],
             bracket=bracket,
-            round=values["tuner/round"],
+            rung=values["tuner/round"],
         )
 
     def tell(self, number: str, score: float) -> None:

@@ -9,9 +9,11 @@ a killed study continues where it was.
 """
 
 import time
+from functools import partial
 
 from study.common.seeds import derive_seed
-from study.records.records import Phase, TrialRecord, TrialStatus
+from study.records.outcomes import search_winner
+from study.records.trial_record import Phase, TrialRecord, trial_id
 from study.search.budget import Budget
 from study.search.options import Options
 from study.search.oracles import Proposal, Search
@@ -94,31 +96,19 @@ class Protocol:
         return self.runner.run(tasks)
 
     def winner(self, optimizer: str, repeat: int) -> TrialRecord | None:
-        """The best search trial; of equals the one with the lower validation loss, then id."""
-        trials = [
+        """The trial that a repeat's search has found for an optimizer."""
+        return search_winner(
             record
             for record in self.runner.records.values()
             if record.phase == Phase.SEARCH
             and (record.optimizer, record.repeat) == (optimizer, repeat)
-            and record.status == TrialStatus.COMPLETED
-        ]
-        trials.sort(key=lambda record: record.trial_id)  # they stand in the order they ended in
-        return max(
-            trials, key=lambda r: (r.best_val_accuracy, -r.val_loss[r.best_epoch - 1]), default=None
         )
 
-    def chosen(self, name: str) -> tuple[Task, TrialRecord] | None:
-        """The confirmation run of an optimizer with the best validation accuracy, and its task."""
-        runs = [
-            record
-            for record in self.runner.records.values()
-            if record.phase == Phase.CONFIRM
-            and record.optimizer == name
-            and record.status == TrialStatus.COMPLETED
-        ]
-        runs.sort(key=lambda record: record.trial_id)
-        best = max(runs, key=lambda record: record.best_val_accuracy, default=None)
-        return None if best is None else (self.runner.tasks[best.trial_id], best)
+    def records(self) -> list[TrialRecord]:
+        """Every record in force, in the order of trial ids, as they stand in the file."""
+        left_out = self.superseded()
+        found = self.runner.records
+        return [found[name] for name in sorted(found) if name not in left_out]
 
     def superseded(self) -> set[str]:
         """Confirmation runs of winners that a longer search has since replaced."""
@@ -128,10 +118,10 @@ class Protocol:
             if record.phase == Phase.CONFIRM and record.trial_id not in self.runner.tasks
         }
 
-    def _task(self, key: str, repeat: int, proposal: Proposal) -> Task:
-        place = f"{key}/{repeat}/search/"
+    def _task(self, search: str, repeat: int, proposal: Proposal) -> Task:
+        name = partial(trial_id, search, repeat, Phase.SEARCH)
         return Task(
-            trial_id=place + proposal.number,
+            trial_id=name(number=proposal.number),
             phase=Phase.SEARCH,
             repeat=repeat,
             config=proposal.config,
@@ -139,29 +129,30 @@ class Protocol:
             # the same for every optimizer: the same initial weights and order of rows
             seed=derive_seed(self.options.seed, "search", repeat, proposal.root),
             split=self.runner.data.splits("search", repeat),
-            continues=place + proposal.continues if proposal.continues else None,
+            search=search,
+            number=proposal.number,
+            continues=name(number=proposal.continues) if proposal.continues else None,
             initial_epoch=proposal.initial_epoch,
             bracket=proposal.bracket,
-            round=proposal.round,
+            rung=proposal.rung,
         )
 
     def _rerun(
-        self, phase: Phase, repeat: int, number: int, config: HeadConfig, winner: TrialRecord | None
+        self, phase: Phase, repeat: int, run: int, config: HeadConfig, winner: TrialRecord | None
     ) -> Task:
         """A run on the repeat's confirmation split; untuned ones are paired with run 0."""
-        name = f"{config.optimizer}/{repeat}/{phase}"
-        if winner is not None:
-            name += f"/{winner.trial_id.rpartition('/')[2]}-{number}"
+        number = winner.number if winner else ""
+        confirm = run if winner else None
         return Task(
-            trial_id=name,
+            trial_id=trial_id(config.optimizer, repeat, phase, number=number, confirm=confirm),
             phase=phase,
             repeat=repeat,
             config=config,
             epochs=winner.epochs if winner else self.options.max_epochs,
-            seed=derive_seed(self.options.seed, "confirm", repeat, number),
+            seed=derive_seed(self.options.seed, "confirm", repeat, run),
             split=self.runner.data.splits("confirm", repeat),
-            confirm=number if winner else None,
-            continues=None,
+            number=number,
+            confirm=confirm,
         )
 
     def _until_time_is_over(self, tasks: list[Task]) -> list[TrialRecord]:

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from study.records.records import Phase, TrialRecord, TrialStatus, rounded
+from study.records.outcomes import chance, score
+from study.records.trial_record import Phase, TrialRecord, TrialStatus, rounded
 from study.search.tasks import Data, Task
 from study.training.head import Statistics, head_probabilities
 from study.training.population import OUT_OF_MEMORY, HeadResult, HeadRun, HeadState, Population
@@ -64,9 +65,9 @@ class Runner:
 
     def score(self, record: TrialRecord) -> float:
         """What the tuner is told: the best validation accuracy; chance if it did not complete."""
-        if record.status == TrialStatus.COMPLETED:
-            return record.best_val_accuracy
-        return rounded(1.0 / self.data.n_classes)
+        guess = chance(self.data.n_classes)
+        value = score(record, guess)
+        return guess if math.isnan(value) else value
 
     def weights_of(self, task: Task) -> list[np.ndarray]:
         """The weights at the best epoch of a run; trained once more if this process did not."""
@@ -126,7 +127,7 @@ class Runner:
             record = self._record(task, result)
             self.records[task.trial_id] = record
             records.append(record)
-            if (task.bracket, task.round) in self._promoted:
+            if (task.bracket, task.rung) in self._promoted:
                 self._states[task.trial_id] = result.state
             if task.phase == Phase.CONFIRM:
                 self._best_weights[task.trial_id] = result.best_weights
@@ -144,18 +145,15 @@ class Runner:
 
     def _prune_states(self, finished: list[tuple[Task, HeadResult | None]]) -> None:
         """Keep only the states that can still be promoted: the best of each rung."""
-        rungs = {(t.trial_id.rpartition("/")[0], t.bracket, t.round) for t, _ in finished}
-        for search, bracket, rung in rungs:
+        for rung in {_rung(task) for task, _ in finished}:
             waiting = [
                 self.records[trial_id]
                 for trial_id in self._states
-                if trial_id.rpartition("/")[0] == search
-                and (self.records[trial_id].bracket, self.records[trial_id].round)
-                == (bracket, rung)
+                if _rung(self.records[trial_id]) == rung
             ]
             # by id among equals, as the oracle has them
             waiting.sort(key=lambda record: (-self.score(record), record.trial_id))
-            for record in waiting[self._promoted.get((bracket, rung), 0) :]:
+            for record in waiting[self._promoted.get(rung[2:], 0) :]:
                 del self._states[record.trial_id]
 
     def _record(self, task: Task, result: HeadResult) -> TrialRecord:
@@ -203,7 +201,9 @@ class Runner:
             best_epoch=0,
             seconds=0.0,
             bracket=task.bracket,
-            round=task.round,
+            rung=task.rung,
+            search=task.search,
+            number=task.number,
             continues=task.continues,
             initial_epoch=task.initial_epoch,
             confirm=task.confirm,
@@ -222,6 +222,11 @@ class Runner:
             test_accuracy=rounded(float((probabilities.argmax(axis=1) == labels).mean())),
             test_loss=rounded(float(-np.log(np.maximum(right, 1e-7)).mean())),  # as Keras clips
         )
+
+
+def _rung(run: Task | TrialRecord) -> tuple[str, int, int | None, int | None]:
+    """The search, and the bracket and rung in it, whose trials compete for promotion."""
+    return run.search, run.repeat, run.bracket, run.rung
 
 
 def judge(curves: dict[str, list[float]], n_classes: int) -> tuple[TrialStatus, str]:

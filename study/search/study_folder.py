@@ -16,17 +16,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from study.common.errors import UserError
-from study.records.records import (
-    DAMAGED_FILE,
-    STUDY_FILE,
-    TRIALS_FILE,
-    StudyMeta,
-    TrialRecord,
-    load_meta,
-    load_trials,
-    repair_trials,
-    save_meta,
-)
+from study.records.layout import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
+from study.records.study_meta import StudyMeta, load_meta, save_meta
+from study.records.trial_record import TrialRecord
+from study.records.trials_file import load_trials, repair_trials
 
 GROWING = ("repeats", "confirm")  # a finished study may be given more of these
 FREE = ("time_limit", "device", "data", "population")  # compared by what they lead to, if at all

@@ -12,18 +12,14 @@ import numpy as np
 
 from study.common.text import printable
 from study.features.extract import extract_features
-from study.features.vgg16 import Backbone, load_backbone
+from study.features.vgg16 import FEATURES, Backbone, load_backbone
 from study.images.image_set import ImageSet
 from study.images.loading import load_images
 from study.images.samples import sample_grid
 from study.images.splits import Splits
-from study.records.records import (
-    StudyMeta,
-    TrialRecord,
-    append_trials,
-    rewrite_trials,
-    save_meta,
-)
+from study.records.study_meta import StudyMeta, save_meta
+from study.records.trial_record import TrialRecord
+from study.records.trials_file import append_trials, rewrite_trials
 from study.report.write import write_report
 from study.search.best_models import write_best
 from study.search.budget import promotions
@@ -118,7 +114,7 @@ def _train(
     meta = replace(meta, device={**meta.device, "population": size}, finished=False)
     save_meta(folder, meta)
     population = population_of(size)
-    events = EventFolder(folder / "tensorboard", space, known)
+    events = EventFolder.recreate(folder / "tensorboard", space, known)
     planned = {search.name: search.trials * plan.repeats for search in plan.searches}
     watch = Watch(planned, plan.epochs, known)
 
@@ -133,13 +129,13 @@ def _train(
     with watch:
         protocol.search()
         protocol.confirm()
-    records, superseded = protocol.runner.records, protocol.superseded()
-    if superseded:
-        rewrite_trials(folder, [r for r in records.values() if r.trial_id not in superseded])
+    if protocol.superseded():
+        rewrite_trials(folder, protocol.records())
     seconds = time.monotonic() - start
     print(
-        f"search: {len(records)} runs in {seconds:.0f} s, {population.compilations} programs "
-        f"compiled in {population.compile_seconds:.0f} s, {population.size} heads at once"
+        f"search: {len(protocol.runner.records)} runs in {seconds:.0f} s, "
+        f"{population.compilations} programs compiled in {population.compile_seconds:.0f} s, "
+        f"{population.size} heads at once"
     )
     total = meta.seconds.get("search", 0.0) + seconds
     save_meta(
@@ -153,7 +149,7 @@ def _report(options: Options, folder: Path, images: ImageSet, data: Data) -> Non
     """Write and print the report, show it in TensorBoard, and say what to type next."""
 
     write_report(options.logs, options.name)
-    shown = ReportEvents(folder / "tensorboard")
+    shown = ReportEvents.recreate(folder / "tensorboard")
     rows = data.splits("confirm", 0).train
     shown.image("data/training_images", sample_grid(images, rows, seed=options.seed))
     for path in sorted((folder / "report" / "figures").glob("*.png")):
@@ -212,6 +208,7 @@ def study_meta(
         data={
             "folder": folder,
             "images": len(images.paths),
+            "features": FEATURES,
             "left_out": [str(problem) for problem in images.problems],
             "fingerprint": images.fingerprint,
         },

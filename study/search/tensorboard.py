@@ -28,7 +28,7 @@ from tensorboard.plugins.hparams import summary_v2 as hparams_summary
 from tensorboard.plugins.text.metadata import create_summary_metadata as text_metadata
 
 from study.common.aliases import Value
-from study.records.records import Phase, TrialRecord, TrialStatus
+from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.space.space import SearchSpace, load_space, own_spaces
 
 CURVES = {  # record's field -> TensorBoard's tag; the part before the slash makes one group
@@ -56,17 +56,29 @@ class EventFolder:
     """The `tensorboard/` folder of a study.
 
     Args:
-        folder: emptied at once.
-        space: names the columns of the HParams table.
-        known: records of an earlier, interrupted run of the study.
+        folder: as `recreate` has begun it.
     """
 
-    def __init__(self, folder: Path, space: SearchSpace, known: Iterable[TrialRecord] = ()) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._runs: dict[str, str] = {}  # trial_id -> run
+
+    @classmethod
+    def recreate(
+        cls, folder: Path, space: SearchSpace, known: Iterable[TrialRecord] = ()
+    ) -> "EventFolder":
+        """Delete the folder and begin it anew.
+
+        Args:
+            folder: of the study's events.
+            space: names the columns of the HParams table.
+            known: records of an earlier, interrupted run of the study.
+        """
         shutil.rmtree(folder, ignore_errors=True)
         _write_run(folder, "", "0000", [_event(0, _table_columns(space))])
-        self.write(known)
+        events = cls(folder)
+        events.write(known)
+        return events
 
     def write(self, records: Iterable[TrialRecord]) -> None:
         """Add records, each after the rung it continues."""
@@ -77,7 +89,7 @@ class EventFolder:
             events = [_event(0, _hyperparameters(record, run))] if first else []
             events += _curves(record, since=0 if first else record.initial_epoch)
             events.append(_event(record.epochs, _metrics(record)))
-            _write_run(self.folder, run, f"{record.round or 0:04d}", events)
+            _write_run(self.folder, run, f"{record.rung or 0:04d}", events)
 
 
 class ReportEvents:
@@ -85,7 +97,12 @@ class ReportEvents:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @classmethod
+    def recreate(cls, folder: Path) -> "ReportEvents":
+        """Delete what an earlier report left in the study's events."""
         shutil.rmtree(folder / REPORT_RUN, ignore_errors=True)
+        return cls(folder)
 
     def image(self, tag: str, png: bytes) -> None:
         """Show a PNG."""
@@ -125,10 +142,9 @@ def _plain(tag: str) -> str:
 def run_name(record: TrialRecord) -> str:
     """Optimizer first, so that TensorBoard's filter and colours go by it."""
     top = TRIALS if record.phase == Phase.SEARCH else OVERVIEW
-    place = f"{top}/{record.optimizer}/{record.phase}-{record.repeat}"
-    if record.phase == Phase.DEFAULT:
-        return place
-    return f"{place}-{record.trial_id.rpartition('/')[2]}"
+    parts = (record.phase.value, record.repeat, record.number or None, record.confirm)
+    name = "-".join(str(part) for part in parts if part is not None)
+    return f"{top}/{record.optimizer}/{name}"
 
 
 def _event(step: int, summary: Summary) -> Event:
@@ -197,7 +213,7 @@ def _metrics(record: TrialRecord) -> Summary:
         "best/val_loss": record.val_loss[record.best_epoch - 1] if record.val_loss else math.nan,
         "best/test_accuracy": record.test_accuracy,
         "best/epochs": record.epochs,
-        "best/rung": record.round,
+        "best/rung": record.rung,
         "best/status": STATUS[record.status],
     }
     for tag, value in values.items():

@@ -24,7 +24,7 @@ from study.common.seeds import derive_seed
 from study.features.extract import extract_features
 from study.features.vgg16 import load_backbone
 from study.images.loading import load_images
-from study.records.records import TrialRecord
+from study.records.trial_record import TrialRecord
 from study.report.analysis.summary import Summary, summarize
 from study.search.budget import Budget
 from study.search.options import Options, parse, resolve_options

@@ -26,7 +26,8 @@ import keras_tuner
 import numpy as np
 
 from study.images.image_set import ImageSet
-from study.records.records import TrialRecord, append_trials
+from study.records.trial_record import TrialRecord
+from study.records.trials_file import append_trials
 from study.search.budget import promotions
 from study.search.options import parse, resolve_options
 from study.search.protocol import Protocol
@@ -75,7 +76,7 @@ def ours(max_epochs: int, repeats: int, folder: Path, cache: Path) -> tuple[floa
     population = Population(
         features, labels, CLASSES, max_epochs=max_epochs, size=CPU_HEADS, widths=widths
     )
-    events = EventFolder(folder / "tensorboard", space)
+    events = EventFolder.recreate(folder / "tensorboard", space)
 
     def save(records: list[TrialRecord]) -> None:
         append_trials(folder, records)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.records.records import Phase
+from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row
 from study.report.analysis.statistics import (
     CONFIDENCE,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from study.records.records import Phase
+from study.records.trial_record import Phase
 from study.report.analysis.comparisons import Claims, Pair
 from study.report.analysis.ranking import Row
 from study.report.analysis.statistics import repeats_needed

@@ -1,9 +1,7 @@
 """What the winner says about held-out images, and a few of its mistakes with pictures."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +9,11 @@ from PIL import Image
 
 from study.common.aliases import Numbers
 from study.common.errors import UserError
-from study.records.records import PREDICTIONS_FILE, StudyMeta
-from study.search.mistakes import FOLDER, SIDE, worst
+from study.records.layout import MISTAKES_FOLDER, PREDICTIONS_FILE
+from study.records.predictions import MISTAKE_SIDE, Predictions, load_predictions, worst_mistakes
+from study.records.study_meta import StudyMeta
+
+MOST_CONFUSED = 12
 
 
 class Mistake(NamedTuple):
@@ -21,30 +22,21 @@ class Mistake(NamedTuple):
     true: int  # class
     said: int
     confidence: float
-    pair: np.ndarray  # (SIDE, 2 * SIDE, 3) uint8: the image, and one of the class it was taken for
+    pair: np.ndarray  # (side, 2 side, 3) uint8: the image, and one of the class it was taken for
 
 
-def load_mistakes(study: Path, table: Mapping[str, Any]) -> list[Mistake]:
-    """The pictures that are there, in the order of `worst`."""
+def load_mistakes(study: Path, table: Predictions) -> list[Mistake]:
+    """The pictures that are there, in the order of `worst_mistakes`."""
     found = []
-    for number, place in enumerate(worst(table)):
+    for number, place in enumerate(worst_mistakes(table)):
         try:
-            with Image.open(study / FOLDER / f"{number:02d}.png") as image:
-                pair = np.asarray(image.convert("RGB").resize((2 * SIDE, SIDE)))
+            with Image.open(study / MISTAKES_FOLDER / f"{number:02d}.png") as image:
+                pair = np.asarray(image.convert("RGB").resize((2 * MISTAKE_SIDE, MISTAKE_SIDE)))
         except (OSError, ValueError, Image.DecompressionBombError):
             continue
-        found.append(
-            Mistake(
-                int(table["labels"][place]),
-                int(table["predictions"][place]),
-                float(table["confidence"][place]),
-                pair,
-            )
-        )
+        label, said = table.labels[place], table.predictions[place]
+        found.append(Mistake(label, said, table.confidence[place], pair))
     return found
-
-
-MOST_CONFUSED = 12
 
 
 class Confusion(NamedTuple):
@@ -60,36 +52,30 @@ class Confusion(NamedTuple):
 
 
 def load_confusion(study: Path, meta: StudyMeta, best: str) -> Confusion | None:
-    """Read `best/predictions.json`; None where the search has not written it.
-
-    The optimizer named winner there is shown; else `best`, else the first one.
+    """What the best head of optimizer `best` says; None where the search has not written it.
 
     Raises:
         UserError: the file is damaged.
     """
-    path = study / PREDICTIONS_FILE
-    if not path.exists():
+    found = load_predictions(study)
+    if found is None or best not in found.optimizers:
         return None
+    table = found.optimizers[best]
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        tables: dict[str, Any] = found["optimizers"]
-        names = [name for name in (found.get("winner"), best, *tables) if name in tables]
-        if not names:
-            return None
-        confusion = _confusion(names[0], tables[names[0]], len(meta.class_names))
-        if names[0] != found.get("winner"):
-            return confusion
-        return confusion._replace(mistakes=tuple(load_mistakes(study, tables[names[0]])))
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        confusion = _confusion(best, table, len(meta.class_names))
+        mistakes = load_mistakes(study, table) if best == found.winner else []
+    except (ValueError, IndexError) as error:
         raise UserError(
-            f"{path} is damaged ({error!r}); delete it and run the same search again to rewrite it"
+            f"{study / PREDICTIONS_FILE} is damaged ({error}); delete it and run the same search "
+            "again to rewrite it"
         ) from error
+    return confusion._replace(mistakes=tuple(mistakes))
 
 
-def _confusion(optimizer: str, table: Mapping[str, Any], classes: int) -> Confusion:
-    true = np.asarray(table["labels"], np.int64)  # (N,)
-    said = np.asarray(table["predictions"], np.int64)  # (N,)
-    if true.shape != said.shape or true.ndim != 1 or not true.size:
+def _confusion(optimizer: str, table: Predictions, classes: int) -> Confusion:
+    true = np.asarray(table.labels, np.int64)  # (N,)
+    said = np.asarray(table.predictions, np.int64)  # (N,)
+    if true.shape != said.shape or not true.size:
         raise ValueError("labels and predictions differ in length or are empty")
     if min(true.min(), said.min()) < 0 or max(true.max(), said.max()) >= classes:
         raise ValueError(f"a class number is outside 0 to {classes - 1}")
@@ -103,7 +89,7 @@ def _confusion(optimizer: str, table: Mapping[str, Any], classes: int) -> Confus
     pairs = [divmod(int(flat), classes) for flat in order]
     return Confusion(
         optimizer,
-        str(table.get("set", "held-out")),
+        table.set,
         counts,
         float(np.mean(true == said)),
         per_class,

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from study.records.records import Phase, StudyMeta
+from study.records.study_meta import StudyMeta
+from study.records.trial_record import Phase
 from study.report.analysis.comparisons import Claims
 from study.report.analysis.range_edges import edges
 from study.report.analysis.ranking import Row

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.common.aliases import Numbers, Value
-from study.records.records import Phase, StudyMeta, TrialRecord, TrialStatus
-from study.report.analysis.ranking import chance, last_rungs, score
+from study.records.outcomes import chance, score
+from study.records.study_meta import StudyMeta
+from study.records.trial_record import Phase, TrialRecord, TrialStatus
+from study.report.analysis.ranking import last_rungs
 
 BINS = 6
 FEWEST = 20  # judged trials, to say anything about a hyperparameter
@@ -73,7 +75,7 @@ class Judged(NamedTuple):
 
 def judge_trials(meta: StudyMeta, records: Iterable[TrialRecord]) -> dict[str, list[Judged]]:
     """Every search run of each optimizer against those of its search with the same epochs."""
-    guess = chance(meta)
+    guess = chance(len(meta.class_names))
     groups: dict[tuple[str, int, int], list[TrialRecord]] = defaultdict(list)
     for record in records:
         if record.phase is Phase.SEARCH and record.status is not TrialStatus.FAILED:
@@ -178,7 +180,7 @@ def parallel(
     meta: StudyMeta, records: Iterable[TrialRecord]
 ) -> tuple[tuple[ParallelAxis, ...], tuple[Parallel, ...]]:
     """Axes and lines; empty where fewer than two hyperparameters are shared and tuned."""
-    guess = chance(meta)
+    guess = chance(len(meta.class_names))
     grouped: dict[str, list[TrialRecord]] = {name: [] for name in meta.optimizers}
     for record in last_rungs(r for r in records if r.phase is Phase.SEARCH):
         if record.status is not TrialStatus.FAILED:

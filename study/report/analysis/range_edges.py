@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from study.common.aliases import Value
-from study.records.records import StudyMeta
+from study.records.study_meta import StudyMeta
 from study.report.analysis.winners import Settings
 from study.report.analysis.wording import number
 from study.space.domains import argument_of, turned

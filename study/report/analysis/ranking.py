@@ -1,19 +1,27 @@
 """Records -> one row an optimizer: what its winner reaches when it is run again, and what it cost.
 
-Value = validation accuracy at the best epoch of the confirmation runs, averaged first inside a
-repeat and then over repeats, because the repeat (fresh split, fresh search) is what is
-independent. A diverged run counts as chance; a failed one (out of memory) is counted apart and
-tells nothing about accuracy.
+What an optimizer's value is, and who wins, is defined in `study.records.outcomes`.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from study.records.records import Phase, StudyMeta, TrialRecord, TrialStatus
+from study.records.outcomes import (
+    by_optimizer,
+    chance,
+    confirmation_runs,
+    converged,
+    mean_of,
+    repeat_means,
+    score,
+    search_winner,
+    standing,
+)
+from study.records.study_meta import StudyMeta
+from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.report.analysis.statistics import mean_interval
 
 
@@ -22,6 +30,7 @@ class Row(NamedTuple):
 
     optimizer: str
     basis: Phase  # of the runs that `mean` comes from; only CONFIRM is a fair value
+    converged: bool  # whether any of those runs did
     by_repeat: Mapping[int, float]  # mean validation accuracy of each repeat's confirmation runs
     runs: Mapping[tuple[int, int], float]  # (repeat, confirm) -> validation accuracy
     mean: float
@@ -48,19 +57,6 @@ class Row(NamedTuple):
     search_best: float  # the highest value of the search: optimistic, never ranked by
 
 
-def chance(meta: StudyMeta) -> float:
-    """Accuracy of guessing: what a diverged run is scored with."""
-    return 1 / max(len(meta.class_names), 1)
-
-
-def score(record: TrialRecord, guess: float) -> float:
-    """Validation accuracy at the best epoch; `guess` for a diverged or NaN run, NaN if failed."""
-    if record.status is TrialStatus.FAILED:
-        return math.nan
-    value = record.best_val_accuracy
-    return guess if record.status is TrialStatus.DIVERGED or math.isnan(value) else value
-
-
 def overlap(meta: StudyMeta) -> float:
     """Validation rows / training rows, the correction for splits of the same images."""
     return meta.split_sizes.get("validation", 0) / max(meta.split_sizes.get("train", 1), 1)
@@ -80,27 +76,21 @@ def last_rungs(search: Iterable[TrialRecord]) -> list[TrialRecord]:
 
 def rank(meta: StudyMeta, records: Sequence[TrialRecord]) -> list[Row]:
     """One row for each optimizer with at least one record, confirmed ones first, best first."""
-    by_optimizer: dict[str, list[TrialRecord]] = {name: [] for name in meta.optimizers}
-    for record in records:
-        by_optimizer.setdefault(record.optimizer, []).append(record)
-    rows = [_row(meta, name, found) for name, found in by_optimizer.items() if found]
-    return sorted(rows, key=lambda row: (row.basis is not Phase.CONFIRM, _down(row.mean)))
+    guess = chance(len(meta.class_names))
+    grouped = by_optimizer(meta.optimizers, records)
+    rows = [_row(name, found, guess) for name, found in grouped.items()]
+    return sorted(
+        rows,
+        key=lambda row: (row.basis is not Phase.CONFIRM, *standing(row.converged, row.mean)),
+    )
 
 
-def _down(value: float) -> float:
-    return math.inf if math.isnan(value) else -value
-
-
-def _row(meta: StudyMeta, name: str, records: list[TrialRecord]) -> Row:
-    guess = chance(meta)
+def _row(name: str, records: list[TrialRecord], guess: float) -> Row:
     search = [r for r in records if r.phase is Phase.SEARCH]
     ends = last_rungs(search)
-    basis, used = winner_runs(records, guess)
+    basis, used = winner_runs(records)
     runs = _keyed(used, guess)
-    groups = defaultdict(list)
-    for (repeat, _), value in runs.items():
-        groups[repeat].append(value)
-    by_repeat = {repeat: float(np.mean(values)) for repeat, values in sorted(groups.items())}
+    by_repeat = repeat_means(used, guess)
     over = "repeats" if len(by_repeat) > 1 else "runs" if len(runs) > 1 else ""
     values = list(by_repeat.values()) if over == "repeats" else list(runs.values())
     low, high = mean_interval(values)
@@ -108,9 +98,10 @@ def _row(meta: StudyMeta, name: str, records: list[TrialRecord]) -> Row:
     return Row(
         optimizer=name,
         basis=basis,
+        converged=converged(used),
         by_repeat=by_repeat,
         runs=runs,
-        mean=float(np.mean(list(by_repeat.values()))) if by_repeat else math.nan,
+        mean=mean_of(by_repeat),
         low=max(low, 0.0) if over else math.nan,  # max(NaN, 0) would be 0
         high=min(high, 1.0) if over else math.nan,
         interval_over=over,
@@ -139,18 +130,18 @@ def _row(meta: StudyMeta, name: str, records: list[TrialRecord]) -> Row:
     )
 
 
-def winner_runs(records: Iterable[TrialRecord], guess: float) -> tuple[Phase, list[TrialRecord]]:
+def winner_runs(records: Sequence[TrialRecord]) -> tuple[Phase, list[TrialRecord]]:
     """The runs that stand for an optimizer: its confirmation runs.
 
     Where none has finished yet: the best search trial, else the default runs.
     """
-    alive = [r for r in records if r.status is not TrialStatus.FAILED]
-    confirmed = [r for r in alive if r.phase is Phase.CONFIRM]
+    confirmed = confirmation_runs(records)
     if confirmed:
         return Phase.CONFIRM, confirmed
+    alive = [r for r in records if r.status is not TrialStatus.FAILED]
     search = last_rungs(r for r in alive if r.phase is Phase.SEARCH)
     if search:
-        return Phase.SEARCH, [max(search, key=lambda r: score(r, guess))]
+        return Phase.SEARCH, [search_winner(search) or search[0]]
     return Phase.DEFAULT, [r for r in alive if r.phase is Phase.DEFAULT]
 
 

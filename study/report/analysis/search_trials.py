@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.common.aliases import Numbers, Value
-from study.records.records import Phase, StudyMeta, TrialRecord, TrialStatus
-from study.report.analysis.ranking import Row, chance, last_rungs, score
+from study.records.outcomes import chance, score
+from study.records.study_meta import StudyMeta
+from study.records.trial_record import Phase, TrialRecord, TrialStatus
+from study.report.analysis.ranking import Row, last_rungs
 
 BUDGET_POINTS = 60
 
@@ -56,7 +58,7 @@ class Choices(NamedTuple):
 
 def sensitivity(meta: StudyMeta, records: Iterable[TrialRecord]) -> list[Sensitivity]:
     """Validation accuracy against learning rate, one entry an optimizer with search trials."""
-    guess = chance(meta)
+    guess = chance(len(meta.class_names))
     found = []
     for name, trials in _searches(meta, records).items():
         used = [
@@ -75,7 +77,7 @@ def sensitivity(meta: StudyMeta, records: Iterable[TrialRecord]) -> list[Sensiti
 
 def gains(meta: StudyMeta, rows: Iterable[Row], records: Iterable[TrialRecord]) -> list[Gain]:
     """Default against tuned for the confirmed rows, where default runs exist."""
-    guess = chance(meta)
+    guess = chance(len(meta.class_names))
     defaults: dict[str, list[float]] = defaultdict(list)
     for record in records:
         if record.phase is Phase.DEFAULT and not math.isnan(value := score(record, guess)):
@@ -89,7 +91,7 @@ def gains(meta: StudyMeta, rows: Iterable[Row], records: Iterable[TrialRecord]) 
 
 def best_so_far(meta: StudyMeta, records: Iterable[TrialRecord]) -> list[BestSoFar]:
     """Best so far against epochs spent; a rung costs only the epochs that it adds."""
-    guess = chance(meta)
+    guess = chance(len(meta.class_names))
     runs: dict[str, dict[int, tuple[list[float], list[float]]]] = {}
     for record in records:
         if record.phase is not Phase.SEARCH:
@@ -119,7 +121,7 @@ def _best_so_far(name: str, repeats: Sequence[tuple[list[float], list[float]]]) 
 
 def choices(meta: StudyMeta, records: Iterable[TrialRecord], key: str) -> Choices | None:
     """Best accuracy by optimizer and value of `key`; None where fewer than two values occur."""
-    guess = chance(meta)
+    guess = chance(len(meta.class_names))
     scores: dict[tuple[str, Value], list[float]] = defaultdict(list)
     for name, trials in _searches(meta, records).items():
         for trial in trials:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from study.records.records import Phase
+from study.records.trial_record import Phase
 from study.report.analysis.conclusion import LEVEL
 from study.report.analysis.ranking import Row, accuracy_step
 from study.report.analysis.statistics import CONFIDENCE

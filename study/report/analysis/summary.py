@@ -9,14 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from study.common.errors import UserError
-from study.records.records import (
-    StudyMeta,
-    TrialRecord,
-    TrialStatus,
-    _check_meta,
-    load_meta,
-    load_trials,
-)
+from study.records.study_meta import StudyMeta, load_meta
+from study.records.trial_record import TrialRecord, TrialStatus
+from study.records.trials_file import load_trials
 from study.report.analysis.best_at_budget import Chances, chances
 from study.report.analysis.comparisons import Claims, claim
 from study.report.analysis.conclusion import Headline, headline
@@ -78,8 +73,7 @@ def load_study(folder: Path) -> Summary:
         UserError: a file is damaged, or no run has finished yet.
     """
     meta = load_meta(folder)
-    _check_meta(folder, meta)
-    records = list({record.trial_id: record for record in load_trials(folder)}.values())
+    records = load_trials(folder)
     if not any(record.status is not TrialStatus.FAILED for record in records):
         failed = f" ({len(records)} failed)" if records else ""
         raise UserError(

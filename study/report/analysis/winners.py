@@ -8,22 +8,34 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.aliases import Numbers, Value
-from study.records.records import Phase, StudyMeta, TrialRecord, TrialStatus
-from study.report.analysis.ranking import Row, chance, last_rungs, score, winner_runs
+from study.records.outcomes import (
+    by_optimizer,
+    chance,
+    confirmation_runs,
+    search_winner,
+    winning_run,
+)
+from study.records.study_meta import StudyMeta
+from study.records.trial_record import Phase, TrialRecord, TrialStatus
+from study.report.analysis.ranking import Row, winner_runs
 from study.report.analysis.wording import number
 
 
 class Settings(NamedTuple):
-    """The hyperparameters to use, and what the other repeats' searches found."""
+    """The hyperparameters to use, and what the other repeats' searches found.
+
+    `run` is the one that `best/` holds the head of; before the confirmation the best so far.
+    """
 
     optimizer: str
-    repeat: int  # the repeat whose winner this is: the one with the best confirmation
-    values: Mapping[str, Value]
-    others: Mapping[
-        str, str
-    ]  # hyperparameter -> "0.001 to 0.004" or "cosine, linear", where repeats differ
+    run: TrialRecord
+    others: Mapping[str, str]  # where repeats differ: key -> "0.001 to 0.004", "cosine, linear"
     by_repeat: Mapping[int, Mapping[str, Value]]
-    epochs: int  # that the best one was trained for
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """The hyperparameters to use."""
+        return self.run.hyperparameters
 
 
 class Band(NamedTuple):
@@ -50,52 +62,37 @@ def best_settings(
     meta: StudyMeta, rows: Iterable[Row], records: Iterable[TrialRecord]
 ) -> list[Settings]:
     """The winning hyperparameters of each row, in the order of the rows."""
-    guess = chance(meta)
-    grouped = _by_optimizer(records)
+    guess = chance(len(meta.class_names))
+    grouped = by_optimizer(meta.optimizers, records)
     found = []
     for row in rows:
-        winners = _repeat_winners(grouped.get(row.optimizer, []), guess)
-        if not winners:
+        own = grouped.get(row.optimizer, [])
+        winners = _repeat_winners(own)
+        best = winning_run(own, guess) or search_winner(winners.values())
+        if best is None:
             continue
-        best = max(
-            winners,
-            key=lambda repeat: (row.by_repeat.get(repeat, -1.0), score(winners[repeat], guess)),
-        )
         by_repeat = {repeat: run.hyperparameters for repeat, run in sorted(winners.items())}
         keys = dict.fromkeys(key for values in by_repeat.values() for key in values)
         others = {key: _range(key, list(by_repeat.values())) for key in keys}
-        found.append(
-            Settings(
-                row.optimizer,
-                best,
-                winners[best].hyperparameters,
-                {key: text for key, text in others.items() if text},
-                by_repeat,
-                winners[best].epochs,
-            )
-        )
+        others = {key: text for key, text in others.items() if text}
+        found.append(Settings(row.optimizer, best, others, by_repeat))
     return found
 
 
-def _by_optimizer(records: Iterable[TrialRecord]) -> dict[str, list[TrialRecord]]:
-    grouped: dict[str, list[TrialRecord]] = {}
-    for record in records:
-        grouped.setdefault(record.optimizer, []).append(record)
-    return grouped
+def _repeat_winners(records: Sequence[TrialRecord]) -> dict[int, TrialRecord]:
+    """Repeat -> a run with what its search found: what was confirmed, else the search's winner.
 
-
-def _repeat_winners(records: Sequence[TrialRecord], guess: float) -> dict[int, TrialRecord]:
-    """Repeat -> the run that won its search: what was confirmed, else the best of the search."""
-    alive = [r for r in records if r.status is not TrialStatus.FAILED]
-    winners: dict[int, TrialRecord] = {}
-    for phase in (Phase.CONFIRM, Phase.SEARCH, Phase.DEFAULT):
-        chosen = [r for r in alive if r.phase is phase]
-        if phase is Phase.SEARCH:
-            chosen = sorted(last_rungs(chosen), key=lambda r: -score(r, guess))
+    Where nothing was searched, the untuned run.
+    """
+    winners = {record.repeat: record for record in reversed(confirmation_runs(records))}
+    for phase in (Phase.SEARCH, Phase.DEFAULT):
         if phase is Phase.DEFAULT and winners:
             break
-        for record in chosen:
-            winners.setdefault(record.repeat, record)
+        trials = [record for record in records if record.phase is phase]
+        for repeat in sorted({record.repeat for record in trials} - winners.keys()):
+            best = search_winner(record for record in trials if record.repeat == repeat)
+            if best is not None:
+                winners[repeat] = best
     return winners
 
 
@@ -112,10 +109,10 @@ def winner_curves(
     meta: StudyMeta, rows: Iterable[Row], records: Iterable[TrialRecord]
 ) -> list[Curves]:
     """Mean and band of every winner's runs, in the order of the rows; none without an epoch."""
-    grouped = _by_optimizer(records)
+    grouped = by_optimizer(meta.optimizers, records)
     found = []
     for row in rows:
-        basis, used = winner_runs(grouped.get(row.optimizer, []), chance(meta))
+        basis, used = winner_runs(grouped.get(row.optimizer, []))
         runs = [r for r in used if r.status is TrialStatus.COMPLETED] or used
         if not any(math.isfinite(value) for r in runs for value in r.val_accuracy):
             continue

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from study.common.fonts import Fonts
 from study.common.plot_style import INK, Look, margins, new_figure, percent_axis, spread_labels
 from study.common.text import label_width, plain
-from study.records.records import Phase
+from study.records.trial_record import Phase
 from study.report.analysis.summary import Summary
 from study.report.figures.picture import Drawn
 

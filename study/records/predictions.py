@@ -1,0 +1,74 @@
+"""`best/predictions.json`: what the best head of each optimizer says about held-out images."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from study.common.errors import UserError
+from study.common.files import write_atomically
+from study.records.layout import PREDICTIONS_FILE, checked
+
+MOST_MISTAKES = 12  # with pictures
+MISTAKE_SIDE = 96  # pixels of one picture
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one head says about the images of a set, each list in the order of `paths`."""
+
+    trial_id: str  # of the run whose head it is
+    set: str  # "test" or "validation"
+    paths: list[str]  # below the folder of images
+    labels: list[int]  # class numbers
+    predictions: list[int]
+    confidence: list[float]  # probability of the predicted class
+
+
+@dataclass(frozen=True)
+class BestPredictions:
+    """Those of every optimizer, and whose head is in `best/winner.keras`."""
+
+    winner: str
+    optimizers: Mapping[str, Predictions]
+
+
+def save_predictions(study: Path, found: BestPredictions) -> None:
+    """Write the file atomically."""
+    write_atomically(study / PREDICTIONS_FILE, json.dumps(asdict(found), ensure_ascii=True))
+
+
+def load_predictions(study: Path) -> BestPredictions | None:
+    """Read the file; None where the search has not written it.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = study / PREDICTIONS_FILE
+    if not path.exists():
+        return None
+    try:
+        return checked(json.loads(path.read_text(encoding="utf-8")), BestPredictions)
+    except (ValueError, AttributeError, RecursionError, OSError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}); delete it and run the same search again to rewrite it"
+        ) from error
+
+
+def worst_mistakes(found: Predictions) -> list[int]:
+    """Places of up to `MOST_MISTAKES` wrong predictions: frequent pairs first, then sure ones.
+
+    A pair of classes shows its two surest mistakes before the next frequent pair has its turn:
+    twelve times the same confusion would say less.
+    """
+    pairs = list(zip(found.labels, found.predictions, strict=True))
+    wrong = [place for place, (label, said) in enumerate(pairs) if label != said]
+    often = Counter(pairs[place] for place in wrong)
+    wrong.sort(key=lambda place: -found.confidence[place])
+    seen: Counter[tuple[int, int]] = Counter()
+    turn = {}
+    for place in wrong:
+        turn[place] = (seen[pairs[place]] // 2, -often[pairs[place]], pairs[place])
+        seen[pairs[place]] += 1
+    return sorted(wrong, key=lambda place: turn[place])[:MOST_MISTAKES]

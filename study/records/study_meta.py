@@ -1,0 +1,75 @@
+"""`study.json`: the settings of a study, its data, splits, device and versions."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from study.common.errors import UserError
+from study.common.files import write_atomically
+from study.records.layout import FORMAT, STUDY_FILE, checked, damaged, format_of
+
+VGG16_FEATURES = 512  # of a row in studies of format 0
+
+
+@dataclass(frozen=True)
+class StudyMeta:
+    """What `study.json` says: enough to repeat the study and to draw its report."""
+
+    name: str
+    settings: Mapping[str, Any]  # the options in force
+    optimizers: list[str]  # in the order of the search space
+    class_names: list[str]
+    class_counts: list[int]
+    split_sizes: Mapping[str, int]  # train, validation, test
+    data: Mapping[str, Any]  # folder name, image count, length of a feature row, fingerprint
+    space: Mapping[str, Any]  # name, fingerprint, the TOML as a table
+    split_digests: Mapping[str, str]
+    device: Mapping[str, Any]  # kind, name, dtype of the backbone
+    versions: Mapping[str, str]
+    weights: Mapping[str, str]  # source and digest
+    created: str  # ISO 8601, UTC
+    git_commit: str | None = None
+    finished: bool = False
+    partial: str = ""  # why the study ended early, in words; empty if it did not
+    seconds: Mapping[str, float] = field(default_factory=dict)  # features, search
+
+
+def save_meta(study: Path, meta: StudyMeta) -> None:
+    """Write `study.json` atomically."""
+    table = {"format": FORMAT, **asdict(meta)}
+    text = json.dumps(table, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if not text.isascii():  # names that are no valid text keep their bytes as escapes
+        text = re.sub(r"[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    write_atomically(study / STUDY_FILE, text)
+
+
+def load_meta(study: Path) -> StudyMeta:
+    """Read `study.json`.
+
+    Raises:
+        UserError: there is none, a newer version wrote it, or it is damaged.
+    """
+    path = study / STUDY_FILE
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if format_of(table, str(path)) == 0:
+            table = _from_format_0(table)
+        table.pop("format", None)
+        meta = checked(table, StudyMeta)
+        if len(meta.class_counts) != len(meta.class_names):
+            raise ValueError("class_counts and class_names differ in length")
+    except FileNotFoundError:
+        raise UserError(f"no study at {study}: {STUDY_FILE} is missing") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise damaged(path, error) from error
+    return meta
+
+
+def _from_format_0(table: dict[str, Any]) -> dict[str, Any]:
+    """Format 0 knew one base, and did not say how long its rows are."""
+    return {**table, "data": {**table["data"], "features": VGG16_FEATURES}}

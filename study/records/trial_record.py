@@ -1,0 +1,142 @@
+"""One finished run: what the search writes and the report reads, as one line of `trials.jsonl`.
+
+A line is a whole run from epoch 1, also where it continued an earlier rung, so every line can be
+read alone. Numbers that are not finite are `null` in the file and NaN in memory, so the file is
+strict JSON.
+"""
+
+import enum
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from study.common.aliases import Value
+from study.records.layout import FORMAT, checked, format_of
+
+CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+
+
+class TrialStatus(enum.StrEnum):
+    """How a run ended."""
+
+    COMPLETED = "completed"  # every epoch was trained, every loss finite
+    DIVERGED = "diverged"  # the loss became NaN, infinite or absurd; scored at chance
+    FAILED = "failed"  # it could not be trained (out of memory); the message says why
+
+
+class Phase(enum.StrEnum):
+    """Which part of the protocol a run belongs to."""
+
+    DEFAULT = "default"  # Keras's default settings, nothing tuned
+    SEARCH = "search"  # a trial proposed by the tuner
+    CONFIRM = "confirm"  # the winner of a search, rerun with a fresh seed on a fresh split
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One finished run. Curves have one entry an epoch, from epoch 1 to `epochs`."""
+
+    trial_id: str  # unique in the study, see `trial_id`
+    optimizer: str  # the name in the search space
+    repeat: int  # from 0
+    phase: Phase
+    seed: int  # of initial weights, order of rows and dropout
+    split: str  # digest of the train/validation/test rows
+    hyperparameters: Mapping[str, Value]  # learning_rate, beta_1, schedule, dense_width ...
+    epochs: int  # trained in all, earlier rungs included
+    status: TrialStatus
+    loss: list[float]  # training, mean over the epoch, with dropout
+    accuracy: list[float]
+    val_loss: list[float]
+    val_accuracy: list[float]
+    learning_rate: list[float]  # at the last step of each epoch
+    best_epoch: int  # from 1, the first with the highest val_accuracy; 0: no epoch
+    seconds: float  # of training, this run's share, earlier rungs not included
+    search: str = ""  # that proposed it: an optimizer's name, or "joint"; search trials only
+    number: str = ""  # of the trial within its search; a confirmation run has its winner's
+    bracket: int | None = None  # Hyperband only
+    rung: int | None = None  # Hyperband's, within the bracket, from 0
+    continues: str | None = None  # trial_id of the rung it was promoted from
+    initial_epoch: int = 0  # epochs that the earlier rungs had trained
+    confirm: int | None = None  # number of the confirmation run, from 0
+    test_accuracy: float | None = None  # at the best epoch; confirmation and default runs
+    test_loss: float | None = None
+    message: str = ""
+
+    @property
+    def best_val_accuracy(self) -> float:
+        """Validation accuracy at the best epoch; NaN if no epoch was finished."""
+        return self.val_accuracy[self.best_epoch - 1] if self.val_accuracy else math.nan
+
+
+def trial_id(
+    owner: str, repeat: int, phase: Phase, *, number: str = "", confirm: int | None = None
+) -> str:
+    """The name of a run: "adam/0/search/0012", "adam/0/confirm/0012-1", "adam/0/default".
+
+    Args:
+        owner: the search that proposed it; of other runs the optimizer.
+        repeat: from 0.
+        phase: of the protocol.
+        number: of the trial within its search.
+        confirm: which confirmation run of that trial.
+    """
+    name = f"{owner}/{repeat}/{phase}"
+    if number:
+        name += f"/{number}"
+    return name if confirm is None else f"{name}-{confirm}"
+
+
+def to_line(record: TrialRecord) -> str:
+    """A record as a line of JSON, without its end."""
+    table = {"format": FORMAT, **asdict(record)}
+    for key in CURVES:
+        table[key] = [_finite(value) for value in table[key]]
+    for key in ("test_accuracy", "test_loss"):
+        table[key] = _finite(table[key])
+    return json.dumps(table, ensure_ascii=False, allow_nan=False)
+
+
+def from_line(line: bytes, place: str) -> TrialRecord:
+    """A line, without its end, as a record; `place` names it in a sentence.
+
+    Raises:
+        UserError: a newer version wrote it.
+        ValueError: it is damaged.
+    """
+    table = json.loads(line)
+    if format_of(table, place) == 0:
+        table = _from_format_0(table)
+    table.pop("format", None)
+    for key in CURVES:
+        table[key] = [math.nan if value is None else value for value in table[key]]
+    record = checked(table, TrialRecord)
+    lengths = {len(getattr(record, key)) for key in CURVES}
+    if len(lengths) > 1 or not 0 <= record.best_epoch <= lengths.pop():
+        raise ValueError("curves and best_epoch do not fit together")
+    return record
+
+
+def _from_format_0(table: dict[str, Any]) -> dict[str, Any]:
+    """Format 0 had the number of a trial and the name of its search in `trial_id` only."""
+    owner, _, _, *last = table["trial_id"].split("/")
+    number = last[0] if last else ""
+    if table["confirm"] is not None:
+        number = number.rpartition("-")[0]
+    rung = table.pop("round")
+    return {
+        **table, "search": owner if table["phase"] == Phase.SEARCH else "", "number": number,
+        "rung": rung,
+    }  # fmt: skip
+
+
+def rounded(value: float) -> float:
+    """`value` to 7 digits, float32's own precision: what is written is what was decided on."""
+    return float(f"{value:.7g}")
+
+
+def _finite(value: float | None) -> float | None:
+    """NaN and infinities become None."""
+    return None if value is None or not math.isfinite(value) else rounded(value)

@@ -1,0 +1,186 @@
+"""The code to paste: it runs, and trains the head that the study trained, curve for curve."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from synthetic import make_meta, make_record
+
+from study.common.errors import UserError
+from study.records.study_meta import StudyMeta
+from study.records.trial_record import Phase, TrialRecord
+from study.report.keras_code import keras_code
+from study.space import schedule_table
+from study.space.head_config import HeadConfig
+from study.space.keras_optimizers import keras_optimizers
+from study.space.schedule_table import SCHEDULES, ScheduleKind, schedule_keys
+from study.space.space import load_space
+from study.training.head import Statistics
+from study.training.hypermodel import HeadHyperModel, make_optimizer
+from study.training.schedules import make_schedule
+
+CLASSES = ["a", "b", "c"]
+EPOCHS, ROWS, FEATURES = 7, 40, 6
+RNG = np.random.default_rng(4)
+LABELS = RNG.integers(0, 3, ROWS + 20).astype(np.int32)
+ROWS_X = (RNG.normal(size=(ROWS + 20, FEATURES)) + np.eye(3, FEATURES)[LABELS]).astype(np.float32)
+GIVEN = {"final_factor": 0.013, "power": 1.7, "drops": 3, "staircase": True}
+
+
+def a_config(keras_class: str = "Adam", schedule: str = "constant", **changes: Any) -> HeadConfig:
+    """A small head without dropout, trained by whole epochs: nothing random but its beginning."""
+    settings = {key: GIVEN[key] for key in schedule_keys(schedule) if key in GIVEN}
+    settings = {"schedule_hyperparameters": {**settings, "warmup": 0.0}}
+    small = {"dense_width": 8, "dropout": 0.0, "batch_size": "full", "learning_rate": 0.0123}
+    plain = {"keras_class": keras_class, "schedule": schedule, "optimizer_hyperparameters": {}}
+    return replace(load_space("quick").default("adam"), **(plain | settings | small | changes))
+
+
+def a_run(config: HeadConfig, best_epoch: int = 5) -> tuple[StudyMeta, TrialRecord]:
+    """What the search would have written of a run with this configuration."""
+    meta = make_meta(
+        [config.optimizer],
+        CLASSES,
+        settings={"max_epochs": EPOCHS, "image_size": 32, "preprocess": "caffe"},
+        split_sizes={"train": ROWS, "validation": 20, "test": 0},
+        data={"images": ROWS + 20, "features": FEATURES},
+        space={"name": "x", "table": {"optimizers": {config.optimizer: {
+            "class": config.keras_class}}}},
+    )  # fmt: skip
+    record = make_record(
+        np.random.default_rng(1), config.optimizer, Phase.CONFIRM, trial_id="x", epochs=EPOCHS,
+        hyperparameters=config.hyperparameters(),
+    )  # fmt: skip
+    return meta, replace(record, best_epoch=best_epoch)
+
+
+def pasted(code: str, start: list[np.ndarray] | None = None) -> dict[str, Any]:
+    """What running the code defines; `start` are the head's first weights."""
+    if start is not None:
+        code = code.replace("    ])\n", "    ])\n    head.set_weights(start)\n")
+    # the only line that a test without a network cannot run as it is
+    code = code.replace('pooling="avg")', 'pooling="avg", weights=None)')
+    found: dict[str, Any] = {"start": start}
+    exec(compile(code, "pasted", "exec"), found)
+    return found
+
+
+def assert_same_curves(config: HeadConfig) -> None:
+    """The pasted code and the study's own model, from the same weights."""
+    train, validation = (ROWS_X[:ROWS], LABELS[:ROWS]), (ROWS_X[ROWS:], LABELS[ROWS:])
+    own = HeadHyperModel(
+        load_space("quick"), n_features=FEATURES, n_classes=3, n_train=ROWS, max_epochs=EPOCHS,
+        seed=3, statistics=Statistics.of(train[0]),
+    ).build_config(config)  # fmt: skip
+    code = pasted(keras_code(*a_run(config)), own.get_weights())
+    size = ROWS if config.batch_size == "full" else int(config.batch_size)
+    wanted = own.fit(
+        *train, batch_size=size, epochs=5, validation_data=validation, shuffle=False, verbose=0
+    ).history
+    head = code["train"](*train, validation_data=validation, shuffle=False, verbose=0)
+    found = head.history.history
+    assert len(found["loss"]) == 5  # it stops at the best epoch
+    for key, curve in wanted.items():
+        np.testing.assert_allclose(found[key], curve, rtol=1e-5, atol=1e-6, err_msg=key)
+    assert wanted["loss"][0] != wanted["loss"][-1]
+
+
+@pytest.mark.parametrize("keras_class", keras_optimizers())
+def test_every_class_is_trained_as_the_study_trains_it(keras_class: str) -> None:
+    assert_same_curves(a_config(keras_class))
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.3])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_is_followed_as_the_study_follows_it(schedule: str, warmup: float) -> None:
+    config = a_config("SGD", schedule, batch_size=16)
+    settings = {**config.schedule_hyperparameters, "warmup": warmup}
+    assert_same_curves(replace(config, schedule_hyperparameters=settings))
+
+
+@pytest.mark.parametrize("changes", [{}, {"batch_norm": False}, {"normalize": True}])
+def test_the_head_is_the_studys_with_its_own_mean_and_variance(changes: dict[str, Any]) -> None:
+    assert_same_curves(a_config("Adam", **changes))
+
+
+def test_the_posts_own_decay_is_pasted_in_steps() -> None:
+    settings = {"decay_steps": 4, "decay_rate": 0.96, "staircase": True, "warmup": 0.0}
+    config = a_config("Adam", "exponential", schedule_hyperparameters=settings, batch_size=16)
+    assert "decay_steps=4, decay_rate=0.96, staircase=True" in keras_code(*a_run(config))
+    assert_same_curves(config)
+
+
+@pytest.mark.parametrize("name", list(load_space("default").optimizers))
+def test_the_optimizer_has_the_hyperparameters_of_the_study(name: str) -> None:
+    config = load_space("default").default(name)
+    code = pasted(keras_code(*a_run(config, best_epoch=1)))
+    head = code["train"](ROWS_X[:ROWS], LABELS[:ROWS], verbose=0)
+    wanted = make_optimizer(config, config.learning_rate)
+    assert type(head.optimizer) is type(wanted)
+    assert head.optimizer.get_config() | {"name": ""} == wanted.get_config() | {"name": ""}
+
+
+@pytest.mark.parametrize("preprocess", ["caffe", "rescale"])
+def test_the_whole_model_goes_from_pixels_to_probabilities(preprocess: str) -> None:
+    meta, run = a_run(load_space("quick").default("sgd"))
+    meta = replace(meta, settings={**meta.settings, "preprocess": preprocess})
+    meta = replace(meta, data={"features": 512})
+    found = pasted(keras_code(meta, run))
+    rows = np.zeros((3, 512), np.float32)
+    head = found["train"](rows, np.arange(3), verbose=0)
+    model = found["from_pixels"](head)
+    assert model.input_shape == (None, 32, 32, 3) and model.output_shape == (None, 3)
+    assert model.count_params() == 14_714_688 + head.count_params()
+    assert len(model.trainable_weights) == len(head.trainable_weights)
+
+
+def test_a_pasted_model_with_a_warmup_is_saved_loaded_and_trained_on(tmp_path: Path) -> None:
+    config = a_config("Adam", "cosine")
+    settings = {**config.schedule_hyperparameters, "warmup": 0.5}
+    code = keras_code(*a_run(replace(config, schedule_hyperparameters=settings)))
+    head = pasted(code)["train"](ROWS_X[:ROWS], LABELS[:ROWS], verbose=0)
+    head.save(tmp_path / "head.keras")
+    again = keras.models.load_model(tmp_path / "head.keras")
+    rates = [model.optimizer._learning_rate for model in (head, again)]
+    for step in range(EPOCHS):
+        assert float(rates[0](step)) == float(rates[1](step))
+    again.fit(ROWS_X[:ROWS], LABELS[:ROWS], verbose=0)
+    assert int(again.optimizer.iterations) == int(head.optimizer.iterations) + 2  # two batches
+
+
+def test_a_new_kind_of_schedule_is_one_entry(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The space reads it, training builds it, the report prints it."""
+    restarts = ScheduleKind(
+        {"final_factor": schedule_table.FINAL_FACTOR},
+        "CosineDecayRestarts",
+        lambda peak, steps, settings: {
+            "initial_learning_rate": peak,
+            "first_decay_steps": max(steps // 3, 1),
+            "alpha": float(settings["final_factor"]),
+        },
+    )
+    monkeypatch.setitem(SCHEDULES, "restarts", restarts)
+    path = tmp_path / "space.toml"
+    path.write_text('[schedules.restarts]\nfinal_factor = 0.1\n[optimizers.sgd]\nclass = "SGD"\n')
+    config = load_space(str(path)).default("sgd")
+    assert config.schedule == "restarts"
+    assert type(make_schedule(config, 30)).__name__ == "CosineDecayRestarts"
+    assert_same_curves(a_config("SGD", "restarts", batch_size=16))
+
+
+def test_what_cannot_be_printed_is_named() -> None:
+    meta, run = a_run(a_config("Adam"))
+    other = {"optimizers": {run.optimizer: {"class": "Adamant"}}}
+    with pytest.raises(UserError, match="class 'Adamant' of optimizer adam is none"):
+        keras_code(replace(meta, space={"name": "x", "table": other}), run)
+    strange = {**run.hyperparameters, "schedule": "zigzag"}
+    with pytest.raises(UserError, match="no such schedule: 'zigzag'"):
+        keras_code(meta, replace(run, hyperparameters=strange))
+    less = {key: value for key, value in run.hyperparameters.items() if key != "dropout"}
+    with pytest.raises(UserError, match="hyperparameter dropout is missing"):
+        keras_code(meta, replace(run, hyperparameters=less))
