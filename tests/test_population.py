@@ -167,10 +167,10 @@ def assert_parity(run: HeadRun, result: HeadResult) -> None:
         curves, weights = keras_training(run, compiled=compiled)
         for key in ("accuracy", "val_accuracy"):  # one row may tip over
             rows = run.validation if key.startswith("val") else run.train
-            assert np.allclose(getattr(result, key), curves[key], atol=1.01 / len(rows))
+            assert np.allclose(getattr(result.metrics, key), curves[key], atol=1.01 / len(rows))
         losses = (
-            distance(result.loss, curves["loss"]),
-            distance(result.val_loss, curves["val_loss"]),
+            distance(result.metrics.loss, curves["loss"]),
+            distance(result.metrics.val_loss, curves["val_loss"]),
         )
         found = last_weights(result, run.config)
         gaps = [distance(ours, keras) for ours, keras in zip(found, weights, strict=True)]
@@ -274,7 +274,7 @@ def test_schedule_free_adamw_keeps_the_published_rule() -> None:
     wide, narrow = (
         train(population(2, widths=widths), [a_run(config)])[0] for widths in ((96,), (70,))
     )
-    assert distance(wide.loss, narrow.loss) < 1e-5
+    assert distance(wide.metrics.loss, narrow.metrics.loss) < 1e-5
 
 
 @pytest.mark.parametrize("hyperparameter", ["clipvalue", "global_clipnorm"])
@@ -322,9 +322,8 @@ def test_continuing_from_a_state_is_one_uninterrupted_run(name: str) -> None:
     compiled = trainer.compilations
     (rest,) = train(trainer, [run._replace(state=first.state)])
     assert trainer.compilations == compiled
-    for key in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
-        joined = np.concatenate([getattr(first, key), getattr(rest, key)])
-        assert np.array_equal(joined, getattr(whole, key))
+    curves = [np.stack([*run.metrics, run.learning_rate]) for run in (first, rest, whole)]
+    assert np.array_equal(np.concatenate(curves[:2], axis=1), curves[2])
     for found, wanted in zip(rest.state.arrays, whole.state.arrays, strict=True):
         assert np.array_equal(found, wanted)
     for found, wanted in zip(rest.best_weights, whole.best_weights, strict=True):
@@ -352,8 +351,8 @@ def test_neighbours_and_order_change_nothing() -> None:
     alone = [train(trainer, [run])[0] for run in runs]
     for others in (backwards, alone):
         for found, wanted in zip(others, together, strict=True):
-            assert np.array_equal(found.loss, wanted.loss)
-            assert np.array_equal(found.val_loss, wanted.val_loss)
+            assert np.array_equal(found.metrics.loss, wanted.metrics.loss)
+            assert np.array_equal(found.metrics.val_loss, wanted.metrics.val_loss)
             for one, other in zip(found.best_weights, wanted.best_weights, strict=True):
                 assert np.array_equal(one, other)
 
@@ -362,8 +361,8 @@ def test_the_size_changes_rounding_only() -> None:
     runs = a_mixture()
     three, one = train(population(3), runs), train(population(1), runs)
     for found, wanted in zip(three, one, strict=True):
-        assert distance(found.loss, wanted.loss) < TOLERANCE
-        assert distance(found.val_loss, wanted.val_loss) < TOLERANCE
+        assert distance(found.metrics.loss, wanted.metrics.loss) < TOLERANCE
+        assert distance(found.metrics.val_loss, wanted.metrics.val_loss) < TOLERANCE
 
 
 @pytest.mark.filterwarnings("ignore:overflow|invalid value")
@@ -372,8 +371,11 @@ def test_a_diverging_head_leaves_the_others_alone() -> None:
     wild = a_run(configuration("sgd", learning_rate=1e30, batch_norm=False), seed=4)
     (alone,) = train(trainer, [calm])
     burst, beside = train(trainer, [wild, calm])
-    assert not np.isfinite(burst.loss[-1]) and len(burst.loss) == 3
-    assert np.array_equal(alone.loss, beside.loss) and np.isfinite(beside.val_loss).all()
+    assert not np.isfinite(burst.metrics.loss[-1]) and len(burst.metrics.loss) == 3
+    assert (
+        np.array_equal(alone.metrics.loss, beside.metrics.loss)
+        and np.isfinite(beside.metrics.val_loss).all()
+    )
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])
@@ -383,14 +385,14 @@ def test_heads_begin_with_the_weights_of_build_head(batch_norm: bool) -> None:
     built = build_head(run.config, n_features=N_FEATURES, n_classes=N_CLASSES, seed=5)
     for found, wanted in zip(result.best_weights, built.get_weights(), strict=True):
         assert np.array_equal(found, wanted)
-    assert len(result.loss) == 0
+    assert len(result.metrics.loss) == 0
 
 
 def test_best_weights_are_those_of_the_first_best_epoch() -> None:
     config = configuration("sgd", learning_rate=2.0, batch_norm=False)  # restless
     trainer = population()
     (result,) = train(trainer, [a_run(config, epochs=8)])
-    best = int(np.argmax(result.val_accuracy)) + 1
+    best = int(np.argmax(result.metrics.val_accuracy)) + 1
     (short,) = train(trainer, [a_run(config, epochs=best)])
     for found, wanted in zip(result.best_weights, last_weights(short, config), strict=True):
         assert np.array_equal(found, wanted)
@@ -398,7 +400,7 @@ def test_best_weights_are_those_of_the_first_best_epoch() -> None:
     head.set_weights(result.best_weights)
     said = head(DATA.features[DATA.validation], training=False).numpy().argmax(axis=1)
     accuracy = np.mean(said == DATA.labels[DATA.validation])
-    assert accuracy == pytest.approx(result.val_accuracy.max())
+    assert accuracy == pytest.approx(result.metrics.val_accuracy.max())
 
 
 def test_the_rows_come_in_another_order_every_epoch_and_for_every_seed() -> None:
@@ -454,8 +456,8 @@ def test_dropout_reaches_training_and_not_validation() -> None:
         for rate in (0.0, 0.6)
     ]
     plain, dropped = train(population(), runs)
-    assert dropped.loss[0] > plain.loss[0] * 1.02
-    assert dropped.val_loss[0] == pytest.approx(plain.val_loss[0], rel=1e-5)
+    assert dropped.metrics.loss[0] > plain.metrics.loss[0] * 1.02
+    assert dropped.metrics.val_loss[0] == pytest.approx(plain.metrics.val_loss[0], rel=1e-5)
 
 
 def test_closing_the_iterator_ends_the_training() -> None:
@@ -464,7 +466,9 @@ def test_closing_the_iterator_ends_the_training() -> None:
     ((index, _),) = next(results)
     results.close()
     assert index in range(8)
-    assert train(trainer, [a_run(configuration("sgd"))])[0].loss.shape == (3,)  # and may go on
+    assert train(trainer, [a_run(configuration("sgd"))])[0].metrics.loss.shape == (
+        3,
+    )  # and may go on
 
 
 def test_an_error_of_our_own_stops_everything() -> None:
@@ -489,8 +493,8 @@ def test_equal_programs_in_one_process_do_not_disturb_each_other() -> None:
         return Population(DATA.features, labels, n_classes, max_epochs=2, size=1, widths=(16,))
 
     first, second = made(N_CLASSES), made(N_CLASSES)
-    losses = [train(one, [run])[0].loss for one in (first, made(N_CLASSES - 1), second)]
+    losses = [train(one, [run])[0].metrics.loss for one in (first, made(N_CLASSES - 1), second)]
     del first
     gc.collect()
     assert np.array_equal(losses[0], losses[2]) and not np.array_equal(losses[0], losses[1])
-    assert np.array_equal(train(second, [run])[0].loss, losses[0])
+    assert np.array_equal(train(second, [run])[0].metrics.loss, losses[0])

@@ -33,7 +33,7 @@ for name in sys.argv[2:]:
     from dataclasses import replace
     config = replace(space.default(name), dense_width=16)
     ((_, result),) = next(population.train([HeadRun(config, rows[:30], rows[30:], 1, 2)]))
-    print(name, result.loss.tolist(), result.val_loss.tolist())
+    print(name, result.metrics.loss.tolist(), result.metrics.val_loss.tolist())
 print("programs", *(len(list(folder.glob(end))) for end in ("*.pb", "*.graph", "*.sha256")))
 """
 
@@ -85,7 +85,7 @@ def test_the_graph_of_every_optimizer_can_be_kept(keras_class):
     population = Population(features, rows % 3, 3, max_epochs=1, size=2)
     run = HeadRun(replace(config, dense_width=4), rows[:8], rows[8:], 1, 1)
     ((_, result),) = next(population.train([run]))
-    assert np.isfinite(result.loss).all()
+    assert np.isfinite(result.metrics.loss).all()
 
 
 def kept(folder: Path, name: str, content: bytes = b"code", suffix: str = ".pb") -> Path:

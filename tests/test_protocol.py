@@ -209,5 +209,5 @@ def test_rows_mapped_from_the_disk_give_the_same_curves(tmp_path: Path) -> None:
     for features in (mapped, np.array(mapped)):
         population = Population(features, labels, CLASSES, max_epochs=2, size=2)
         ((_, result),) = next(population.train([run]))
-        curves.append(result.loss.tolist() + result.val_accuracy.tolist())
+        curves.append(result.metrics.loss.tolist() + result.metrics.val_accuracy.tolist())
     assert curves[0] == curves[1]

@@ -34,9 +34,9 @@ class Phase(enum.StrEnum):
     CONFIRM = "confirm"  # the winner of a search, rerun with a fresh seed on a fresh split
 
 
-@dataclass(frozen=True)
-class TrialRecord:
-    """One finished run. Curves have one entry an epoch, from epoch 1 to `epochs`."""
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """All that is known of a run before it is trained."""
 
     trial_id: str  # unique in the study, see `trial_id`
     optimizer: str  # the name in the search space
@@ -45,7 +45,20 @@ class TrialRecord:
     seed: int  # of initial weights, order of rows and dropout
     split: str  # digest of the train/validation/test rows
     hyperparameters: Mapping[str, Value]  # learning_rate, beta_1, schedule, dense_width ...
-    epochs: int  # trained in all, earlier rungs included
+    epochs: int  # to be trained in all, earlier rungs included
+    search: str = ""  # that proposed it: an optimizer's name, or "joint"; search trials only
+    number: str = ""  # of the trial within its search; a confirmation run has its winner's
+    bracket: int | None = None  # Hyperband only
+    rung: int | None = None  # Hyperband's, within the bracket, from 0
+    continues: str | None = None  # trial_id of the rung it was promoted from
+    initial_epoch: int = 0  # epochs that the earlier rungs had trained
+    confirm: int | None = None  # number of the confirmation run, from 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord(Run):
+    """One finished run. Curves have one entry an epoch, from epoch 1 to `epochs`."""
+
     status: TrialStatus
     loss: list[float]  # training, mean over the epoch, with dropout
     accuracy: list[float]
@@ -54,13 +67,6 @@ class TrialRecord:
     learning_rate: list[float]  # at the last step of each epoch
     best_epoch: int  # from 1, the first with the highest val_accuracy; 0: no epoch
     seconds: float  # of training, this run's share, earlier rungs not included
-    search: str = ""  # that proposed it: an optimizer's name, or "joint"; search trials only
-    number: str = ""  # of the trial within its search; a confirmation run has its winner's
-    bracket: int | None = None  # Hyperband only
-    rung: int | None = None  # Hyperband's, within the bracket, from 0
-    continues: str | None = None  # trial_id of the rung it was promoted from
-    initial_epoch: int = 0  # epochs that the earlier rungs had trained
-    confirm: int | None = None  # number of the confirmation run, from 0
     test_accuracy: float | None = None  # at the best epoch; confirmation and default runs
     test_loss: float | None = None
     message: str = ""

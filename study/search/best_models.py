@@ -48,7 +48,7 @@ def _head(runner: Runner, task: Task) -> keras.Model:
         task.config,
         n_features=runner.data.features.shape[1],
         n_classes=runner.data.n_classes,
-        seed=task.seed,
+        seed=task.run.seed,
         statistics=runner.statistics(task),
     )
     head.set_weights(runner.weights_of(task))
@@ -61,7 +61,7 @@ def _predictions(runner: Runner, images: ImageSet, task: Task, head: keras.Model
     rows = task.split.test if tested else task.split.validation
     probabilities = in_pieces(head, runner.data.features[rows])
     return Predictions(
-        trial_id=task.trial_id,
+        trial_id=task.run.trial_id,
         set="test" if tested else "validation",
         paths=[str(images.paths[row].relative_to(images.root)) for row in rows],
         labels=images.labels[rows].tolist(),

@@ -13,7 +13,7 @@ from functools import partial
 
 from study.common.seeds import derive_seed
 from study.records.outcomes import search_winner
-from study.records.trial_record import Phase, TrialRecord, trial_id
+from study.records.trial_record import Phase, Run, TrialRecord, trial_id
 from study.search.budget import Budget
 from study.search.options import Options
 from study.search.oracles import Proposal, Search
@@ -77,8 +77,8 @@ class Protocol:
             untuned = []
             done = {record.trial_id: record for record in self._until_time_is_over(tasks)}
             for search, proposal, task in wave:
-                if task.trial_id in done:  # all of them, unless the time is over
-                    search.tell(proposal.number, self.runner.score(done[task.trial_id]))
+                if task.run.trial_id in done:  # all of them, unless the time is over
+                    search.tell(proposal.number, self.runner.score(done[task.run.trial_id]))
 
     def confirm(self) -> list[TrialRecord]:
         """Rerun the winner of every search and optimizer with fresh seeds on a fresh split."""
@@ -120,40 +120,46 @@ class Protocol:
 
     def _task(self, search: str, repeat: int, proposal: Proposal) -> Task:
         name = partial(trial_id, search, repeat, Phase.SEARCH)
-        return Task(
+        split = self.runner.data.splits("search", repeat)
+        run = Run(
             trial_id=name(number=proposal.number),
-            phase=Phase.SEARCH,
+            optimizer=proposal.config.optimizer,
             repeat=repeat,
-            config=proposal.config,
-            epochs=proposal.epochs,
+            phase=Phase.SEARCH,
             # the same for every optimizer: the same initial weights and order of rows
             seed=derive_seed(self.options.seed, "search", repeat, proposal.root),
-            split=self.runner.data.splits("search", repeat),
+            split=split.digest,
+            hyperparameters=proposal.config.hyperparameters(),
+            epochs=proposal.epochs,
             search=search,
             number=proposal.number,
-            continues=name(number=proposal.continues) if proposal.continues else None,
-            initial_epoch=proposal.initial_epoch,
             bracket=proposal.bracket,
             rung=proposal.rung,
+            continues=name(number=proposal.continues) if proposal.continues else None,
+            initial_epoch=proposal.initial_epoch,
         )
+        return Task(run, proposal.config, split)
 
     def _rerun(
-        self, phase: Phase, repeat: int, run: int, config: HeadConfig, winner: TrialRecord | None
+        self, phase: Phase, repeat: int, count: int, config: HeadConfig, winner: TrialRecord | None
     ) -> Task:
         """A run on the repeat's confirmation split; untuned ones are paired with run 0."""
         number = winner.number if winner else ""
-        confirm = run if winner else None
-        return Task(
+        confirm = count if winner else None
+        split = self.runner.data.splits("confirm", repeat)
+        run = Run(
             trial_id=trial_id(config.optimizer, repeat, phase, number=number, confirm=confirm),
-            phase=phase,
+            optimizer=config.optimizer,
             repeat=repeat,
-            config=config,
+            phase=phase,
+            seed=derive_seed(self.options.seed, "confirm", repeat, count),
+            split=split.digest,
+            hyperparameters=config.hyperparameters(),
             epochs=winner.epochs if winner else self.options.max_epochs,
-            seed=derive_seed(self.options.seed, "confirm", repeat, run),
-            split=self.runner.data.splits("confirm", repeat),
             number=number,
             confirm=confirm,
         )
+        return Task(run, config, split)
 
     def _until_time_is_over(self, tasks: list[Task]) -> list[TrialRecord]:
         limit = self.options.time_limit

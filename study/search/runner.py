@@ -8,11 +8,12 @@ the same curve, because a run depends on nothing but its own task.
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from study.records.outcomes import chance, score
-from study.records.trial_record import Phase, TrialRecord, TrialStatus, rounded
+from study.records.trial_record import CURVES, Phase, Run, TrialRecord, TrialStatus, rounded
 from study.search.tasks import Data, Task
 from study.training.head import Statistics, head_probabilities
 from study.training.population import OUT_OF_MEMORY, HeadResult, HeadRun, HeadState, Population
@@ -53,15 +54,15 @@ class Runner:
 
         Once `enough` says so, the populations under way are given up and the rest is left out.
         """
-        self.tasks |= {task.trial_id: task for task in tasks}
-        wanted = {task.continues for task in tasks}
+        self.tasks |= {task.run.trial_id: task for task in tasks}
+        wanted = {task.run.continues for task in tasks}
         self._states = {key: state for key, state in self._states.items() if key in wanted}
-        missing = [task for task in tasks if task.trial_id not in self.records]
+        missing = [task for task in tasks if task.run.trial_id not in self.records]
         for finished in self._train(missing):
             self._collect(finished)
             if enough():
                 break
-        return [self.records[t.trial_id] for t in tasks if t.trial_id in self.records]
+        return [self.records[t.run.trial_id] for t in tasks if t.run.trial_id in self.records]
 
     def score(self, record: TrialRecord) -> float:
         """What the tuner is told: the best validation accuracy; chance if it did not complete."""
@@ -71,10 +72,10 @@ class Runner:
 
     def weights_of(self, task: Task) -> list[np.ndarray]:
         """The weights at the best epoch of a run; trained once more if this process did not."""
-        if task.trial_id not in self._best_weights:
+        if task.run.trial_id not in self._best_weights:
             ((_, result),) = next(self.population.train([self._head_run(task)]))
-            self._best_weights[task.trial_id] = result.best_weights
-        return self._best_weights[task.trial_id]
+            self._best_weights[task.run.trial_id] = result.best_weights
+        return self._best_weights[task.run.trial_id]
 
     def statistics(self, task: Task) -> Statistics | None:
         """Mean and variance of the run's training rows, if its head normalizes."""
@@ -91,11 +92,11 @@ class Runner:
         done: set[str] = set()
         try:
             for finished in self._trained(tasks):
-                done |= {task.trial_id for task, _ in finished}
+                done |= {task.run.trial_id for task, _ in finished}
                 yield finished
             return
         except OUT_OF_MEMORY:
-            left = [task for task in tasks if task.trial_id not in done]
+            left = [task for task in tasks if task.run.trial_id not in done]
         groups: dict[tuple[object, ...], list[Task]] = {}
         for task in left:
             key = (task.config.keras_class, task.config.dense_width, task.config.batch_size)
@@ -113,24 +114,26 @@ class Runner:
 
     def _head_run(self, task: Task) -> HeadRun:
         """A rung continues from its state; where a kill lost that, it is trained from epoch 1."""
-        state = self._states.get(task.continues) if task.continues else None
+        state = self._states.get(task.run.continues) if task.run.continues else None
         rows = task.split
-        return HeadRun(task.config, rows.train, rows.validation, task.seed, task.epochs, state)
+        return HeadRun(
+            task.config, rows.train, rows.validation, task.run.seed, task.run.epochs, state
+        )
 
     def _collect(self, finished: list[tuple[Task, HeadResult | None]]) -> None:
         records = []
         for task, result in finished:
             if result is None:
-                self.records[task.trial_id] = self._failed(task)
-                records.append(self.records[task.trial_id])
+                self.records[task.run.trial_id] = self._failed(task)
+                records.append(self.records[task.run.trial_id])
                 continue
             record = self._record(task, result)
-            self.records[task.trial_id] = record
+            self.records[task.run.trial_id] = record
             records.append(record)
-            if (task.bracket, task.rung) in self._promoted:
-                self._states[task.trial_id] = result.state
-            if task.phase == Phase.CONFIRM:
-                self._best_weights[task.trial_id] = result.best_weights
+            if (task.run.bracket, task.run.rung) in self._promoted:
+                self._states[task.run.trial_id] = result.state
+            if task.run.phase == Phase.CONFIRM:
+                self._best_weights[task.run.trial_id] = result.best_weights
         self._prune_states(finished)
         self.save(records)
 
@@ -145,7 +148,7 @@ class Runner:
 
     def _prune_states(self, finished: list[tuple[Task, HeadResult | None]]) -> None:
         """Keep only the states that can still be promoted: the best of each rung."""
-        for rung in {_rung(task) for task, _ in finished}:
+        for rung in {_rung(task.run) for task, _ in finished}:
             waiting = [
                 self.records[trial_id]
                 for trial_id in self._states
@@ -157,12 +160,12 @@ class Runner:
                 del self._states[record.trial_id]
 
     def _record(self, task: Task, result: HeadResult) -> TrialRecord:
-        curves = {
-            name: [rounded(float(value)) for value in getattr(result, name)]
-            for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+        measured = {**result.metrics._asdict(), "learning_rate": result.learning_rate}
+        curves: dict[str, Any] = {
+            key: [rounded(float(value)) for value in measured[key]] for key in CURVES
         }
-        if task.continues and len(curves["loss"]) < task.epochs:
-            before = self.records[task.continues]
+        if task.run.continues and len(curves["loss"]) < task.run.epochs:
+            before = self.records[task.run.continues]
             curves = {name: [*getattr(before, name), *curve] for name, curve in curves.items()}
         status, message = judge(curves, self.data.n_classes)
         accuracy = np.nan_to_num(np.asarray(curves["val_accuracy"]), nan=-1.0)
@@ -170,43 +173,17 @@ class Runner:
             self._begun(task, status=status, message=message),
             best_epoch=int(np.argmax(accuracy)) + 1,
             seconds=rounded(result.seconds),
-            loss=curves["loss"],
-            accuracy=curves["accuracy"],
-            val_loss=curves["val_loss"],
-            val_accuracy=curves["val_accuracy"],
-            learning_rate=curves["learning_rate"],
+            **curves,
         )
-        if task.phase == Phase.SEARCH or not len(task.split.test):
+        if task.run.phase == Phase.SEARCH or not len(task.split.test):
             return record
         return self._tested(record, task, result.best_weights)
 
     def _begun(self, task: Task, *, status: TrialStatus, message: str) -> TrialRecord:
         """What is known of a run before its curves."""
+        curves: dict[str, Any] = {key: [] for key in CURVES}
         return TrialRecord(
-            trial_id=task.trial_id,
-            optimizer=task.config.optimizer,
-            repeat=task.repeat,
-            phase=task.phase,
-            seed=task.seed,
-            split=task.split.digest,
-            hyperparameters=task.config.hyperparameters(),
-            epochs=task.epochs,
-            status=status,
-            message=message,
-            loss=[],
-            accuracy=[],
-            val_loss=[],
-            val_accuracy=[],
-            learning_rate=[],
-            best_epoch=0,
-            seconds=0.0,
-            bracket=task.bracket,
-            rung=task.rung,
-            search=task.search,
-            number=task.number,
-            continues=task.continues,
-            initial_epoch=task.initial_epoch,
-            confirm=task.confirm,
+            **vars(task.run), **curves, status=status, message=message, best_epoch=0, seconds=0.0
         )
 
     def _tested(self, record: TrialRecord, task: Task, weights: list[np.ndarray]) -> TrialRecord:
@@ -224,7 +201,7 @@ class Runner:
         )
 
 
-def _rung(run: Task | TrialRecord) -> tuple[str, int, int | None, int | None]:
+def _rung(run: Run) -> tuple[str, int, int | None, int | None]:
     """The search, and the bracket and rung in it, whose trials compete for promotion."""
     return run.search, run.repeat, run.bracket, run.rung
 

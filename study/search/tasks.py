@@ -6,7 +6,7 @@ import numpy as np
 
 from study.images.image_set import ImageSet
 from study.images.splits import Split, Splits
-from study.records.trial_record import Phase
+from study.records.trial_record import Run
 from study.search.options import Options
 from study.space.head_config import HeadConfig
 
@@ -14,20 +14,9 @@ from study.space.head_config import HeadConfig
 class Task(NamedTuple):
     """A run that the protocol wants, before it was trained."""
 
-    trial_id: str
-    phase: Phase
-    repeat: int
+    run: Run
     config: HeadConfig
-    epochs: int
-    seed: int
     split: Split
-    confirm: int | None = None
-    search: str = ""  # that proposed it
-    number: str = ""  # within that search
-    continues: str | None = None  # trial_id
-    initial_epoch: int = 0
-    bracket: int | None = None
-    rung: int | None = None
 
 
 class Data(NamedTuple):

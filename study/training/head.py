@@ -15,6 +15,7 @@ from keras import layers
 
 from study.space.head_config import HeadConfig
 
+DENSE, DROPOUT, PROBABILITIES = "dense", "dropout", "probabilities"  # layers that draw
 LOSS = "sparse_categorical_crossentropy"
 
 
@@ -40,6 +41,20 @@ def rows_per_step(config: HeadConfig, n_train: int) -> int:
     return n_train if isinstance(config.batch_size, str) else min(config.batch_size, n_train)
 
 
+def layer_seeds(seed: int) -> dict[str, int]:
+    """Layer -> the seed of what it draws: initial kernels, and dropout in Keras's own training."""
+    drawn = np.random.default_rng(seed).integers(1, 2**31, size=3)
+    return {DENSE: int(drawn[0]), DROPOUT: int(drawn[1]), PROBABILITIES: int(drawn[2])}
+
+
+def real_part(layer: str, weight: str, width: int) -> tuple[slice, ...]:
+    """Where the numbers of a head of `width` units stand in a weight of a wider, padded head."""
+    units, everything = slice(width), slice(None)
+    if layer == PROBABILITIES:
+        return (units, everything) if weight == "kernel" else (everything,)
+    return (everything, units) if weight == "kernel" else (units,)
+
+
 def build_head(
     config: HeadConfig,
     *,
@@ -55,7 +70,7 @@ def build_head(
     """
     if config.normalize and statistics is None:
         raise ValueError("normalize = true needs the statistics of the training rows")
-    draw = [int(value) for value in np.random.default_rng(seed).integers(1, 2**31, size=3)]
+    seeds = layer_seeds(seed)
     parts: list[Any] = [keras.Input((n_features,), name="features")]
     if config.normalize and statistics is not None:
         parts.append(
@@ -68,19 +83,19 @@ def build_head(
         layers.Dense(
             config.dense_width,
             activation=config.activation,
-            kernel_initializer=glorot(seed=draw[0]),
-            name="dense",
+            kernel_initializer=glorot(seed=seeds[DENSE]),
+            name=DENSE,
         )
     )
     if config.batch_norm:
         parts.append(layers.BatchNormalization(name="batch_norm"))
-    parts.append(layers.Dropout(config.dropout, seed=draw[1], name="dropout"))
+    parts.append(layers.Dropout(config.dropout, seed=seeds[DROPOUT], name=DROPOUT))
     parts.append(
         layers.Dense(
             n_classes,
             activation="softmax",
-            kernel_initializer=glorot(seed=draw[2]),
-            name="probabilities",
+            kernel_initializer=glorot(seed=seeds[PROBABILITIES]),
+            name=PROBABILITIES,
         )
     )
     return keras.Sequential(parts, name="head")

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from study.space.head_config import HeadConfig
+from study.training.head import layer_seeds, real_part
 
 Arrays = tuple[np.ndarray, ...]  # a `State` of one head, flattened, with the padding
 
@@ -77,18 +78,16 @@ class Layout:
         return [by_id[id(weight)] for weight in self.head.weights]
 
     def _initial_weights(self, width: int, seed: int) -> list[np.ndarray]:
-        first, _, last = np.random.default_rng(seed).integers(1, 2**31, size=3)  # as build_head
-        draws = iter([int(first), int(last)])
+        seeds = layer_seeds(seed)
         values = []
         for weight in self.head.weights:
             layer, name = weight.path.split("/")[-2:]
             value = np.zeros(weight.shape, np.float32)
+            real = real_part(layer, name, width)
             if name == "kernel":
-                rows, columns = value.shape
-                real = (rows, width) if layer == "dense" else (width, columns)
-                value[: real[0], : real[1]] = _drawn(next(draws), real)
+                value[real] = _drawn(seeds[layer], value[real].shape)
             elif name in ("gamma", "moving_variance"):
-                value[:width] = 1.0
+                value[real] = 1.0
             values.append(value)
         return values
 
@@ -144,9 +143,5 @@ class Layout:
         real = []
         for weight, value in zip(self.head.weights, state.best, strict=True):
             layer, name = weight.path.split("/")[-2:]
-            if layer != "probabilities":
-                value = value[..., :width]
-            elif name == "kernel":
-                value = value[:width]
-            real.append(value.copy())
+            real.append(value[real_part(layer, name, width)].copy())
         return real

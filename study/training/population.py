@@ -23,6 +23,7 @@ from study.common.seeds import stream
 from study.space.head_config import HeadConfig
 from study.training.head import Statistics
 from study.training.head_state import Arrays, Layout
+from study.training.metrics import EpochMetrics
 from study.training.program import Program
 from study.training.program_key import WIDTHS, Signature, signature_of
 from study.training.schedules import learning_rates
@@ -53,10 +54,7 @@ class HeadRun(NamedTuple):
 class HeadResult(NamedTuple):
     """Curves over the epochs trained now, each (epochs,), and what they ended in."""
 
-    loss: np.ndarray  # mean over the epoch's rows, with dropout, as Keras's fit reports it
-    accuracy: np.ndarray
-    val_loss: np.ndarray
-    val_accuracy: np.ndarray
+    metrics: EpochMetrics
     learning_rate: np.ndarray  # of the epoch's last step
     state: HeadState
     best_weights: list[np.ndarray]  # as build_head(...).get_weights(), first best val_accuracy
@@ -203,7 +201,7 @@ class Population:
         state = layout.stack(states + [states[-1]] * (self.size - len(runs)))
         last = max(map(_remaining, runs))
         ends = sorted({_remaining(run) for run in runs} | {0})
-        curves = np.zeros((last, 4, self.size), np.float32)
+        curves = np.zeros((last, len(EpochMetrics._fields), self.size), np.float32)
         taken: dict[int, Arrays] = {}
         done = 0
         while True:
@@ -276,12 +274,8 @@ def _result(
     arrays: Arrays,
     seconds: float,
 ) -> HeadResult:
-    loss, accuracy, val_loss, val_accuracy = curves[: _remaining(run)].T.copy()
     return HeadResult(
-        loss,
-        accuracy,
-        val_loss,
-        val_accuracy,
+        EpochMetrics(*curves[: _remaining(run)].T.copy()),
         learning_rate=table[_first(run) : run.epochs, -1].copy(),
         state=HeadState(run.epochs, arrays),
         best_weights=layout.best_weights(arrays, run.config.dense_width),

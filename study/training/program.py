@@ -11,9 +11,10 @@ from study.space.head_config import HeadConfig
 from study.training.dropout_noise import dropout_noise
 from study.training.head import Statistics, steps_per_epoch
 from study.training.head_state import State
+from study.training.metrics import EpochMetrics, RowSums, epoch_metrics
 from study.training.program_cache import disk_errors, function_of, seal
 from study.training.program_key import Signature
-from study.training.vectorized_head import MappedHead
+from study.training.vectorized_head import EvaluationBatch, TrainingBatch, VectorizedHead
 
 VALIDATION_ROWS = 512  # in one piece
 CALL_ROWS = 16_384  # training rows a head sees in one call, if they are several epochs
@@ -50,8 +51,8 @@ class Program:
         self.n_classes = n_classes
         self.steps = steps_per_epoch(config, signature.n_train)
         self.most_epochs = min(max(CALL_ROWS // signature.n_train, 1), CALL_EPOCHS)  # in one call
-        self.mapped = MappedHead(signature, config, n_features, n_classes)
-        self.layout = self.mapped.layout
+        self.vectorized = VectorizedHead(signature, config, n_features, n_classes)
+        self.layout = self.vectorized.layout
         self.compile_seconds = 0.0
         self._run: Any = None  # once compiled
 
@@ -75,7 +76,7 @@ class Program:
                 name: tf.constant(
                     [config.optimizer_hyperparameters[name] for config in configs], tf.float64
                 )
-                for name in self.mapped.samples
+                for name in self.vectorized.samples
             },
             dropout=tf.constant([config.dropout for config in configs], tf.float32),
             units=tf.constant(units, tf.float32),
@@ -93,7 +94,7 @@ class Program:
             lambda value: tf.zeros((size, *np.shape(value)), value.dtype), self.layout.template
         )
         heads = Inputs(
-            hyperparameters={name: tf.zeros(size, tf.float64) for name in self.mapped.samples},
+            hyperparameters={name: tf.zeros(size, tf.float64) for name in self.vectorized.samples},
             dropout=tf.zeros(size),
             units=tf.zeros((size, signature.width)),
             seeds=tf.zeros((size, 2), tf.uint32),
@@ -141,7 +142,7 @@ class Program:
             numbers: for each epoch and head, which epoch it is, counted from 0.
 
         Returns:
-            (epochs, 4, K) loss, accuracy, val_loss, val_accuracy; and the new state.
+            (epochs, metrics, K) in the order of `EpochMetrics`; and the new state.
         """
         batch = self.signature.batch
         epochs = []
@@ -170,8 +171,10 @@ class Program:
     def _epochs(
         self, features: Any, labels: Any, heads: Inputs, state: State, given: Epoch, count: Any
     ) -> tuple[tf.Tensor, State]:
-        """`count` epochs; (most_epochs, 4, K) metrics, zero beyond `count`, and the new state."""
-        metrics = tf.TensorArray(tf.float32, self.most_epochs, element_shape=(4, self.size))
+        """`count` epochs; (most_epochs, metrics, K), zero beyond `count`, and the new state."""
+        metrics = tf.TensorArray(
+            tf.float32, self.most_epochs, element_shape=(len(EpochMetrics._fields), self.size)
+        )
 
         def epoch(index: Any, metrics: Any, state: State) -> Any:
             now = Epoch(*[tf.gather(part, index) for part in given])
@@ -186,36 +189,25 @@ class Program:
     def _epoch(
         self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch
     ) -> tuple[tf.Tensor, State]:
-        """One epoch and its validation: (4, K) metrics and the new state."""
+        """One epoch and its validation: (metrics, K) and the new state."""
         signature = self.signature
-        weights, statistics, optimizer, loss, right = self._train(
-            features, labels, heads, state, now
-        )
-        val_loss, val_right = self._validate(features, labels, heads, weights, statistics)
-        val_accuracy = val_right / signature.n_validation
-        better = val_accuracy > state.best_accuracy
+        weights, statistics, optimizer, training = self._train(features, labels, heads, state, now)
+        validation = self._validate(features, labels, heads, weights, statistics)
+        metrics = epoch_metrics(training, validation, signature.n_train, signature.n_validation)
+        better = metrics.val_accuracy > state.best_accuracy
         best = [
             tf.where(tf.reshape(better, [-1] + [1] * (old.shape.rank - 1)), new, old)
             for new, old in zip(self.layout.in_order(weights, statistics), state.best, strict=True)
         ]
-        metrics = tf.stack(
-            [
-                loss / signature.n_train,
-                right / signature.n_train,
-                val_loss / signature.n_validation,
-                val_accuracy,
-            ]
-        )
-        best_accuracy = tf.where(better, val_accuracy, state.best_accuracy)
-        return metrics, State(weights, statistics, optimizer, best, best_accuracy)
+        best_accuracy = tf.where(better, metrics.val_accuracy, state.best_accuracy)
+        state = State(weights, statistics, optimizer, best, best_accuracy)
+        return tf.stack(list(metrics)), state
 
     def _train(self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch) -> Any:
-        """All steps of an epoch: weights, statistics, optimizer, sums of loss and hits (K,)."""
-        n_train, batch, mapped = self.signature.n_train, self.signature.batch, self.mapped
+        """All steps of an epoch: weights, statistics, optimizer variables and sums (K,)."""
+        n_train, batch, vectorized = self.signature.n_train, self.signature.batch, self.vectorized
 
-        def step(
-            i: Any, weights: Any, statistics: Any, optimizer: Any, loss: Any, right: Any
-        ) -> Any:
+        def step(i: Any, weights: Any, statistics: Any, optimizer: Any, sums: RowSums) -> Any:
             chosen = tf.gather(now.rows, i, axis=1)  # (K, batch)
             real = tf.minimum(n_train - i * batch, batch)
             mask = tf.range(batch) < real if n_train % batch else None
@@ -224,55 +216,62 @@ class Program:
                 self.signature.width,
             )  # fmt: skip
             optimizer = list(optimizer)
-            optimizer[mapped.rate_index] = tf.gather(now.rates, i, axis=1)
-            given = (
-                tf.gather(features, chosen),
-                tf.gather(labels, chosen),
-                noise * heads.units[:, None, :],
-                heads.mean,
-                heads.variance,
-                heads.hyperparameters,
-                weights,
-                statistics,
-                optimizer,
+            optimizer[vectorized.rate_index] = tf.gather(now.rates, i, axis=1)
+            given = TrainingBatch(
+                rows=tf.gather(features, chosen),
+                labels=tf.gather(labels, chosen),
+                noise=noise * heads.units[:, None, :],
+                mean=heads.mean,
+                variance=heads.variance,
+                hyperparameters=heads.hyperparameters,
+                weights=weights,
+                statistics=statistics,
+                optimizer=optimizer,
             )
-            weights, statistics, optimizer, step_loss, step_right = tf.vectorized_map(
-                lambda one: mapped.train_step(one, mask, real),
+            done = tf.vectorized_map(
+                lambda one: vectorized.train_step(one, mask, real),
                 given,
                 fallback_to_while_loop=False,
             )
-            loss += step_loss * tf.cast(real, tf.float32)
-            return i + 1, weights, statistics, optimizer, loss, right + step_right
+            return i + 1, done.weights, done.statistics, done.optimizer, _added(sums, done.sums)
 
-        zeros = tf.zeros(self.size)
-        start = (0, state.weights, state.statistics, state.optimizer, zeros, zeros)
+        start = (0, state.weights, state.statistics, state.optimizer, self._no_sums())
         return tf.while_loop(lambda i, *_: i < self.steps, step, start)[1:]
+
+    def _no_sums(self) -> RowSums:
+        """Sums over no rows, each (K,)."""
+        return RowSums(*[tf.zeros(self.size) for _ in RowSums._fields])
 
     def _validate(
         self, features: Any, labels: Any, heads: Inputs, weights: Any, statistics: Any
-    ) -> tuple[Any, Any]:
-        """Sums of loss and hits over the validation rows, each (K,)."""
+    ) -> RowSums:
+        """Sums over the validation rows, each (K,)."""
         count = self.signature.n_validation
         piece = min(count, VALIDATION_ROWS)
         pieces = -(-count // piece)
         padded = tf.pad(heads.validation, [[0, 0], [0, pieces * piece - count]])
 
-        def step(i: Any, loss: Any, right: Any) -> Any:
+        def step(i: Any, sums: RowSums) -> Any:
             rows = tf.slice(padded, [0, i * piece], [self.size, piece])
             mask = tf.range(piece) + i * piece < count
-            given = (
-                tf.gather(features, rows),
-                tf.gather(labels, rows),
-                heads.mean,
-                heads.variance,
-                weights,
-                statistics,
+            given = EvaluationBatch(
+                rows=tf.gather(features, rows),
+                labels=tf.gather(labels, rows),
+                mean=heads.mean,
+                variance=heads.variance,
+                weights=weights,
+                statistics=statistics,
             )
             found = tf.vectorized_map(
-                lambda one: self.mapped.evaluate(one, mask), given, fallback_to_while_loop=False
+                lambda one: self.vectorized.evaluate(one, mask),
+                given,
+                fallback_to_while_loop=False,
             )
-            return i + 1, loss + found[0], right + found[1]
+            return i + 1, _added(sums, found)
 
-        zeros = tf.zeros(self.size)
-        _, loss, right = tf.while_loop(lambda i, *_: i < pieces, step, (0, zeros, zeros))
-        return loss, right
+        found: RowSums = tf.while_loop(lambda i, *_: i < pieces, step, (0, self._no_sums()))[1]
+        return found
+
+
+def _added(one: RowSums, other: RowSums) -> RowSums:
+    return RowSums(*[a + b for a, b in zip(one, other, strict=True)])

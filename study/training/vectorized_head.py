@@ -6,7 +6,7 @@ the optimizer's own. Nothing here knows how many heads there are.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,11 +16,46 @@ from keras import layers
 from study.space.head_config import HeadConfig
 from study.training.head import build_head
 from study.training.head_state import Layout
+from study.training.metrics import RowSums, row_sums
 from study.training.program_key import Signature
 from study.training.stateless_optimizers import TracedHyperparameter, stateless_optimizer
 
 
-class MappedHead:
+class TrainingBatch(NamedTuple):
+    """What one head sees in one step."""
+
+    rows: Any  # (batch, n_features)
+    labels: Any  # (batch,)
+    noise: Any  # (batch, width): of dropout, 0 in padded units
+    mean: Any  # (n_features,)
+    variance: Any  # (n_features,)
+    hyperparameters: dict[str, Any]  # float64 scalars
+    weights: list[Any]
+    statistics: list[Any]  # of batch normalization
+    optimizer: list[Any]  # its variables
+
+
+class TrainingStep(NamedTuple):
+    """What a step changes, and its sums over the batch."""
+
+    weights: list[Any]
+    statistics: list[Any]
+    optimizer: list[Any]
+    sums: RowSums
+
+
+class EvaluationBatch(NamedTuple):
+    """What one head is asked about."""
+
+    rows: Any  # (rows, n_features)
+    labels: Any  # (rows,)
+    mean: Any  # (n_features,)
+    variance: Any  # (n_features,)
+    weights: list[Any]
+    statistics: list[Any]
+
+
+class VectorizedHead:
     """One head of a signature.
 
     Args:
@@ -52,64 +87,47 @@ class MappedHead:
         self.layout = Layout(self.head, self.optimizer)
         self.rate_index = _index(self.optimizer.variables, self.optimizer._learning_rate)
 
-    def train_step(self, given: Any, mask: Any, real: Any) -> Any:
+    def train_step(self, batch: TrainingBatch, mask: Any, real: Any) -> TrainingStep:
         """One step, as Keras's `train_step` does it.
 
         Args:
-            given: x (batch, n_features), y (batch,), dropout noise (batch, width), mean, variance,
-                hyperparameters, weights, statistics, optimizer variables.
+            batch: what the head sees.
             mask: (batch,) which rows count; None if all do.
             real: how many do.
-
-        Returns:
-            weights, statistics, optimizer variables, mean loss, number of hits.
         """
-        x, y, noise, mean, variance, hyperparameters, weights, statistics, optimizer = given
+        count = tf.cast(real, tf.float32)
         with tf.GradientTape() as tape:
-            tape.watch(weights)
-            outputs, statistics = self._forward(
-                x, mean, variance, weights, statistics, noise=noise, mask=mask, training=True
-            )
-            losses = keras.losses.sparse_categorical_crossentropy(y, outputs)
-            hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), y)
-            if mask is not None:
-                losses, hits = tf.where(mask, losses, 0.0), tf.logical_and(hits, mask)
-            loss = tf.reduce_sum(losses) / tf.cast(real, tf.float32)
-        gradients = tape.gradient(loss, weights)
-        for name, value in hyperparameters.items():
+            tape.watch(batch.weights)
+            outputs, statistics = self._forward(batch, noise=batch.noise, mask=mask, training=True)
+            sums = row_sums(batch.labels, outputs, mask)
+            loss = sums.loss / count
+        gradients = tape.gradient(loss, batch.weights)
+        for name, value in batch.hyperparameters.items():
             setattr(self.optimizer, name, TracedHyperparameter(value, self.samples[name]))
-        weights, optimizer = self.optimizer.stateless_apply(optimizer, gradients, weights)
-        return weights, statistics, optimizer, loss, tf.reduce_sum(tf.cast(hits, tf.float32))
-
-    def evaluate(self, given: Any, mask: Any) -> Any:
-        """Sums of loss and hits over the rows that `mask` (rows,) lets count."""
-        x, y, mean, variance, weights, statistics = given
-        outputs, _ = self._forward(x, mean, variance, weights, statistics, training=False)
-        losses = keras.losses.sparse_categorical_crossentropy(y, outputs)
-        hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), y)
-        return (
-            tf.reduce_sum(tf.where(mask, losses, 0.0)),
-            tf.reduce_sum(tf.cast(tf.logical_and(hits, mask), tf.float32)),
+        weights, optimizer = self.optimizer.stateless_apply(
+            batch.optimizer, gradients, batch.weights
         )
+        return TrainingStep(weights, statistics, optimizer, sums._replace(loss=loss * count))
+
+    def evaluate(self, batch: EvaluationBatch, mask: Any) -> RowSums:
+        """Sums over the rows that `mask` (rows,) lets count."""
+        outputs, _ = self._forward(batch, training=False)
+        return row_sums(batch.labels, outputs, mask)
 
     def _forward(
         self,
-        x: Any,
-        mean: Any,
-        variance: Any,
-        weights: list[Any],
-        statistics: list[Any],
+        batch: TrainingBatch | EvaluationBatch,
         *,
         noise: Any = None,
         mask: Any = None,
         training: bool,
     ) -> Any:
         """The head's layers in their order; noise and mask of the rows come from outside."""
-        self.normalization.mean, self.normalization.variance = mean, variance
-        values = self.layout.in_order(weights, statistics)
+        self.normalization.mean, self.normalization.variance = batch.mean, batch.variance
+        values = self.layout.in_order(batch.weights, batch.statistics)
         mapping = list(zip(self.head.weights, values, strict=True))
         with keras.StatelessScope(state_mapping=mapping) as scope:
-            x = self.normalization(x)
+            x = self.normalization(batch.rows)
             for layer in self.head.layers:
                 if isinstance(layer, layers.Dropout):
                     x = x * noise if training else x

@@ -15,6 +15,7 @@ import argparse
 import tempfile
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,12 @@ class Unpaired(Protocol):
 
     def _task(self, key: str, repeat: int, proposal: Proposal) -> Task:
         task = super()._task(key, repeat, proposal)
-        return task._replace(seed=derive_seed(task.seed, key))
+        return task._replace(run=replace(task.run, seed=derive_seed(task.run.seed, key)))
 
     def _rerun(self, *arguments: Any) -> Task:
         task = super()._rerun(*arguments)
-        return task._replace(seed=derive_seed(task.seed, task.config.optimizer))
+        seed = derive_seed(task.run.seed, task.config.optimizer)
+        return task._replace(run=replace(task.run, seed=seed))
 
 
 def main() -> None:

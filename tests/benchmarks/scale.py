@@ -52,7 +52,7 @@ def train(count: int, on_disk: bool) -> dict[str, float]:
         "seconds": seconds / EPOCHS / HEADS,
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "anonymous": anonymous(),
-        "accuracy": float(np.mean([result.val_accuracy[-1] for result in results])),
+        "accuracy": float(np.mean([result.metrics.val_accuracy[-1] for result in results])),
     }
 
 

@@ -1,0 +1,52 @@
+"""What is measured of a head: sums over rows, and from them the numbers of an epoch.
+
+`RowSums` are taken of one head's batch, `EpochMetrics` become the curves of a record.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+
+class RowSums(NamedTuple):
+    """Sums over the rows that count; scalars of one head, (K,) of a population."""
+
+    loss: Any
+    hits: Any  # rows whose largest probability is at their label
+
+
+class EpochMetrics(NamedTuple):
+    """What an epoch reached: (K,) of a population, (epochs,) as a head's curves."""
+
+    loss: Any  # mean over the training rows, with dropout, as Keras's fit reports it
+    accuracy: Any
+    val_loss: Any
+    val_accuracy: Any
+
+
+def row_sums(labels: Any, outputs: Any, mask: Any = None) -> RowSums:
+    """Sums over a batch of labels (rows,) and probabilities (rows, classes).
+
+    Args:
+        labels: int32.
+        outputs: the head's.
+        mask: (rows,) which rows count; None if all do.
+    """
+    losses = keras.losses.sparse_categorical_crossentropy(labels, outputs)
+    hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), labels)
+    if mask is not None:
+        losses, hits = tf.where(mask, losses, 0.0), tf.logical_and(hits, mask)
+    return RowSums(tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)))
+
+
+def epoch_metrics(
+    training: RowSums, validation: RowSums, n_train: int, n_validation: int
+) -> EpochMetrics:
+    """The numbers of an epoch from the sums over its rows."""
+    return EpochMetrics(
+        training.loss / n_train,
+        training.hits / n_train,
+        validation.loss / n_validation,
+        validation.hits / n_validation,
+    )
