@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from study.common.text import plain
 from study.records.records import Phase
+from study.report.analysis.ranking import chance, score
 from study.report.analysis.summary import Summary
 from study.report.analysis.winners import evaluation_line
 from study.report.analysis.wording import number, points
@@ -156,6 +157,41 @@ def study_table(summary: Summary) -> Table:
     facts |= {f"--{key.replace('_', '-')}": value for key, value in meta.settings.items()}
     rows = [(plain(key, 40), plain(str(value), 200)) for key, value in facts.items() if value != ""]
     return Table("About this study", "", ("what", "value"), tuple(rows))
+
+
+def trials_table(summary: Summary) -> Table:
+    """Every run with its hyperparameters."""
+    guess = chance(summary.meta)
+    knobs = list(dict.fromkeys(knob for r in summary.records for knob in r.hyperparameters))
+    rows = tuple(
+        (
+            plain(r.trial_id, 80),
+            plain(r.optimizer, 40),
+            r.phase.value,
+            str(r.repeat),
+            "" if r.bracket is None else str(r.bracket),
+            "" if r.round is None else str(r.round),
+            str(r.epochs),
+            r.status.value,
+            percent(score(r, guess)),
+            str(r.best_epoch),
+            "" if r.test_accuracy is None else percent(r.test_accuracy),
+            decimal(r.seconds, 2),
+            *(number(r.hyperparameters[k]) if k in r.hyperparameters else "" for k in knobs),
+        )
+        for r in summary.records
+    )
+    return Table(
+        f"All {len(rows)} runs",
+        "Click a column to sort. A rung of Hyperband that continues an earlier one is a line of "
+        "its own.",
+        (
+            *("run", "optimizer", "phase", "repeat", "bracket", "round", "epochs", "status"),
+            *("val acc", "best epoch", "test acc", "seconds"),
+            *(plain(knob, 40) for knob in knobs),
+        ),
+        rows,
+    )
 
 
 def evaluation(summary: Summary) -> list[str]:
