@@ -8,13 +8,17 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
+from fnmatch import fnmatch
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from jinja2 import UndefinedError
 from synthetic import write_study
 
 from study.report import main
+from study.report.html import TEMPLATES, render
 
 ROOT = Path(__file__).parents[1]
 
@@ -71,7 +75,7 @@ def test_the_markdown_shows_the_figures_it_names(report):
 class Page(HTMLParser):
     def __init__(self):
         super().__init__()
-        self.tags, self.links, self.scripts, self.inside = [], [], [], ""
+        self.tags, self.links, self.scripts, self.texts, self.inside = [], [], [], [], ""
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
@@ -79,6 +83,7 @@ class Page(HTMLParser):
         self.links += [value for key, value in attrs if key in ("src", "href", "onerror")]
 
     def handle_data(self, data):
+        self.texts.append(data)
         if self.inside == "script":
             self.scripts.append(data)
 
@@ -103,6 +108,29 @@ def test_the_page_is_one_file_and_hostile_names_stay_text(tmp_path):
     markdown = (tmp_path / "a & <b>" / "report" / "report.md").read_text()
     shown = [line for line in markdown.splitlines() if not line.startswith("    ")]  # not code
     assert "<img" not in "\n".join(shown).replace("\\<img", "")
+
+
+def test_a_name_is_shown_as_the_text_that_it_is(tmp_path):
+    names = ["</td><script>alert(1)</script>", "\" onload='x' &amp;", "{{ 7*7 }}", "{% endblock %}"]
+    write_study(tmp_path, names, meta={"name": "{{ name }}"}, repeats=2, trials=6)
+    assert main(["--logs", str(tmp_path)]) == 0
+    page = Page()
+    page.feed((tmp_path / "{{ name }}" / "report" / "report.html").read_text())
+    assert {*names, "{{ name }}"} <= {text.strip() for text in page.texts}
+    assert page.tags.count("script") == 1
+
+
+def test_a_value_that_the_page_misses_is_an_error():
+    with pytest.raises(UndefinedError, match="details"):
+        render("report.html", title="a study", headline="adam leads.")
+
+
+def test_the_templates_are_installed_with_the_package():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    patterns = settings["package-data"]["study.report"]
+    files = [f"templates/{path.name}" for path in TEMPLATES.iterdir()]
+    assert [f for f in files if not any(fnmatch(f, pattern) for pattern in patterns)] == []
+    assert len(files) >= 6
 
 
 def test_names_that_look_like_markup_are_printed_as_they_are(tmp_path, capsys):
@@ -169,7 +197,8 @@ def test_five_thousand_runs_need_no_tensorflow_and_few_seconds(tmp_path):
 def test_help_loads_nothing_heavy():
     done = python(
         "import sys; from study.report import main\n"
+        "heavy = {'numpy', 'matplotlib', 'scipy', 'rich', 'jinja2'}\n"
         "try: main(['--help'])\n"
-        "except SystemExit: print({'numpy', 'matplotlib', 'scipy', 'rich'} & set(sys.modules))"
+        "except SystemExit: print(heavy & set(sys.modules))"
     )
     assert "--study NAME" in done.stdout and done.stdout.rstrip().endswith("set()")

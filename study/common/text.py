@@ -7,9 +7,11 @@ from pathlib import Path
 
 def plain(name: str, limit: int = 24) -> str:
     """`name` on one line, without control characters, shortened in the middle to `limit`."""
-    safe = "".join(
-        "·" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in name
-    )
+    safe = name
+    if not name.isprintable():  # thousands of names are, and each letter's category takes time
+        safe = "".join(
+            "·" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in name
+        )
     if len(safe) <= limit:
         return safe
     tail = limit // 3  # long names often differ at the end

@@ -8,7 +8,6 @@ headline.
 
 import json
 import math
-from html import escape
 from pathlib import Path
 
 from study.common.files import write_atomically
@@ -17,7 +16,7 @@ from study.common.text import plain
 from study.report.analysis.study_comparison import Change, Comparison
 from study.report.analysis.wording import join, points_signed
 from study.report.figures.comparison import draw_comparison
-from study.report.html import document, figure, notes, table
+from study.report.html import render
 from study.report.markdown import as_text, markdown_table
 from study.report.ranking_files import finite
 from study.report.tables import Table, percent, small
@@ -45,14 +44,13 @@ def write_comparison(found: Comparison, folder: Path) -> Path:
     content["average"] = found.average._asdict() if found.average else None
     text = json.dumps(finite(content), indent=2, allow_nan=False)
     write_atomically(folder / "compare.json", text + "\n")
-    page = document(
-        title,
-        (
-            f'<p class="headline">{escape(found.headline)}</p>',
-            notes(remarks),
-            table(shown, "sortable"),
-            figure(picture),
-        ),
+    page = render(
+        "comparison.html",
+        title=title,
+        headline=found.headline,
+        remarks=remarks,
+        changes=shown,
+        picture=picture,
     )
     write_atomically(folder / "compare.html", page)
     return folder / "compare.html"

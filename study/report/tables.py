@@ -4,6 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 from study.common.text import plain
+from study.records.outcomes import chance, score
 from study.records.trial_record import Phase
 from study.report.analysis.summary import Summary
 from study.report.analysis.winners import evaluation_line
@@ -85,7 +86,7 @@ def ranking_table(summary: Summary) -> Table:
 
 
 def settings_table(summary: Summary) -> Table:
-    """Best hyperparameters: optimizers down, hyperparameters across."""
+    """Best hyperparameters: optimizers down, keys across."""
     keys = list(dict.fromkeys(key for found in summary.settings for key in found.values))
     rows = []
     for found in summary.settings:
@@ -155,6 +156,41 @@ def study_table(summary: Summary) -> Table:
     facts |= {f"--{key.replace('_', '-')}": value for key, value in meta.settings.items()}
     rows = [(plain(key, 40), plain(str(value), 200)) for key, value in facts.items() if value != ""]
     return Table("About this study", "", ("what", "value"), tuple(rows))
+
+
+def trials_table(summary: Summary) -> Table:
+    """Every run with its hyperparameters."""
+    guess = chance(len(summary.meta.class_names))
+    keys = list(dict.fromkeys(key for r in summary.records for key in r.hyperparameters))
+    rows = tuple(
+        (
+            plain(r.trial_id, 80),
+            plain(r.optimizer, 40),
+            r.phase.value,
+            str(r.repeat),
+            "" if r.bracket is None else str(r.bracket),
+            "" if r.rung is None else str(r.rung),
+            str(r.epochs),
+            r.status.value,
+            percent(score(r, guess)),
+            str(r.best_epoch),
+            "" if r.test_accuracy is None else percent(r.test_accuracy),
+            decimal(r.seconds, 2),
+            *(number(r.hyperparameters[k]) if k in r.hyperparameters else "" for k in keys),
+        )
+        for r in summary.records
+    )
+    return Table(
+        f"All {len(rows)} runs",
+        "Click a column to sort. A rung of Hyperband that continues an earlier one is a line of "
+        "its own.",
+        (
+            *("run", "optimizer", "phase", "repeat", "bracket", "rung", "epochs", "status"),
+            *("val acc", "best epoch", "test acc", "seconds"),
+            *(plain(key, 40) for key in keys),
+        ),
+        rows,
+    )
 
 
 def evaluation(summary: Summary) -> list[str]:
