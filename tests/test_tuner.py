@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from study.common.seeds import derive_seed
-from study.search.budget import TUNERS, Budget, hyperband_cost, hyperband_rungs, plan_search
+from study.search.budget import Budget, hyperband_cost, hyperband_rungs, plan_search
+from study.search.options import OPTIONS
 from study.search.oracles import Proposal, Search
 from study.space.space import SearchSpace, load_space
 
@@ -164,7 +165,7 @@ def test_diverged_trials_at_chance_never_cost_a_promotion(share: float):
 # ---- seeds ----
 
 
-@pytest.mark.parametrize("tuner", TUNERS)
+@pytest.mark.parametrize("tuner", OPTIONS["tuner"].choices)
 def test_the_same_seed_and_scores_give_the_same_proposals(tuner: str):
     runs = [trials(make(tuner=tuner, trials=11, max_epochs=9, seed=7)) for _ in range(2)]
     assert runs[0] == runs[1]
@@ -221,7 +222,7 @@ SCHEDULED = (
 )
 
 
-@pytest.mark.parametrize("tuner", TUNERS)
+@pytest.mark.parametrize("tuner", OPTIONS["tuner"].choices)
 @pytest.mark.parametrize(
     ("text", "points"), [(ONE, 1), (THREE, 3), (WHOLE, 5), (SCHEDULED, 9), (FORTY, 40)]
 )

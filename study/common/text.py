@@ -1,21 +1,39 @@
-"""Names as people may read them: on one line, safe, short enough. No matplotlib here."""
+"""Texts as people may read them: on one line, safe, short enough. No matplotlib here."""
 
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+_BIDI_MARKS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
+
 
 def plain(name: str, limit: int = 24) -> str:
-    """`name` on one line, without control characters, shortened in the middle to `limit`."""
+    """`name` on one line, without invisible characters, shortened in the middle to `limit`."""
     safe = name
     if not name.isprintable():  # thousands of names are, and each letter's category takes time
         safe = "".join(
-            "·" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in name
+            "·" if _misleads(character) or unicodedata.category(character) == "Cf" else character
+            for character in name
         )
     if len(safe) <= limit:
         return safe
     tail = limit // 3  # long names often differ at the end
     return f"{safe[: limit - tail - 1]}…{safe[-tail:]}"
+
+
+def printable(name: str | Path) -> str:
+    """`name` whole, with line breaks, controls, direction marks and raw bytes as escapes."""
+    return "".join(
+        ascii(character)[1:-1] if _misleads(character) else character for character in str(name)
+    )
+
+
+def _misleads(character: str) -> bool:
+    """Whether it ends a line, moves the cursor, turns the text round or is no character at all."""
+    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+        return True
+    marks = unicodedata.bidirectional(character) in _BIDI_MARKS
+    return marks or character in "\u200e\u200f\u061c"
 
 
 def label_width(names: Iterable[str], size: float = 9) -> float:
@@ -24,20 +42,3 @@ def label_width(names: Iterable[str], size: float = 9) -> float:
         sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in name) for name in names
     )
     return max(widths, default=0) * size * 0.0083  # a letter is about 0.6 em wide
-
-
-BIDI_MARKS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
-
-
-def printable(name: str | Path) -> str:
-    """Return `name` with line breaks, controls, direction marks and raw bytes as escapes."""
-    return "".join(
-        ascii(character)[1:-1] if _misleads(character) else character for character in str(name)
-    )
-
-
-def _misleads(character: str) -> bool:
-    kind = unicodedata.category(character)
-    if kind in ("Cc", "Cs", "Zl", "Zp"):
-        return True
-    return unicodedata.bidirectional(character) in BIDI_MARKS or character in "\u200e\u200f\u061c"

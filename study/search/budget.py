@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import keras_tuner
 
+from study.search.options import Options
 from study.space.space import SearchSpace
 
 OBJECTIVE = "val_accuracy"
-TUNERS = ("hyperband", "random", "bayesian", "grid")
+JOINT = "joint"  # the name of the one search over all optimizers
 
 
 class Budget(NamedTuple):
@@ -20,8 +21,20 @@ class Budget(NamedTuple):
     trials: int  # random, bayesian; the most a grid visits
 
 
+def budget_of(options: Options) -> Budget:
+    """What each search of a study may spend."""
+    return Budget(options.tuner, options.max_epochs, options.factor, options.trials)
+
+
+def searches_of(options: Options, space: SearchSpace) -> dict[str, str | None]:
+    """Name of each search of a repeat -> its only optimizer; None: all of them."""
+    if options.allocation == "joint" and len(space.optimizers) > 1:
+        return {JOINT: None}
+    return {name: name for name in space.optimizers}
+
+
 def hyperband_rungs(max_epochs: int, factor: int) -> list[tuple[int, int, int, int]]:
-    """(bracket, round, trials, epochs) of Hyperband as Keras Tuner cuts it (Li et al. 2018)."""
+    """(bracket, rung, trials, epochs) of Hyperband as Keras Tuner cuts it (Li et al. 2018)."""
     oracle = keras_tuner.oracles.HyperbandOracle(
         objective=keras_tuner.Objective(OBJECTIVE, "max"), max_epochs=max_epochs, factor=factor
     )
@@ -35,7 +48,7 @@ def hyperband_rungs(max_epochs: int, factor: int) -> list[tuple[int, int, int, i
 def promotions(
     tuner: str, max_epochs: int, factor: int
 ) -> dict[tuple[int | None, int | None], int]:
-    """(bracket, round) -> how many trials of it are promoted; empty without Hyperband."""
+    """(bracket, rung) -> how many trials of it are promoted; empty without Hyperband."""
     if tuner != "hyperband":
         return {}
     return {

@@ -8,7 +8,7 @@ import numpy as np
 
 from study.features.vgg16 import FEATURES, Backbone
 from study.images.splits import Split
-from study.search.budget import Budget, hyperband_cost, plan_search
+from study.search.budget import budget_of, hyperband_cost, plan_search, searches_of
 from study.search.options import Options
 from study.space.space import SearchSpace
 from study.training.head import Statistics, build_head, whole_model
@@ -20,7 +20,7 @@ SHAPES = ("dense_width", "activation", "batch_norm", "batch_size")  # head keys 
 class PlannedSearch(NamedTuple):
     """One search of every repeat."""
 
-    name: str  # the optimizer, or "joint"
+    name: str  # see `searches_of`
     kind: str  # the method in force; a small space is searched by a grid
     trials: int
     epochs: int  # of training in all
@@ -48,16 +48,14 @@ class Plan(NamedTuple):
 
 def make_plan(options: Options, space: SearchSpace) -> Plan:
     """Count searches, trials and epochs."""
-    budget = Budget(options.tuner, options.max_epochs, options.factor, options.trials)
-    joint = options.allocation == "joint" and len(space.optimizers) > 1
-    names: list[str | None] = [None] if joint else list(space.optimizers)
+    budget = budget_of(options)
     searches = []
-    for name in names:
-        kind, trials = plan_search(space, name, budget)
+    for name, optimizer in searches_of(options, space).items():
+        kind, trials = plan_search(space, optimizer, budget)
         epochs = trials * options.max_epochs
         if kind == "hyperband":
             epochs = hyperband_cost(options.max_epochs, options.factor)[1]
-        searches.append(PlannedSearch(name or "joint", kind, trials, epochs))
+        searches.append(PlannedSearch(name, kind, trials, epochs))
     tunable = [name for name in space.optimizers if space.points(name) > 1]
     default_runs = len(tunable) * options.repeats
     confirm_runs = len(space.optimizers) * options.repeats * options.confirm

@@ -14,7 +14,7 @@ from functools import partial
 from study.common.seeds import derive_seed
 from study.records.outcomes import search_winner
 from study.records.trial_record import Phase, Run, TrialRecord, trial_id
-from study.search.budget import Budget
+from study.search.budget import budget_of, searches_of
 from study.search.options import Options
 from study.search.oracles import Proposal, Search
 from study.search.runner import Runner
@@ -36,15 +36,13 @@ class Protocol:
         self.options, self.space, self.runner = options, space, runner
         self.stopped = ""  # why the search ended early
         self._started = time.monotonic()
-        budget = Budget(options.tuner, options.max_epochs, options.factor, options.trials)
-        joint = options.allocation == "joint" and len(space.optimizers) > 1
-        names: list[str | None] = [None] if joint else list(space.optimizers)
+        budget = budget_of(options)
         self.searches = {
-            (name or "joint", repeat): Search(
-                space, name, budget, seed=derive_seed(options.seed, "proposals", repeat)
+            (name, repeat): Search(
+                space, optimizer, budget, seed=derive_seed(options.seed, "proposals", repeat)
             )
             for repeat in range(options.repeats)
-            for name in names
+            for name, optimizer in searches_of(options, space).items()
         }
 
     def _default_tasks(self) -> list[Task]:

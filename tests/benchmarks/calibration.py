@@ -27,7 +27,7 @@ from study.features.vgg16 import load_backbone
 from study.images.loading import load_images
 from study.records.trial_record import TrialRecord
 from study.report.analysis.summary import Summary, summarize
-from study.search.budget import Budget
+from study.search.budget import budget_of
 from study.search.options import Options, parse, resolve_options
 from study.search.oracles import Proposal, Search
 from study.search.protocol import Protocol
@@ -53,7 +53,7 @@ class Unpaired(Protocol):
 
     def __init__(self, options: Options, space: SearchSpace, runner: Runner) -> None:
         super().__init__(options, space, runner)
-        budget = Budget(options.tuner, options.max_epochs, options.factor, options.trials)
+        budget = budget_of(options)
         self.searches = {
             (name, repeat): Search(
                 space, name, budget, seed=derive_seed(options.seed, name, repeat)
