@@ -120,13 +120,13 @@ def test_a_promoted_trial_continues_its_own_run():
         assert proposal.config == before.config
         assert proposal.root == before.root
         assert proposal.initial_epoch == before.epochs < proposal.epochs
-        assert (proposal.bracket, proposal.round) == (before.bracket, (before.round or 0) + 1)
+        assert (proposal.bracket, proposal.rung) == (before.bracket, (before.rung or 0) + 1)
         root = found[proposal.root]
-        assert root.round == 0 and root.continues is None and root.root == root.number
+        assert root.rung == 0 and root.continues is None and root.root == root.number
 
 
 def test_brackets_and_rounds_have_the_sizes_of_the_plan():
-    found = Counter((p.bracket, p.round, p.epochs) for p in trials(make()))
+    found = Counter((p.bracket, p.rung, p.epochs) for p in trials(make()))
     planned = {(b, r, until): size for b, r, size, until in hyperband_rungs(30, 3)}
     assert found == planned
 
@@ -134,11 +134,11 @@ def test_brackets_and_rounds_have_the_sizes_of_the_plan():
 def test_the_best_of_each_rung_are_promoted():
     found = trials(make())
     for bracket, rung, size, _ in hyperband_rungs(30, 3):
-        below = [p for p in found if (p.bracket, p.round) == (bracket, rung - 1)]
+        below = [p for p in found if (p.bracket, p.rung) == (bracket, rung - 1)]
         if rung == 0 or not below:
             continue
         best = sorted(below, key=by_rate, reverse=True)[:size]
-        promoted = {p.continues for p in found if (p.bracket, p.round) == (bracket, rung)}
+        promoted = {p.continues for p in found if (p.bracket, p.rung) == (bracket, rung)}
         assert promoted == {p.number for p in best}
 
 
@@ -154,8 +154,8 @@ def test_diverged_trials_at_chance_never_cost_a_promotion(share: float):
     found = trials(make(), score)
     assert len(found) == 90
     for bracket, rung, size, _ in hyperband_rungs(30, 3):
-        here = [p for p in found if (p.bracket, p.round) == (bracket, rung)]
-        below = [p for p in found if (p.bracket, p.round) == (bracket, rung - 1)]
+        here = [p for p in found if (p.bracket, p.rung) == (bracket, rung)]
+        below = [p for p in found if (p.bracket, p.rung) == (bracket, rung - 1)]
         assert len(here) == size
         healthy = [p for p in here if not lost[p.root]]
         if rung:  # a diverged one is promoted only where healthy ones do not fill the rung
@@ -233,7 +233,7 @@ def test_a_small_space_is_searched_without_training_anything_twice(
     space = space_of(tmp_path, text)
     search = Search(space, optimizer, Budget(tuner, 30, 3, 20), seed=1)
     found = trials(search)
-    roots = [str(proposal.config) for proposal in found if proposal.round in (None, 0)]
+    roots = [str(proposal.config) for proposal in found if proposal.rung in (None, 0)]
     assert len(roots) == len(set(roots))
     assert 1 <= len(roots) <= points
     if points <= 19:

@@ -1,10 +1,13 @@
 """The search space as an ordinary `keras_tuner.HyperModel`: stock tuners run with it."""
 
+import warnings
+from collections import Counter
 from typing import Any
 
 import keras
 import keras_tuner
 
+from study.common.seeds import derive_seed
 from study.space.head_config import HeadConfig
 from study.space.space import SearchSpace
 from study.training.head import LOSS, Statistics, build_head, rows_per_step, steps_per_epoch
@@ -47,19 +50,26 @@ class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         self.space, self.optimizer = space, optimizer
         self.n_features, self.n_classes, self.n_train = n_features, n_classes, n_train
         self.max_epochs, self.seed, self.statistics = max_epochs, seed, statistics
+        self._trained: Counter[str] = Counter()  # how often each configuration was
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """A compiled head with the optimizer, hyperparameters and schedule that `hp` holds."""
-        self.space.declare(hp, self.optimizer)
-        return self.build_config(self.space.resolve(hp.values))
+        """A compiled head with the optimizer, its hyperparameters and schedule that `hp` holds.
 
-    def build_config(self, config: HeadConfig) -> keras.Model:
-        """A compiled head for one configuration."""
+        Executions of one trial begin with different weights: the first with those of `seed`.
+        """
+        self.space.declare(hp, self.optimizer)
+        config = self.space.resolve(hp.values)
+        execution = self._trained[str(config)]
+        seed = derive_seed(self.seed, "execution", execution) if execution else self.seed
+        return self.build_config(config, seed=seed)
+
+    def build_config(self, config: HeadConfig, *, seed: int | None = None) -> keras.Model:
+        """A compiled head for one configuration; `seed` None is the model's own."""
         model = build_head(
             config,
             n_features=self.n_features,
             n_classes=self.n_classes,
-            seed=self.seed,
+            seed=self.seed if seed is None else seed,
             statistics=self.statistics,
         )
         total = self.max_epochs * steps_per_epoch(config, self.n_train)
@@ -72,7 +82,27 @@ class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
     def fit(
         self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any
     ) -> Any:
-        """Train with the batch size that `hp` holds; everything else as `model.fit` has it."""
+        """Train with the batch size that `hp` holds; everything else as `model.fit` has it.
+
+        Warns where that cannot be: of data that come in batches, of a `batch_size` given beside.
+        """
         config = self.space.resolve(hp.values)
-        kwargs["batch_size"] = rows_per_step(config, self.n_train)
-        return model.fit(*args, **kwargs)
+        self._trained[str(config)] += 1
+        rows = rows_per_step(config, self.n_train)
+        given = kwargs.pop("batch_size", None)
+        x = args[0] if args else kwargs.get("x")
+        if not hasattr(x, "shape"):  # a dataset or a generator, and no array
+            warnings.warn(
+                f"the data come in batches already, so this trial's batch_size = {rows} has no "
+                f"effect, while its schedule counts on {steps_per_epoch(config, self.n_train)} "
+                "steps an epoch; give arrays to tune the batch size",
+                stacklevel=2,
+            )
+            return model.fit(*args, **kwargs)
+        if given not in (None, rows):
+            warnings.warn(
+                f"batch_size={given} is not used: this trial's is {rows}, and the search space "
+                "decides it; fix batch_size there",
+                stacklevel=2,
+            )
+        return model.fit(*args, batch_size=rows, **kwargs)
