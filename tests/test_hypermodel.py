@@ -14,7 +14,9 @@ from study.space.space import SearchSpace, load_space
 from study.training.hypermodel import HeadHyperModel
 
 # Keras Tuner uses old names for threads.
-pytestmark = pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:currentThread:DeprecationWarning", "ignore:getName:DeprecationWarning"
+)
 RNG = np.random.default_rng(0)
 Y = RNG.integers(0, 4, 150).astype("int32")
 X = (RNG.normal(size=(150, 20)) + 2.4 * np.eye(4, 20)[Y]).astype("float32")

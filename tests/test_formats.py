@@ -1,0 +1,127 @@
+"""Studies of every format that was ever written: read, reported, resumed; newer ones refused.
+
+`tests/studies` holds real studies of the built-in faces: `finished` is one study as format 0 and
+format 1 have it, `unfinished` was killed by the version that wrote format 0.
+"""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from study.common.errors import UserError
+from study.features.vgg16 import pick_device
+from study.records.layout import FORMAT
+from study.records.study_meta import load_meta
+from study.records.trial_record import Phase, TrialRecord
+from study.records.trials_file import load_trials, repair_trials
+from study.report import main as report_main
+from study.report.analysis.summary import load_study
+from study.search import main as search_main
+
+STUDIES = Path(__file__).parent / "studies"
+FORMATS = [f"format_{number}" for number in range(FORMAT + 1)]
+
+
+def runs(folder: Path) -> list[TrialRecord]:
+    """The records without the time they took."""
+    return [replace(record, seconds=0.0) for record in load_trials(folder)]
+
+
+def test_every_format_that_is_read_has_a_study_here() -> None:
+    assert [path.name for path in sorted(STUDIES.iterdir())] == FORMATS
+    first = [
+        (STUDIES / name / "finished" / "trials.jsonl").read_text().partition("\n")[0]
+        for name in FORMATS
+    ]
+    assert [json.loads(line).get("format", 0) for line in first] == list(range(FORMAT + 1))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_same_study_is_read_from_every_format(name: str) -> None:
+    found, newest = (STUDIES / one / "finished" for one in (name, FORMATS[-1]))
+    assert runs(found) == runs(newest)
+    ignored = {"created": "", "git_commit": None, "seconds": {}}
+    assert replace(load_meta(found), **ignored) == replace(load_meta(newest), **ignored)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_run_knows_its_search_number_and_rung(name: str) -> None:
+    for record in load_trials(STUDIES / name / "finished"):
+        parts = record.trial_id.split("/")
+        if record.phase is Phase.SEARCH:
+            assert [record.search, str(record.repeat), "search", record.number] == parts
+            assert (record.rung is None) == (record.bracket is None)
+        elif record.phase is Phase.CONFIRM:
+            assert f"{record.number}-{record.confirm}" == parts[-1] and not record.search
+        else:
+            assert (record.search, record.number) == ("", "")
+    climbed = [r for r in load_trials(STUDIES / name / "finished") if r.rung]
+    assert climbed and all(record.continues for record in climbed)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_reported(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(STUDIES / name, tmp_path / "logs")
+    assert report_main(["--logs", str(tmp_path / "logs"), "--study", "finished"]) == 0
+    assert "adam" in capsys.readouterr().out
+    report = tmp_path / "logs" / "finished" / "report"
+    ranking = json.loads((report / "ranking.json").read_text())["ranking"]
+    assert [row["optimizer"] for row in ranking] == ["adam", "sgd", "lion"]
+    assert (report / "figures" / "confusion.png").is_file()
+    assert load_study(tmp_path / "logs" / "finished").settings[0].run.trial_id == (
+        "adam/0/confirm/0020-1"
+    )
+
+
+def test_an_unfinished_study_of_format_0_is_resumed_and_keeps_its_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "resumable"
+    shutil.copytree(STUDIES / "format_0" / "unfinished", folder)
+    table = json.loads((folder / "study.json").read_text())
+    # made where VGG16 runs in bfloat16; its rows are not compared here, only its records
+    table["device"]["dtype"] = pick_device(None).dtype
+    (folder / "study.json").write_text(json.dumps(table))
+    before = (folder / "trials.jsonl").read_bytes()
+    arguments = ["--image-size", "32", "--weights", "random", "--space", "quick"]
+    arguments += ["--optimizers", "sgd,adam", "--tuner", "random", "--trials", "3"]
+    arguments += ["--repeats", "2", "--confirm", "2", "--max-epochs", "3", "--population", "2"]
+    arguments += ["--logs", str(tmp_path), "--cache-dir", str(tmp_path / "cache")]
+    assert search_main([*arguments, "--name", "resumable"]) == 0
+    after = (folder / "trials.jsonl").read_bytes()
+    assert after.startswith(before)
+    lines = [json.loads(line) for line in after.splitlines()]
+    assert [line.get("format", 0) for line in lines[:9]] == [0] * 9
+    assert {line["format"] for line in lines[9:]} == {FORMAT}
+    assert json.loads((folder / "study.json").read_text())["format"] == FORMAT
+    counts = {phase: sum(r.phase is phase for r in runs(folder)) for phase in Phase}
+    assert counts == {Phase.DEFAULT: 4, Phase.SEARCH: 12, Phase.CONFIRM: 8}
+
+
+def test_a_newer_format_is_named_and_never_called_damaged(tmp_path: Path) -> None:
+    folder = tmp_path / "finished"
+    shutil.copytree(STUDIES / FORMATS[-1] / "finished", folder)
+    trials = folder / "trials.jsonl"
+    head, _, rest = trials.read_text().partition("\n")
+    trials.write_text(json.dumps(json.loads(head) | {"format": FORMAT + 1}) + "\n" + rest)
+    before = trials.read_bytes()
+    for read in (load_trials, repair_trials):
+        with pytest.raises(UserError, match=r"trials\.jsonl, line 1 has format 2, and this"):
+            read(folder)
+    assert trials.read_bytes() == before
+    table = json.loads((folder / "study.json").read_text()) | {"format": FORMAT + 1}
+    (folder / "study.json").write_text(json.dumps(table))
+    with pytest.raises(UserError, match=r"study\.json has format 2.*install a newer version"):
+        load_meta(folder)
+
+
+@pytest.mark.parametrize("value", ["1", True, -1, 1.0, None])
+def test_a_format_that_is_no_number_is_damage(value: object, tmp_path: Path) -> None:
+    shutil.copytree(STUDIES / FORMATS[-1] / "finished", tmp_path / "x")
+    path = tmp_path / "x" / "study.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": value}))
+    with pytest.raises(UserError, match=r"is damaged \(format is"):
+        load_meta(tmp_path / "x")
