@@ -8,7 +8,7 @@ strict JSON.
 import enum
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from study.common.aliases import Value
 from study.records.layout import FORMAT, checked, format_of
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+JUDGED_BY = "val_accuracy"  # the curve that decides between epochs, trials and optimizers
 
 
 class TrialStatus(enum.StrEnum):
@@ -74,7 +75,8 @@ class TrialRecord(Run):
     @property
     def best_val_accuracy(self) -> float:
         """Validation accuracy at the best epoch; NaN if no epoch was finished."""
-        return self.val_accuracy[self.best_epoch - 1] if self.val_accuracy else math.nan
+        curve = getattr(self, JUDGED_BY)
+        return curve[self.best_epoch - 1] if curve else math.nan
 
 
 def trial_id(
@@ -93,6 +95,12 @@ def trial_id(
     if number:
         name += f"/{number}"
     return name if confirm is None else f"{name}-{confirm}"
+
+
+def best_epoch(curves: Mapping[str, Sequence[float]]) -> int:
+    """From 1, the first with the highest value; one without a number is the lowest."""
+    values = [-math.inf if math.isnan(value) else value for value in curves[JUDGED_BY]]
+    return values.index(max(values)) + 1
 
 
 def to_line(record: TrialRecord) -> str:

@@ -12,9 +12,7 @@ from study.search.budget import budget_of, hyperband_cost, plan_search, searches
 from study.search.options import Options
 from study.space.space import SearchSpace
 from study.training.head import Statistics, build_head, whole_model
-from study.training.program_key import few_widths, signature_of
-
-SHAPES = ("dense_width", "activation", "batch_norm", "batch_size")  # head keys compiled in
+from study.training.program_key import COMPILED, few_widths, signature_of
 
 
 class PlannedSearch(NamedTuple):
@@ -95,7 +93,7 @@ def plan_lines(plan: Plan, options: Options, space: SearchSpace, split: Split) -
 def count_programs(space: SearchSpace, split: Split) -> int:
     """How many programs the heads of this space need; those of rungs and reruns are the same."""
     widths = few_widths(space.dense_widths())
-    parts = {key: domain.choices or widths for key, domain in space.head.items() if key in SHAPES}
+    parts = {key: domain.choices or widths for key, domain in space.head.items() if key in COMPILED}
     found = set()
     for name in space.optimizers:
         config = space.default(name)

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from study.records.outcomes import chance, score
-from study.records.trial_record import CURVES, Phase, Run, TrialRecord, TrialStatus, rounded
+from study.records.trial_record import (
+    CURVES,
+    Phase,
+    Run,
+    TrialRecord,
+    TrialStatus,
+    best_epoch,
+    rounded,
+)
 from study.search.tasks import Data, Task
 from study.training.head import Statistics, head_probabilities
 from study.training.population import OUT_OF_MEMORY, HeadResult, HeadRun, HeadState, Population
@@ -168,10 +176,9 @@ class Runner:
             before = self.records[task.run.continues]
             curves = {name: [*getattr(before, name), *curve] for name, curve in curves.items()}
         status, message = judge(curves, self.data.n_classes)
-        accuracy = np.nan_to_num(np.asarray(curves["val_accuracy"]), nan=-1.0)
         record = replace(
             self._begun(task, status=status, message=message),
-            best_epoch=int(np.argmax(accuracy)) + 1,
+            best_epoch=best_epoch(curves),
             seconds=rounded(result.seconds),
             **curves,
         )

@@ -21,7 +21,7 @@ class State(NamedTuple):
     statistics: list[Any]  # of batch normalization
     optimizer: list[Any]  # its variables, iterations included
     best: list[Any]  # all weights of the best epoch, in the order of get_weights()
-    best_accuracy: Any  # its val_accuracy; -1 before the first epoch
+    best_value: Any  # by which it was judged; -1 before the first epoch
 
 
 @functools.lru_cache(maxsize=64)  # 0.5 MB each at a width of 256
@@ -46,7 +46,7 @@ class Layout:
             statistics=[np.asarray(weight) for weight in self.statistics],
             optimizer=[np.asarray(variable) for variable in optimizer.variables],
             best=[np.asarray(weight) for weight in head.weights],
-            best_accuracy=np.float32(-1.0),
+            best_value=np.float32(-1.0),
         )
         self._copied = [
             next((i for i, w in enumerate(self.template.weights) if _same_matrix(w, v)), None)
@@ -62,7 +62,7 @@ class Layout:
             statistics=self.pick(values, self.statistics),
             optimizer=self._initial_optimizer(config, self.pick(values, self.trainable)),
             best=values,
-            best_accuracy=np.float32(-1.0),
+            best_value=np.float32(-1.0),
         )
         return tuple(tf.nest.flatten(state))
 

@@ -11,7 +11,7 @@ from study.space.head_config import HeadConfig
 from study.training.dropout_noise import dropout_noise
 from study.training.head import Statistics, steps_per_epoch
 from study.training.head_state import State
-from study.training.metrics import EpochMetrics, RowSums, epoch_metrics
+from study.training.metrics import EpochMetrics, RowSums, epoch_metrics, judged
 from study.training.program_cache import disk_errors, function_of, seal
 from study.training.program_key import Signature
 from study.training.vectorized_head import EvaluationBatch, TrainingBatch, VectorizedHead
@@ -194,13 +194,13 @@ class Program:
         weights, statistics, optimizer, training = self._train(features, labels, heads, state, now)
         validation = self._validate(features, labels, heads, weights, statistics)
         metrics = epoch_metrics(training, validation, signature.n_train, signature.n_validation)
-        better = metrics.val_accuracy > state.best_accuracy
+        better = judged(metrics) > state.best_value
         best = [
             tf.where(tf.reshape(better, [-1] + [1] * (old.shape.rank - 1)), new, old)
             for new, old in zip(self.layout.in_order(weights, statistics), state.best, strict=True)
         ]
-        best_accuracy = tf.where(better, metrics.val_accuracy, state.best_accuracy)
-        state = State(weights, statistics, optimizer, best, best_accuracy)
+        best_value = tf.where(better, judged(metrics), state.best_value)
+        state = State(weights, statistics, optimizer, best, best_value)
         return tf.stack(list(metrics)), state
 
     def _train(self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch) -> Any:

@@ -10,6 +10,7 @@ from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import OPTIMIZERS
 from study.training.head import rows_per_step
 
+COMPILED = ("dense_width", "activation", "batch_norm", "batch_size")  # keys of a head
 WIDTHS = (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 
 
