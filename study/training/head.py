@@ -47,9 +47,9 @@ def layer_seeds(seed: int) -> dict[str, int]:
     return {DENSE: int(drawn[0]), DROPOUT: int(drawn[1]), PROBABILITIES: int(drawn[2])}
 
 
-def real_part(layer: str, weight: str, width: int) -> tuple[slice, ...]:
-    """Where the numbers of a head of `width` units stand in a weight of a wider, padded head."""
-    units, everything = slice(width), slice(None)
+def real_part(layer: str, weight: str, config: HeadConfig) -> tuple[slice, ...]:
+    """Where the numbers of a head stand in a weight of the wider one that it is padded to."""
+    units, everything = slice(config.dense_width), slice(None)
     if layer == PROBABILITIES:
         return (units, everything) if weight == "kernel" else (everything,)
     return (everything, units) if weight == "kernel" else (units,)

@@ -56,7 +56,7 @@ class Layout:
 
     def fresh(self, config: HeadConfig, seed: int) -> Arrays:
         """A head that begins with the weights of `build_head(config, seed=seed)`."""
-        values = self._initial_weights(config.dense_width, seed)
+        values = self._initial_weights(config, seed)
         state = State(
             weights=self.pick(values, self.trainable),
             statistics=self.pick(values, self.statistics),
@@ -77,13 +77,13 @@ class Layout:
         by_id = {id(v): x for v, x in zip(variables, [*weights, *statistics], strict=True)}
         return [by_id[id(weight)] for weight in self.head.weights]
 
-    def _initial_weights(self, width: int, seed: int) -> list[np.ndarray]:
+    def _initial_weights(self, config: HeadConfig, seed: int) -> list[np.ndarray]:
         seeds = layer_seeds(seed)
         values = []
         for weight in self.head.weights:
             layer, name = weight.path.split("/")[-2:]
             value = np.zeros(weight.shape, np.float32)
-            real = real_part(layer, name, width)
+            real = real_part(layer, name, config)
             if name == "kernel":
                 value[real] = _drawn(seeds[layer], value[real].shape)
             elif name in ("gamma", "moving_variance"):
@@ -137,11 +137,11 @@ class Layout:
         flat = [np.asarray(tensor) for tensor in tf.nest.flatten(state)]  # not copied yet
         return [tuple(np.array(array[slot]) for array in flat) for slot in slots]
 
-    def best_weights(self, arrays: Arrays, width: int) -> list[np.ndarray]:
+    def best_weights(self, arrays: Arrays, config: HeadConfig) -> list[np.ndarray]:
         """The best epoch's weights in the order of `get_weights()`, without the padding."""
         state: State = tf.nest.pack_sequence_as(self.template, arrays)
         real = []
         for weight, value in zip(self.head.weights, state.best, strict=True):
             layer, name = weight.path.split("/")[-2:]
-            real.append(value[real_part(layer, name, width)].copy())
+            real.append(value[real_part(layer, name, config)].copy())
         return real

@@ -278,7 +278,7 @@ def _result(
         EpochMetrics(*curves[: _remaining(run)].T.copy()),
         learning_rate=table[_first(run) : run.epochs, -1].copy(),
         state=HeadState(run.epochs, arrays),
-        best_weights=layout.best_weights(arrays, run.config.dense_width),
+        best_weights=layout.best_weights(arrays, run.config),
         seconds=seconds,
     )
 
