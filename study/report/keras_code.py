@@ -4,7 +4,7 @@ The text needs nothing of this package, and follows the tables that the study wa
 test runs it for every class and schedule and compares curves with what the study trains.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from study.space.head_table import HEAD
 from study.space.keras_optimizers import OPTIMIZERS
 from study.space.schedule_table import all_schedule_keys, shape
 
+LONGEST = 88  # characters of a line
 WARM_UP = Path(__file__).parents[1] / "training" / "warm_up.py"  # printed, not imported
 
 
@@ -26,26 +27,33 @@ def keras_code(meta: StudyMeta, run: TrialRecord) -> str:
         UserError: the study's files name a class or a schedule that Keras does not have here, or
             lack a hyperparameter.
     """
+    try:
+        return "\n".join(_lines(meta, run)) + "\n"
+    except KeyError as error:
+        raise UserError(
+            f"run {run.trial_id}: hyperparameter {error} is missing in its record"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"run {run.trial_id} cannot be printed as Keras code: {error}") from error
+
+
+def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
     values = run.hyperparameters
-    missing = sorted({"learning_rate", "schedule", *HEAD} - values.keys())
-    if missing:
-        raise UserError(f"run {run.trial_id}: hyperparameter {missing[0]} is missing in its record")
-    rows = max(meta.split_sizes.get("train", 1), 1)
-    size = values["batch_size"]
+    rows, size = max(meta.split_sizes.get("train", 1), 1), values["batch_size"]
     batch = rows if isinstance(size, str) else min(int(size), rows)
     steps, epochs = -(-rows // batch), int(meta.settings.get("max_epochs", run.epochs))
     schedule, warm_up = _schedule(values, steps * epochs)
-    lines = [
+    body = [
         *_head(values, int(meta.data["features"]), len(meta.class_names)),
         f"# {steps} steps an epoch, {epochs} epochs",
         *schedule,
-        f"optimizer = keras.optimizers.{_class(meta, run.optimizer)}({_arguments(values)})",
+        *_call(f"optimizer = keras.optimizers.{_class(meta, run.optimizer)}", _arguments(values)),
         "optimizer.build(head.trainable_variables)  # some start from the weights",
         'head.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])',
         f"head.fit(features, labels, batch_size={batch}, epochs={max(run.best_epoch, 1)}, **more)",
         "return head",
     ]
-    parts = [
+    return [
         f"# {' '.join(run.optimizer.split())}, tuned; its best epoch was {run.best_epoch} of "
         f"{run.epochs}",
         *(warm_up or ["import keras"]),
@@ -53,13 +61,20 @@ def keras_code(meta: StudyMeta, run: TrialRecord) -> str:
         "",
         "",
         "def train(features, labels, **more):",
-        '    """Rows (N, features) and class numbers (N,) of the training images to a head."""',
-        *(f"    {line}" for line in lines),
+        '    """Train a head on rows (N, features) and class numbers (N,)."""',
+        *(f"    {line}" for line in body),
         "",
         "",
         *_from_pixels(meta.settings),
     ]
-    return "\n".join(parts) + "\n"
+
+
+def _call(what: str, arguments: Sequence[str]) -> list[str]:
+    """A call on one line, or with a line for each argument where that is too long."""
+    line = f"{what}({', '.join(arguments)})"
+    if len(line) <= LONGEST:
+        return [line]
+    return [f"{what}(", *(f"    {argument}," for argument in arguments), ")"]
 
 
 def _class(meta: StudyMeta, optimizer: str) -> str:
@@ -89,25 +104,20 @@ def _head(values: Mapping[str, Value], features: int, classes: int) -> list[str]
     return ["head = keras.Sequential([", *(f"    {layer}," for layer in inside), "])"]
 
 
-def _arguments(values: Mapping[str, Value]) -> str:
+def _arguments(values: Mapping[str, Value]) -> list[str]:
     others = {"learning_rate", "schedule", *HEAD, *all_schedule_keys()}
-    given = [f"{key}={value!r}" for key, value in values.items() if key not in others]
-    return ", ".join(["learning_rate", *given])
+    return ["learning_rate", *(f"{k}={v!r}" for k, v in values.items() if k not in others)]
 
 
 def _schedule(values: Mapping[str, Value], total_steps: int) -> tuple[list[str], list[str]]:
     """Lines that make `learning_rate`, and those of the warmup's class where it is needed."""
     peak = float(values["learning_rate"])
-    try:
-        found = shape(str(values["schedule"]), peak, total_steps, values)
-    except (ValueError, KeyError) as error:
-        missing = isinstance(error, KeyError)
-        what = f"hyperparameter {error} is missing" if missing else str(error)
-        raise UserError(f"the schedule of a record cannot be printed: {what}") from error
+    found = shape(str(values["schedule"]), peak, total_steps, values)
     lines = [f"learning_rate = {peak!r}"]
     if found.keras_class:
-        arguments = ", ".join(f"{key}={value!r}" for key, value in found.arguments.items())
-        lines = [f"learning_rate = keras.optimizers.schedules.{found.keras_class}({arguments})"]
+        arguments = [f"{key}={value!r}" for key, value in found.arguments.items()]
+        schedule = f"learning_rate = keras.optimizers.schedules.{found.keras_class}"
+        lines = _call(schedule, arguments)
     if not found.rising:
         return lines, []
     lines.append(f"learning_rate = WarmUp({peak!r}, {found.rising}, learning_rate)")
