@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -159,3 +160,30 @@ def test_a_full_disk_is_no_lack_of_memory(tmp_path):
     assert caught.value.errno == errno.ENOSPC
     with pytest.raises(tf.errors.ResourceExhaustedError), disk_errors():
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+
+@pytest.mark.parametrize(
+    ("edited", "other"),
+    [
+        ("report/html.py", False),
+        ("report/analysis/ranking.py", False),
+        ("search/protocol.py", False),
+        ("space/toml_reader.py", False),
+        ("training/population.py", False),
+        ("space/head_config.py", True),
+        ("space/schedule_table.py", True),
+        ("training/warm_up.py", True),
+        ("training/metrics.py", True),
+        ("training/vectorized_head.py", True),
+    ],
+)
+def test_only_an_edit_of_what_decides_a_program_throws_it_away(
+    edited: str, other: bool, tmp_path: Path
+) -> None:
+    copy = tmp_path / "study"
+    shutil.copytree(programs.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    before = programs.code_digest(copy)
+    assert before == programs.code_digest()
+    with (copy / edited).open("a") as file:
+        file.write("\n# edited\n")
+    assert (programs.code_digest(copy) != before) == other

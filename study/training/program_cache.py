@@ -168,32 +168,34 @@ def _definitions(name: str, key: str, trace: Callable[[], Any]) -> Any:
     return library.function
 
 
-def deciding_files() -> list[Path]:
-    """The files of this package that decide a program: those of `ROOTS` and all they import."""
+def deciding_files(package: Path = PACKAGE) -> list[Path]:
+    """The files of `study/` that decide a program: those of `ROOTS` and all they import."""
     found: set[Path] = set()
-    waiting = [PACKAGE / root for root in ROOTS]
+    waiting = [package / root for root in ROOTS]
     while waiting:
         path = waiting.pop()
         if path in found:
             continue
         found.add(path)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.ImportFrom)
-                and (module := node.module or "")
-                and (module.startswith("study."))
-            ):
-                waiting.append(PACKAGE.parent / f"{module.replace('.', '/')}.py")
+            module = node.module if isinstance(node, ast.ImportFrom) else None
+            if module and module.startswith("study."):
+                waiting.append(package.parent / f"{module.replace('.', '/')}.py")
     return sorted(found)
+
+
+def code_digest(package: Path = PACKAGE) -> str:
+    """Sha256 of those files, hex."""
+    return hashlib.sha256(b"".join(p.read_bytes() for p in deciding_files(package))).hexdigest()
 
 
 @functools.cache
 def _code() -> str:
-    """What a traced graph depends on besides its key: this package, Keras and its settings."""
+    """What a traced graph depends on besides its key: our code, Keras and its settings."""
     import keras
 
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in deciding_files())).hexdigest()
-    return repr((code, keras.__version__, keras.config.floatx(), keras.config.epsilon()))
+    settings = (keras.__version__, keras.config.floatx(), keras.config.epsilon())
+    return repr((code_digest(), *settings))
 
 
 def _rename(library: Any, name: str) -> None:
