@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from study.common.command import add_study, complain
 from study.common.errors import UserError
 from study.common.tensorflow import import_tensorflow
 from study.common.text import printable
@@ -51,8 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for path, answer in zip(images, predict(study, images), strict=True):
                 print(f"{printable(path)}: {in_words(answer)}")
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return complain(error, given)
     return 2 if bad else 0
 
 
@@ -62,14 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Name the class of images with the winner of a study.",
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    parser.add_argument("--study", metavar="NAME", help="name of the study; default: the newest")
-    parser.add_argument(
-        "--logs",
-        type=Path,
-        default=Path("logs"),
-        metavar="DIR",
-        help="folder of the studies (default: logs)",
-    )
+    add_study(parser)
     return parser
 
 

@@ -28,7 +28,7 @@ def random() -> Weights:
 
 @pytest.fixture(scope="module")
 def backbone() -> Backbone:
-    return load_backbone("random", size=32, preprocess="caffe", dtype="float32")
+    return load_backbone("random", image_size=32, preprocess="caffe", dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +203,7 @@ def test_features_are_those_of_keras_with_the_same_weights(faces, preprocess):
     pixels = faces[:2].astype(np.float32)
     ready = keras.applications.vgg16.preprocess_input(pixels.copy())
     expected = np.asarray(base(ready if preprocess == "caffe" else pixels / 255.0))
-    ours = load_backbone("auto", size=64, preprocess=preprocess, dtype="float32")
+    ours = load_backbone("auto", image_size=64, preprocess=preprocess, dtype="float32")
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(embed(ours, faces[:2]), expected, rtol=1e-4, atol=1e-4)
 
@@ -211,7 +211,7 @@ def test_features_are_those_of_keras_with_the_same_weights(faces, preprocess):
 @needs_wheel
 def test_bfloat16_features_are_close_to_float32(faces):
     rows = {
-        dtype: embed(load_backbone("auto", size=64, preprocess="caffe", dtype=dtype), faces)
+        dtype: embed(load_backbone("auto", image_size=64, preprocess="caffe", dtype=dtype), faces)
         for dtype in ("float32", "bfloat16")
     }
     exact, short = rows["float32"], rows["bfloat16"]
@@ -239,7 +239,7 @@ def test_global_dtype_policy_stays_as_it_was():
     import keras
 
     before = keras.config.dtype_policy().name
-    backbone = load_backbone("random", size=32, preprocess="rescale", dtype="bfloat16")
+    backbone = load_backbone("random", image_size=32, preprocess="rescale", dtype="bfloat16")
     assert backbone.model.get_layer("block1_conv1").compute_dtype == "bfloat16"
     assert keras.config.dtype_policy().name == before
 
@@ -247,14 +247,16 @@ def test_global_dtype_policy_stays_as_it_was():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"size": 31}, "--image-size 31: VGG16 needs at least 32 pixels"),
-        ({"preprocess": "torch"}, "--preprocess torch: give caffe or rescale"),
-        ({"device": "tpu"}, "--device tpu: give cpu or gpu"),
+        ({"image_size": 31}, "`image_size` 31: VGG16 needs at least 32 pixels"),
+        ({"preprocess": "torch"}, "`preprocess` torch: give caffe or rescale"),
+        ({"device": "tpu"}, "`device` tpu: give cpu or gpu"),
     ],
 )
 def test_option_out_of_range_is_refused(options, sentence):
     with pytest.raises(UserError, match=sentence):
-        load_backbone("random", **({"size": 32, "preprocess": "caffe", "device": "cpu"} | options))
+        load_backbone(
+            "random", **({"image_size": 32, "preprocess": "caffe", "device": "cpu"} | options)
+        )
 
 
 # the device
@@ -265,7 +267,7 @@ def test_gpu_where_there_is_none_is_refused():
 
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("there is a GPU")
-    with pytest.raises(UserError, match="--device gpu: TensorFlow finds no GPU here"):
+    with pytest.raises(UserError, match="`device` gpu: TensorFlow finds no GPU here"):
         pick_device("gpu")
 
 

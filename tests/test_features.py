@@ -23,7 +23,7 @@ DIGESTS = [f"{number:064x}" for number in range(1, 2000)]
 
 @pytest.fixture(scope="module")
 def backbone() -> Backbone:
-    return load_backbone("random", size=32, preprocess="caffe", dtype="float32")
+    return load_backbone("random", image_size=32, preprocess="caffe", dtype="float32")
 
 
 def write_images(folder: Path, numbers: range) -> None:
@@ -97,8 +97,8 @@ def test_equal_content_is_computed_once(images, backbone, tmp_path):
 def test_other_preprocessing_and_other_dtype_have_rows_of_their_own(images, backbone, tmp_path):
     extract_features(images, backbone, cache_dir=tmp_path / "cache")
     for other in (
-        load_backbone("random", size=32, preprocess="rescale", dtype="float32"),
-        load_backbone("random", size=32, preprocess="caffe", dtype="bfloat16"),
+        load_backbone("random", image_size=32, preprocess="rescale", dtype="float32"),
+        load_backbone("random", image_size=32, preprocess="caffe", dtype="bfloat16"),
     ):
         assert extract_features(images, other, cache_dir=tmp_path / "cache").computed == 12
 
@@ -151,7 +151,7 @@ def test_damaged_chunk_is_named_and_computed_anew(images, backbone, tmp_path, ca
 
 def test_given_cache_folder_that_cannot_be_written_is_refused(images, backbone, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(UserError, match=r"cache folder .* cannot be written .*; give --cache-dir"):
+    with pytest.raises(UserError, match=r"cache folder .* cannot be written .*; give `cache_dir`"):
         extract_features(images, backbone, cache_dir=tmp_path / "file")
 
 

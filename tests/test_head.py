@@ -46,7 +46,7 @@ def config(schedule: str = "constant", *, peak: float = PEAK, **hyperparameters:
 @pytest.fixture(scope="module")
 def blog_models() -> tuple[keras.Model, keras.Model]:
     """The post's head for 17 classes, and the whole model from pixels of 336 x 336."""
-    backbone = load_backbone("random", size=336, preprocess="rescale", device="cpu")
+    backbone = load_backbone("random", image_size=336, preprocess="rescale", device="cpu")
     head = build_head(BLOG, n_features=512, n_classes=17, seed=1)
     return head, whole_model(backbone.model, head)
 
@@ -75,7 +75,7 @@ def test_the_head_has_the_posts_layers(blog_models: tuple[keras.Model, keras.Mod
 
 
 def test_the_whole_model_from_pixels_reloads_in_plain_keras(tmp_path: Path):
-    backbone = load_backbone("random", size=32, preprocess="caffe", device="cpu")
+    backbone = load_backbone("random", image_size=32, preprocess="caffe", device="cpu")
     head = build_head(BLOG, n_features=512, n_classes=5, seed=2)
     whole = whole_model(backbone.model, head)
     pixels = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3)).astype("float32")

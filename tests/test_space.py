@@ -319,7 +319,7 @@ def test_restrict_names_what_is_valid():
     space = load_space("quick")
     assert list(space.restrict(["sgd", " adam "]).optimizers) == ["sgd", "adam"]
     for names in (["adm"], [""], []):
-        with pytest.raises(UserError, match=r"--optimizers: .*sgd, momentum"):
+        with pytest.raises(UserError, match=r"`optimizers`: .*sgd, momentum"):
             space.restrict(names)
 
 

@@ -150,12 +150,12 @@ def test_fractions_out_of_range_are_refused_by_option():
     images = plain(10, 10)
     none = np.array([], dtype=np.int32)
     for fraction in (-0.1, 1.0, float("nan")):
-        with pytest.raises(UserError, match="--test-split must be at least 0 and below 1, but is"):
+        with pytest.raises(UserError, match="`test_split` must be at least 0 and below 1, but is"):
             set_aside_test(images, fraction, seed=1)
     for fraction in (0.0, 1.0, float("nan")):
-        with pytest.raises(UserError, match="--validation-split must lie between 0 and 1, but is"):
+        with pytest.raises(UserError, match="`validation_split` must lie between 0 and 1, but is"):
             stratified_split(images, none, fraction, seed=1)
-        with pytest.raises(UserError, match="--validation-split must lie between 0 and 1, but is"):
+        with pytest.raises(UserError, match="`validation_split` must lie between 0 and 1, but is"):
             keras_split(images, fraction, seed=1)
     held = set_aside_test(images, 0.5, seed=1)
     with pytest.raises(UserError, match=r"0\.5 and a test set of 50% .* leave nothing to train on"):
@@ -219,5 +219,5 @@ def test_too_few_images_for_keras_split_are_refused(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (4, 4), (ord(name), 0, 0)).save(tmp_path / name / "x.png")
-    with pytest.raises(UserError, match=r"2 images are too few for Keras's split with --valid"):
+    with pytest.raises(UserError, match=r"2 images are too few for Keras's split with `valid"):
         keras_split(load_images(tmp_path), 0.2, seed=12)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from synthetic import make_meta, make_records, write_study
 
+from study.common.command import in_flags
 from study.common.errors import UserError
 from study.records.layout import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import StudyMeta, load_meta
@@ -29,7 +30,7 @@ def meta(*argv: str, **changes: Any) -> StudyMeta:
 def refusal(folder: Path, new: StudyMeta) -> str:
     with pytest.raises(UserError) as caught:
         resume(folder, new)
-    sentence = str(caught.value)
+    sentence = in_flags(str(caught.value), parse([]))  # as the command prints it
     assert "give the new one a --name, start anew with --overwrite, or use the old" in sentence
     return sentence
 
@@ -110,7 +111,7 @@ def test_other_words_for_the_same_thing_are_no_difference(tmp_path: Path):
 def test_the_size_of_the_populations_is_chosen_once(tmp_path: Path) -> None:
     resume(tmp_path, replace(meta(), device={**meta().device, "population": 8}))
     resume(tmp_path, meta("--population", "8"))
-    with pytest.raises(UserError, match=r"--population 8 -> 2;"):
+    with pytest.raises(UserError, match=r"`population` 8 -> 2;"):
         resume(tmp_path, meta("--population", "2"))
 
 
@@ -222,7 +223,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("x")
     for folder in (tmp_path / "file", tmp_path / "file" / "study"):
         with (
-            pytest.raises(UserError, match=r"cannot be written \(.*choose another --logs or"),
+            pytest.raises(UserError, match=r"cannot be written \(.*choose another `logs` or"),
             locked(folder),
         ):
             pytest.fail("a file is no folder")

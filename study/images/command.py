@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from study.common.command import complain
 from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.common.text import printable
@@ -38,8 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_atomically(given.grid, sample_grid(images, rows, seed=1, title="Images and classes"))
         print(f"sample grid: {printable(given.grid)}")
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return complain(error, given)
     except OSError as error:
         print(f"error: {printable(given.grid)}: {error.strerror}", file=sys.stderr)
         return 2

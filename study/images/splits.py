@@ -15,11 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.errors import UserError
-from study.common.seeds import derive_seed
+from study.common.seeds import derive_seed, draw_of
 from study.images.image_set import ImageSet
 
 KERAS_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
-TEST_STREAM, VALIDATION_STREAM = 1, 2  # so that one seed gives the two draws different numbers
 
 
 class Split(NamedTuple):
@@ -37,22 +36,22 @@ class Split(NamedTuple):
         return hashlib.sha256(lengths.encode() + b"".join(parts)).hexdigest()[:16]
 
 
-def set_aside_test(images: ImageSet, fraction: float, *, seed: int) -> np.ndarray:
-    """Return the test rows, about `fraction` of every class; none for 0.
+def set_aside_test(images: ImageSet, test_split: float, *, seed: int) -> np.ndarray:
+    """Return the test rows, about `test_split` of every class; none for 0.
 
     Raises `UserError` for a fraction outside 0 <= fraction < 1 and for a class with fewer than
     three different images.
     """
     _check_seed(seed)
-    if not 0 <= fraction < 1:
-        raise UserError(f"--test-split must be at least 0 and below 1, but is {fraction}")
-    if fraction == 0:
+    if not 0 <= test_split < 1:
+        raise UserError(f"`test_split` must be at least 0 and below 1, but is {test_split}")
+    if test_split == 0:
         return _rows([])
     rows: list[int] = []
     for label, units in enumerate(_units(images)):
         _require(images, label, len(units), "training, validation and test")
-        rng = np.random.default_rng((seed, TEST_STREAM, label))
-        rows += _draw(units, _target(images, label, fraction), leave=2, rng=rng)
+        rng = draw_of(seed, "test", label)
+        rows += _draw(units, _target(images, label, test_split), leave=2, rng=rng)
     return _rows(rows)
 
 
@@ -66,11 +65,11 @@ def stratified_split(
     """
     _check_seed(seed)
     if not 0 < validation_split < 1:
-        raise UserError(f"--validation-split must lie between 0 and 1, but is {validation_split}")
+        raise UserError(f"`validation_split` must lie between 0 and 1, but is {validation_split}")
     share = len(test) / len(images.paths)
     if share + validation_split > 1 - 1e-9:
         raise UserError(
-            f"--validation-split {validation_split} and a test set of {share:.0%} of all images "
+            f"`validation_split` {validation_split} and a test set of {share:.0%} of all images "
             "leave nothing to train on: their sum must be below 1"
         )
     held = frozenset(test.tolist())
@@ -79,7 +78,7 @@ def stratified_split(
     for label, units in enumerate(_units(images)):
         _require(images, label, len(units), parts)
         free = [unit for unit in units if not held.intersection(unit)]
-        rng = np.random.default_rng((seed, VALIDATION_STREAM, label))
+        rng = draw_of(seed, "validation", label)
         validation += _draw(free, _target(images, label, validation_split), leave=1, rng=rng)
     used = held.union(validation)
     train = [row for row in range(len(images.paths)) if row not in used]
@@ -96,7 +95,7 @@ def keras_split(images: ImageSet, validation_split: float, *, seed: int) -> Spli
     """
     _check_seed(seed)
     if not 0 < validation_split < 1:
-        raise UserError(f"--validation-split must lie between 0 and 1, but is {validation_split}")
+        raise UserError(f"`validation_split` must lie between 0 and 1, but is {validation_split}")
     row_of = {str(path): row for row, path in enumerate(images.paths)}
     listed = _listed_by_keras(images.root)
     others = sorted(set(row_of).difference(listed), key=row_of.__getitem__)
@@ -110,7 +109,7 @@ def keras_split(images: ImageSet, validation_split: float, *, seed: int) -> Spli
         validation += [row_of[file] for file in order[first:] if file in row_of]
     if not train or not validation:
         raise UserError(
-            f"{len(images.paths)} images are too few for Keras's split with --validation-split "
+            f"{len(images.paths)} images are too few for Keras's split with `validation_split` "
             f"{validation_split}: training or validation would be empty"
         )
     return Split(_rows(train), _rows(validation), _rows([]))
@@ -241,7 +240,7 @@ class Splits:
                 found.append(f"Keras's split leaves no {part} image of {', '.join(missing)}")
         if repeats > 1:
             found.append(
-                "with --split keras all repeats share one split, so the intervals leave out the "
-                "luck of the split; --split stratified draws fresh ones"
+                "with `split` keras all repeats share one split, so the intervals leave out the "
+                "luck of the split; `split` stratified draws fresh ones"
             )
         return found

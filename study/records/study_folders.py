@@ -8,8 +8,8 @@ from study.records.layout import STUDY_FILE, WINNER_FILE
 from study.records.study_meta import load_meta
 
 
-def find_study(logs: Path, name: str | None) -> Path:
-    """The folder of study `name`, or of the newest one.
+def find_study(logs: Path, study: str | None) -> Path:
+    """The folder of `study`, or of the newest one.
 
     Raises:
         UserError: there is no study, or none of that name.
@@ -18,15 +18,15 @@ def find_study(logs: Path, name: str | None) -> Path:
     if not found:
         raise UserError(
             f"no studies in {logs}: run `python -m study.search` first, or give the folder "
-            "with --logs"
+            "with `logs`"
         )
-    if name is None:
+    if study is None:
         return max(found, key=_age)
     for folder in found:
-        if folder.name == name:
+        if folder.name == study:
             return folder
     raise UserError(
-        f"no study named {name!r} in {logs}; known: {', '.join(path.name for path in found)}"
+        f"no study named {study!r} in {logs}; known: {', '.join(path.name for path in found)}"
     )
 
 
@@ -39,8 +39,8 @@ def _age(folder: Path) -> tuple[str, float]:
     return created, (folder / STUDY_FILE).stat().st_mtime
 
 
-def find_winner(logs: Path, name: str | None) -> Path:
-    """The folder of study `name`, or of the newest one with a winner.
+def find_winner(logs: Path, study: str | None) -> Path:
+    """The folder of `study`, or of the newest one with a winner.
 
     Raises:
         UserError: there is none.
@@ -53,13 +53,13 @@ def find_winner(logs: Path, name: str | None) -> Path:
     if not found:
         raise UserError(
             f"no study in {printable(logs)} has a winner yet: run `python -m study.search` to its "
-            "end, or give the folder of the studies with --logs"
+            "end, or give the folder of the studies with `logs`"
         )
-    if name is None:
+    if study is None:
         return max(found.values(), key=lambda folder: (folder / WINNER_FILE).stat().st_mtime)
-    if name not in found:
+    if study not in found:
         raise UserError(
-            f"no study named {name!r} with a winner in {printable(logs)}; "
+            f"no study named {study!r} with a winner in {printable(logs)}; "
             f"known: {', '.join(sorted(found))}"
         )
-    return found[name]
+    return found[study]

@@ -13,8 +13,8 @@ import argparse
 import gc
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from study.common.command import add_study, complain
 from study.common.errors import UserError
 
 
@@ -30,8 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             write_report(options.logs, options.study[0] if options.study else None)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return complain(error, options)
     except OSError as error:
         print(f"error: the report could not be written: {error}", file=sys.stderr)
         return 2
@@ -45,17 +44,5 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m study.report",
         description="Rank the optimizers of a study, draw its figures, say what is certain.",
     )
-    parser.add_argument(
-        "--study",
-        action="append",
-        metavar="NAME",
-        help="name of the study; default: the newest; given twice, both are compared",
-    )
-    parser.add_argument(
-        "--logs",
-        type=Path,
-        default=Path("logs"),
-        metavar="DIR",
-        help="folder of the studies (default: logs)",
-    )
+    add_study(parser, "; given twice, both are compared", action="append")
     return parser

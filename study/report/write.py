@@ -48,7 +48,7 @@ def write_comparisons(logs: Path, names: Sequence[str]) -> list[Path]:
     """
 
     if len(set(names)) < len(names):
-        raise UserError("--study: the same study is named twice; name two different ones")
+        raise UserError("`study`: the same study is named twice; name two different ones")
     folders = [find_study(logs, name) for name in names]
     first, *others = [load_study(folder) for folder in folders]
     pages = []

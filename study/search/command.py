@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from study.common.command import complain
 from study.common.errors import UserError
 from study.common.tensorflow import import_tensorflow
 from study.search.options import parse, resolve_options
@@ -39,8 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             space = space.restrict(options.optimizers.split(","))
         return run(options, space)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return complain(error, arguments)
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise

@@ -40,12 +40,12 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout:
         raise UserError(
             f"{folder}: another process is working on this study; wait for it, "
-            "or give this one another --name"
+            "or give this one another `name`"
         ) from None
     except OSError as error:
         raise UserError(
             f"{folder}: this folder cannot be written ({error.strerror}); "
-            "choose another --logs or --name"
+            "choose another `logs` or `name`"
         ) from None
     try:
         yield
@@ -54,7 +54,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def clear(folder: Path) -> None:
-    """Delete the files of a study, for `--overwrite`.
+    """Delete the files of a study, for `overwrite`.
 
     Raises:
         UserError: the folder holds something that is no study.
@@ -65,8 +65,8 @@ def clear(folder: Path) -> None:
     strange = sorted(found.keys() - {*own, *left, ".lock"})
     if strange:
         raise UserError(
-            f"--overwrite: {folder} also holds {strange[0]!r}, which is not part of a study; "
-            "remove it yourself or choose another --name"
+            f"`overwrite`: {folder} also holds {strange[0]!r}, which is not part of a study; "
+            "remove it yourself or choose another `name`"
         )
     for name in [*left, *own]:  # the settings last: records never stand without them
         path = folder / name
@@ -89,7 +89,7 @@ def resume(folder: Path, meta: StudyMeta) -> tuple[StudyMeta, list[TrialRecord]]
         if (folder / TRIALS_FILE).exists():
             raise UserError(
                 f"{folder} holds {TRIALS_FILE} but no {STUDY_FILE}, so nobody knows how these runs "
-                "were made; restore it, start anew with --overwrite, or choose another --name"
+                "were made; restore it, start anew with `overwrite`, or choose another `name`"
             )
         save_meta(folder, meta)
         return meta, []
@@ -98,7 +98,7 @@ def resume(folder: Path, meta: StudyMeta) -> tuple[StudyMeta, list[TrialRecord]]
     if differences:
         raise UserError(
             f"study {old.name!r} in {folder.parent} was made with other settings: "
-            f"{'; '.join(differences)}; give the new one a --name, start anew with --overwrite, "
+            f"{'; '.join(differences)}; give the new one a `name`, start anew with `overwrite`, "
             "or use the old settings"
         )
     merged = replace(
@@ -133,10 +133,10 @@ def _differences(old: StudyMeta, new: StudyMeta) -> list[str]:
             continue
         if key in GROWING and isinstance(before, int) and value > before:
             continue
-        found.append(f"--{key.replace('_', '-')} {before} -> {value}")
+        found.append(f"`{key}` {before} -> {value}")
     size, asked = old.device.get("population"), new.settings.get("population")
     if None not in (size, asked) and size != asked:  # it decides how the results are rounded
-        found.append(f"--population {size} -> {asked}")
+        found.append(f"`population` {size} -> {asked}")
     compared: list[tuple[str, Mapping[str, Any], Mapping[str, Any], str]] = [
         ("search space", old.space, new.space, "fingerprint"),
         ("images", old.data, new.data, "fingerprint"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from study.common.command import in_flags
 from study.common.text import printable
 from study.features.extract import extract_features
 from study.features.vgg16 import FEATURES, Backbone, load_backbone
@@ -44,14 +45,14 @@ def run(options: Options, space: SearchSpace) -> int:
     splits = make_splits(images, options)
     backbone = load_backbone(
         options.weights,
-        size=options.image_size,
+        image_size=options.image_size,
         preprocess=options.preprocess,
         device=options.device,
     )
     meta = study_meta(options, space, images, backbone, splits)
     _say_setting(meta)
     for warning in splits.warnings(options.repeats):
-        print(f"warning: {warning}")
+        print(f"warning: {in_flags(warning, options)}")
     plan = make_plan(options, space)
     print("\n".join(plan_lines(plan, options, space, splits("confirm", 0))))
     if options.dry_run:

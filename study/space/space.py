@@ -42,22 +42,22 @@ class SearchSpace:
         text = json.dumps([self.table, list(self.optimizers)], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def restrict(self, names: Iterable[str]) -> "SearchSpace":
+    def restrict(self, optimizers: Iterable[str]) -> "SearchSpace":
         """The same space with only these optimizers, in the space's own order.
 
         Raises:
             UserError: a name is not in the space.
         """
-        wanted = [name.strip() for name in names]
+        wanted = [name.strip() for name in optimizers]
         for name in wanted:
             if name not in self.optimizers:
                 raise UserError(
-                    f"--optimizers: {name!r} is not in the search space {self.name}; "
+                    f"`optimizers`: {name!r} is not in the search space {self.name}; "
                     f"valid: {', '.join(self.optimizers)}"
                 )
         kept = {key: value for key, value in self.optimizers.items() if key in wanted}
         if not kept:
-            raise UserError(f"--optimizers: name at least one of {', '.join(self.optimizers)}")
+            raise UserError(f"`optimizers`: name at least one of {', '.join(self.optimizers)}")
         return replace(self, optimizers=kept)
 
     def declare(self, hp: Any, optimizer: str | None = None) -> None:
@@ -192,13 +192,13 @@ class SearchSpace:
         return count(hyperparameters) * schedules
 
 
-def load_space(name_or_path: str) -> SearchSpace:
+def load_space(space: str) -> SearchSpace:
     """Read and check a search space: `default` (one that comes with the study) or `my.toml`.
 
     Raises:
         UserError: with file, key, value received and what is valid.
     """
-    path = _find(name_or_path)
+    path = _find(space)
     tables = read_space_file(path)
     return SearchSpace(name=path.stem, **tables._asdict())
 
@@ -208,11 +208,11 @@ def own_spaces() -> list[str]:
     return sorted(path.stem for path in OWN_SPACES.glob("*.toml"))
 
 
-def _find(name_or_path: str) -> Path:
+def _find(space: str) -> Path:
     own = own_spaces()
-    if name_or_path in own:
-        return OWN_SPACES / f"{name_or_path}.toml"
-    path = Path(name_or_path)
+    if space in own:
+        return OWN_SPACES / f"{space}.toml"
+    path = Path(space)
     try:
         found, folder = path.is_file(), path.is_dir()
     except OSError:  # a name too long, a folder that may not be entered
@@ -220,8 +220,7 @@ def _find(name_or_path: str) -> Path:
     if not found:
         what = "a folder, not a file" if folder else "no such search space and no such file"
         raise UserError(
-            f"--space {name_or_path}: {what}; "
-            f"valid names: {', '.join(own)}, or the path of a .toml file"
+            f"`space` {space}: {what}; valid names: {', '.join(own)}, or the path of a .toml file"
         )
     return path
 

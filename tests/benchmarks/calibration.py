@@ -82,7 +82,7 @@ def main() -> None:
     command = parse([*ARGUMENTS, *(["--cache-dir", given.cache_dir] if given.cache_dir else [])])
     options = resolve_options(command, {}, "calibration")
     images = load_images(None)
-    backbone = load_backbone("auto", size=options.image_size, preprocess="caffe", device=None)
+    backbone = load_backbone("auto", image_size=options.image_size, preprocess="caffe", device=None)
     features = extract_features(images, backbone, cache_dir=options.cache_dir).features
     classes = len(images.class_names)
     population = Population(

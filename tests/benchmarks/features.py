@@ -52,7 +52,7 @@ def main() -> None:
 
 def measure(images: ImageSet, dtype: Dtype, size: int, rounds: int) -> float:
     """Print bare and whole images/s in one dtype; returns the latter."""
-    backbone = load_backbone("random", size=size, preprocess="caffe", dtype=dtype)
+    backbone = load_backbone("random", image_size=size, preprocess="caffe", dtype=dtype)
     bare, whole = [], []
     forward_rate(backbone, 1)  # oneDNN's first-time costs
     for _ in range(rounds):
