@@ -5,7 +5,7 @@ repeats are independent given the images. So the repeat's own effect cancels in 
 what is left is pooled over all optimizers ((K-1)(R-1) degrees of freedom instead of R-1), and
 Tukey's studentized range covers all pairs at once. Two guards keep it honest where some optimizers
 vary more than others: a pair's own spread is used where it is larger than the pooled one, and the
-degrees of freedom shrink as Box (1954) has it. `tests/test_intervals.py` measures the error rates.
+degrees of freedom shrink as Box (1954) has it. `tests/test_statistics.py` measures the error rates.
 
 That is luck of splits, searches and seeds, on these images. How far a difference may lie off for
 new images of the same kind is the other question: all repeats split the same images, and Nadeau
