@@ -1,11 +1,7 @@
 """One run of the search command: images -> features -> heads -> records -> report."""
 
-import platform
-import subprocess
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +9,10 @@ import numpy as np
 from study.common.command import in_flags
 from study.common.text import printable
 from study.features.extract import extract_features
-from study.features.vgg16 import FEATURES, Backbone, load_backbone
+from study.features.vgg16 import Backbone, load_backbone
 from study.images.image_set import ImageSet
 from study.images.loading import load_images
 from study.images.samples import sample_grid
-from study.images.splits import Splits
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials, rewrite_trials
@@ -29,6 +24,7 @@ from study.search.options import Options
 from study.search.plan import Plan, make_plan, model_summary, plan_lines
 from study.search.protocol import Protocol
 from study.search.runner import Runner
+from study.search.study_facts import study_meta
 from study.search.study_folder import clear, locked, resume
 from study.search.tasks import Data, make_splits
 from study.search.tensorboard import EventFolder, ReportEvents
@@ -74,7 +70,6 @@ def run(options: Options, space: SearchSpace) -> int:
 
 def _features(options: Options, images: ImageSet, backbone: Backbone) -> np.ndarray:
     """The (N, 512) features; says what had to be computed."""
-
     found = extract_features(images, backbone, cache_dir=options.cache_dir)
     if found.computed:
         rate = found.computed / max(found.seconds, 1e-9)
@@ -87,18 +82,10 @@ def _features(options: Options, images: ImageSet, backbone: Backbone) -> np.ndar
     return found.features
 
 
-def _train(
-    options: Options,
-    space: SearchSpace,
-    plan: Plan,
-    folder: Path,
-    meta: StudyMeta,
-    data: Data,
-    known: list[TrialRecord],
-) -> Protocol:
-    """Run the protocol; every batch of records is on the disk before the next is trained."""
+def _population(options: Options, space: SearchSpace, meta: StudyMeta, data: Data) -> Population:
+    """The trainer, with as many heads at once as were asked for, recorded or found best."""
 
-    def population_of(size: int) -> Population:
+    def of_size(size: int) -> Population:
         return Population(
             data.features,
             data.labels,
@@ -111,10 +98,24 @@ def _train(
     size = options.population or meta.device.get("population")
     if size is None:
         first = data.splits("search", 0)
-        size = heads_at_once(population_of, space, first.train, first.validation)
-    meta = replace(meta, device={**meta.device, "population": size}, finished=False)
+        size = heads_at_once(of_size, space, first.train, first.validation)
+    return of_size(size)
+
+
+def _train(
+    options: Options,
+    space: SearchSpace,
+    plan: Plan,
+    folder: Path,
+    meta: StudyMeta,
+    data: Data,
+    known: list[TrialRecord],
+) -> Protocol:
+    """Run the protocol; every batch of records is on the disk before the next is trained."""
+    population = _population(options, space, meta, data)
+    device = {**meta.device, "population": population.size}
+    meta = replace(meta, device=device, finished=False)
     save_meta(folder, meta)
-    population = population_of(size)
     events = EventFolder.recreate(folder / "tensorboard", space, known)
     planned = {search.name: search.trials * plan.repeats for search in plan.searches}
     watch = Watch(planned, plan.epochs, known)
@@ -138,17 +139,13 @@ def _train(
         f"{population.compilations} programs compiled in {population.compile_seconds:.0f} s, "
         f"{population.size} heads at once"
     )
-    total = meta.seconds.get("search", 0.0) + seconds
-    save_meta(
-        folder,
-        replace(meta, finished=True, partial=protocol.stopped, seconds={"search": round(total, 1)}),
-    )
+    total = {"search": round(meta.seconds.get("search", 0.0) + seconds, 1)}
+    save_meta(folder, replace(meta, finished=True, partial=protocol.stopped, seconds=total))
     return protocol
 
 
 def _report(options: Options, folder: Path, images: ImageSet, data: Data) -> None:
     """Write and print the report, show it in TensorBoard, and say what to type next."""
-
     write_report(options.logs, options.name)
     shown = ReportEvents.recreate(folder / "tensorboard")
     rows = data.splits("confirm", 0).train
@@ -184,55 +181,3 @@ def _say_setting(meta: StudyMeta) -> None:
         f"device: {meta.device['kind']} ({meta.device['name']}), VGG16 in {meta.device['dtype']}, "
         f"weights: {meta.weights['source']}"
     )
-
-
-PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")
-
-
-def study_meta(
-    options: Options, space: SearchSpace, images: ImageSet, backbone: Backbone, splits: Splits
-) -> StudyMeta:
-    """What `study.json` says of a study that is about to start."""
-    first = splits("confirm", 0)
-    folder = "built-in faces" if options.data is None else Path(options.data).name
-    return StudyMeta(
-        name=options.name,
-        settings=options.settings(),
-        optimizers=list(space.optimizers),
-        class_names=list(images.class_names),
-        class_counts=np.bincount(images.labels, minlength=len(images.class_names)).tolist(),
-        split_sizes={
-            "train": len(first.train),
-            "validation": len(first.validation),
-            "test": len(first.test),
-        },
-        data={
-            "folder": folder,
-            "images": len(images.paths),
-            "features": FEATURES,
-            "left_out": [str(problem) for problem in images.problems],
-            "fingerprint": images.fingerprint,
-        },
-        space={"name": space.name, "fingerprint": space.fingerprint, "table": space.table},
-        split_digests={
-            f"{purpose}/{repeat}": splits(purpose, repeat).digest
-            for repeat in range(options.repeats)
-            for purpose in ("search", "confirm")
-        },
-        device={**backbone.device._asdict(), "dtype": backbone.dtype},
-        versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        weights={"source": backbone.source, "digest": backbone.digest},
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        git_commit=_git_commit(),
-    )
-
-
-def _git_commit() -> str | None:
-    """The commit of this program, if it runs from a checkout."""
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()

@@ -32,7 +32,7 @@ from study.search.options import Options, parse, resolve_options
 from study.search.oracles import Proposal, Search
 from study.search.protocol import Protocol
 from study.search.runner import Runner
-from study.search.study_run import study_meta
+from study.search.study_facts import study_meta
 from study.search.tasks import Data, Task, make_splits
 from study.space.space import SearchSpace, load_space
 from study.training.population import Population

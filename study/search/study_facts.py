@@ -1,0 +1,67 @@
+"""What `study.json` says of a study that is about to start."""
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from study.features.vgg16 import FEATURES, Backbone
+from study.images.image_set import ImageSet
+from study.images.splits import Splits
+from study.records.study_meta import StudyMeta
+from study.search.options import Options
+from study.space.space import SearchSpace
+
+PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")
+
+
+def study_meta(
+    options: Options, space: SearchSpace, images: ImageSet, backbone: Backbone, splits: Splits
+) -> StudyMeta:
+    """What `study.json` says of a study that is about to start."""
+    first = splits("confirm", 0)
+    folder = "built-in faces" if options.data is None else Path(options.data).name
+    return StudyMeta(
+        name=options.name,
+        settings=options.settings(),
+        optimizers=list(space.optimizers),
+        class_names=list(images.class_names),
+        class_counts=np.bincount(images.labels, minlength=len(images.class_names)).tolist(),
+        split_sizes={
+            "train": len(first.train),
+            "validation": len(first.validation),
+            "test": len(first.test),
+        },
+        data={
+            "folder": folder,
+            "images": len(images.paths),
+            "features": FEATURES,
+            "left_out": [str(problem) for problem in images.problems],
+            "fingerprint": images.fingerprint,
+        },
+        space={"name": space.name, "fingerprint": space.fingerprint, "table": space.table},
+        split_digests={
+            f"{purpose}/{repeat}": splits(purpose, repeat).digest
+            for repeat in range(options.repeats)
+            for purpose in ("search", "confirm")
+        },
+        device={**backbone.device._asdict(), "dtype": backbone.dtype},
+        versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        weights={"source": backbone.source, "digest": backbone.digest},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        git_commit=_git_commit(),
+    )
+
+
+def _git_commit() -> str | None:
+    """The commit of this program, if it runs from a checkout."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
