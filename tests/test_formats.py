@@ -5,11 +5,13 @@ format 1 have it, `unfinished` was killed by the version that wrote format 0.
 """
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from synthetic import write_study
 
 from study.common.errors import UserError
 from study.features.vgg16 import pick_device
@@ -20,6 +22,7 @@ from study.records.trials_file import load_trials, repair_trials
 from study.report import main as report_main
 from study.report.analysis.summary import load_study
 from study.search import main as search_main
+from study.space.space import load_space
 
 STUDIES = Path(__file__).parent / "studies"
 FORMATS = [f"format_{number}" for number in range(FORMAT + 1)]
@@ -125,3 +128,24 @@ def test_a_format_that_is_no_number_is_damage(value: object, tmp_path: Path) -> 
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": value}))
     with pytest.raises(UserError, match=r"is damaged \(format is"):
         load_meta(tmp_path / "x")
+
+
+def kind_of(trial_id: str) -> str:
+    """ "adam/0/confirm/0012-1" as "N/N/confirm/N-N"."""
+    return re.sub(r"^\w+|\d+", "N", trial_id)
+
+
+def test_made_up_studies_have_the_shape_of_a_real_one(tmp_path: Path) -> None:
+    """What `tests/synthetic.py` imitates, held against what the search writes."""
+    made, real = write_study(tmp_path, ["adam", "sgd"]), STUDIES / FORMATS[-1] / "finished"
+    metas = [json.loads((folder / "study.json").read_text()) for folder in (made, real)]
+    for part in ("settings", "data", "space", "split_sizes", "weights"):
+        assert metas[0][part].keys() == metas[1][part].keys(), part
+    assert metas[0].keys() == metas[1].keys()
+    kinds = [
+        {(r.phase, kind_of(r.trial_id), bool(r.search), bool(r.number)) for r in found}
+        for found in (load_trials(made), load_trials(real))
+    ]
+    assert kinds[0] == kinds[1]
+    known = {"power", "drops", *load_space("default").examples()}
+    assert {key for record in load_trials(made) for key in record.hyperparameters} <= known

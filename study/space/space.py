@@ -2,7 +2,7 @@
 
 The space knows three things: how to declare itself on `keras_tuner.HyperParameters` (unique names,
 conditional scopes), how to turn the tuner's values into a `HeadConfig`, and what the untuned
-default of each optimizer is. `study/grammar.py` reads the file.
+default of each optimizer is. `toml_reader.py` reads the file.
 """
 
 import hashlib
