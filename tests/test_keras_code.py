@@ -1,5 +1,6 @@
 """The code to paste: it runs, and trains the head that the study trained, curve for curve."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from synthetic import make_meta, make_record
 
 from study.common.errors import UserError
@@ -22,12 +24,22 @@ from study.training.head import Statistics
 from study.training.hypermodel import HeadHyperModel, make_optimizer
 from study.training.schedules import make_schedule
 
+# What `eagerly` sets does not reach tf.data, which is all the same here.
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
 CLASSES = ["a", "b", "c"]
 EPOCHS, ROWS, FEATURES = 7, 40, 6
 RNG = np.random.default_rng(4)
 LABELS = RNG.integers(0, 3, ROWS + 20).astype(np.int32)
 ROWS_X = (RNG.normal(size=(ROWS + 20, FEATURES)) + np.eye(3, FEATURES)[LABELS]).astype(np.float32)
 GIVEN = {"final_factor": 0.013, "power": 1.7, "drops": 3, "staircase": True}
+
+
+@pytest.fixture(autouse=True)
+def eagerly() -> Iterator[None]:
+    """A few steps cost less than the tracing of them."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 def a_config(keras_class: str = "Adam", schedule: str = "constant", **changes: Any) -> HeadConfig:
