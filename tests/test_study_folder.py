@@ -122,6 +122,14 @@ def test_budgets_may_grow(tmp_path: Path):
     assert "--repeats 7 -> 5" in refusal(tmp_path, meta("--confirm", "5"))
 
 
+def test_an_option_that_is_newer_than_the_study_had_its_default(tmp_path: Path):
+    old = meta()
+    less = {key: value for key, value in old.settings.items() if key != "factor"}
+    resume(tmp_path, replace(old, settings=less))
+    assert "--factor 3 -> 4" in refusal(tmp_path, meta("--factor", "4"))
+    assert resume(tmp_path, meta())[0].settings["factor"] == 3
+
+
 def test_runs_without_their_settings_are_refused(tmp_path: Path):
     folder = write_study(tmp_path, ["adam"], repeats=1, confirm=1, trials=3)
     (folder / STUDY_FILE).unlink()

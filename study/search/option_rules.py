@@ -4,7 +4,10 @@ import math
 from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+# Nothing; to a larger number; anything; the words for what is compared by its digest.
+Continued = Literal["same", "larger", "free", "space", "weights"]
 
 
 class Option(NamedTuple):
@@ -19,6 +22,7 @@ class Option(NamedTuple):
     faces: Any = None  # default for the built-in faces, where it is another
     in_space: bool = True  # may stand in a search space's [study] table
     decides: bool = True  # a study's result or its length
+    continued: Continued = "same"  # what a study that is continued may change
 
 
 Rule = tuple[Callable[[str], Any], str]

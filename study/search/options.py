@@ -33,7 +33,9 @@ from study.search.option_rules import (
 class Options:
     """Everything a user can decide about a study."""
 
-    data: str | None = option(TEXT, None, "images", "folder of class folders [the built-in faces]")
+    data: str | None = option(
+        TEXT, None, "images", "folder of class folders [the built-in faces]", continued="free"
+    )
     strict: bool = switch("images", "refuse a folder with files that cannot be decoded")
     image_size: int = option(
         whole(32, 2048), 224, "images", "pixels a side [224; faces 112]", faces=112
@@ -69,9 +71,10 @@ class Options:
         "search",
         "default, quick, blog_t11 or a .toml file [default]",
         in_space=False,
+        continued="space",
     )
     optimizers: str | None = option(
-        TEXT, None, "search", "only these, e.g. adam,sgd [all of the space]"
+        TEXT, None, "search", "only these, e.g. adam,sgd [all of the space]", continued="space"
     )
     tuner: str = option(
         TEXT,
@@ -93,10 +96,18 @@ class Options:
         choices=("equal", "joint"),
     )
     repeats: int = option(
-        whole(1, 10_000), 5, "search", "whole searches with fresh split and seed [5]"
+        whole(1, 10_000),
+        5,
+        "search",
+        "whole searches with fresh split and seed [5]",
+        continued="larger",
     )
     confirm: int = option(
-        whole(1, 10_000), 3, "search", "reruns of each winner with fresh seeds [3]"
+        whole(1, 10_000),
+        3,
+        "search",
+        "reruns of each winner with fresh seeds [3]",
+        continued="larger",
     )
     seed: int = option(whole(1, 10**18), 1, "search", "of everything random, 1 or more [1]")
     time_limit: float | None = option(
@@ -104,9 +115,14 @@ class Options:
         None,
         "search",
         "minutes after which no new trials start; winners so far are still confirmed",
+        continued="free",
     )
     population: int | None = option(
-        whole(1, 10_000), None, "machine", "heads trained at once [chosen for the device]"
+        whole(1, 10_000),
+        None,
+        "machine",
+        "heads trained at once [chosen for the device]",
+        continued="free",
     )
     device: str | None = option(
         TEXT,
@@ -115,9 +131,15 @@ class Options:
         "[the first GPU if there is one]",
         choices=("cpu", "gpu"),
         in_space=False,
+        continued="free",
     )
     weights: str = option(
-        TEXT, "auto", "machine", "auto, random, or an .h5 or .keras file [auto]", in_space=False
+        TEXT,
+        "auto",
+        "machine",
+        "auto, random, or an .h5 or .keras file [auto]",
+        in_space=False,
+        continued="weights",
     )
     name: str = option(
         NAME, None, "files", "of the study [SPACE-TUNER]", in_space=False, decides=False

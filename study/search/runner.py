@@ -35,7 +35,7 @@ class Runner:
     Args:
         data: features, labels and splits.
         population: the trainer.
-        promoted: (bracket, round) -> how many trials of that rung go on.
+        promoted: (bracket, rung) -> how many trials of that rung go on.
         known: records of an earlier process.
         save: is given every batch of new records as soon as it exists.
     """

@@ -20,10 +20,9 @@ from study.records.layout import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import StudyMeta, load_meta, save_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import load_trials, repair_trials
+from study.search.options import OPTIONS
 
-GROWING = ("repeats", "confirm")  # a finished study may be given more of these
-FREE = ("time_limit", "device", "data", "population")  # compared by what they lead to, if at all
-WORDS = {"space": "space", "optimizers": "space", "weights": "weights"}  # matter by their digests
+DIGESTS = {"space": "fingerprint", "weights": "digest"}  # parts of study.json that have one
 
 
 @contextmanager
@@ -121,17 +120,17 @@ def resume(folder: Path, meta: StudyMeta) -> tuple[StudyMeta, list[TrialRecord]]
 
 def _differences(old: StudyMeta, new: StudyMeta) -> list[str]:
     found = []
-    digests = {"space": "fingerprint", "weights": "digest"}
     same = {
         part
-        for part, key in digests.items()
+        for part, key in DIGESTS.items()
         if getattr(old, part).get(key) == getattr(new, part).get(key)
     }
     for key, value in new.settings.items():
-        before = old.settings.get(key)
-        if key in FREE or before == value or WORDS.get(key) in same:
+        option = OPTIONS[key]
+        before = old.settings.get(key, option.default)  # the option may be newer than the study
+        if before == value or option.continued in ("free", *same):
             continue
-        if key in GROWING and isinstance(before, int) and value > before:
+        if option.continued == "larger" and isinstance(before, int) and value > before:
             continue
         found.append(f"`{key}` {before} -> {value}")
     size, asked = old.device.get("population"), new.settings.get("population")
