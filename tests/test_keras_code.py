@@ -27,7 +27,7 @@ from study.training.schedules import make_schedule
 # What `eagerly` sets does not reach tf.data, which is all the same here.
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
 CLASSES = ["a", "b", "c"]
-EPOCHS, ROWS, FEATURES = 7, 40, 6
+EPOCHS, BEST, ROWS, FEATURES = 4, 3, 40, 6
 RNG = np.random.default_rng(4)
 LABELS = RNG.integers(0, 3, ROWS + 20).astype(np.int32)
 ROWS_X = (RNG.normal(size=(ROWS + 20, FEATURES)) + np.eye(3, FEATURES)[LABELS]).astype(np.float32)
@@ -51,7 +51,7 @@ def a_config(keras_class: str = "Adam", schedule: str = "constant", **changes: A
     return replace(load_space("quick").default("adam"), **(plain | settings | small | changes))
 
 
-def a_run(config: HeadConfig, best_epoch: int = 5) -> tuple[StudyMeta, TrialRecord]:
+def a_run(config: HeadConfig, best_epoch: int = BEST) -> tuple[StudyMeta, TrialRecord]:
     """What the search would have written of a run with this configuration."""
     meta = make_meta(
         [config.optimizer],
@@ -90,11 +90,11 @@ def assert_same_curves(config: HeadConfig) -> None:
     code = pasted(keras_code(*a_run(config)), own.get_weights())
     size = ROWS if config.batch_size == "full" else int(config.batch_size)
     wanted = own.fit(
-        *train, batch_size=size, epochs=5, validation_data=validation, shuffle=False, verbose=0
+        *train, batch_size=size, epochs=BEST, validation_data=validation, shuffle=False, verbose=0
     ).history
     head = code["train"](*train, validation_data=validation, shuffle=False, verbose=0)
     found = head.history.history
-    assert len(found["loss"]) == 5  # it stops at the best epoch
+    assert len(found["loss"]) == BEST  # it stops at the best epoch
     for key, curve in wanted.items():
         np.testing.assert_allclose(found[key], curve, rtol=1e-5, atol=1e-6, err_msg=key)
     assert wanted["loss"][0] != wanted["loss"][-1]
