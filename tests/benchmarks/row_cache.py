@@ -89,7 +89,6 @@ def checksum(digest: bytes, row: bytes) -> int:
     return zlib.crc32(row, zlib.crc32(digest))
 
 
-Cache = RowCache | SqliteCache
 SIDES: dict[str, type[RowCache] | type[SqliteCache]] = {"files": RowCache, "SQLite": SqliteCache}
 
 
