@@ -40,6 +40,9 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+KNOWN = {name_of(path) for path in modules()}
+
+
 def imports(path: Path, *, top: bool = False) -> Iterator[tuple[int, str]]:
     """(line, module) of every import; with `top` those that run when the file is imported."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -50,8 +53,7 @@ def imports(path: Path, *, top: bool = False) -> Iterator[tuple[int, str]]:
             assert not node.level, f"{path}:{node.lineno}: a relative import"
             module = node.module or ""
             inside = [f"{module}.{alias.name}" for alias in node.names]
-            known = {name_of(one) for one in modules()}
-            yield from ((node.lineno, name if name in known else module) for name in inside)
+            yield from ((node.lineno, name if name in KNOWN else module) for name in inside)
 
 
 def wing(module: str) -> str:

@@ -1,4 +1,4 @@
-"""The winner of each optimizer: its hyperparameters, its learning curves, where it is mistaken."""
+"""The winner of each optimizer: its hyperparameters and its learning curves."""
 
 import math
 import warnings
