@@ -21,17 +21,17 @@ from study.common.tensorflow import import_tensorflow
 from study.common.text import printable
 from study.images.decoding import decode, inspect
 from study.records.layout import WINNER_FILE
-from study.records.outcomes import chance, winner
 from study.records.predictions import load_predictions
 from study.records.study_folders import find_winner
 from study.records.study_meta import StudyMeta, load_meta
 from study.records.trials_file import load_trials
+from study.verdicts.judge import answer_of
 
 BATCH = 32  # images at once
 SHOWN = 3  # classes a line
 
 
-class Answer(NamedTuple):
+class Prediction(NamedTuple):
     """Class names and their probabilities, the likeliest first."""
 
     names: tuple[str, ...]
@@ -67,13 +67,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def outdated(study: Path) -> str:
-    """Whether `winner.keras` is another optimizer's than the one that wins by now, in words."""
+    """Whether `winner.keras` is another optimizer's than the one that leads by now, in words."""
     meta, found = load_meta(study), load_predictions(study)
-    best = winner(meta.optimizers, load_trials(study), chance(len(meta.class_names)))
-    if found is None or best in (None, found.winner):
+    best = answer_of(meta, load_trials(study)).leader
+    if found is None or best in ("", found.winner):
         return ""
     return (
-        f"{study / WINNER_FILE} holds {found.winner}, but {best} wins by the records of this "
+        f"{study / WINNER_FILE} holds {found.winner}, but {best} leads by the records of this "
         "study; the same search command, run to its end, writes it anew"
     )
 
@@ -90,7 +90,7 @@ def _readable(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     return good, bad
 
 
-def predict(study: Path, images: Sequence[Path]) -> list[Answer]:
+def predict(study: Path, images: Sequence[Path]) -> list[Prediction]:
     """What the winner of `study` says about every image.
 
     Raises:
@@ -120,15 +120,15 @@ def _load(path: Path) -> Any:
         ) from error
 
 
-def _answer(meta: StudyMeta, row: np.ndarray) -> Answer:
+def _answer(meta: StudyMeta, row: np.ndarray) -> Prediction:
     order = np.argsort(-row, kind="stable")[:SHOWN]
-    return Answer(
+    return Prediction(
         tuple(meta.class_names[place] for place in order),
         tuple(float(row[place]) for place in order),
     )
 
 
-def in_words(answer: Answer) -> str:
+def in_words(answer: Prediction) -> str:
     """ "cat 93.1 % (then dog 4.0 %, bird 2.9 %)"."""
     parts = [
         f"{printable(name)} {100 * probability:.1f} %"

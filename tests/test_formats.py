@@ -1,12 +1,13 @@
 """Studies of every format that was ever written: read, reported, resumed; newer ones refused.
 
-`tests/studies` holds real studies of the built-in faces: `finished` is one study as format 0 and
-format 1 have it, `unfinished` was killed by the version that wrote format 0.
+`tests/studies` holds real studies of the built-in faces: `finished` is one study as formats 0 and 1
+have it, and as the version of format 2 made it anew; `unfinished` was killed by the first version.
 """
 
 import json
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from synthetic import write_study
 from study.common.errors import UserError
 from study.features.vgg16 import pick_device
 from study.records.layout import FORMAT
-from study.records.study_meta import load_meta
+from study.records.study_meta import Look, load_meta
 from study.records.trial_record import Phase, TrialRecord
 from study.records.trials_file import load_trials, repair_trials
 from study.report import main as report_main
@@ -42,12 +43,26 @@ def test_every_format_that_is_read_has_a_study_here() -> None:
     assert [json.loads(line).get("format", 0) for line in first] == list(range(FORMAT + 1))
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_the_same_study_is_read_from_every_format(name: str) -> None:
-    found, newest = (STUDIES / one / "finished" for one in (name, FORMATS[-1]))
+def test_the_same_study_is_read_from_formats_0_and_1() -> None:
+    found, newest = (STUDIES / one / "finished" for one in FORMATS[:2])
     assert runs(found) == runs(newest)
     ignored = {"created": "", "git_commit": None, "seconds": {}}
-    assert replace(load_meta(found), **ignored) == replace(load_meta(newest), **ignored)
+    metas = [replace(load_meta(folder), **ignored) for folder in (found, newest)]
+    assert metas[0] == metas[1]
+    assert not metas[0].cross_fitted and metas[0].looks == [Look(2, 0.025)]
+
+
+def test_what_the_search_finds_is_the_same_in_format_2() -> None:
+    """Only how winners are confirmed has changed."""
+    old, new = (
+        {
+            record.trial_id: replace(record, seconds=0.0)
+            for record in load_trials(STUDIES / name / "finished")
+            if record.phase is Phase.SEARCH
+        }
+        for name in FORMATS[1:]
+    )
+    assert old and old.items() <= new.items()
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -59,6 +74,8 @@ def test_a_run_knows_its_search_number_and_rung(name: str) -> None:
             assert (record.rung is None) == (record.bracket is None)
         elif record.phase is Phase.CONFIRM:
             assert f"{record.number}-{record.confirm}" == parts[-1] and not record.search
+        elif record.phase is Phase.BUDGET:
+            assert f"{record.budget:g}" == parts[-1] and record.number and not record.search
         else:
             assert (record.search, record.number) == ("", "")
     climbed = [r for r in load_trials(STUDIES / name / "finished") if r.rung]
@@ -76,9 +93,7 @@ def test_every_format_is_reported(
     ranking = json.loads((report / "ranking.json").read_text())["ranking"]
     assert [row["optimizer"] for row in ranking] == ["adam", "sgd", "lion"]
     assert (report / "figures" / "confusion.png").is_file()
-    assert load_study(tmp_path / "logs" / "finished").settings[0].run.trial_id == (
-        "adam/0/confirm/0020-1"
-    )
+    assert load_study(tmp_path / "logs" / "finished").settings[0].optimizer == "adam"
 
 
 def test_an_unfinished_study_of_format_0_is_resumed_and_keeps_its_runs(tmp_path: Path) -> None:
@@ -100,8 +115,13 @@ def test_an_unfinished_study_of_format_0_is_resumed_and_keeps_its_runs(tmp_path:
     assert [line.get("format", 0) for line in lines[:9]] == [0] * 9
     assert {line["format"] for line in lines[9:]} == {FORMAT}
     assert json.loads((folder / "study.json").read_text())["format"] == FORMAT
-    counts = {phase: sum(r.phase is phase for r in runs(folder)) for phase in Phase}
+    found = runs(folder)
+    counts = Counter(record.phase for record in found if record.phase is not Phase.BUDGET)
     assert counts == {Phase.DEFAULT: 4, Phase.SEARCH: 12, Phase.CONFIRM: 8}
+    for name in ("sgd", "adam"):  # one split a repeat and the plain best epoch, as it began
+        reruns = [r for r in found if r.optimizer == name and r.phase is Phase.CONFIRM]
+        assert len({(r.repeat, r.split) for r in reruns}) == 2
+        assert all(r.cross_fitted_accuracy is None for r in reruns)
 
 
 def test_a_newer_format_is_named_and_never_called_damaged(tmp_path: Path) -> None:
@@ -112,12 +132,12 @@ def test_a_newer_format_is_named_and_never_called_damaged(tmp_path: Path) -> Non
     trials.write_text(json.dumps(json.loads(head) | {"format": FORMAT + 1}) + "\n" + rest)
     before = trials.read_bytes()
     for read in (load_trials, repair_trials):
-        with pytest.raises(UserError, match=r"trials\.jsonl, line 1 has format 2, and this"):
+        with pytest.raises(UserError, match=r"trials\.jsonl, line 1 has format 3, and this"):
             read(folder)
     assert trials.read_bytes() == before
     table = json.loads((folder / "study.json").read_text()) | {"format": FORMAT + 1}
     (folder / "study.json").write_text(json.dumps(table))
-    with pytest.raises(UserError, match=r"study\.json has format 2.*install a newer version"):
+    with pytest.raises(UserError, match=r"study\.json has format 3.*install a newer version"):
         load_meta(folder)
 
 

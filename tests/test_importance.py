@@ -3,13 +3,10 @@
 import dataclasses
 
 import numpy as np
-import pytest
-from synthetic import make_meta, make_record, make_records
+from synthetic import make_meta, make_record
 
 from study.records.trial_record import Phase, TrialStatus
-from study.report.analysis.best_at_budget import chances
 from study.report.analysis.importance import importance, judge_trials, parallel, slices
-from study.report.analysis.search_trials import BestSoFar, best_so_far
 
 CLASSES = [f"s{i}" for i in range(40)]
 
@@ -98,34 +95,3 @@ def test_parallel_lines_run_over_the_shared_hyperparameters_and_end_in_the_accur
     assert lines[0].best[-4:].all() and lines[1].best[:4].all()
     assert lines[0].places.min() >= 0 and lines[0].places.max() <= 1
     assert parallel(meta, trials("adam", [{}] * 40, np.linspace(0, 1, 40))) == ((), ())
-
-
-def budget(name, repeats):
-    table = np.array(repeats, float)
-    points = np.arange(table.shape[1], dtype=float)
-    return BestSoFar(name, points, table.mean(0), table.min(0), table.max(0), table)
-
-
-def test_the_chance_to_be_best_is_counted_exactly_and_ties_are_shared():
-    sure = chances([budget("a", [[0, 3, 3]] * 2), budget("b", [[0, 1, 1]] * 2)])
-    assert sure is not None and sure.chance[:, -1] == pytest.approx([1, 0])
-    alike = chances([budget(name, [[0, 2, 2]] * 2) for name in "abc"])
-    assert alike is not None and alike.chance == pytest.approx(np.full((3, 2), 1 / 3))
-    # a draws 1 or 4, b draws 2 or 3; the repeats' means are level: a wins half of the meetings
-    mixed = chances([budget("a", [[0, 1, 1], [0, 4, 4]]), budget("b", [[0, 4, 4], [0, 1, 1]])])
-    assert mixed is not None and mixed.chance[:, -1] == pytest.approx([0.5, 0.5])
-    assert chances([budget("a", [[0, 1]])]) is None
-
-
-def test_a_hard_split_does_not_decide_who_is_best():
-    easy_and_hard = [[0, 0.9, 0.9], [0, 0.5, 0.5]]
-    worse = [[0, 0.8, 0.8], [0, 0.4, 0.4]]
-    found = chances([budget("good", easy_and_hard), budget("bad", worse)])
-    assert found is not None and found.chance[:, -1] == pytest.approx([1, 0])
-
-
-def test_chances_of_a_whole_search_sum_to_one():
-    meta = make_meta(["adam", "sgd", "lion"], CLASSES)
-    found = chances(best_so_far(meta, make_records(["adam", "sgd", "lion"], repeats=3)))
-    assert found is not None
-    assert found.chance.sum(axis=0) == pytest.approx(np.ones(found.chance.shape[1]))

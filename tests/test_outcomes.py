@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from synthetic import make_meta, make_record
 
 from study.predict import outdated
-from study.records.outcomes import chance, search_winner, winner, winning_run
-from study.records.trial_record import Phase, TrialRecord, TrialStatus, trial_id
+from study.records.outcomes import chance, incumbent, repeat_means, search_winner, winning_run
+from study.records.trial_record import Phase, TrialRecord, TrialStatus, cross_fitted, trial_id
 from study.report.analysis.summary import load_study, summarize
+from study.verdicts.judge import answer_of
 
 NAMES = ["b", "a", "c"]  # the order of the search space decides ties
 CLASSES = [f"s{number}" for number in range(4)]
-GUESS = chance(len(CLASSES))
 STUDIES = Path(__file__).parent / "studies"
 
 
@@ -46,55 +46,79 @@ RESULTS = st.lists(  # few values, so that exact ties are common
 )  # fmt: skip
 
 
+def leader(names: list[str], records: list[TrialRecord]) -> str:
+    return answer_of(make_meta(names, CLASSES, settings={"confirm": 2}), records).leader
+
+
 @given(RESULTS, st.randoms())
 def test_ranking_and_winner_agree_in_every_order_of_the_records(results, random) -> None:
     records = [confirmed(*one) for one in results]
-    meta = make_meta(NAMES, CLASSES)
-    best = winner(NAMES, records, GUESS)
+    meta = make_meta(NAMES, CLASSES, settings={"confirm": 2})
+    best = leader(NAMES, records)
     random.shuffle(records)
-    assert winner(NAMES, records, GUESS) == best
+    assert leader(NAMES, records) == best
     summary = summarize(meta, records)
-    ranked = [row.optimizer for row in summary.rows if row.converged]
-    assert (ranked[0] if ranked else None) == best
+    if best:
+        assert summary.rows[0].optimizer == best == summary.settings[0].optimizer
     for found in summary.settings:  # the run whose hyperparameters are printed is in best/
         own = [record for record in records if record.optimizer == found.optimizer]
-        run = winning_run(own, GUESS)
+        run = winning_run(own)
         assert run is None or run.trial_id == found.run.trial_id
 
 
-def test_of_equals_the_first_in_the_search_space_wins() -> None:
-    records = [confirmed(name, 0, 0, 0.5) for name in sorted(NAMES)]
-    assert winner(NAMES, records, GUESS) == "b"
-    assert winner(sorted(NAMES), records, GUESS) == "a"
+def whole(name: str, *values: float) -> list[TrialRecord]:
+    """Repeats of two runs each."""
+    return [confirmed(name, repeat, n, v) for repeat, v in enumerate(values) for n in (0, 1)]
+
+
+def test_of_equals_the_first_in_the_search_space_leads() -> None:
+    records = [record for name in sorted(NAMES) for record in whole(name, 0.5)]
+    assert leader(NAMES, records) == "b"
+    assert leader(sorted(NAMES), records) == "a"
 
 
 def test_a_mean_over_repeats_decides_not_one_over_runs() -> None:
-    """Two runs in a bad repeat weigh as much as one in a good one."""
+    """Two runs in a bad repeat weigh as much as one that converged in a good one."""
     records = [confirmed("b", 0, 0, 0.5), confirmed("b", 0, 1, 0.5), confirmed("b", 1, 0, 0.75)]
-    records += [confirmed("a", 0, 0, 0.6), confirmed("a", 1, 0, 0.6)]
-    assert winner(NAMES, records, GUESS) == "b"  # 0.625, though its runs average 0.583
+    records += [confirmed("b", 1, 1, 0.0, TrialStatus.FAILED), *whole("a", 0.6, 0.6)]
+    assert leader(NAMES, records) == "b"  # 0.625, though its runs average 0.583
 
 
-def test_diverged_runs_count_as_guessing_and_failed_ones_not_at_all() -> None:
+def test_only_converged_runs_are_compared_but_one_that_never_diverges_goes_first() -> None:
     lucky = [confirmed("b", 0, 0, 0.7), confirmed("b", 0, 1, 0.0, TrialStatus.DIVERGED)]
-    steady = [confirmed("a", 0, 0, 0.6), confirmed("a", 0, 1, 0.0, TrialStatus.FAILED)]
-    assert winner(NAMES, [*lucky, *steady], GUESS) == "a"
+    assert repeat_means(lucky) == {0: 0.7}
+    assert leader(NAMES, [*lucky, *whole("a", 0.6)]) == "a"
 
 
-def test_an_optimizer_that_always_diverges_never_wins() -> None:
-    burst = confirmed("b", 0, 0, 0.0, TrialStatus.DIVERGED)
-    poor = confirmed("a", 0, 0, 0.0)  # below chance, but a model
-    assert winner(NAMES, [burst, poor], GUESS) == "a"
-    assert summarize(make_meta(NAMES, CLASSES), [burst, poor]).rows[0].optimizer == "a"
-    assert winner(NAMES, [burst], GUESS) is None
-    assert winner(NAMES, [], GUESS) is None
+def test_an_optimizer_that_always_diverges_never_leads() -> None:
+    burst = [confirmed("b", 0, n, 0.0, TrialStatus.DIVERGED) for n in (0, 1)]
+    poor = whole("a", 0.0)  # below chance, but a model
+    assert leader(NAMES, [*burst, *poor]) == "a"
+    meta = make_meta(NAMES, CLASSES, settings={"confirm": 2})
+    assert summarize(meta, [*burst, *poor]).rows[0].optimizer == "a"
+    assert leader(NAMES, burst) == "" and leader(NAMES, []) == ""
 
 
-def test_the_run_to_take_home_is_the_best_of_the_best_repeat() -> None:
-    lucky = [confirmed("b", 0, 0, 0.9), confirmed("b", 0, 1, 0.3)]
-    steady = [confirmed("b", 1, 0, 0.7), confirmed("b", 1, 1, 0.8)]
-    found = winning_run([*lucky, *steady], GUESS)
-    assert found is not None and found.trial_id == "b/1/confirm/0001-1"
+def test_the_run_to_take_home_is_the_best_of_a_typical_repeat_not_of_the_luckiest() -> None:
+    records = [*whole("b", 0.9, 0.7, 0.3), confirmed("b", 1, 2, 0.72)]
+    found = winning_run(records)
+    assert found is not None and found.trial_id == "b/1/confirm/0001-2"
+
+
+def test_each_half_is_judged_at_the_epoch_that_the_other_half_chose() -> None:
+    # A is best in epoch 2, where B has 5 right; B in epoch 3, where A has 6
+    assert cross_fitted([4, 9, 6], [6, 5, 8], rows=20) == (5 + 6) / 20
+    assert cross_fitted([9, 9], [1, 7], rows=20) == (1 + 9) / 20  # of equals the first
+
+
+def test_what_a_search_had_found_by_then_is_the_best_that_its_epochs_paid_for() -> None:
+    trials = [
+        replace(confirmed("a", 0, 0, value), phase=Phase.SEARCH, trial_id=f"a/0/search/{number}")
+        for number, value in enumerate((0.5, 0.8, 0.6))
+    ]  # two epochs each
+    assert incumbent(trials, 1) is None
+    assert incumbent(trials, 3) == trials[0]
+    assert incumbent(trials, 4) == incumbent(trials, 6) == trials[1]
 
 
 def test_a_searchs_winner_has_the_lower_loss_among_equals_then_the_lower_number() -> None:
@@ -116,7 +140,7 @@ def test_predict_says_when_its_model_is_not_the_winners(tmp_path: Path) -> None:
     assert outdated(folder) == ""
     path = folder / "best" / "predictions.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"winner": "lion"}))
-    assert "holds lion, but adam wins by the records" in outdated(folder)
+    assert "holds lion, but adam leads by the records" in outdated(folder)
     confusion = load_study(folder).confusion  # the report speaks of the winner all the same
     assert confusion is not None and confusion.optimizer == "adam" and not confusion.mistakes
 

@@ -1,22 +1,34 @@
 """The plan counts what will be trained; the watch counts what has been."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated import draw, equal, looks_of
 from synthetic import make_record
 
 from study.features.vgg16 import load_backbone
 from study.images.splits import Split
-from study.records.trial_record import Phase, TrialStatus
+from study.records.study_meta import Look
+from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.search import live_progress as watch_module
 from study.search.live_progress import Watch
 from study.search.options import Options, parse, resolve_options
-from study.search.plan import count_programs, make_plan, model_summary, plan_lines
+from study.search.plan import (
+    Plan,
+    PlannedSearch,
+    count_programs,
+    make_plan,
+    model_summary,
+    plan_lines,
+)
+from study.search.protocol import Round
 from study.space.space import SearchSpace, load_space
+from study.verdicts.answer import Answer
+from study.verdicts.judge import judge
 
 SPLIT = Split(*(np.arange(size, dtype=np.int32) for size in (120, 160, 120)))  # the faces'
 
@@ -26,12 +38,19 @@ def options(*argv: str) -> Options:
 
 
 def test_the_default_study_is_counted_exactly():
-    plan = make_plan(options(), load_space("default"))
-    assert len(plan.searches) == 12 and plan.repeats == 5
+    plan = make_plan(options("--confirm", "5"), load_space("default"))
+    assert len(plan.searches) == 12 and plan.looks == (5, 8, 12, 18, 27) and plan.first == 5
     assert {(s.kind, s.trials, s.epochs) for s in plan.searches} == {("hyperband", 90, 576)}
-    assert plan.trials == 12 * 5 * 90
-    assert (plan.confirm_runs, plan.default_runs) == (12 * 5 * 3, 12 * 5)
-    assert plan.epochs == 12 * 5 * 576 + (180 + 60) * 30
+    first = plan.everybody(5)
+    assert plan.trials(first) == dict.fromkeys(plan.optimizers, 5 * 90)
+    assert plan.epochs(first) == 12 * 5 * (576 + 30 * (5 + 1 + 3))
+    later = {"adam": 8, "sgd": 5}  # the early reruns are the first look's only
+    assert plan.epochs(later) == 13 * (576 + 30 * 6) + 10 * 30 * 3
+
+
+def test_a_fixed_study_is_all_counted_at_once():
+    plan = make_plan(options("--repeats", "7"), load_space("default"))
+    assert plan.looks == (7,) and plan.first == 7 and not plan.race
 
 
 def test_a_joint_search_is_one():
@@ -47,8 +66,8 @@ def test_the_posts_study_is_three_runs_and_three_confirmations():
     found = resolve_options(parse(["--tuner", "grid", "--data", "x"]), space.study, space.name)
     plan = make_plan(found, space)
     assert [(search.kind, search.trials) for search in plan.searches] == [("grid", 1)] * 3
-    assert (plan.trials, plan.confirm_runs, plan.default_runs) == (3, 3, 0)
-    assert plan.epochs == 6 * 50
+    assert (plan.confirm, plan.tunable, plan.first) == (1, 0, 1)
+    assert sum(plan.trials(plan.everybody(1)).values()) == 3
 
 
 def test_the_plan_says_what_was_cut(tmp_path: Path):
@@ -67,8 +86,8 @@ def test_the_plan_says_what_was_cut(tmp_path: Path):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        ((), "12 hyperband searches of 90 trials (576 epochs) each, 5 repeats;"),
-        (("--repeats", "1", "--confirm", "1"), "1 repeat; 12 confirmation runs, 12 untuned runs;"),
+        ((), "a repeat has 12 hyperband searches of 90 trials (576 epochs) each,"),
+        (("--confirm", "1"), "1 rerun of each winner and 12 untuned runs"),
         (("--tuner", "random", "--trials", "7"), "12 random searches of 7 trials (210 epochs)"),
     ],
 )
@@ -87,12 +106,17 @@ def test_the_plan_says_how_many_programs_are_compiled():
     assert count_programs(space.restrict(["adam"]), SPLIT) == 1
 
 
-def test_the_plan_says_what_a_fuller_study_costs():
+def test_the_plan_says_what_the_first_look_and_the_longest_study_cost():
     space = load_space("default")
-    lines = plan_lines(make_plan(options(), space), options(), space, SPLIT)
-    fuller = options("--max-epochs", "100", "--repeats", "10")
-    assert f"would train {make_plan(fuller, space).epochs:,} epochs" in lines[-1]
-    assert "fuller" not in "".join(plan_lines(make_plan(fuller, space), fuller, space, SPLIT))
+    plan = make_plan(options(), space)
+    lines = "\n".join(plan_lines(plan, options(), space, SPLIT))
+    first, most = (plan.epochs(plan.everybody(n)) for n in (5, 27))
+    assert f"first look after 5 repeats, {first:,} epochs" in lines
+    assert f"looks at 8, 12, 18, 27: at most {most:,} epochs in all" in lines
+    assert "at most 2 points behind the best is good enough (--margin)" in lines
+    fixed = options("--repeats", "1", "--margin", "1")
+    lines = "\n".join(plan_lines(make_plan(fixed, space), fixed, space, SPLIT))
+    assert "1 repeat, then one look;" in lines and "at most 1 point behind" in lines
 
 
 @pytest.mark.parametrize("name", ["default", "blog_t11"])
@@ -125,35 +149,68 @@ def record(name: str, number: int, accuracy: float, **changes):
     return replace(made, val_accuracy=[accuracy] * 3, best_epoch=1, **changes)
 
 
+def watch(
+    names: Sequence[str],
+    trials: int,
+    known: Iterable[TrialRecord] = (),
+    answer: Answer | None = None,
+) -> Watch:
+    """A watch at the beginning of the only round: a repeat of so many trials of three epochs."""
+    searches = tuple(PlannedSearch(name, "random", trials, 3 * trials) for name in names)
+    plan = Plan(searches, tuple(names), 0, (1,), False, 0, 0, 3)
+    made = Watch(plan, known)
+    made.begin(Round({}, dict.fromkeys(names, 1), answer, [Look(1, 0.05)]))
+    return made
+
+
 def test_a_watch_counts_trials_and_names_the_best(screen: Callable[[], list[str]]):
-    with Watch({"adam": 2, "sgd": 2}, 12, []) as watch:
-        watch.add([record("adam", 0, 0.5), record("sgd", 0, 0.7)])
-        watch.add([record("adam", 1, 0.9)])
+    with watch(["adam", "sgd"], 2) as shown:
+        shown.add([record("adam", 0, 0.5), record("sgd", 0, 0.7)])
+        shown.add([record("adam", 1, 0.9)])
     lines = screen()
-    assert lines[0].startswith("search: 2/4 trials, best so far sgd 0.700, ")
-    assert lines[1].startswith("search: 3/4 trials, best so far adam 0.900, ")
-    assert all(line.endswith(" left") for line in lines)
+    assert lines[1].startswith("search: 1 repeat, 2/4 trials, best so far sgd 0.700, ")
+    assert lines[2].startswith("search: 1 repeat, 3/4 trials, best so far adam 0.900, ")
+    assert all(line.endswith(" left") for line in lines[1:])
 
 
 def test_a_resumed_watch_counts_what_is_known(screen: Callable[[], list[str]]):
-    with Watch({"adam": 4}, 12, [record("adam", 0, 0.5), record("adam", 1, 0.6)]) as watch:
-        watch.add([record("adam", 2, 0.4)])
-    assert screen()[0].startswith("search: 3/4 trials, best so far adam 0.600, 0 s left")
+    with watch(["adam"], 4, [record("adam", 0, 0.5), record("adam", 1, 0.6)]) as shown:
+        shown.add([record("adam", 2, 0.4), record("adam", 3, 0.4)])
+    assert "4/4 trials, best so far adam 0.600, 0 s left" in screen()[-1]
 
 
 def test_runs_without_an_accuracy_are_never_the_best(screen: Callable[[], list[str]]):
     bad = record("sgd", 1, math.nan, status=TrialStatus.DIVERGED)
-    with Watch({"sgd": 3}, 9, []) as watch:
-        watch.add([bad])
-        watch.add([record("sgd", 2, 0.3)])
-        watch.add([replace(bad, trial_id="sgd/0/search/0009")])
+    with watch(["sgd"], 3) as shown:
+        shown.add([bad])
+        shown.add([record("sgd", 2, 0.3)])
+        shown.add([replace(bad, trial_id="sgd/0/search/0009")])
     lines = screen()
-    assert "best" not in lines[0]
-    assert lines[-1].startswith("search: 3/3 trials, best so far sgd 0.300, ")
+    assert "best" not in lines[1]
+    assert "3/3 trials, best so far sgd 0.300, " in lines[-1]
 
 
 def test_confirmations_count_as_work_but_not_as_trials(screen: Callable[[], list[str]]):
     done = replace(record("adam", 0, 0.5), phase=Phase.CONFIRM, trial_id="adam/0/confirm/1-0")
-    with Watch({"adam": 1}, 6, []) as watch:
-        watch.add([done])
-    assert screen()[0].startswith("search: 0/1 trials, ")
+    with watch(["adam"], 1) as shown:
+        shown.add([done])
+    assert "0/1 trials, " in screen()[-1]
+
+
+def test_after_a_look_the_watch_says_who_leads_and_who_is_still_in_question(
+    screen: Callable[[], list[str]],
+):
+    results = draw(equal(3), np.random.default_rng(1), repeats=5)
+    looks = looks_of()
+    answer = judge(results, looks, margin=0.02)
+    names = list(results.optimizers)
+    searches = tuple(PlannedSearch(name, "random", 2, 6) for name in names)
+    plan = Plan(searches, tuple(names), 0, tuple(look.repeats for look in looks), True, 1, 0, 3)
+    after = dict.fromkeys(names, 5) | {names[0]: 8, names[1]: 8}
+    with Watch(plan, []) as shown:
+        shown.begin(Round(dict.fromkeys(names, 5), after, answer, looks))
+    first, second = screen()
+    bound = f"{100 * (answer.bound or 0):.1f}"
+    assert first.startswith(f"look 1 of 5: {answer.leader} leads, at most {bound} points behind")
+    assert f"still in question: {' and '.join(answer.contenders)}; next 54 epochs for 2" in first
+    assert second.startswith("search: look 2 of 5, 0/42 trials")

@@ -403,6 +403,17 @@ def test_best_weights_are_those_of_the_first_best_epoch() -> None:
     assert accuracy == pytest.approx(result.metrics.val_accuracy.max())
 
 
+def test_hits_are_counted_apart_for_rows_at_even_and_at_odd_places() -> None:
+    config = configuration("sgd", learning_rate=0.1)
+    (result,) = train(population(), [a_run(config, epochs=1)])
+    head = build_head(config, n_features=N_FEATURES, n_classes=N_CLASSES, seed=1)
+    head.set_weights(result.best_weights)
+    said = head(DATA.features[DATA.validation], training=False).numpy().argmax(axis=1)
+    hits = said == DATA.labels[DATA.validation]
+    assert result.metrics.val_hits_a.tolist() == [hits[::2].sum()]
+    assert result.metrics.val_hits_b.tolist() == [hits[1::2].sum()]
+
+
 def test_the_rows_come_in_another_order_every_epoch_and_for_every_seed() -> None:
     orders = {
         tuple(stream(seed, "order", epoch).permutation(9)) for seed in (1, 2) for epoch in (0, 1)

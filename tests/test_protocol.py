@@ -6,17 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from synthetic import make_meta
 
 from study.features.extract import feature_rows
 from study.images.image_set import ImageSet
-from study.records.trial_record import Phase, TrialRecord, TrialStatus
-from study.search.budget import promotions
+from study.records.trial_record import Phase, TrialRecord, TrialStatus, cross_fitted
+from study.search.budget import budget_of, plan_search, promotions
 from study.search.options import Options, parse, resolve_options
 from study.search.protocol import Protocol
 from study.search.runner import Runner, judge
 from study.search.tasks import Data, make_splits
 from study.space.space import SearchSpace, load_space
 from study.training.population import HeadRun, Population
+from study.verdicts.answer import Verdict
+from study.verdicts.judge import answer_of
+from study.verdicts.looks import planned_looks
 
 N, CLASSES = 60, 3
 HEAD = "[head]\ndense_width = 16\nbatch_norm = false\n"
@@ -53,9 +57,11 @@ def study(
     population = Population(features, labels, CLASSES, max_epochs=chosen.max_epochs, size=4)
     promoted = promotions(chosen.tuner, chosen.max_epochs, chosen.factor)
     runner = Runner(data, population, promoted, known, saved.extend)
-    protocol = Protocol(chosen, space, runner)
-    protocol.search()
-    protocol.confirm()
+    looks = list(planned_looks(chosen.repeats, chosen.most_repeats))
+    settings = chosen.settings()
+    meta = make_meta(list(space.optimizers), ["a", "b", "c"], settings=settings, looks=looks)
+    protocol = Protocol(chosen, space, runner, meta)
+    protocol.run()
     return protocol, saved
 
 
@@ -83,7 +89,7 @@ def test_diverging_trials_cost_hyperband_no_promotion(tmp_path: Path) -> None:
     protocol, saved = study(read(tmp_path, text), options("--tuner", "hyperband"))
     search = [r for r in saved if r.phase == Phase.SEARCH]
     assert all(r.status == TrialStatus.DIVERGED for r in search)
-    assert len(search) == protocol.searches["sgd", 0].planned
+    assert len(search) == plan_search(protocol.space, "sgd", budget_of(protocol.options))[1]
     assert not [r for r in saved if r.phase == Phase.CONFIRM]  # nothing to confirm, no crash
 
 
@@ -211,3 +217,104 @@ def test_rows_mapped_from_the_disk_give_the_same_curves(tmp_path: Path) -> None:
         ((_, result),) = next(population.train([run]))
         curves.append(result.metrics.loss.tolist() + result.metrics.val_accuracy.tolist())
     assert curves[0] == curves[1]
+
+
+# ---- looks and the race ----
+
+NEAR = 'class = "SGD"\nlearning_rate = {choices = [0.3, 0.4]}\n'
+FAR = 'class = "SGD"\nlearning_rate = {choices = [1e-6, 2e-6]}\n'
+THREE = HEAD + f"[optimizers.one]\n{NEAR}[optimizers.two]\n{NEAR.replace('0.4', '0.35')}"
+THREE += f"[optimizers.far]\n{FAR}"
+AUTO = ("--repeats", "auto", "--most-repeats", "8", "--tuner", "grid", "--confirm", "2")
+
+
+def repeats_of(records: Iterable[TrialRecord]) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = {}
+    for record in records:
+        if record.phase == Phase.CONFIRM:
+            found.setdefault(record.optimizer, set()).add(record.repeat)
+    return found
+
+
+def test_a_study_stops_when_the_answer_is_known(tmp_path: Path) -> None:
+    protocol, saved = study(read(tmp_path, THREE), options(*AUTO, "--margin", "90"))
+    assert set(map(len, repeats_of(saved).values())) == {5}
+    assert answer_of(protocol.meta, saved).known
+
+
+def test_an_excluded_optimizer_costs_nothing_more(tmp_path: Path) -> None:
+    protocol, saved = study(read(tmp_path, THREE), options(*AUTO, "--margin", "0.001"))
+    found = {name: len(repeats) for name, repeats in repeats_of(saved).items()}
+    assert found == {"one": 8, "two": 8, "far": 5}
+    answer = answer_of(protocol.meta, saved)
+    assert answer.about("far").verdict is Verdict.EXCLUDED and answer.looked == 2
+    assert not [r for r in saved if r.optimizer == "far" and r.repeat >= 5]
+
+
+def test_a_study_killed_in_any_round_ends_with_the_same_records(tmp_path: Path) -> None:
+    space, chosen = read(tmp_path, THREE), options(*AUTO, "--margin", "0.001")
+    _, undisturbed = study(space, chosen)
+    for kept in (7, len(undisturbed) * 3 // 4, len(undisturbed) - 3):
+        _, rest = study(space, chosen, undisturbed[:kept])
+        assert len(rest) == len(undisturbed) - kept
+        assert comparable([*undisturbed[:kept], *rest]) == comparable(undisturbed)
+
+
+def test_a_larger_margin_answers_from_the_records_and_a_smaller_one_goes_on(
+    tmp_path: Path,
+) -> None:
+    space = read(tmp_path, THREE)
+    _, first = study(space, options(*AUTO, "--margin", "90"))
+    _, more = study(space, options(*AUTO, "--margin", "0.001"), first)
+    assert more and comparable([*first, *more]) == comparable(
+        study(space, options(*AUTO, "--margin", "0.001"))[1]
+    )
+    protocol, nothing = study(space, options(*AUTO, "--margin", "90"), [*first, *more])
+    assert nothing == [] and protocol.superseded() == set()
+    assert answer_of(protocol.meta, protocol.records()).known
+
+
+def test_every_rerun_has_a_split_of_its_own_that_all_optimizers_share(tmp_path: Path) -> None:
+    _, saved = study(read(tmp_path, THREE), options("--tuner", "grid", "--confirm", "3"))
+    splits = {
+        name: [r.split for r in sorted(saved, key=lambda r: r.trial_id)
+               if r.optimizer == name and r.phase == Phase.CONFIRM]
+        for name in ("one", "two", "far")
+    }  # fmt: skip
+    assert splits["one"] == splits["two"] == splits["far"] and len(set(splits["one"])) == 3
+    searched = {r.split for r in saved if r.phase == Phase.SEARCH}
+    assert not searched & set(splits["one"])
+
+
+def test_reruns_keep_the_hits_of_both_halves_and_trials_do_not(tmp_path: Path) -> None:
+    protocol, saved = study(read(tmp_path, THREE), options("--tuner", "grid"))
+    rows = len(protocol.runner.data.splits("confirm", 0).validation)
+    for record in saved:
+        if record.phase == Phase.SEARCH:
+            assert not record.val_hits_a and record.cross_fitted_accuracy is None
+            continue
+        hits = np.add(record.val_hits_a, record.val_hits_b)
+        assert record.val_accuracy == pytest.approx(hits / rows, abs=1e-6)
+        assert record.cross_fitted_accuracy == cross_fitted(
+            record.val_hits_a, record.val_hits_b, rows
+        )
+
+
+def test_what_a_search_had_found_early_is_rerun_whole_in_the_first_looks_repeats(
+    tmp_path: Path,
+) -> None:
+    space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE + "[optimizers.two]\n" + RATE)
+    chosen = options(*AUTO[:4], "--tuner", "random", "--trials", "8", "--margin", "0.001")
+    _, saved = study(space, chosen)
+    early = [r for r in saved if r.phase == Phase.BUDGET]
+    assert early and {r.repeat for r in early} <= set(range(5))
+    trials = {r.trial_id: r for r in saved if r.phase == Phase.SEARCH}
+    for record in early:
+        found = trials[f"{record.optimizer}/{record.repeat}/search/{record.number}"]
+        assert found.hyperparameters == record.hyperparameters
+        assert int(found.number) < 8 * (record.budget or 0)  # paid for by then
+        assert record.epochs == chosen.max_epochs
+        owner = (record.optimizer, record.repeat, Phase.CONFIRM)
+        winners = [r for r in saved if (r.optimizer, r.repeat, r.phase) == owner]
+        assert record.split == winners[0].split and record.seed == winners[0].seed
+        assert all(r.hyperparameters != record.hyperparameters for r in winners)

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory):
     logs = tmp_path_factory.mktemp("logs")
-    write_study(logs, ["sgd", "adam", "lion"], repeats=3, trials=9)
+    write_study(logs, ["sgd", "adam", "lion"], repeats=5, trials=9)
     return logs
 
 
@@ -45,22 +45,41 @@ def test_the_report_writes_every_file_and_prints_the_conclusion(logs, capsys):
     }
     document = json.loads((report / "ranking.json").read_text())
     assert " ".join(document["headline"].split()) in " ".join(out.split())
-    assert re.search(r"adam: val_loss \d\.\d{3}, val_accuracy 0\.\d{3} \(mean of 9 runs\)", out)
+    assert re.search(r"adam: val_loss \d\.\d{3}, val_accuracy 0\.\d{3} \(mean of 25 runs\)", out)
     assert "report.html" in out and "optimizer" in out
 
 
 def test_ranking_json_and_csv_hold_the_same_numbers(report):
     document = json.loads((report / "ranking.json").read_text(), parse_constant=pytest.fail)
-    assert document["schema"] == "optimizer-study-report/2"
+    assert document["format"] == 2
     names = [entry["optimizer"] for entry in document["ranking"]]
     assert sorted(names) == ["adam", "lion", "sgd"]
     assert set(document["ranking"][0]["hyperparameters"]) >= {"learning_rate", "dense_width"}
-    assert len(document["pairs"]) == 3 and document["repeats"] == 3
+    assert len(document["pairs"]) == 3
+    answer = document["answer"]
+    assert set(answer) == {
+        *("known", "margin", "leader", "good_enough", "excluded", "undecided", "looks", "reason"),
+    }
+    assert answer["leader"] == names[0] and answer["margin"] == 0.02
+    said = [*answer["good_enough"], *answer["excluded"], *answer["undecided"]]
+    assert sorted(said) == sorted(names) and answer["known"] == bool(answer["good_enough"])
+    assert [look["repeats"] for look in answer["looks"]] == [5, 8, 12, 18, 27]
+    assert [look["reached"] for look in answer["looks"]] == [True, *[False] * 4]
+    for entry in document["ranking"]:
+        assert entry["optimizer"] in answer[entry["verdict"].replace(" ", "_")]
+        assert entry["reruns"] == 25 and entry["reruns_diverged"] == 0
+        bounds = entry["at_most_behind"], entry["at_most_behind_new_images"]
+        assert bounds[1] is None or bounds[1] >= bounds[0] >= 0
     with (report / "ranking.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["optimizer"] for row in rows] == names
     assert [float(row["mean"]) for row in rows] == [e["mean"] for e in document["ranking"]]
-    assert rows[0]["place_best"] == "1"
+    for key in ("verdict", "excluded_by"):
+        assert [row[key] for row in rows] == [entry[key] for entry in document["ranking"]]
+    assert [row["at_most_behind"] for row in rows] == [
+        "" if entry["at_most_behind"] is None else str(entry["at_most_behind"])
+        for entry in document["ranking"]
+    ]
 
 
 def test_the_markdown_shows_the_figures_it_names(report):
@@ -69,7 +88,7 @@ def test_the_markdown_shows_the_figures_it_names(report):
     assert {"figures/ranking.png", "figures/curves.png"} <= set(named)
     assert all((report / name).is_file() for name in named)
     widths = [line.count("|") for line in text.splitlines() if line.startswith("| optimizer")]
-    assert widths and "## Best hyperparameters" in text
+    assert widths and "## Typical hyperparameters of the winners" in text
 
 
 class Page(HTMLParser):
@@ -149,9 +168,25 @@ def test_every_run_is_a_row_of_the_page(report):
     assert trials.count("<tr><td>") == count
 
 
+def test_another_margin_answers_at_once_from_the_same_records(logs, capsys):
+    told = {}
+    for margin in ("0.001", "90"):
+        assert main(["--logs", str(logs), "--margin", margin]) == 0
+        report = logs / "faces-hyperband" / "report"
+        document = json.loads((report / "ranking.json").read_text())
+        told[margin] = document["answer"]
+    bounded = {e["optimizer"] for e in document["ranking"] if e["at_most_behind"] is not None}
+    assert [told[m]["margin"] for m in told] == pytest.approx([0.00001, 0.9])
+    assert set(told["90"]["good_enough"]) == bounded
+    assert len(told["0.001"]["good_enough"]) <= 1
+    assert main(["--logs", str(logs)]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["--margin", "0"], "--margin: received '0', but needs points of accuracy, above 0 to"),
+        (["--margin", "x"], "--margin: received 'x', but needs points of accuracy"),
         (["--study", "nope"], "known: faces-hyperband"),
         (["--logs", "nowhere"], "no studies in nowhere"),
     ],

@@ -1,5 +1,6 @@
 """A study's folder: one process at a time, resumed or refused, never mixed, never more deleted."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,12 +18,14 @@ from study.records.study_meta import StudyMeta, load_meta
 from study.records.trials_file import load_trials
 from study.search.options import parse, resolve_options
 from study.search.study_folder import clear, locked, resume
+from study.verdicts.looks import planned_looks
 
 
 def meta(*argv: str, **changes: Any) -> StudyMeta:
     """What a search with these arguments writes."""
     options = resolve_options(parse(argv), {}, "default")
-    made = make_meta(["adam", "sgd"], ["a", "b"], settings=options.settings())
+    planned = list(planned_looks(options.repeats, options.most_repeats))
+    made = make_meta(["adam", "sgd"], ["a", "b"], settings=options.settings(), looks=planned)
     space = {**made.space, "fingerprint": "f" * 16}
     return replace(made, **({"space": space, "name": options.name} | changes))
 
@@ -31,7 +34,7 @@ def refusal(folder: Path, new: StudyMeta) -> str:
     with pytest.raises(UserError) as caught:
         resume(folder, new)
     sentence = in_flags(str(caught.value), parse([]))  # as the command prints it
-    assert "give the new one a --name, start anew with --overwrite, or use the old" in sentence
+    assert "give the new one a --name" in sentence or "give a new study a --name" in sentence
     return sentence
 
 
@@ -68,8 +71,6 @@ def test_the_same_study_is_continued_with_its_birthday_and_population(tmp_path: 
         (["--preprocess", "rescale"], "--preprocess caffe -> rescale"),
         (["--validation-split", "0.3"], "--validation-split 0.4 -> 0.3"),
         (["--test-split", "0.2"], "--test-split 0.3 -> 0.2"),
-        (["--repeats", "4"], "--repeats 5 -> 4"),
-        (["--confirm", "2"], "--confirm 3 -> 2"),
     ],
 )
 def test_other_settings_are_refused_with_what_differs(argv: list[str], listed: str, tmp_path: Path):
@@ -115,11 +116,62 @@ def test_the_size_of_the_populations_is_chosen_once(tmp_path: Path) -> None:
         resume(tmp_path, meta("--population", "2"))
 
 
-def test_budgets_may_grow(tmp_path: Path):
+FIXED = ["--repeats", "5", "--confirm", "3"]
+
+
+def looks(found: StudyMeta) -> list[tuple[int, float]]:
+    return [(look.repeats, look.alpha) for look in found.looks]
+
+
+def test_a_study_of_fixed_repeats_may_grow_and_every_growth_is_a_further_look(tmp_path: Path):
+    resume(tmp_path, meta(*FIXED))
+    grown = resume(tmp_path, meta("--repeats", "7", "--confirm", "3", "--time-limit", "3"))[0]
+    assert grown.settings["repeats"] == 7 and looks(grown) == [(5, 0.025), (7, 0.0125)]
+    more = resume(tmp_path, meta("--repeats", "7", "--confirm", "5"))[0]
+    assert looks(more) == [(5, 0.025), (7, 0.0125), (7, 0.00625)]
+    again = resume(tmp_path, meta("--repeats", "7", "--confirm", "5"))[0]
+    assert looks(again) == looks(more)
+    assert "--repeats 7 -> 5: repeats cannot be taken away" in refusal(
+        tmp_path, meta("--repeats", "5", "--confirm", "5")
+    )
+    assert "--confirm 5 -> 3: reruns cannot be taken away" in refusal(
+        tmp_path, meta("--repeats", "7", "--confirm", "3")
+    )
+
+
+def test_a_study_of_fixed_repeats_may_go_on_until_the_answer_is_known(tmp_path: Path):
+    resume(tmp_path, meta(*FIXED))
+    auto = resume(tmp_path, meta("--confirm", "3"))[0]
+    assert looks(auto)[:3] == [(5, 0.025), (8, 0.0125), (12, 0.00625)]
+    assert looks(resume(tmp_path, meta("--confirm", "3"))[0]) == looks(auto)
+
+
+@pytest.mark.parametrize(
+    "argv", [["--repeats", "40"], ["--most-repeats", "40"], ["--confirm", "20"]]
+)
+def test_the_looks_of_a_study_that_stops_by_itself_are_fixed(argv: list[str], tmp_path: Path):
     resume(tmp_path, meta())
-    grown = meta("--repeats", "7", "--confirm", "5", "--time-limit", "3")
-    assert resume(tmp_path, grown)[0].settings["repeats"] == 7
-    assert "--repeats 7 -> 5" in refusal(tmp_path, meta("--confirm", "5"))
+    sentence = refusal(tmp_path, meta(*argv))
+    assert "looks at 5, 8, 12, 18, 27 repeats, which was fixed when it began" in sentence
+    assert "--repeats auto and the same --most-repeats and --confirm" in sentence
+
+
+def test_the_margin_may_be_changed(tmp_path: Path):
+    resume(tmp_path, meta())
+    for margin in ("5", "0.5"):
+        assert resume(tmp_path, meta("--margin", margin))[0].settings["margin"] == float(margin)
+
+
+def test_a_study_of_an_older_format_goes_on_as_it_began(tmp_path: Path):
+    resume(tmp_path, meta(*FIXED))
+    path = tmp_path / STUDY_FILE
+    table = json.loads(path.read_text()) | {"format": 1}
+    for key in ("looks", "cross_fitted"):
+        del table[key]
+    path.write_text(json.dumps(table))
+    old = resume(tmp_path, meta(*FIXED))[0]
+    assert not old.cross_fitted and looks(old) == [(5, 0.025)]
+    assert not load_meta(tmp_path).cross_fitted
 
 
 def test_an_option_that_is_newer_than_the_study_had_its_default(tmp_path: Path):

@@ -179,7 +179,7 @@ def _rows(rows: list[int]) -> np.ndarray:
 
 
 class Splits:
-    """The rows of every repeat: one test set, and fresh training and validation rows.
+    """The rows of every run: one test set, and fresh training and validation rows.
 
     Args:
         images: what to divide.
@@ -204,27 +204,33 @@ class Splits:
         split_seed: int,
     ) -> None:
         self.images, self.validation_split, self.seed = images, validation_split, seed
-        self._made: dict[tuple[str, int], Split] = {}
+        self._made: dict[tuple[str, int, int], Split] = {}
         self.keras: Split | None = None
         if split == "keras":
             self.keras = keras_split(images, validation_split, seed=split_seed)
         self.test = set_aside_test(images, test_split, seed=derive_seed(seed, "test"))  # (n_test,)
 
-    def __call__(self, purpose: str, repeat: int) -> Split:
-        """The split of `purpose`, "search" or "confirm", in a repeat."""
+    def __call__(self, purpose: str, repeat: int, number: int = 0) -> Split:
+        """The split of `purpose`, "search" or "confirm", in a repeat; of its run `number`."""
         if self.keras is not None:
             return self.keras
-        if (purpose, repeat) not in self._made:
-            self._made[purpose, repeat] = stratified_split(
+        key = (purpose, repeat, number)
+        if key not in self._made:
+            words = key if number else key[:2]
+            self._made[key] = stratified_split(
                 self.images,
                 self.test,
                 self.validation_split,
-                seed=derive_seed(self.seed, "split", purpose, repeat),
+                seed=derive_seed(self.seed, "split", *words),
             )
-        return self._made[purpose, repeat]
+        return self._made[key]
 
-    def warnings(self, repeats: int) -> list[str]:
-        """What Keras's assignment lets happen, in words; a stratified split prevents it."""
+    def warnings(self, *, several: bool) -> list[str]:
+        """What Keras's assignment lets happen, in words; a stratified split prevents it.
+
+        Args:
+            several: whether there is more than one repeat.
+        """
         if self.keras is None:
             return []
         found = []
@@ -238,7 +244,7 @@ class Splits:
             missing = [n for i, n in enumerate(self.images.class_names) if i not in present]
             if missing:
                 found.append(f"Keras's split leaves no {part} image of {', '.join(missing)}")
-        if repeats > 1:
+        if several:
             found.append(
                 "with `split` keras all repeats share one split, so the intervals leave out the "
                 "luck of the split; `split` stratified draws fresh ones"

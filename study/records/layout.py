@@ -1,7 +1,7 @@
 """What lies where in the folder of a study, and the format that its files are written in.
 
-Format 1 is this version's. Files without a `format` are format 0, the first version's: they are
-read, and a study of that time is continued.
+Format 2 is this version's. Format 1 knew no looks and no halves. Files without a `format` are
+format 0, the first version's. All are read, and a study of that time is continued as it began.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ DAMAGED_FILE = "trials.damaged.jsonl"
 PREDICTIONS_FILE = "best/predictions.json"
 WINNER_FILE = "best/winner.keras"
 MISTAKES_FOLDER = "best/mistakes"
-FORMAT = 1
+FORMAT = 2
 
 T = TypeVar("T")
 

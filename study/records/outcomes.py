@@ -1,19 +1,21 @@
-"""What runs reached, and which one stands for an optimizer: the one definition of the winner.
+"""What runs reached, and which one stands for an optimizer.
 
-An optimizer is judged by its confirmation runs alone: the validation accuracy at the best epoch,
-averaged first inside a repeat and then over repeats, because the repeat (fresh split, fresh search)
-is what is independent. A diverged run counts as guessing; a failed one (out of memory) tells
-nothing about accuracy. The winner is the optimizer with the highest mean; of equals the one that
-stands first in the search space. Its winning run is the best one of its best repeat.
+An optimizer is judged by its confirmation runs that converged: validation accuracy, averaged first
+inside a repeat and then over repeats, because the repeat (fresh splits, fresh search) is what is
+independent. Who leads is said by `study.verdicts`. A run's accuracy is cross-fitted where the
+record has the hits of both halves of the validation rows: the best epoch is chosen on one half and
+judged on the other, so that no image both chooses an epoch and judges it.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from study.records.trial_record import Phase, TrialRecord, TrialStatus, rounded
+
+BUDGETS = (0.125, 0.25, 0.5)  # parts of a search's budget at which its incumbent is rerun, too
 
 
 def chance(classes: int) -> float:
@@ -21,11 +23,17 @@ def chance(classes: int) -> float:
     return rounded(1 / max(classes, 1))
 
 
+def accuracy(record: TrialRecord) -> float:
+    """Validation accuracy of a run: cross-fitted, or at the best epoch; NaN without an epoch."""
+    fitted = record.cross_fitted_accuracy
+    return record.best_val_accuracy if fitted is None else fitted
+
+
 def score(record: TrialRecord, guess: float) -> float:
-    """Validation accuracy at the best epoch; `guess` for a diverged or NaN run, NaN if failed."""
+    """The same; `guess` for a diverged or NaN run, NaN if failed."""
     if record.status is TrialStatus.FAILED:
         return math.nan
-    value = record.best_val_accuracy
+    value = accuracy(record)
     return guess if record.status is TrialStatus.DIVERGED or math.isnan(value) else value
 
 
@@ -40,6 +48,18 @@ def search_winner(trials: Iterable[TrialRecord]) -> TrialRecord | None:
     )
 
 
+def incumbent(trials: Iterable[TrialRecord], epochs: float) -> TrialRecord | None:
+    """The best of the trials, in their order, that so many epochs of training pay for."""
+    paid: list[TrialRecord] = []
+    spent = 0
+    for record in trials:
+        spent += record.epochs - record.initial_epoch
+        if spent > epochs:
+            break
+        paid.append(record)
+    return search_winner(paid)
+
+
 def confirmation_runs(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Those that tell something, in the order of their ids."""
     found = [
@@ -50,56 +70,33 @@ def confirmation_runs(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     return sorted(found, key=lambda record: record.trial_id)
 
 
-def repeat_means(runs: Iterable[TrialRecord], guess: float) -> dict[int, float]:
-    """Repeat -> mean score of its runs, by rising repeat."""
-    scores: dict[int, list[float]] = defaultdict(list)
-    for record in runs:
-        scores[record.repeat].append(score(record, guess))
-    return {repeat: float(np.mean(values)) for repeat, values in sorted(scores.items())}
+def converged(runs: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Those that did."""
+    return [record for record in runs if record.status is TrialStatus.COMPLETED]
 
 
-def mean_of(by_repeat: Mapping[int, float]) -> float:
-    """An optimizer's value; NaN without a repeat."""
-    return float(np.mean(list(by_repeat.values()))) if by_repeat else math.nan
+def repeat_means(runs: Iterable[TrialRecord]) -> dict[int, float]:
+    """Repeat -> mean accuracy of its converged runs, by rising repeat."""
+    found: dict[int, list[float]] = defaultdict(list)
+    for record in converged(runs):
+        found[record.repeat].append(accuracy(record))
+    return {repeat: float(np.mean(values)) for repeat, values in sorted(found.items())}
 
 
-def standing(converged: bool, mean: float) -> tuple[bool, float]:
-    """What confirmed optimizers are sorted by, best first: one that always diverges comes last."""
-    return not converged, math.inf if math.isnan(mean) else -mean
+def winning_run(records: Iterable[TrialRecord]) -> TrialRecord | None:
+    """Of one optimizer's records the run to take home; None if no confirmation run converged.
 
-
-def converged(runs: Iterable[TrialRecord]) -> bool:
-    """Whether any run did."""
-    return any(record.status is TrialStatus.COMPLETED for record in runs)
-
-
-def winner(optimizers: Sequence[str], records: Iterable[TrialRecord], guess: float) -> str | None:
-    """The optimizer that wins a study; None as long as no confirmation run has converged.
-
-    Args:
-        optimizers: in the order of the search space.
-        records: of the whole study.
-        guess: accuracy of guessing.
+    It is the best one of a typical repeat, the one in the middle of all repeats: the settings of
+    the best repeat would be the luckiest ones.
     """
-    runs = by_optimizer(optimizers, confirmation_runs(records))
-    able = [name for name in runs if converged(runs[name])]
-    return min(
-        able,
-        key=lambda name: standing(True, mean_of(repeat_means(runs[name], guess))),
-        default=None,
-    )
-
-
-def winning_run(records: Iterable[TrialRecord], guess: float) -> TrialRecord | None:
-    """Of one optimizer's records the run to take home; None if no confirmation run converged."""
     runs = confirmation_runs(records)
-    means = repeat_means(runs, guess)
-    completed = [record for record in runs if record.status is TrialStatus.COMPLETED]
-    return max(
-        completed,
-        key=lambda record: (means[record.repeat], -record.repeat, record.best_val_accuracy),
-        default=None,
-    )
+    means = repeat_means(runs)
+    if not means:
+        return None
+    ordered = sorted(means, key=lambda repeat: (-means[repeat], repeat))
+    typical = ordered[(len(ordered) - 1) // 2]
+    inside = [record for record in converged(runs) if record.repeat == typical]
+    return max(inside, key=accuracy)
 
 
 def by_optimizer(

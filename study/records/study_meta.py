@@ -11,12 +11,26 @@ from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.records.layout import FORMAT, STUDY_FILE, checked, damaged, format_of
 
+FIRST_ALPHA = 0.025  # that a study of a fixed number of repeats spends at its first look
 VGG16_FEATURES = 512  # of a row in studies of format 0
 
 
 @dataclass(frozen=True)
+class Look:
+    """A moment at which a study may be judged, fixed before it begins."""
+
+    repeats: int  # of those that are still in question
+    alpha: float  # the part of the error rate that it may spend
+
+
+@dataclass(frozen=True)
 class StudyMeta:
-    """What `study.json` says: enough to repeat the study and to draw its report."""
+    """What `study.json` says: enough to repeat the study and to draw its report.
+
+    With `cross_fitted`, each confirmation run has a split of its own and its best epoch is
+    cross-fitted. Studies of formats 0 and 1 have one split a repeat and the plain best epoch, and
+    go on like that: their runs would not be comparable otherwise.
+    """
 
     name: str
     settings: Mapping[str, Any]  # the options in force
@@ -32,6 +46,8 @@ class StudyMeta:
     weights: Mapping[str, str]  # source and digest
     created: str  # ISO 8601, UTC
     git_commit: str | None = None
+    looks: list[Look] = field(default_factory=list)  # by rising repeats
+    cross_fitted: bool = True  # how runs are confirmed
     finished: bool = False
     partial: str = ""  # why the study ended early, in words; empty if it did not
     seconds: Mapping[str, float] = field(default_factory=dict)  # features, search
@@ -55,8 +71,11 @@ def load_meta(study: Path) -> StudyMeta:
     path = study / STUDY_FILE
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        if format_of(table, str(path)) == 0:
+        found = format_of(table, str(path))
+        if found == 0:
             table = _from_format_0(table)
+        if found < 2:
+            table = _from_format_1(table)
         table.pop("format", None)
         meta = checked(table, StudyMeta)
         if len(meta.class_counts) != len(meta.class_names):
@@ -73,3 +92,9 @@ def load_meta(study: Path) -> StudyMeta:
 def _from_format_0(table: dict[str, Any]) -> dict[str, Any]:
     """Format 0 knew one base, and did not say how long its rows are."""
     return {**table, "data": {**table["data"], "features": VGG16_FEATURES}}
+
+
+def _from_format_1(table: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 had a fixed number of repeats, which is one look."""
+    look = {"repeats": table["settings"].get("repeats", 1), "alpha": FIRST_ALPHA}
+    return {**table, "looks": [look], "cross_fitted": False}

@@ -3,6 +3,7 @@
     python -m study.report                      # the newest study under logs/
     python -m study.report --study NAME         # this one
     python -m study.report --study A --study B  # what changed from A to B, by optimizer
+    python -m study.report --margin 3           # judged by another margin, from the same records
 
 Takes about two seconds and needs no TensorFlow: it reads `study.json`, `trials.jsonl` and
 `best/predictions.json`, writes `logs/<study>/report/` (report.html, report.md, ranking.csv,
@@ -26,9 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.disable()  # one short run; walking through thousands of records costs half a second
     try:
         if options.study and len(options.study) > 1:
-            write_comparisons(options.logs, options.study)
+            write_comparisons(options.logs, options.study, margin=options.margin)
         else:
-            write_report(options.logs, options.study[0] if options.study else None)
+            name = options.study[0] if options.study else None
+            write_report(options.logs, name, margin=options.margin)
     except UserError as error:
         return complain(error, options)
     except OSError as error:
@@ -45,4 +47,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Rank the optimizers of a study, draw its figures, say what is certain.",
     )
     add_study(parser, "; given twice, both are compared", action="append")
+    parser.add_argument(
+        "--margin",
+        metavar="POINTS",
+        help="judge by another margin, in points of accuracy; default: the study's",
+    )
     return parser

@@ -1,27 +1,29 @@
 """Comparison -> compare.html, compare.md, compare.json and compare.png.
 
 `compare.json`: schema; names of both studies; changes (one object an optimizer) and average, each
-with first, second (accuracies), difference, low, high, p_value, separated, repeats; paired;
-reversed (pairs that both studies separate, the other way round); differences (of settings);
-headline.
+with first, second (accuracies), difference, low, high (95 %, for all optimizers and looks
+together), says ("differs", "within the margin", "undecided"), repeats, verdicts (in either study);
+paired; margin (a fraction); good_enough (in both); reversed (pairs that both studies separate, the
+other way round); differences (of settings); headline.
 """
 
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 from study.common.files import write_atomically
 from study.common.fonts import find_fonts
 from study.common.text import plain
 from study.report.analysis.study_comparison import Change, Comparison
-from study.report.analysis.wording import join, points_signed
+from study.report.analysis.wording import join, points, points_signed
 from study.report.figures.comparison import draw_comparison
 from study.report.html import render
 from study.report.markdown import as_text, markdown_table
 from study.report.ranking_files import finite
-from study.report.tables import Table, percent, small
+from study.report.tables import Table, percent
 
-SCHEMA = "optimizer-study-comparison/1"
+FORMAT = 2
 
 
 def write_comparison(found: Comparison, folder: Path) -> Path:
@@ -39,7 +41,7 @@ def write_comparison(found: Comparison, folder: Path) -> Path:
     ]
     write_atomically(folder / "compare.png", picture.png)
     write_atomically(folder / "compare.md", "\n\n".join(parts) + "\n")
-    content = {"schema": SCHEMA, **found._asdict()}
+    content: dict[str, Any] = {"format": FORMAT, **found._asdict()}
     content["changes"] = [change._asdict() for change in found.changes]
     content["average"] = found.average._asdict() if found.average else None
     text = json.dumps(finite(content), indent=2, allow_nan=False)
@@ -62,16 +64,19 @@ def comparison_table(found: Comparison) -> Table:
     return Table(
         "Side by side",
         "Validation accuracy in percent, mean of the confirmation runs. Difference: the second "
-        "study minus the first, in points, with a 95 % interval that holds for all optimizers "
-        "together"
+        "study minus the first, in points, with a 95 % interval that holds for all optimizers and "
+        f"looks together. Within the margin: certainly by at most {points(found.margin)} points"
         + (", paired by repeat (same splits)." if found.paired else " (other splits: not paired)."),
-        ("optimizer", *(plain(n, 30) for n in found.names), "difference", "95 %", "p", "real"),
+        (
+            *("optimizer", *(plain(n, 30) for n in found.names), "difference", "95 %", "says"),
+            *(f"verdict in {plain(n, 30)}" for n in found.names),
+        ),
         tuple(_row(change) for change in rows),
     )
 
 
 def _row(change: Change) -> tuple[str, ...]:
-    known = not math.isnan(change.p_value)
+    known = not math.isnan(change.low)
     low, high = points_signed(change.low), points_signed(change.high)
     return (
         plain(change.optimizer, 40),
@@ -79,8 +84,8 @@ def _row(change: Change) -> tuple[str, ...]:
         percent(change.second),
         "–" if math.isnan(change.difference) else points_signed(change.difference),
         f"{low} to {high}" if known else "–",
-        small(change.p_value),
-        "yes" if change.separated else "no" if known else "–",
+        change.says.value if known else "–",
+        *(verdict or "–" for verdict in change.verdicts),
     )
 
 

@@ -1,28 +1,30 @@
 """Summary -> report.md, ranking.csv and ranking.json.
 
-`ranking.json` is for programs, UTF-8, no NaN (null instead), accuracies as fractions:
-    schema            "optimizer-study-report/2"; a changed meaning changes the number
+`ranking.json` is for programs, UTF-8, null for NaN, accuracies and differences as fractions:
+    format            2; a changed meaning changes the number
     study, created    name and time of the study; finished, partial: how it ended
     headline          the sentence on top; details: what to know beside it
-    repeats           fewest repeats of a confirmed optimizer
-    margin            the smallest gap that is more than luck on these images; new_margin: on new
-                      images of the same kind (null where one repeat cannot tell)
-    ranking           best first; one object an optimizer: optimizer, confirmed (only then is it
-                      ranked), place_best and place_worst (ranks it may hold), tie_groups (letters;
-                      a shared letter means not separated), mean, low, high (95 %, over
-                      interval_over), spread, minimum, maximum, and the other numbers of
-                      `analysis.ranking.Row`; by_repeat; hyperparameters; other_repeats (where
-                      they differ); evaluation {val_loss, val_accuracy} at the last epoch
+    answer            known (some optimizer is good enough), margin, leader, good_enough, excluded,
+                      undecided (lists of names), looks ({repeats, alpha, reached}), reason (why it
+                      is known, or why not)
+    ranking           the leader first; one object an optimizer: optimizer, confirmed (only then is
+                      it judged), verdict ("good enough", "excluded", "undecided"), at_most_behind
+                      (the best, on these images) and at_most_behind_new_images (null where nothing
+                      can be claimed), behind (the leader, as measured), excluded_by and
+                      at_least_behind, repeats, reruns, reruns_diverged with its 95 % interval
+                      (reruns_diverged_low, _high); mean, low, high (95 % over interval_over),
+                      spread and the other numbers of `analysis.ranking.Row`; by_repeat;
+                      hyperparameters (of a typical winner); other_repeats (where they differ);
+                      evaluation {val_loss, val_accuracy} at the last epoch
     pairs             first, second, repeats, difference; on these images low, high (95 %, for all
-                      pairs together), p_value (Tukey) and separated; on new ones new_low,
-                      new_high, new_p_value and carries_over; probability (P(first > second))
-    tie_groups        lists of names
+                      pairs and looks together) and separated; on new ones new_low, new_high and
+                      carries_over; probability (P(first > second)) with its interval, meaningful
     warnings          {kind, text}
 `ranking.csv` has the numbers of `ranking`, one line an optimizer.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from study.common.text import plain
 from study.report.analysis.summary import Summary
@@ -32,26 +34,23 @@ from study.report.tables import (
     evaluation,
     pairs_table,
     ranking_table,
+    robustness_table,
     settings_table,
     study_table,
 )
 
 
 def markdown(
-    summary: Summary, figures: Iterable[tuple[str, str, str]], warnings: Sequence[str]
+    summary: Summary, figures: Sequence[tuple[str, str, str]], warnings: Sequence[str]
 ) -> str:
     """report.md; `figures` are (name, title, caption)."""
     parts = [f"# {as_text(summary.meta.name)}", f"**{as_text(summary.headline.text)}**"]
     parts += [as_text(text) for text in summary.headline.details]
+    parts += [text for figure in figures[:1] for text in _figure(*figure)]
     if warnings:
         parts += ["## Read this first", "\n".join(f"- {as_text(text)}" for text in warnings)]
     parts += markdown_table(ranking_table(summary))
-    for name, title, caption in figures:
-        parts += [
-            f"## {as_text(title)}",
-            as_text(caption),
-            f"![{as_text(title)}](figures/{name}.png)",
-        ]
+    parts += [text for figure in figures[1:] for text in _figure(*figure)]
     parts += markdown_table(settings_table(summary))
     if summary.settings:
         code = keras_code(summary.meta, summary.settings[0].run)
@@ -59,9 +58,17 @@ def markdown(
         parts += ["## The winner as Keras code", indented.rstrip()]
     lines = "\n".join(f"    {plain(line, 200)}" for line in evaluation(summary))
     parts += ["## Evaluation on the validation set after the last epoch", lines]
-    for table in (pairs_table(summary), study_table(summary)):
+    for table in (robustness_table(summary), pairs_table(summary), study_table(summary)):
         parts += markdown_table(table)
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _figure(name: str, title: str, caption: str) -> list[str]:
+    return [
+        f"## {as_text(title)}",
+        as_text(caption),
+        f"![{as_text(title)}](figures/{name}.png)",
+    ]
 
 
 def as_text(text: str) -> str:

@@ -10,21 +10,26 @@ from typing import Any
 from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row
 from study.report.analysis.summary import Summary
-from study.report.tables import letters
+from study.verdicts.answer import Judged, Verdict
 
-SCHEMA = "optimizer-study-report/2"
+FORMAT = 2
+JUDGED = (
+    *("verdict", "at_most_behind", "at_most_behind_new_images", "behind", "excluded_by"),
+    *("at_least_behind", "repeats", "reruns"),
+)
+EXTRA = ("reruns_diverged", "reruns_diverged_low", "reruns_diverged_high")
 NUMBERS = (
     *("mean", "low", "high", "interval_over", "spread", "minimum", "maximum", "train_accuracy"),
     *("test_accuracy", "val_loss", "last_accuracy", "last_loss", "best_epoch", "trained_epochs"),
     *("train_seconds", "trials", "epochs", "seconds_per_trial", "diverged", "failed"),
-    *("confirm_diverged", "search_best"),
+    "search_best",
 )
 
 
 def ranking_csv(summary: Summary) -> str:
     """ranking.csv."""
     buffer = io.StringIO()
-    head = ("optimizer", "confirmed", "place_best", "place_worst", "tie_groups", *NUMBERS)
+    head = ("optimizer", "confirmed", *JUDGED, *EXTRA, *NUMBERS)
     writer = csv.DictWriter(buffer, head, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for entry in _ranking(summary):
@@ -45,40 +50,51 @@ def ranking_json(summary: Summary, warnings: Iterable[tuple[str, str]]) -> str:
         entry["evaluation"] = {"val_loss": row.last_loss, "val_accuracy": row.last_accuracy}
         ranking.append(entry)
     document = {
-        "schema": SCHEMA,
+        "format": FORMAT,
         "study": meta.name,
         "created": meta.created,
         "finished": meta.finished,
         "partial": meta.partial,
         "headline": summary.headline.text,
         "details": list(summary.headline.details),
-        "repeats": summary.claims.repeats,
-        "margin": summary.claims.margin,
-        "new_margin": summary.claims.new_margin,
+        "answer": _answer(summary),
         "ranking": ranking,
-        "pairs": [pair._asdict() for pair in summary.claims.pairs],
-        "tie_groups": [list(group) for group in summary.claims.groups],
+        "pairs": [pair._asdict() for pair in summary.pairs],
         "warnings": [{"kind": kind, "text": text} for kind, text in warnings],
     }
     return json.dumps(finite(document), indent=2, allow_nan=False) + "\n"
 
 
-def _ranking(summary: Summary) -> list[dict[str, Any]]:
-    ties = letters(summary)
-    return [_entry(row, summary.claims.places, ties) for row in summary.rows]
+def _answer(summary: Summary) -> dict[str, Any]:
+    answer = summary.answer
 
+    def names(verdict: Verdict) -> list[str]:
+        return [one.optimizer for one in answer.of(verdict)]
 
-def _entry(
-    row: Row, places: Mapping[str, tuple[int, int]], ties: Mapping[str, str]
-) -> dict[str, Any]:
-    best, worst = places.get(row.optimizer, (None, None))
-    entry = {
-        "optimizer": row.optimizer,
-        "confirmed": row.basis is Phase.CONFIRM,
-        "place_best": best,
-        "place_worst": worst,
-        "tie_groups": ties.get(row.optimizer, ""),
+    return {
+        "known": answer.known,
+        "margin": answer.margin,
+        "leader": answer.leader or None,
+        "good_enough": names(Verdict.GOOD_ENOUGH),
+        "excluded": names(Verdict.EXCLUDED),
+        "undecided": names(Verdict.UNDECIDED),
+        "looks": [
+            {"repeats": look.repeats, "alpha": look.alpha, "reached": number <= answer.looked}
+            for number, look in enumerate(answer.looks, start=1)
+        ],
+        "reason": summary.headline.reason,
     }
+
+
+def _ranking(summary: Summary) -> list[dict[str, Any]]:
+    return [_entry(row, summary.answer.about(row.optimizer)) for row in summary.rows]
+
+
+def _entry(row: Row, one: Judged) -> dict[str, Any]:
+    entry = {"optimizer": row.optimizer, "confirmed": row.basis is Phase.CONFIRM}
+    entry |= {key: finite(getattr(one, key)) for key in JUDGED}
+    low, high = one.diverging
+    entry |= dict(zip(EXTRA, (one.diverged, low, high), strict=True))
     return entry | {key: finite(getattr(row, key)) for key in NUMBERS}
 
 

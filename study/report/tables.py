@@ -9,6 +9,7 @@ from study.records.trial_record import Phase
 from study.report.analysis.summary import Summary
 from study.report.analysis.winners import evaluation_line
 from study.report.analysis.wording import number, points
+from study.verdicts.answer import Judged, Verdict
 
 
 class Table(NamedTuple):
@@ -30,36 +31,27 @@ def decimal(value: float, digits: int = 3) -> str:
     return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def small(p_value: float) -> str:
-    """A p-value, never as 0."""
-    return "<0.001" if p_value < 5e-4 else decimal(p_value)
-
-
-def letters(summary: Summary) -> dict[str, str]:
-    """Tie groups as letters: optimizers that share one are not separated."""
-    found: dict[str, str] = {}
-    for place, group in enumerate(summary.claims.groups):
-        letter = chr(ord("a") + place) if place < 26 else f"({place + 1})"
-        for name in group:
-            found[name] = found.get(name, "") + letter
-    return found
+def gap(value: float | None) -> str:
+    """A difference in points; a dash where nothing can be said."""
+    return "–" if value is None or math.isnan(value) else points(value)
 
 
 def ranking_table(summary: Summary) -> Table:
     """The table of optimizers as it is printed, best first."""
-    ties = letters(summary)
     rows = []
     for row in summary.rows:
-        low, high = summary.claims.places.get(row.optimizer, (0, 0))
+        one = summary.answer.about(row.optimizer)
         confirmed = row.basis is Phase.CONFIRM
         rows.append(
             (
                 plain(row.optimizer, 40),
-                "–" if not confirmed else str(low) if low == high else f"{low}–{high}",
-                ties.get(row.optimizer, "not confirmed"),
+                _verdict(one) if confirmed else "not confirmed",
+                gap(one.at_most_behind),
+                gap(one.at_most_behind_new_images),
                 percent(row.mean),
-                f"{percent(row.low)}–{percent(row.high)}" if row.interval_over else "–",
                 percent(row.test_accuracy),
+                f"{one.diverged}/{one.reruns}" if confirmed else "–",
+                str(one.repeats),
                 decimal(row.val_loss),
                 percent(row.last_accuracy),
                 decimal(row.best_epoch, 0),
@@ -70,19 +62,27 @@ def ranking_table(summary: Summary) -> Table:
                 str(row.failed),
             )
         )
-    over = {row.interval_over for row in summary.rows if row.interval_over}
+    margin = points(summary.answer.margin)
     return Table(
         "Ranking",
-        "Accuracies in percent, of the tuned winner when it is run again (mean; best epoch unless "
-        "it says last). Place: the ranks an optimizer may hold. Optimizers that share a tie letter "
-        "are not separated. The 95 % interval is over "
-        + ("repeats." if over == {"repeats"} else "the reruns of a single repeat."),
+        f"Good enough: at most {margin} points behind the best, and no rerun diverged. Excluded: "
+        "another optimizer is certainly ahead. Behind: at most so many points behind the best, all "
+        "bounds together with 95 % confidence; new: on new images of the same kind. Accuracies in "
+        "percent, of tuned winners when they are run again, as if all had run in the leader's "
+        "repeats. Diverged: reruns, and at the end search trials.",
         (
-            *("optimizer", "place", "tie", "val acc", "95 %", "test acc", "val loss", "last acc"),
-            *("best epoch", "s/trial", "trials", "epochs", "diverged", "failed"),
+            *("optimizer", "verdict", "behind ≤", "new ≤", "val acc", "test acc", "diverged"),
+            *("repeats", "val loss", "last acc", "best epoch", "s/trial", "trials", "epochs"),
+            *("search diverged", "failed"),
         ),
         tuple(rows),
     )
+
+
+def _verdict(one: Judged) -> str:
+    if one.at_most_behind is None and one.verdict is Verdict.UNDECIDED:
+        return "no verdict"
+    return one.verdict.value
 
 
 def settings_table(summary: Summary) -> Table:
@@ -97,10 +97,41 @@ def settings_table(summary: Summary) -> Table:
             cells.append(f"{value} ({plain(others, 60)})" if others and value else value)
         rows.append(tuple(cells))
     return Table(
-        "Best hyperparameters",
-        "Of the repeat whose winner did best when run again; in brackets what the winners of all "
-        "repeats span.",
+        "Typical hyperparameters of the winners",
+        "Of a typical winner: the repeat in the middle of all, not the luckiest. In brackets what "
+        "the winners of all repeats span.",
         ("optimizer", *(plain(key, 40) for key in keys)),
+        tuple(rows),
+    )
+
+
+def robustness_table(summary: Summary) -> Table:
+    """What an optimizer asks of its user."""
+    rows = [
+        (
+            plain(one.optimizer, 40),
+            percent(one.median),
+            percent(one.low),
+            str(one.draws),
+            f"{one.diverged}/{one.settings}" if one.settings else "–",
+            f"{percent(one.diverged_low)}–{percent(one.diverged_high)}" if one.settings else "–",
+            decimal(one.epochs, 1),
+            decimal(one.seconds, 2),
+        )
+        for one in summary.robustness
+    ]
+    margin = points(summary.answer.margin)
+    return Table(
+        "Robustness and cost",
+        "What a setting drawn at random from the search space and trained whole reaches: half of "
+        "them at least the median, nine of ten at least the 10 % quantile (diverged ones guess). "
+        "Diverged: of all settings drawn at random, with the 95 % interval of the share in "
+        f"percent. Then epochs and seconds until a rerun of the winner is within {margin} points "
+        "of its own best.",
+        (
+            *("optimizer", "random setting: median", "10 %", "draws", "diverged", "95 %"),
+            *("epochs to the margin", "seconds"),
+        ),
         tuple(rows),
     )
 
@@ -108,31 +139,36 @@ def settings_table(summary: Summary) -> Table:
 def pairs_table(summary: Summary) -> Table:
     """Pairwise differences, the surest first."""
     ordered = sorted(
-        summary.claims.pairs, key=lambda p: math.inf if math.isnan(p.p_value) else p.p_value
+        summary.pairs,
+        key=lambda p: -abs(p.difference) / (p.high - p.low) if p.high > p.low else math.inf,
     )
     rows = [
         (
             f"{plain(p.first)} over {plain(p.second)}",
-            points(p.difference) if not math.isnan(p.difference) else "–",
+            str(p.repeats),
+            gap(p.difference),
             f"{points(p.low)} to {points(p.high)}" if not math.isnan(p.low) else "–",
-            small(p.p_value),
             "yes" if p.separated else "no",
             f"{points(p.new_low)} to {points(p.new_high)}" if not math.isnan(p.new_low) else "–",
             "yes" if p.carries_over else "no",
             decimal(p.probability, 2),
+            "–"
+            if math.isnan(p.probability_low)
+            else f"{decimal(p.probability_low, 2)} to {decimal(p.probability_high, 2)}",
+            "yes" if p.meaningful else "no",
         )
         for p in ordered
     ]
     return Table(
         "Differences",
-        "In points of validation accuracy, paired by repeat. Intervals and p hold for all pairs "
-        "together (Tukey; spread pooled over optimizers, or the pair's own where larger). "
-        "Separated: more than luck of splits, searches and seeds on these images. New images: the "
-        "same with the luck of which images were collected (Nadeau-Bengio). "
-        "P(A > B): how often one rerun of the first beat one of the second.",
+        "In points of validation accuracy, paired by repeat; intervals hold for all pairs and all "
+        "looks together, so they are wider than those of the verdicts. Separated: more than luck "
+        "of splits, searches and seeds on these images. New images: the same for other images of "
+        "the same kind. P(A > B): one rerun of A beats one of B on the same rows; meaningful if "
+        "that is at least 0.75 and its interval stays above 0.5 (Bouthillier et al. 2021).",
         (
-            *("pair", "difference", "95 %", "p", "separated"),
-            *("95 % new images", "holds there", "P(A > B)"),
+            *("pair", "repeats", "difference", "95 %", "separated"),
+            *("95 % new images", "holds there", "P(A > B)", "95 % of P", "meaningful"),
         ),
         tuple(rows),
     )

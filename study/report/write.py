@@ -15,16 +15,22 @@ from study.report.markdown import markdown
 from study.report.ranking_files import ranking_csv, ranking_json
 from study.report.tables import ranking_table
 from study.report.terminal import print_comparison, print_conclusion
+from study.verdicts.looks import MARGIN_RULE, margin_points
 
 
-def write_report(logs: Path, name: str | None = None) -> Path:
+def write_report(logs: Path, name: str | None = None, *, margin: str | None = None) -> Path:
     """Summarize study `name` (default: the newest), write its report, print the conclusion.
+
+    Args:
+        logs: folder of the studies.
+        name: of the study.
+        margin: points to judge by instead of the study's own.
 
     Raises:
         UserError: no such study, nothing finished, or a damaged file.
     """
     study = find_study(logs, name)
-    summary = load_study(study)
+    summary = load_study(study, margin=_margin(margin))
     pictures, font_warnings = draw_figures(summary)
     warnings = [(found.kind, found.text) for found in summary.cautions]
     warnings += [("font", text) for text in font_warnings]
@@ -40,7 +46,7 @@ def write_report(logs: Path, name: str | None = None) -> Path:
     return folder
 
 
-def write_comparisons(logs: Path, names: Sequence[str]) -> list[Path]:
+def write_comparisons(logs: Path, names: Sequence[str], *, margin: str | None = None) -> list[Path]:
     """Compare the first study with each of the others; returns the pages.
 
     Raises:
@@ -50,10 +56,22 @@ def write_comparisons(logs: Path, names: Sequence[str]) -> list[Path]:
     if len(set(names)) < len(names):
         raise UserError("`study`: the same study is named twice; name two different ones")
     folders = [find_study(logs, name) for name in names]
-    first, *others = [load_study(folder) for folder in folders]
+    first, *others = [load_study(folder, margin=_margin(margin)) for folder in folders]
     pages = []
     for other, folder in zip(others, folders[1:], strict=True):
         found = compare(first, other)
         pages.append(write_comparison(found, folders[0] / "report" / "compare" / folder.name))
         print_comparison(found, comparison_table(found), comparison_notes(found), pages[-1])
     return pages
+
+
+def _margin(text: str | None) -> float | None:
+    """Points, as the search takes them.
+
+    Raises:
+        UserError: it is no number above 0 to 100.
+    """
+    try:
+        return None if text is None else margin_points(text)
+    except ValueError:
+        raise UserError(f"`margin`: received {text!r}, but needs {MARGIN_RULE}") from None

@@ -8,13 +8,14 @@ import numpy as np
 from study.features.vgg16 import Backbone, in_float32
 from study.images.image_set import ImageSet
 from study.records.layout import WINNER_FILE
-from study.records.outcomes import by_optimizer, chance, winner, winning_run
+from study.records.outcomes import by_optimizer, winning_run
 from study.records.predictions import BestPredictions, Predictions, save_predictions
 from study.search.mistakes import write_mistakes
 from study.search.protocol import Protocol
 from study.search.runner import Runner
 from study.search.tasks import Task
 from study.training.head import build_head, in_pieces, whole_model
+from study.verdicts.judge import answer_of
 
 
 def write_best(folder: Path, protocol: Protocol, images: ImageSet, backbone: Backbone) -> None:
@@ -23,14 +24,13 @@ def write_best(folder: Path, protocol: Protocol, images: ImageSet, backbone: Bac
     `<optimizer>.keras` goes from features to probabilities, `winner.keras` from pixels;
     `mistakes/` holds a few pictures for the report.
     """
-    guess = chance(protocol.runner.data.n_classes)
     records = protocol.records()
-    best = winner(list(protocol.space.optimizers), records, guess)
-    if best is None:
+    best = answer_of(protocol.meta, records).leader
+    if not best:
         return
     predictions: dict[str, Predictions] = {}
     for name, found in by_optimizer(list(protocol.space.optimizers), records).items():
-        run = winning_run(found, guess)
+        run = winning_run(found)
         if run is None:
             continue
         task = protocol.runner.tasks[run.trial_id]

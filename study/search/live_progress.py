@@ -1,8 +1,11 @@
-"""Progress of a search while it runs: a line for each search on a terminal, else a log line."""
+"""Progress of a search while it runs: a line for each search on a terminal, else a log line.
+
+After each look a line says who leads, by which bound, who is still in question and what runs next.
+"""
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from types import TracebackType
 
 from rich.console import Console
@@ -10,21 +13,25 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from study.common.progress import LINE_SECONDS
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
+from study.report.analysis.wording import counted, join, points
+from study.search.budget import JOINT
+from study.search.plan import Plan
+from study.search.protocol import Round
 
 
 class Watch:
     """Counts finished runs; shows trials done, the best accuracy so far and the time left.
 
     Args:
-        planned: trials of each search over all repeats, by optimizer or "joint".
-        epochs: of everything that is going to be trained, the measure of the time left.
+        plan: of the study.
         known: records of an earlier run of the study; they count as done.
     """
 
-    def __init__(
-        self, planned: Mapping[str, int], epochs: int, known: Iterable[TrialRecord]
-    ) -> None:
-        self.planned, self.epochs = planned, epochs
+    def __init__(self, plan: Plan, known: Iterable[TrialRecord]) -> None:
+        self.plan = plan
+        self.planned: dict[str, int] = dict.fromkeys((one.name for one in plan.searches), 0)
+        self.epochs = 0  # until the next look
+        self._round = ""
         self._done: dict[str, int] = defaultdict(int)
         self._best: dict[str, float] = {}
         self._trained = 0  # epochs
@@ -44,10 +51,9 @@ class Watch:
 
     def __enter__(self) -> "Watch":
         if self._console.is_terminal:
-            for name, trials in self.planned.items():
-                self._tasks[name] = self._bars.add_task(name, total=trials, best="")
+            for name in self.planned:
+                self._tasks[name] = self._bars.add_task(name, total=1, best="", visible=False)
             self._bars.start()
-            self.add([])
         return self
 
     def __exit__(
@@ -59,14 +65,27 @@ class Watch:
         if self._tasks:
             self._bars.stop()
 
+    def begin(self, now: Round) -> None:
+        """Show what is about to run, and why."""
+        self.planned = self.plan.trials(now.after)
+        self.epochs = self.plan.epochs(now.after)
+        self._round = round_name(now)
+        if now.answer is not None:
+            self._console.print(round_line(now, self.plan))
+        for name, task in self._tasks.items():
+            moves = any(now.new(one) for one in now.after if one == name or name == JOINT)
+            self._bars.update(task, total=self.planned[name], visible=moves)
+        self.add([])
+
     def add(self, records: Iterable[TrialRecord]) -> None:
         """Show that these runs are finished."""
         for record in records:
             self._count(record)
         if self._tasks:
+            shown = [name for name, task in self._tasks.items() if self._bars.tasks[task].visible]
             for name, task in self._tasks.items():
                 best = f"best {self._best[name]:.3f}" if name in self._best else ""
-                left = f"  {self._left()}" if name == next(iter(self._tasks)) else ""
+                left = f"  {self._round}, {self._left()}" if name in shown[:1] else ""
                 self._bars.update(task, completed=self._done[name], best=best + left)
         elif time.monotonic() - self._last >= LINE_SECONDS:
             self._last = time.monotonic()
@@ -86,10 +105,35 @@ class Watch:
         if not trained:
             return ""
         seconds = (time.monotonic() - self._start) / trained * max(self.epochs - self._trained, 0)
-        return f"{seconds / 60:.0f} min left" if seconds > 90 else f"{seconds:.0f} s left"
+        until = "left" if len(self.plan.looks) < 2 else "until it"
+        return f"{seconds / 60:.0f} min {until}" if seconds > 90 else f"{seconds:.0f} s {until}"
 
     def _line(self) -> str:
         done, planned = sum(self._done.values()), sum(self.planned.values())
         best = max(self._best, key=lambda name: self._best[name], default="")
         words = f", best so far {best} {self._best[best]:.3f}" if best else ""
-        return f"search: {done}/{planned} trials{words}, {self._left()}"
+        return f"search: {self._round}, {done}/{planned} trials{words}, {self._left()}"
+
+
+def round_name(now: Round) -> str:
+    """The look that a round leads to."""
+    looks = [look.repeats for look in now.looks]
+    aim = max(now.after[name] for name in now.after if now.new(name))
+    number = next((place for place, look in enumerate(looks, 1) if look >= aim), len(looks))
+    return f"look {number} of {len(looks)}" if len(looks) > 1 else counted(aim, "repeat")
+
+
+def round_line(now: Round, plan: Plan) -> str:
+    """What the last look said, and what runs until the next."""
+    answer = now.answer
+    if answer is None:
+        return ""
+    bound = answer.bound
+    said = "no bound yet" if bound is None else f"at most {points(bound)} points behind the best"
+    running = sum(bool(now.new(name)) for name in now.after)
+    epochs = plan.epochs(now.after) - plan.epochs(now.before)
+    return (
+        f"look {answer.looked} of {len(now.looks)}: {answer.leader} leads, {said}; still in "
+        f"question: {join(answer.contenders)}; next {epochs:,} epochs for "
+        f"{counted(running, 'optimizer')}"
+    )

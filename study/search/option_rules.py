@@ -6,8 +6,10 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-# Nothing; to a larger number; anything; the words for what is compared by its digest.
-Continued = Literal["same", "larger", "free", "space", "weights"]
+from study.verdicts.looks import AUTO
+
+# Nothing; what its looks allow; anything; the words for what is compared by its digest.
+Continued = Literal["same", "looks", "free", "space", "weights"]
 
 
 class Option(NamedTuple):
@@ -58,6 +60,11 @@ def minutes(text: str) -> float:
     if not (value > 0 and math.isfinite(value)):
         raise ValueError
     return value
+
+
+def repeats(text: str) -> int | str:
+    """The word "auto", or a fixed number."""
+    return AUTO if text == AUTO else whole(1, 10_000)[0](text)
 
 
 def text_of(text: str) -> str:

@@ -24,9 +24,11 @@ from study.search.option_rules import (
     minutes,
     option,
     part,
+    repeats,
     switch,
     whole,
 )
+from study.verdicts.looks import AUTO, DEFAULT_MARGIN, FEWEST_REPEATS, MARGIN_RULE, margin_points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,19 +97,35 @@ class Options:
         "a search for each optimizer, or one over all [equal]",
         choices=("equal", "joint"),
     )
-    repeats: int = option(
-        whole(1, 10_000),
-        5,
+    margin: float = option(
+        (margin_points, MARGIN_RULE),
+        DEFAULT_MARGIN,
         "search",
-        "whole searches with fresh split and seed [5]",
-        continued="larger",
+        "points of accuracy that may be lost: whoever is at most so far behind the best is good "
+        f"enough [{DEFAULT_MARGIN:g}]",
+        continued="free",
+    )
+    repeats: int | str = option(
+        (repeats, f"auto, or {whole(1, 10_000)[1]}"),
+        AUTO,
+        "search",
+        "whole searches with fresh splits and seed: as many as the answer takes, or this many "
+        "[auto]",
+        continued="looks",
+    )
+    most_repeats: int = option(
+        whole(FEWEST_REPEATS, 10_000),
+        27,
+        "search",
+        "--repeats auto ends there even if the answer is not known [27]",
+        continued="looks",
     )
     confirm: int = option(
         whole(1, 10_000),
-        3,
+        5,
         "search",
-        "reruns of each winner with fresh seeds [3]",
-        continued="larger",
+        "reruns of each winner with fresh seeds, each on a fresh split [5]",
+        continued="looks",
     )
     seed: int = option(whole(1, 10**18), 1, "search", "of everything random, 1 or more [1]")
     time_limit: float | None = option(

@@ -1,6 +1,7 @@
 """What a study is going to do, in numbers, before it does it."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -8,11 +9,13 @@ import numpy as np
 
 from study.features.vgg16 import FEATURES, Backbone
 from study.images.splits import Split
+from study.records.outcomes import BUDGETS
 from study.search.budget import budget_of, hyperband_cost, plan_search, searches_of
 from study.search.options import Options
 from study.space.space import SearchSpace
 from study.training.head import Statistics, build_head, whole_model
 from study.training.program_key import COMPILED, few_widths, signature_of
+from study.verdicts.looks import AUTO, planned_looks
 
 
 class PlannedSearch(NamedTuple):
@@ -27,21 +30,40 @@ class PlannedSearch(NamedTuple):
 class Plan(NamedTuple):
     """Everything a study will train."""
 
-    searches: tuple[PlannedSearch, ...]
-    repeats: int
-    default_runs: int
-    confirm_runs: int
-    rerun_epochs: int  # at most, of the default and confirmation runs
+    searches: tuple[PlannedSearch, ...]  # of every repeat
+    optimizers: tuple[str, ...]
+    tunable: int  # of them, which have untuned runs, too
+    looks: tuple[int, ...]  # repeats at which it is judged
+    race: bool  # whether only those in question go on after the first look
+    confirm: int  # reruns of a winner
+    budgets: int  # at most so many reruns of what a search had found before its end, first look
+    max_epochs: int
+
+    def trials(self, repeats: Mapping[str, int]) -> dict[str, int]:
+        """Search -> trials in so many repeats of each optimizer, rungs counted one by one."""
+        return {one.name: one.trials * self._of(one, repeats) for one in self.searches}
+
+    def epochs(self, repeats: Mapping[str, int]) -> int:
+        """At most, of so many repeats of each optimizer."""
+        searched = sum(one.epochs * self._of(one, repeats) for one in self.searches)
+        reruns = self.confirm + self.tunable / max(len(self.optimizers), 1)
+        early = self.budgets * sum(min(count, self.first) for count in repeats.values())
+        return searched + round((reruns * sum(repeats.values()) + early) * self.max_epochs)
+
+    def everybody(self, repeats: int) -> dict[str, int]:
+        """So many repeats of each optimizer."""
+        return dict.fromkeys(self.optimizers, repeats)
 
     @property
-    def trials(self) -> int:
-        """Search trials over all repeats, rungs counted one by one."""
-        return self.repeats * sum(search.trials for search in self.searches)
+    def first(self) -> int:
+        """Repeats until the study is judged first."""
+        return self.looks[0 if self.race else -1]
 
-    @property
-    def epochs(self) -> int:
-        """Epochs of everything."""
-        return self.repeats * sum(search.epochs for search in self.searches) + self.rerun_epochs
+    def _of(self, search: PlannedSearch, repeats: Mapping[str, int]) -> int:
+        """How often a search runs; a joint one for whoever has the most repeats."""
+        if search.name in self.optimizers:
+            return repeats.get(search.name, 0)
+        return max(repeats.values(), default=0)
 
 
 def make_plan(options: Options, space: SearchSpace) -> Plan:
@@ -54,11 +76,17 @@ def make_plan(options: Options, space: SearchSpace) -> Plan:
         if kind == "hyperband":
             epochs = hyperband_cost(options.max_epochs, options.factor)[1]
         searches.append(PlannedSearch(name, kind, trials, epochs))
-    tunable = [name for name in space.optimizers if space.points(name) > 1]
-    default_runs = len(tunable) * options.repeats
-    confirm_runs = len(space.optimizers) * options.repeats * options.confirm
-    reruns = (default_runs + confirm_runs) * options.max_epochs
-    return Plan(tuple(searches), options.repeats, default_runs, confirm_runs, reruns)
+    looks = planned_looks(options.repeats, options.most_repeats)
+    return Plan(
+        searches=tuple(searches),
+        optimizers=tuple(space.optimizers),
+        tunable=sum(space.points(name) > 1 for name in space.optimizers),
+        looks=tuple(look.repeats for look in looks),
+        race=options.repeats == AUTO,
+        confirm=options.confirm,
+        budgets=len(BUDGETS) if options.allocation == "equal" else 0,
+        max_epochs=options.max_epochs,
+    )
 
 
 def plan_lines(plan: Plan, options: Options, space: SearchSpace, split: Split) -> list[str]:
@@ -68,10 +96,15 @@ def plan_lines(plan: Plan, options: Options, space: SearchSpace, split: Split) -
     each = " or ".join(f"{trials} trial{_s(trials)} ({epochs} epochs)" for trials, epochs in per)
     times = f"{len(plan.searches)} {' and '.join(sorted(kinds))} search{_es(len(plan.searches))}"
     lines = [
-        f"plan: {times} of {each} each, {plan.repeats} repeat{_s(plan.repeats)}; "
-        f"{plan.confirm_runs} confirmation run{_s(plan.confirm_runs)}, "
-        f"{plan.default_runs} untuned run{_s(plan.default_runs)}; {plan.epochs:,} epochs in all"
+        f"plan: a repeat has {times} of {each} each, {plan.confirm} rerun{_s(plan.confirm)} of "
+        f"each winner and {plan.tunable} untuned run{_s(plan.tunable)}",
+        _looks(plan),
     ]
+    if len(plan.optimizers) > 1:
+        lines.append(
+            f"plan: who is at most {options.margin:g} point{_s(options.margin)} behind the best "
+            "is good enough (--margin)"
+        )
     for search in plan.searches:
         if search.kind != options.tuner:
             lines.append(
@@ -80,14 +113,22 @@ def plan_lines(plan: Plan, options: Options, space: SearchSpace, split: Split) -
             )
     programs = count_programs(space, split)
     lines.append(f"plan: at most {programs} program{_s(programs)} to compile, about 2 s each")
-    fuller = make_plan(_fuller(options), space)
-    if fuller.epochs > plan.epochs:
-        lines.append(
-            f"plan: a fuller study (--max-epochs {_fuller(options).max_epochs} "
-            f"--repeats {_fuller(options).repeats}) would train {fuller.epochs:,} epochs, "
-            f"{fuller.epochs / plan.epochs:.1f} times as many"
-        )
     return lines
+
+
+def _looks(plan: Plan) -> str:
+    first = plan.epochs(plan.everybody(plan.first))
+    repeats = f"{plan.first} repeat{_s(plan.first)}"
+    if not plan.race or len(plan.optimizers) < 2:
+        return f"plan: {repeats}, then one look; {first:,} epochs in all"
+    if len(plan.looks) == 1:
+        return f"plan: a look after {repeats}; {first:,} epochs in all"
+    later = ", ".join(map(str, plan.looks[1:]))
+    most = plan.epochs(plan.everybody(plan.looks[-1]))
+    return (
+        f"plan: first look after {repeats}, {first:,} epochs; unless the answer is known, who is "
+        f"still in question goes on to looks at {later}: at most {most:,} epochs in all"
+    )
 
 
 def count_programs(space: SearchSpace, split: Split) -> int:
@@ -118,15 +159,7 @@ def model_summary(space: SearchSpace, backbone: Backbone, n_classes: int) -> str
     return "\n".join(lines)
 
 
-def _fuller(options: Options) -> Options:
-    return replace(
-        options,
-        max_epochs=max(options.max_epochs, 100),
-        repeats=max(options.repeats, 10),
-    )
-
-
-def _s(count: int) -> str:
+def _s(count: float) -> str:
     return "" if count == 1 else "s"
 
 

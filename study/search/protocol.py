@@ -1,106 +1,208 @@
 """The protocol of a study: features and a search space in, records out.
 
-Three phases (DEFAULT, SEARCH, CONFIRM) make up every repeat. All optimizers of a repeat see the
-same splits and seeds (paired), the search and the confirmation use different ones, and the test
-rows are looked at only by runs that nothing is selected from. The trials of all searches are
-collected in waves and trained side by side. Every seed, split and proposal is a function of the
-study's seed and of earlier results, so a run that stands in the records is never trained again and
-a killed study continues where it was.
+A study goes from look to look. After each one the optimizers that are still in question (see
+`study.verdicts.race`) get the repeats until the next. A repeat has a search of each optimizer, its
+winner's reruns (CONFIRM) and an untuned run (DEFAULT); the first look's repeats also rerun what the
+search had found at parts of its budget (BUDGET).
+
+All optimizers of a repeat see the same splits and seeds (paired), the search and the confirmation
+use different ones, and the test rows are looked at only by runs that nothing is selected from. The
+trials of all searches of a round are collected in waves and trained side by side. Every seed, split
+and proposal is a function of the study's seed and of earlier results, so a run that stands in the
+records is never trained again and a killed study continues where it was.
 """
 
 import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from study.common.seeds import derive_seed
-from study.records.outcomes import search_winner
+from study.records.outcomes import BUDGETS, incumbent, search_winner
+from study.records.study_meta import Look, StudyMeta
 from study.records.trial_record import Phase, Run, TrialRecord, trial_id
-from study.search.budget import budget_of, searches_of
+from study.search.budget import JOINT, budget_of, searches_of
 from study.search.options import Options
 from study.search.oracles import Proposal, Search
 from study.search.runner import Runner
 from study.search.tasks import Task
 from study.space.head_config import HeadConfig
 from study.space.space import SearchSpace
+from study.verdicts.answer import Answer
+from study.verdicts.judge import answer_of
+from study.verdicts.looks import AUTO
+from study.verdicts.race import first_round, next_round
+from study.verdicts.results import results_of, whole_repeats
+
+
+class Round(NamedTuple):
+    """What is about to run: repeats of each optimizer that are new."""
+
+    before: dict[str, int]
+    after: dict[str, int]
+    answer: Answer | None  # of the rounds before
+    looks: Sequence[Look]
+
+    def new(self, name: str) -> range:
+        """The repeats that an optimizer gets."""
+        return range(self.before.get(name, 0), self.after[name])
 
 
 class Protocol:
-    """Runs the phases of a study.
+    """Runs a study.
 
     Args:
         options: of the study.
         space: with the optimizers to compare.
         runner: trains, and holds the records.
+        meta: of the study; its looks say when it is judged.
+        begins: is told of every round before it runs.
     """
 
-    def __init__(self, options: Options, space: SearchSpace, runner: Runner) -> None:
-        self.options, self.space, self.runner = options, space, runner
+    def __init__(
+        self,
+        options: Options,
+        space: SearchSpace,
+        runner: Runner,
+        meta: StudyMeta,
+        begins: Callable[[Round], None] = lambda _: None,
+    ) -> None:
+        self.options, self.space, self.runner, self.meta = options, space, runner, meta
         self.stopped = ""  # why the search ended early
+        self._begins = begins
         self._started = time.monotonic()
-        budget = budget_of(options)
-        self.searches = {
-            (name, repeat): Search(
-                space, optimizer, budget, seed=derive_seed(options.seed, "proposals", repeat)
-            )
-            for repeat in range(options.repeats)
-            for name, optimizer in searches_of(options, space).items()
-        }
+        self._budget = budget_of(options)
 
-    def _default_tasks(self) -> list[Task]:
-        """One run of every optimizer at its untuned settings, on the confirmation's split.
+    def run(self) -> None:
+        """Round after round, until the answer is known or all looks are spent."""
+        race = self.options.repeats == AUTO
+        ran: dict[str, int] = {}
+        answer = None
+        wanted: dict[str, int] | None = first_round(
+            self.space.optimizers, self.meta.looks, race=race
+        )
+        while wanted and not self.stopped:
+            now = Round(ran, wanted, answer, self.meta.looks)
+            self._begins(now)
+            self._run(now)
+            ran = wanted
+            answer = answer_of(self.meta, self.records(), ran)
+            wanted = self._next(answer, ran) if race else None
 
-        Left out where the space has one point only: there, untuned and tuned are the same.
-        """
-        return [
-            self._rerun(Phase.DEFAULT, repeat, 0, self.space.default(name), None)
-            for repeat in range(self.options.repeats)
+    def _next(self, answer: Answer, ran: dict[str, int]) -> dict[str, int] | None:
+        """The next round; it goes on from all records where a smaller margin once made more."""
+        wanted = next_round(answer, ran, self.meta.looks)
+        if wanted is None:
+            records = self.records()
+            recorded = whole_repeats(results_of(self.meta, records))
+            if all(recorded[name] <= ran[name] for name in ran):
+                return None
+            ran = {name: max(ran[name], recorded[name]) for name in ran}
+            wanted = next_round(answer_of(self.meta, records), ran, self.meta.looks)
+        if wanted and self.options.allocation == "joint":  # one search tries all of them
+            wanted = dict.fromkeys(wanted, max(wanted.values()))
+        return wanted
+
+    def _run(self, now: Round) -> None:
+        searches = self._search(now)
+        whole = {key for key, search in searches.items() if search.finished}
+        later = bool(now.before)
+        pairs = [
+            (name, repeat)
             for name in self.space.optimizers
-            if self.space.points(name) > 1
+            for repeat in now.new(name)
+            # a first answer is worth having from a search that was cut short, a later one is not
+            if not later or self._key(name, repeat) in whole
         ]
+        self._confirm(pairs, budgets=not later)
 
-    def search(self) -> None:
+    def _key(self, name: str, repeat: int) -> tuple[str, int]:
+        """Which search finds an optimizer's winner."""
+        names = searches_of(self.options, self.space)
+        return (name if name in names else JOINT), repeat
+
+    def _search(self, now: Round) -> dict[tuple[str, int], Search]:
         """Ask all searches, train what they propose, tell them, until none proposes any more.
 
         The untuned runs ride along with the first proposals: they keep no core waiting.
         """
-        untuned = self._default_tasks()
+        fresh = [(name, repeat) for name in self.space.optimizers for repeat in now.new(name)]
+        optimizers = searches_of(self.options, self.space)
+        searches = {
+            key: Search(
+                self.space,
+                optimizers[key[0]],
+                self._budget,
+                seed=self._proposals(key),
+            )
+            for key in sorted({self._key(*one) for one in fresh}, key=lambda key: key[1])
+        }
+        # untuned and tuned are the same where the space has one point only
+        untuned = [
+            self._rerun(Phase.DEFAULT, repeat, 0, self.space.default(name), None)
+            for name, repeat in fresh
+            if self.space.points(name) > 1
+        ]
         while not self.stopped:
             wave = [
                 (search, proposal, self._task(key, repeat, proposal))
-                for (key, repeat), search in self.searches.items()
+                for (key, repeat), search in searches.items()
                 for proposal in search.ask()
             ]
             if not wave:
-                return
+                break
             tasks = [*untuned, *(task for _, _, task in wave)]
             untuned = []
             done = {record.trial_id: record for record in self._until_time_is_over(tasks)}
             for search, proposal, task in wave:
                 if task.run.trial_id in done:  # all of them, unless the time is over
                     search.tell(proposal.number, self.runner.score(done[task.run.trial_id]))
+        return searches
 
-    def confirm(self) -> list[TrialRecord]:
-        """Rerun the winner of every search and optimizer with fresh seeds on a fresh split."""
+    def _proposals(self, key: tuple[str, int]) -> int:
+        """The seed of a search's proposals: the same for all searches of a repeat."""
+        return derive_seed(self.options.seed, "proposals", key[1])
+
+    def _confirm(self, pairs: Sequence[tuple[str, int]], *, budgets: bool) -> None:
+        """Rerun the winners of searches, (optimizer, repeat), with fresh seeds on fresh splits."""
         tasks = []
-        for repeat in range(self.options.repeats):
-            for name in self.space.optimizers:
-                winner = self.winner(name, repeat)
-                if winner is None:
-                    continue
-                config = self.runner.tasks[winner.trial_id].config
-                tasks += [
-                    self._rerun(Phase.CONFIRM, repeat, number, config, winner)
-                    for number in range(self.options.confirm)
-                ]
-        return self.runner.run(tasks)
+        trials = self._trials()
+        for name, repeat in pairs:
+            winner = search_winner(trials[name, repeat])
+            if winner is None:
+                continue
+            config = self.runner.tasks[winner.trial_id].config
+            tasks += [
+                self._rerun(Phase.CONFIRM, repeat, number, config, winner)
+                for number in range(self.options.confirm)
+            ]
+            if budgets and self.options.allocation == "equal":
+                tasks += self._incumbents(trials[name, repeat], winner)
+        self.runner.run(tasks)
 
-    def winner(self, optimizer: str, repeat: int) -> TrialRecord | None:
-        """The trial that a repeat's search has found for an optimizer."""
-        return search_winner(
-            record
-            for record in self.runner.records.values()
-            if record.phase == Phase.SEARCH
-            and (record.optimizer, record.repeat) == (optimizer, repeat)
-        )
+    def _incumbents(self, trials: Sequence[TrialRecord], winner: TrialRecord) -> list[Task]:
+        """Whole runs of what a search had found at parts of its budget, where it is another."""
+        total = sum(record.epochs - record.initial_epoch for record in trials)
+        tasks = []
+        seen = [winner.hyperparameters]
+        for part in BUDGETS:
+            found = incumbent(trials, part * total)
+            if found and found.hyperparameters not in seen:
+                seen.append(found.hyperparameters)
+                config = self.runner.tasks[found.trial_id].config
+                tasks.append(
+                    self._rerun(Phase.BUDGET, winner.repeat, 0, config, found, budget=part)
+                )
+        return tasks
+
+    def _trials(self) -> dict[tuple[str, int], list[TrialRecord]]:
+        """(optimizer, repeat) -> its search trials in the order in which they were proposed."""
+        found: dict[tuple[str, int], list[TrialRecord]] = defaultdict(list)
+        for record in sorted(self.runner.records.values(), key=lambda record: record.trial_id):
+            if record.phase == Phase.SEARCH:
+                found[record.optimizer, record.repeat].append(record)
+        return found
 
     def records(self) -> list[TrialRecord]:
         """Every record in force, in the order of trial ids, as they stand in the file."""
@@ -109,11 +211,17 @@ class Protocol:
         return [found[name] for name in sorted(found) if name not in left_out]
 
     def superseded(self) -> set[str]:
-        """Confirmation runs of winners that a longer search has since replaced."""
+        """Reruns of what a longer search has since replaced."""
+        asked = {
+            (task.run.optimizer, task.run.repeat, task.run.phase)
+            for task in self.runner.tasks.values()
+        }
         return {
             record.trial_id
             for record in self.runner.records.values()
-            if record.phase == Phase.CONFIRM and record.trial_id not in self.runner.tasks
+            if record.phase in (Phase.CONFIRM, Phase.BUDGET)
+            and (record.optimizer, record.repeat, Phase.CONFIRM) in asked
+            and record.trial_id not in self.runner.tasks
         }
 
     def _task(self, search: str, repeat: int, proposal: Proposal) -> Task:
@@ -139,23 +247,32 @@ class Protocol:
         return Task(run, proposal.config, split)
 
     def _rerun(
-        self, phase: Phase, repeat: int, count: int, config: HeadConfig, winner: TrialRecord | None
+        self,
+        phase: Phase,
+        repeat: int,
+        count: int,
+        config: HeadConfig,
+        winner: TrialRecord | None,
+        *,
+        budget: float | None = None,
     ) -> Task:
-        """A run on the repeat's confirmation split; untuned ones are paired with run 0."""
+        """A run on a split of the confirmation; all but the confirmation's own share run 0's."""
         number = winner.number if winner else ""
-        confirm = count if winner else None
-        split = self.runner.data.splits("confirm", repeat)
+        confirm = count if phase is Phase.CONFIRM else None
+        split = self.runner.data.splits("confirm", repeat, count if self.meta.cross_fitted else 0)
+        label = f"{budget:g}" if budget is not None else number
         run = Run(
-            trial_id=trial_id(config.optimizer, repeat, phase, number=number, confirm=confirm),
+            trial_id=trial_id(config.optimizer, repeat, phase, number=label, confirm=confirm),
             optimizer=config.optimizer,
             repeat=repeat,
             phase=phase,
             seed=derive_seed(self.options.seed, "confirm", repeat, count),
             split=split.digest,
             hyperparameters=config.hyperparameters(),
-            epochs=winner.epochs if winner else self.options.max_epochs,
+            epochs=winner.epochs if winner and budget is None else self.options.max_epochs,
             number=number,
             confirm=confirm,
+            budget=budget,
         )
         return Task(run, config, split)
 

@@ -20,6 +20,7 @@ from study.records.trial_record import (
     TrialRecord,
     TrialStatus,
     best_epoch,
+    cross_fitted,
     rounded,
 )
 from study.search.tasks import Data, Task
@@ -38,6 +39,7 @@ class Runner:
         promoted: (bracket, rung) -> how many trials of that rung go on.
         known: records of an earlier process.
         save: is given every batch of new records as soon as it exists.
+        cross_fitted: whether reruns are judged on halves; `StudyMeta` says when not.
     """
 
     def __init__(
@@ -47,8 +49,11 @@ class Runner:
         promoted: Mapping[tuple[int | None, int | None], int],
         known: Iterable[TrialRecord],
         save: Callable[[list[TrialRecord]], None],
+        *,
+        cross_fitted: bool = True,
     ) -> None:
         self.data, self.population, self.save = data, population, save
+        self.cross_fitted = cross_fitted
         self.records = {record.trial_id: record for record in known}
         self.tasks: dict[str, Task] = {}
         self._promoted = promoted
@@ -182,7 +187,11 @@ class Runner:
             seconds=rounded(result.seconds),
             **curves,
         )
-        if task.run.phase == Phase.SEARCH or not len(task.split.test):
+        if task.run.phase == Phase.SEARCH:
+            return record
+        if self.cross_fitted:
+            record = _cross_fitted(record, result, len(task.split.validation))
+        if not len(task.split.test):
             return record
         return self._tested(record, task, result.best_weights)
 
@@ -206,6 +215,14 @@ class Runner:
             test_accuracy=rounded(float((probabilities.argmax(axis=1) == labels).mean())),
             test_loss=rounded(float(-np.log(np.maximum(right, 1e-7)).mean())),  # as Keras clips
         )
+
+
+def _cross_fitted(record: TrialRecord, result: HeadResult, rows: int) -> TrialRecord:
+    """Add what each half of the validation rows says."""
+    halves = (result.metrics.val_hits_a, result.metrics.val_hits_b)
+    hits_a, hits_b = ([round(float(hits)) for hits in half] for half in halves)
+    fitted = cross_fitted(hits_a, hits_b, rows)
+    return replace(record, val_hits_a=hits_a, val_hits_b=hits_b, cross_fitted_accuracy=fitted)
 
 
 def _rung(run: Run) -> tuple[str, int, int | None, int | None]:

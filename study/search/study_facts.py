@@ -14,6 +14,7 @@ from study.images.splits import Splits
 from study.records.study_meta import StudyMeta
 from study.search.options import Options
 from study.space.space import SearchSpace
+from study.verdicts.looks import planned_looks
 
 PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")
 
@@ -23,6 +24,7 @@ def study_meta(
 ) -> StudyMeta:
     """What `study.json` says of a study that is about to start."""
     first = splits("confirm", 0)
+    looks = planned_looks(options.repeats, options.most_repeats)
     folder = "built-in faces" if options.data is None else Path(options.data).name
     return StudyMeta(
         name=options.name,
@@ -45,7 +47,7 @@ def study_meta(
         space={"name": space.name, "fingerprint": space.fingerprint, "table": space.table},
         split_digests={
             f"{purpose}/{repeat}": splits(purpose, repeat).digest
-            for repeat in range(options.repeats)
+            for repeat in range(looks[0].repeats)
             for purpose in ("search", "confirm")
         },
         device={**backbone.device._asdict(), "dtype": backbone.dtype},
@@ -53,6 +55,7 @@ def study_meta(
         weights={"source": backbone.source, "digest": backbone.digest},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         git_commit=_git_commit(),
+        looks=list(looks),
     )
 
 

@@ -1,8 +1,8 @@
 """The folder of one study: opened for one process at a time, resumed or refused, never mixed.
 
-A study may be continued by the same command. Budgets may grow (more repeats, more confirmation
-runs, another time limit); anything else that differs is listed and refused, because records made
-under two settings must not be ranked together.
+A study may be continued by the same command, also with another margin or time limit, and one of a
+fixed number of repeats with more of them; anything else that differs is listed and refused, because
+records made under two settings must not be ranked together.
 """
 
 import shutil
@@ -17,10 +17,11 @@ from filelock import FileLock, Timeout
 
 from study.common.errors import UserError
 from study.records.layout import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
-from study.records.study_meta import StudyMeta, load_meta, save_meta
+from study.records.study_meta import Look, StudyMeta, load_meta, save_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import load_trials, repair_trials
 from study.search.options import OPTIONS
+from study.verdicts.looks import AUTO, continued_looks
 
 DIGESTS = {"space": "fingerprint", "weights": "digest"}  # parts of study.json that have one
 
@@ -105,6 +106,8 @@ def resume(folder: Path, meta: StudyMeta) -> tuple[StudyMeta, list[TrialRecord]]
         created=old.created,
         device={**meta.device, "population": old.device.get("population")},
         seconds=old.seconds,
+        cross_fitted=old.cross_fitted,
+        looks=_continued_looks(old, meta),
     )
     damaged = repair_trials(folder)
     if damaged:
@@ -116,6 +119,28 @@ def resume(folder: Path, meta: StudyMeta) -> tuple[StudyMeta, list[TrialRecord]]
         )
     save_meta(folder, merged)
     return merged, load_trials(folder)
+
+
+def _continued_looks(old: StudyMeta, new: StudyMeta) -> list[Look]:
+    """The looks of `old`, and those that the settings of `new` add.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    now, before = new.settings, old.settings
+    if now["confirm"] < before.get("confirm", 1):
+        raise UserError(
+            f"study {old.name!r}: `confirm` {before['confirm']} -> {now['confirm']}: reruns cannot "
+            "be taken away; give the new one a `name`, or start anew with `overwrite`"
+        )
+    looks = continued_looks(
+        old.looks,
+        now["repeats"],
+        now["most_repeats"],
+        fixed=before.get("repeats", 1) != AUTO,
+        more_reruns=now["confirm"] > before.get("confirm", 1),
+    )
+    return list(looks)
 
 
 def _differences(old: StudyMeta, new: StudyMeta) -> list[str]:
@@ -130,7 +155,7 @@ def _differences(old: StudyMeta, new: StudyMeta) -> list[str]:
         before = old.settings.get(key, option.default)  # the option may be newer than the study
         if before == value or option.continued in ("free", *same):
             continue
-        if option.continued == "larger" and isinstance(before, int) and value > before:
+        if option.continued == "looks":  # says itself what does not fit
             continue
         found.append(f"`{key}` {before} -> {value}")
     size, asked = old.device.get("population"), new.settings.get("population")

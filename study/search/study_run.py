@@ -47,7 +47,7 @@ def run(options: Options, space: SearchSpace) -> int:
     )
     meta = study_meta(options, space, images, backbone, splits)
     _say_setting(meta)
-    for warning in splits.warnings(options.repeats):
+    for warning in splits.warnings(several=options.repeats != 1):
         print(f"warning: {in_flags(warning, options)}")
     plan = make_plan(options, space)
     print("\n".join(plan_lines(plan, options, space, splits("confirm", 0))))
@@ -117,8 +117,7 @@ def _train(
     meta = replace(meta, device=device, finished=False)
     save_meta(folder, meta)
     events = EventFolder.recreate(folder / "tensorboard", space, known)
-    planned = {search.name: search.trials * plan.repeats for search in plan.searches}
-    watch = Watch(planned, plan.epochs, known)
+    watch = Watch(plan, known)
 
     def save(records: list[TrialRecord]) -> None:
         append_trials(folder, records)
@@ -127,10 +126,10 @@ def _train(
 
     start = time.monotonic()
     promoted = promotions(options.tuner, options.max_epochs, options.factor)
-    protocol = Protocol(options, space, Runner(data, population, promoted, known, save))
+    runner = Runner(data, population, promoted, known, save, cross_fitted=meta.cross_fitted)
+    protocol = Protocol(options, space, runner, meta, watch.begin)
     with watch:
-        protocol.search()
-        protocol.confirm()
+        protocol.run()
     if protocol.superseded():
         rewrite_trials(folder, protocol.records())
     seconds = time.monotonic() - start

@@ -16,6 +16,14 @@ class RowSums(NamedTuple):
     hits: Any  # rows whose largest probability is at their label
 
 
+class HalfSums(NamedTuple):
+    """Sums over validation rows; hits apart for rows at even places, half A, and at odd ones, B."""
+
+    loss: Any
+    hits_a: Any
+    hits_b: Any
+
+
 class EpochMetrics(NamedTuple):
     """What an epoch reached: (K,) of a population, (epochs,) as a head's curves."""
 
@@ -23,6 +31,8 @@ class EpochMetrics(NamedTuple):
     accuracy: Any
     val_loss: Any
     val_accuracy: Any
+    val_hits_a: Any  # validation rows of half A that were named rightly
+    val_hits_b: Any
 
 
 def judged(metrics: EpochMetrics) -> Any:
@@ -38,20 +48,37 @@ def row_sums(labels: Any, outputs: Any, mask: Any = None) -> RowSums:
         outputs: the head's.
         mask: (rows,) which rows count; None if all do.
     """
+    losses, hits = _of_rows(labels, outputs, mask)
+    return RowSums(tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)))
+
+
+def half_sums(labels: Any, outputs: Any, mask: Any) -> HalfSums:
+    """The same over validation rows. They are sorted by class, so each half has all classes."""
+    losses, hits = _of_rows(labels, outputs, mask)
+    counted = tf.cast(hits, tf.float32)
+    even = tf.cast(tf.range(tf.shape(counted)[0]) % 2 == 0, tf.float32)
+    in_a = tf.reduce_sum(counted * even)
+    return HalfSums(tf.reduce_sum(losses), in_a, tf.reduce_sum(counted) - in_a)
+
+
+def _of_rows(labels: Any, outputs: Any, mask: Any) -> tuple[Any, Any]:
+    """Loss and hit of each row, (rows,); zero and False where `mask` does not let it count."""
     losses = keras.losses.sparse_categorical_crossentropy(labels, outputs)
     hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), labels)
     if mask is not None:
         losses, hits = tf.where(mask, losses, 0.0), tf.logical_and(hits, mask)
-    return RowSums(tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)))
+    return losses, hits
 
 
 def epoch_metrics(
-    training: RowSums, validation: RowSums, n_train: int, n_validation: int
+    training: RowSums, validation: HalfSums, n_train: int, n_validation: int
 ) -> EpochMetrics:
     """The numbers of an epoch from the sums over its rows."""
     return EpochMetrics(
         training.loss / n_train,
         training.hits / n_train,
         validation.loss / n_validation,
-        validation.hits / n_validation,
+        (validation.hits_a + validation.hits_b) / n_validation,
+        validation.hits_a,
+        validation.hits_b,
     )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -11,14 +11,16 @@ from study.space.head_config import HeadConfig
 from study.training.dropout_noise import dropout_noise
 from study.training.head import Statistics, steps_per_epoch
 from study.training.head_state import State
-from study.training.metrics import EpochMetrics, RowSums, epoch_metrics, judged
+from study.training.metrics import EpochMetrics, HalfSums, RowSums, epoch_metrics, judged
 from study.training.program_cache import disk_errors, function_of, seal
 from study.training.program_key import Signature
 from study.training.vectorized_head import EvaluationBatch, TrainingBatch, VectorizedHead
 
-VALIDATION_ROWS = 512  # in one piece
+VALIDATION_ROWS = 512  # in one piece; even, so that a row's half is that of its place
 CALL_ROWS = 16_384  # training rows a head sees in one call, if they are several epochs
 CALL_EPOCHS = 32  # at most
+
+Sums = TypeVar("Sums", RowSums, HalfSums)
 
 
 class Inputs(NamedTuple):
@@ -235,23 +237,23 @@ class Program:
             )
             return i + 1, done.weights, done.statistics, done.optimizer, _added(sums, done.sums)
 
-        start = (0, state.weights, state.statistics, state.optimizer, self._no_sums())
+        start = (0, state.weights, state.statistics, state.optimizer, self._none(RowSums))
         return tf.while_loop(lambda i, *_: i < self.steps, step, start)[1:]
 
-    def _no_sums(self) -> RowSums:
+    def _none(self, kind: type[Sums]) -> Sums:
         """Sums over no rows, each (K,)."""
-        return RowSums(*[tf.zeros(self.size) for _ in RowSums._fields])
+        return kind(*[tf.zeros(self.size) for _ in kind._fields])
 
     def _validate(
         self, features: Any, labels: Any, heads: Inputs, weights: Any, statistics: Any
-    ) -> RowSums:
+    ) -> HalfSums:
         """Sums over the validation rows, each (K,)."""
         count = self.signature.n_validation
         piece = min(count, VALIDATION_ROWS)
         pieces = -(-count // piece)
         padded = tf.pad(heads.validation, [[0, 0], [0, pieces * piece - count]])
 
-        def step(i: Any, sums: RowSums) -> Any:
+        def step(i: Any, sums: HalfSums) -> Any:
             rows = tf.slice(padded, [0, i * piece], [self.size, piece])
             mask = tf.range(piece) + i * piece < count
             given = EvaluationBatch(
@@ -269,9 +271,10 @@ class Program:
             )
             return i + 1, _added(sums, found)
 
-        found: RowSums = tf.while_loop(lambda i, *_: i < pieces, step, (0, self._no_sums()))[1]
+        start = (0, self._none(HalfSums))
+        found: HalfSums = tf.while_loop(lambda i, *_: i < pieces, step, start)[1]
         return found
 
 
-def _added(one: RowSums, other: RowSums) -> RowSums:
-    return RowSums(*[a + b for a, b in zip(one, other, strict=True)])
+def _added(one: Sums, other: Sums) -> Sums:
+    return type(one)(*[a + b for a, b in zip(one, other, strict=True)])

@@ -16,7 +16,7 @@ from keras import layers
 from study.space.head_config import HeadConfig
 from study.training.head import build_head
 from study.training.head_state import Layout
-from study.training.metrics import RowSums, row_sums
+from study.training.metrics import HalfSums, RowSums, half_sums, row_sums
 from study.training.program_key import Signature
 from study.training.stateless_optimizers import TracedHyperparameter, stateless_optimizer
 
@@ -109,10 +109,10 @@ class VectorizedHead:
         )
         return TrainingStep(weights, statistics, optimizer, sums._replace(loss=loss * count))
 
-    def evaluate(self, batch: EvaluationBatch, mask: Any) -> RowSums:
+    def evaluate(self, batch: EvaluationBatch, mask: Any) -> HalfSums:
         """Sums over the rows that `mask` (rows,) lets count."""
         outputs, _ = self._forward(batch, training=False)
-        return row_sums(batch.labels, outputs, mask)
+        return half_sums(batch.labels, outputs, mask)
 
     def _forward(
         self,

@@ -1,161 +1,163 @@
-"""How often the report claims a difference that is not there, and whether it finds one that is.
+"""How often a study claims what is not so, and what it costs to know the answer.
 
-    python tests/benchmarks/calibration.py                 # 10 minutes of studies
-    python tests/benchmarks/calibration.py --minutes 60
+    python tests/benchmarks/calibration.py                  # 2,000 studies a row, 10 minutes
+    python tests/benchmarks/calibration.py --studies 200
 
-Runs whole studies on the built-in faces, in one process, so the training program is compiled once.
-The same optimizer stands in them under four names: whatever is claimed is false, and that may
-happen in 5 % of studies. In every eighth study a fifth name is crippled (its learning rate fixed
-1000 times too small): it must be found. A study gives all optimizers of a repeat the
-same seeds and proposals, which would make the four names agree to the last bit; here each name
-draws its own, the harder case. Prints the rates with their 95 % intervals.
+Simulates studies whose truth is known (`tests/simulated.py`) and judges them by the project's own
+functions: looks, verdicts, race. A claim is false if it is at any look, so the rates hold however
+a study is stopped. Prints, each in percent with its 95 % interval where it is a rate:
+
+    excluded   the best optimizer (of equal ones: a given one) was excluded
+    good       one that is truly more than the margin behind was called good enough
+    bound      some optimizer was further behind than its bound said (so no other margin, named
+               afterwards, would have been safe for it)
+    covered    bounds that held, of single optimizers
+    known      studies with an answer at a margin of 2 points
+    searches   that they took, against the smallest fixed number that is known as often
+
+Then the same for new images: every study draws a pool of images of one kind, and what is claimed
+of new images is held against the kind. Real studies: `whole_studies.py`.
 """
 
 import argparse
-import tempfile
+import sys
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from scipy.stats import beta
+import numpy as np
 
-from study.common.seeds import derive_seed
-from study.features.extract import extract_features
-from study.features.vgg16 import load_backbone
-from study.images.loading import load_images
-from study.records.trial_record import TrialRecord
-from study.report.analysis.summary import Summary, summarize
-from study.search.budget import budget_of
-from study.search.options import Options, parse, resolve_options
-from study.search.oracles import Proposal, Search
-from study.search.protocol import Protocol
-from study.search.runner import Runner
-from study.search.study_facts import study_meta
-from study.search.tasks import Data, Task, make_splits
-from study.space.space import SearchSpace, load_space
-from study.training.population import Population
-from study.training.population_size import CPU_HEADS
+sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/simulated.py
+from simulated import (
+    REPEATS,
+    SCENARIOS,
+    Truth,
+    draw,
+    draw_pool,
+    looks_of,
+    mistakes,
+    race,
+    results_on,
+    until,
+)
 
-NAMES = ("one", "two", "three", "four")
-GOOD = "learning_rate = {min = 3e-4, max = 3e-2, scale = 'log'}"
-CRIPPLED = "learning_rate = 3e-6"
-EVERY = 8  # one study in so many has a crippled optimizer, too
-ARGUMENTS = [
-    *("--tuner", "random", "--trials", "4", "--max-epochs", "10", "--repeats", "5"),
-    *("--confirm", "2"),
-]
+from study.verdicts.answer import Verdict, share_interval
+from study.verdicts.judge import judge
 
-
-class Unpaired(Protocol):
-    """The protocol with seeds and proposals of its own for every optimizer."""
-
-    def __init__(self, options: Options, space: SearchSpace, runner: Runner) -> None:
-        super().__init__(options, space, runner)
-        budget = budget_of(options)
-        self.searches = {
-            (name, repeat): Search(
-                space, name, budget, seed=derive_seed(options.seed, name, repeat)
-            )
-            for repeat in range(options.repeats)
-            for name in space.optimizers
-        }
-
-    def _task(self, key: str, repeat: int, proposal: Proposal) -> Task:
-        task = super()._task(key, repeat, proposal)
-        return task._replace(run=replace(task.run, seed=derive_seed(task.run.seed, key)))
-
-    def _rerun(self, *arguments: Any) -> Task:
-        task = super()._rerun(*arguments)
-        seed = derive_seed(task.run.seed, task.config.optimizer)
-        return task._replace(run=replace(task.run, seed=seed))
+MARGIN = 0.02
+LATER = 0.01  # a margin that is named after the first answer
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--cache-dir", help="of the features")
-    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--studies", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    command = parse([*ARGUMENTS, *(["--cache-dir", given.cache_dir] if given.cache_dir else [])])
-    options = resolve_options(command, {}, "calibration")
-    images = load_images(None)
-    backbone = load_backbone("auto", image_size=options.image_size, preprocess="caffe", device=None)
-    features = extract_features(images, backbone, cache_dir=options.cache_dir).features
-    classes = len(images.class_names)
-    population = Population(
-        features, images.labels, classes, max_epochs=options.max_epochs, size=CPU_HEADS
-    )
-    same, crippled = _space(NAMES), _space((*NAMES, "crippled"))
+    print(f"{given.studies} studies a row, margin {100 * MARGIN:g} points; false claims in percent")
+    for name, make in SCENARIOS.items():
+        _row(name, make(), given.studies, given.seed)
+    print(f"\nthe margin changed to {100 * LATER:g} point after the first answer, and gone on")
+    for name in ("12 equal", "as the faces", "one ahead by 2.01 points"):
+        _changed(name, SCENARIOS[name](), given.studies, given.seed)
+    print("\nnew images: pools of 280 drawn anew, judged after 5, 12 and 27 repeats")
+    for count in (12, 2):
+        for by in (0.0, MARGIN + 1e-4):
+            _new_images(count, by, max(given.studies // 10, 20), given.seed)
+
+
+def _row(name: str, truth: Truth, studies: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
     counts: Counter[str] = Counter()
-    end = time.monotonic() + 60 * given.minutes
-    seed = given.first_seed
-    while time.monotonic() < end:
-        with_cripple = seed % EVERY == 0
-        changed = Options(**{**vars(options), "seed": seed})
-        splits = make_splits(images, changed)
-        data = Data(features, images.labels, classes, splits)
-        space = crippled if with_cripple else same
-        meta = study_meta(changed, space, images, backbone, splits)
-        _count(counts, summarize(meta, _records(changed, space, data, population)))
-        seed += 1
-        if seed % 10 == 1 or time.monotonic() >= end:
-            _print(counts)
-
-
-def _space(names: tuple[str, ...]) -> SearchSpace:
-    head = "[head]\ndense_width = 170\ndropout = 0.5\nbatch_size = 16\n"
-    tables = "".join(
-        f'[optimizers.{name}]\nclass = "Adam"\n{CRIPPLED if name == "crippled" else GOOD}\n'
-        for name in names
+    searches, known_at = [], []
+    start = time.monotonic()
+    for _ in range(studies):
+        results = draw(truth, rng)
+        answers, cost = race(results, looks_of(), margin=MARGIN)
+        counts += mistakes(answers, truth)
+        searches.append(cost)
+        known_at.append(_fixed(truth, rng) if len(known_at) < studies // 10 else 0)
+    held = 1 - sum(v for k, v in counts.items() if k.startswith("bound of")) / (
+        studies * len(truth.means)
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "calibration.toml"
-        path.write_text(head + tables)
-        return load_space(str(path))
+    known = counts["known"] / studies
+    fixed = _fixed_cost(known_at[: max(studies // 10, 1)], known, len(truth.means))
+    print(
+        f"  {name:30} excluded {_rate(counts['best excluded'], studies)}  "
+        f"good {_rate(counts['false good enough'], studies)}  "
+        f"bound {_rate(counts['a bound too small'], studies)}  covered {100 * held:.2f}  "
+        f"known {100 * known:.0f}  searches {np.mean(searches):.0f} "
+        f"(90 %: {np.quantile(searches, 0.9):.0f}), fixed {fixed}  "
+        f"[{time.monotonic() - start:.0f} s]",
+        flush=True,
+    )
 
 
-def _records(
-    options: Options, space: SearchSpace, data: Data, population: Population
-) -> list[TrialRecord]:
-    saved: list[TrialRecord] = []
-    protocol = Unpaired(options, space, Runner(data, population, {}, [], saved.extend))
-    protocol.search()
-    protocol.confirm()
-    return saved
+def _fixed(truth: Truth, rng: np.random.Generator) -> int:
+    """The fewest repeats of everybody at which one look knows the answer; 0: not at 60."""
+    results = draw(truth, rng, 60)
+    for repeats in range(5, 61):
+        ran = dict.fromkeys(results.optimizers, repeats)
+        if judge(until(results, ran), looks_of(repeats), margin=MARGIN).known:
+            return repeats
+    return 0
 
 
-def _count(counts: Counter[str], found: Summary) -> None:
-    alike = [p for p in found.claims.pairs if "crippled" not in p[:2]]
-    counts["studies of the same optimizer"] += 1
-    counts["false claims, these images"] += any(p.separated for p in alike)
-    counts["false claims, new images"] += any(p.carries_over for p in alike)
-    counts["sum of margins"] += found.claims.margin
-    weak = [p for p in found.claims.pairs if "crippled" in p[:2]]
-    if weak:
-        counts["crippled studies"] += 1
-        counts["found in all pairs"] += all(p.separated for p in weak)
-        counts["found for new images"] += all(p.carries_over for p in weak)
+def _fixed_cost(known_at: list[int], share: float, count: int) -> str:
+    """Searches of the smallest fixed number of repeats that is known as often."""
+    for repeats in range(5, 61):
+        if np.mean([0 < found <= repeats for found in known_at]) >= min(share, 1.0):
+            return str(repeats * count)
+    return f"above {60 * count}"
 
 
-def _print(counts: Counter[str]) -> None:
-    studies, weak = counts["studies of the same optimizer"], counts["crippled studies"]
-    print(f"\n{studies} studies, mean margin {100 * counts['sum of margins'] / studies:.2f} points")
-    for key in ("false claims, these images", "false claims, new images"):
-        print(f"  {key}: {_rate(counts[key], studies)}")
-    for key in ("found in all pairs", "found for new images"):
-        print(f"  crippled, {key}: {_rate(counts[key], weak)}", flush=True)
+def _changed(name: str, truth: Truth, studies: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    counts: Counter[str] = Counter()
+    for _ in range(studies):
+        results = draw(truth, rng)
+        answers, _ = race(results, looks_of(), margin=MARGIN)
+        more, _ = race(results, looks_of(), margin=LATER)
+        counts += mistakes([*answers, *more], truth)
+    print(
+        f"  {name:30} excluded {_rate(counts['best excluded'], studies)}  "
+        f"good {_rate(counts['false good enough'], studies)}",
+        flush=True,
+    )
+
+
+def _new_images(count: int, by: float, studies: int, seed: int) -> None:
+    """The last optimizer is ahead on the kind; whatever one pool says."""
+    rng = np.random.default_rng(seed)
+    ahead = np.zeros(count)
+    ahead[-1] = by
+    counts: Counter[str] = Counter()
+    for _ in range(studies):
+        results = results_on(draw_pool(rng, ahead), rng, REPEATS)
+        found: Counter[str] = Counter()
+        for repeats in (5, 12, REPEATS):
+            ran = dict.fromkeys(results.optimizers, repeats)
+            answer = judge(until(results, ran), looks_of(), margin=MARGIN)
+            others = answer.optimizers[:-1]
+            for claim, bounds in (
+                ("on these images", [one.at_most_behind for one in others]),
+                ("on new images", [one.at_most_behind_new_images for one in others]),
+            ):
+                found[claim] |= any(bound is not None and bound < by for bound in bounds)
+            found["excluded on these"] |= answer.optimizers[-1].verdict is Verdict.EXCLUDED
+            low = answer.bounds.difference - answer.bounds.reach() * answer.new_error
+            found["excluded on new"] |= bool(np.nanmax(low[:, -1]) > 0)
+        counts += found
+    print(
+        f"  {count:2} optimizers, {f'one ahead by {100 * by:.2f} points' if by else 'equal':26} "
+        + "  ".join(f"{claim} {_rate(counts[claim], studies)}" for claim in sorted(found)),
+        flush=True,
+    )
 
 
 def _rate(count: int, of: int) -> str:
-    """With Clopper and Pearson's interval."""
-    if not of:
-        return "none yet"
-    low = beta.ppf(0.025, count, of - count + 1) if count else 0.0
-    high = beta.ppf(0.975, count + 1, of - count) if count < of else 1.0
-    return f"{count} of {of} = {100 * count / of:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    low, high = share_interval(count, of)
+    return f"{100 * count / of:4.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ each once from an empty cache and once more with the programs that it kept.
 import argparse
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
 import warnings
@@ -25,12 +26,15 @@ import keras
 import keras_tuner
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/synthetic.py
+from synthetic import make_meta
+
 from study.images.image_set import ImageSet
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials
 from study.search.budget import promotions
 from study.search.options import parse, resolve_options
-from study.search.protocol import Protocol
+from study.search.protocol import Protocol, Round
 from study.search.runner import Runner
 from study.search.tasks import Data, make_splits
 from study.search.tensorboard import EventFolder
@@ -40,6 +44,7 @@ from study.training.population import Population
 from study.training.population_size import CPU_HEADS
 from study.training.program_cache import keep_programs
 from study.training.program_key import few_widths
+from study.verdicts.looks import planned_looks
 
 TRAIN, VALIDATION, CLASSES = 1440, 360, 17
 
@@ -84,7 +89,10 @@ def ours(max_epochs: int, repeats: int, folder: Path, cache: Path) -> tuple[floa
 
     promoted = promotions("hyperband", max_epochs, options.factor)
     runner = Runner(data, population, promoted, (), save)
-    Protocol(options, space, runner).search()
+    looks = list(planned_looks(options.repeats, options.most_repeats))
+    meta = make_meta(["adam"], list(names), settings=options.settings(), looks=looks)
+    protocol = Protocol(options, space, runner, meta)
+    protocol._search(Round({}, {"adam": repeats}, None, looks))
     seconds = time.perf_counter() - start
     return seconds, sum(r.epochs - r.initial_epoch for r in runner.records.values())
 

@@ -1,92 +1,246 @@
-"""Claims -> the sentence on top, which names the consequence, and what to know beside it."""
+"""The answer -> the sentences on top: which may be used, what that costs at most, who is excluded.
+
+"Use" is said only where the bound on new images of the same kind keeps the margin, too; otherwise
+the sentence speaks of these images.
+"""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from study.records.trial_record import Phase
-from study.report.analysis.comparisons import Claims, Pair
-from study.report.analysis.ranking import Row
-from study.report.analysis.statistics import repeats_needed
-from study.report.analysis.wording import join, points
+import numpy as np
+from scipy.special import stdtrit
 
-FEWEST_REPEATS = 5  # what to ask for where there are too few for any statistics
-NAMED_TIED = 5  # a longer list of tied names says less than their number
-SHOWN_BEHIND = 3  # optimizers named in the sentence
+from study.records.study_meta import StudyMeta
+from study.records.trial_record import Phase
+from study.report.analysis.ranking import Row
+from study.report.analysis.wording import counted, join, points
+from study.verdicts.answer import Answer, Judged, Verdict
+from study.verdicts.bounds import MOST_BORROWED
+from study.verdicts.looks import AUTO, FEWEST_REPEATS
+
+NAMED = 6  # a longer list of names says less than their number
 LEVEL = 5e-4  # a smaller difference of accuracies is shown as 0.0 points
+MOST_REPEATS = 500  # beyond this "more repeats" is no advice
 
 
 class Headline(NamedTuple):
     """Plain sentences."""
 
-    text: str  # who is ahead, and what to do
-    details: tuple[str, ...]  # what more repeats would show, whether it holds for new images
+    text: str  # who may be used, at what cost, and whether that is known
+    details: tuple[str, ...]  # how sure, on which images, what more would take
+    reason: str  # why the answer is known, or why not yet
 
 
-def headline(rows: Sequence[Row], claims: Claims) -> Headline:
-    """Put the comparison of `rows`, best first, into words."""
+def headline(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Headline:
+    """Put the answer into words; `rows` are best first."""
     confirmed = [row for row in rows if row.basis is Phase.CONFIRM]
     if not confirmed:
-        return Headline(_unconfirmed(rows), ())
-    best = confirmed[0]
-    if len(confirmed) == 1:
-        return Headline(
-            f"{best.optimizer} reaches {100 * best.mean:.1f} % validation accuracy; "
-            "no other optimizer has been confirmed, so there is nothing to compare it with.",
-            (),
-        )
-    if all(row.confirm_diverged == len(row.runs) for row in confirmed):
-        return Headline(
+        return Headline(_unconfirmed(rows), (), "nothing is confirmed yet")
+    if not any(row.converged for row in confirmed):
+        text = (
             "Nothing can be said: every confirmation run diverged. Lower the learning rates of the "
-            "search space and search again.",
-            (),
+            "search space and search again."
         )
-    if all(math.isnan(pair.p_value) for pair in claims.pairs):
-        return Headline(_single_repeat(confirmed), ())
-    to_best = {p.second: p for p in claims.pairs if p.first == best.optimizer}
-    tied = [best.optimizer, *(n for n, p in to_best.items() if not p.separated)]
-    behind = [p for p in to_best.values() if p.separated]
-    details = (_repeats(claims, tied), _new_images(claims, behind))
-    return Headline(_sentence(claims, tied, behind), tuple(filter(None, details)))
-
-
-def _sentence(claims: Claims, tied: Sequence[str], behind: Sequence[Pair]) -> str:
-    if len(tied) == 1:
-        return f"{tied[0]} is best on these images: {_behind(behind)}. Use {tied[0]}."
-    luck = f"gaps below about {points(claims.margin)} points are luck here"
-    if behind:
-        return f"{_tied(tied, claims.pairs)}; {_behind(behind)}. {_choice(tied)}: {luck}."
-    if len(tied) <= NAMED_TIED:
-        return f"{join(tied)} are not distinguishable here. {_choice(tied)}: {luck}."
-    return (
-        f"None of the {len(tied)} optimizers can be told from the best here; "
-        f"{tied[0]} leads by luck or by little. {_choice(tied)}: {luck}."
+        return Headline(text, (), "every confirmation run diverged")
+    if len(answer.optimizers) == 1:
+        best = confirmed[0]
+        text = (
+            f"{best.optimizer} reaches {100 * best.mean:.1f} % validation accuracy; it is the only "
+            "optimizer of this study, so there is nothing to compare it with."
+        )
+        return Headline(text, (), "one optimizer only")
+    if not answer.looked:
+        return Headline(*_too_few(meta, rows, answer))
+    parts = [_good_enough(answer) if answer.known else _open(answer), _excluded(answer)]
+    parts += [_undecided(answer)]
+    details = (_how_sure(meta, answer), _new_images(meta, answer), _diverging(answer))
+    return Headline(
+        " ".join(filter(None, parts)), tuple(filter(None, details)), _reason(meta, answer)
     )
 
 
-def _tied(tied: Sequence[str], pairs: Iterable[Pair]) -> str:
-    """All alike, or only none of them separated from the best."""
-    if len(tied) > NAMED_TIED:
-        return f"{tied[0]} leads here, but {len(tied) - 1} others cannot be told from it"
-    if any(pair.separated and set(pair[:2]) <= set(tied) for pair in pairs):
-        return f"{tied[0]} leads here, but cannot be told from {join(tied[1:])}"
-    return f"{join(tied)} are not distinguishable here"
+def _good_enough(answer: Answer) -> str:
+    good = answer.of(Verdict.GOOD_ENOUGH)
+    names = [one.optimizer for one in sorted(good, key=lambda o: o.optimizer != answer.leader)]
+    at_most = f"at most {points(_bound(good[-1]))} points behind the best"
+    several = len(names) > 1
+    if not several and _bound(good[0]) < LEVEL:
+        at_most = "certainly ahead of every other one"
+    if _holds_for_new_images(answer):
+        use = f"Use {join(names, 'or')}" if len(names) <= NAMED else f"Use any of {join(names)}"
+        return f"{use}: {'each is' if several else 'it is'} {at_most}."
+    return f"On these images {join(names)} {'are' if several else 'is'} good enough: {at_most}."
 
 
-def _choice(tied: Sequence[str]) -> str:
-    return "Either will do" if len(tied) == 2 else f"Any of the {len(tied)} will do"
+def _open(answer: Answer) -> str:
+    bound = answer.bound
+    leader = answer.leader
+    if bound is None:
+        return f"Not known yet: {leader} leads, but not everybody has been compared with it."
+    margin = points(answer.margin)
+    if bound <= answer.margin:
+        return (
+            f"Not known: {leader} leads and is at most {points(bound)} points behind the best, but "
+            f"{counted(answer.about(leader).diverged, 'rerun')} of it diverged."
+        )
+    return (
+        f"Not known yet which optimizer is within {margin} points of the best: {leader} leads and "
+        f"may be up to {points(bound)} points behind."
+    )
 
 
-def _behind(pairs: Sequence[Pair]) -> str:
-    parts = [
-        f"{pair.second} is {points(pair.difference)} points behind "
-        f"({points(pair.low)} to {points(pair.high)})"
-        for pair in pairs[:SHOWN_BEHIND]
+def _excluded(answer: Answer) -> str:
+    excluded = answer.of(Verdict.EXCLUDED)
+    names = [one.optimizer for one in excluded]
+    return f"Excluded: {join(names)}." if names else ""
+
+
+def _undecided(answer: Answer) -> str:
+    """Those that are left, with their bounds; the leader stands in the first sentence."""
+    open_ = [one for one in answer.of(Verdict.UNDECIDED) if not one.apart]
+    if not answer.known:
+        open_ = [one for one in open_ if one.optimizer != answer.leader]
+    if not open_:
+        return ""
+    known = [one for one in open_ if one.at_most_behind is not None]
+    if len(open_) > NAMED and len(known) == len(open_):
+        low, high = _bound(known[0]), _bound(known[-1])
+        return f"Undecided: {len(open_)} others, up to {points(low)} to {points(high)} behind."
+    said = [
+        one.optimizer
+        + (f" (up to {points(_bound(one))} behind)" if one.at_most_behind is not None else "")
+        for one in open_
     ]
-    rest = len(pairs) - SHOWN_BEHIND
-    if rest > 0:
-        parts.append(f"{rest} more {'is' if rest == 1 else 'are'} further behind")
-    return join(parts)
+    return f"Undecided: {join(said)}."
+
+
+def _how_sure(meta: StudyMeta, answer: Answer) -> str:
+    """At which look, with which error rate, and what more repeats would do."""
+    look = answer.looks[answer.looked - 1]
+    total = len(answer.looks)
+    which = f"look {answer.looked} of {total}, " if total > 1 else ""
+    repeats = max(one.repeats for one in answer.optimizers)
+    known = "The answer is known" if answer.known else "The answer is not known"
+    sure = (
+        f"{known} ({which}{counted(max(look.repeats, 1), 'repeat')}"
+        + (f", {repeats} run" if repeats > look.repeats else "")
+        + "). All bounds hold together with 95 % confidence, whenever the study is read. "
+        f"{answer.leader} was picked as the leader, which flatters its own value."
+    )
+    return f"{sure} {_more(meta, answer)}".strip()
+
+
+def _more(meta: StudyMeta, answer: Answer) -> str:
+    """What to do where the answer is not known."""
+    if answer.known or not answer.contenders:
+        return ""
+    needed = repeats_until_known(answer)
+    takes = (
+        f"about {needed} repeats would bring the leader's bound to the margin"
+        if needed
+        else f"more than {MOST_REPEATS} repeats would be needed at this margin"
+    )
+    if answer.looked < len(answer.looks):
+        return f"The same search command goes on: {takes}."
+    if meta.settings.get("repeats") != AUTO:
+        return f"With --repeats auto the same command goes on: {takes}."
+    return f"All looks are spent; {takes}, or a larger --margin answers at once."
+
+
+def repeats_until_known(answer: Answer) -> int | None:
+    """Repeats at which the leader's bound reaches the margin, if its lead and spread stay so.
+
+    Counted at what the last look spends; None beyond `MOST_REPEATS`.
+    """
+    if not answer.looked:
+        return None
+    names = [one.optimizer for one in answer.optimizers]
+    leader = names.index(answer.leader)
+    rivals = [names.index(name) for name in answer.contenders]
+    count = len(names)
+    borrowed = min(MOST_BORROWED, max(count - 2, 0))
+    numbers = np.arange(FEWEST_REPEATS, MOST_REPEATS + 1)
+    quantile = stdtrit(borrowed + numbers - 1, 1 - answer.looks[-1].alpha / (count - 1))
+    enough = np.ones(len(numbers), bool)
+    for rival in rivals:
+        ahead = answer.bounds.difference[rival, leader]
+        deviation = math.sqrt(answer.bounds.variance[rival, leader])
+        enough &= ahead + quantile * deviation / np.sqrt(numbers) <= answer.margin
+    return int(numbers[enough.argmax()]) if enough.any() else None
+
+
+def _holds_for_new_images(answer: Answer) -> bool:
+    good = answer.of(Verdict.GOOD_ENOUGH)
+    bounds = [one.at_most_behind_new_images for one in good]
+    return all(bound is not None and bound <= answer.margin for bound in bounds)
+
+
+def _new_images(meta: StudyMeta, answer: Answer) -> str:
+    """Whether it holds for other images of the same kind, and how many would show it."""
+    if not answer.known:
+        return ""
+    good = answer.of(Verdict.GOOD_ENOUGH)
+    if _holds_for_new_images(answer):
+        return "This holds for new images of the same kind, too."
+    holds = [
+        one.optimizer
+        for one in good
+        if (bound := one.at_most_behind_new_images) is not None and bound <= answer.margin
+    ]
+    if holds:
+        return f"For new images of the same kind, too, this is certain of {join(holds)} only."
+    bounds = [b for one in good if (b := one.at_most_behind_new_images) is not None]
+    said = f"up to {points(min(bounds))} points" if bounds else "any number of points"
+    images = sum(meta.class_counts)
+    need = ""
+    if answer.images_needed > 1:
+        need = (
+            f": more repeats do not help there, about {_rounded(images * answer.images_needed)} "
+            f"images instead of {images} would"
+        )
+    return (
+        f"On new images of the same kind it may be {said} behind{need}."
+        if need
+        else f"On new images of the same kind it may be {said} behind; more repeats narrow that."
+    )
+
+
+def _rounded(images: float) -> str:
+    """To two digits: it is a rough number."""
+    digits = max(len(str(int(images))) - 2, 0)
+    return f"{round(images, -digits):,.0f}"
+
+
+def _diverging(answer: Answer) -> str:
+    """Reruns that diverged stand beside the comparison and say what to expect."""
+    found = [one for one in answer.optimizers if one.diverged]
+    if not found:
+        return ""
+    said = [
+        f"{one.optimizer} {one.diverged} of {one.reruns} "
+        f"({100 * one.diverging[0]:.0f} to {100 * one.diverging[1]:.0f} % to be expected)"
+        for one in found
+    ]
+    apart = [one.optimizer for one in found if one.apart]
+    more = f"; too few of {join(apart)} converged to compare" if apart else ""
+    return f"Reruns that diverged: {join(said)}; such an optimizer is never good enough{more}."
+
+
+def _reason(meta: StudyMeta, answer: Answer) -> str:
+    if answer.known:
+        return "an optimizer is within the margin"
+    if meta.partial:
+        return f"stopped early: {meta.partial}"
+    if not meta.finished:
+        return "the study has not ended"
+    if not answer.contenders:
+        return "the leader's reruns diverged"
+    return "all looks are spent and the bound is above the margin"
+
+
+def _bound(one: Judged) -> float:
+    return math.inf if one.at_most_behind is None else one.at_most_behind
 
 
 def _unconfirmed(rows: Sequence[Row]) -> str:
@@ -100,51 +254,15 @@ def _unconfirmed(rows: Sequence[Row]) -> str:
     )
 
 
-def _single_repeat(confirmed: Sequence[Row]) -> str:
-    first, second = confirmed[:2]
-    gap = first.mean - second.mean
-    lead = (
-        f"{first.optimizer} and {second.optimizer} end level at the top"
-        if gap < LEVEL
-        else f"{first.optimizer} is {points(gap)} points ahead of {second.optimizer}"
+def _too_few(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> tuple[str, tuple[str], str]:
+    leader = next(row for row in rows if row.optimizer == answer.leader)
+    repeats = max(len(row.by_repeat) for row in rows)
+    text = (
+        f"Nothing can be said yet: {leader.optimizer} leads with {100 * leader.mean:.1f} %, but "
+        f"{counted(repeats, 'repeat')} cannot tell a difference from luck; "
+        f"{FEWEST_REPEATS} are the fewest that can."
     )
-    return (
-        f"Nothing can be said yet: {lead}, but a single repeat cannot tell a difference from "
-        f"luck; run the study with --repeats {FEWEST_REPEATS} or more."
-    )
-
-
-def _repeats(claims: Claims, tied: Sequence[str]) -> str:
-    """How many more repeats would show the largest difference among the tied."""
-    inside = [p for p in claims.pairs if {p.first, p.second} <= set(tied) and not p.separated]
-    inside = [p for p in inside if p.repeats > 1]
-    if not inside:
-        return ""
-    widest = max(inside, key=lambda pair: abs(pair.difference))
-    gap = f"{widest.first} over {widest.second}, {points(abs(widest.difference))} points"
-    if abs(widest.difference) < LEVEL:
-        return "They reach the same accuracy, so no number of repeats would separate them."
-    total = repeats_needed(widest.difference, claims.spread.deviation, len(claims.places))
-    if total is None:
-        return f"The largest gap among them ({gap}) is too small for repeats to settle."
-    more = max(total - widest.repeats, 1)
-    return (
-        f"To settle the largest gap among them ({gap}) about {more} more "
-        f"repeat{'s' if more > 1 else ''} would be needed."
-    )
-
-
-def _new_images(claims: Claims, behind: Sequence[Pair]) -> str:
-    """Whether the differences named hold for other images of the same kind."""
-    if not behind:
-        return ""
-    sure = [pair.second for pair in behind if pair.carries_over]
-    if len(sure) == len(behind):
-        return "This holds for new images of the same kind, too."
-    need = (
-        f"with so few images a gap of about {points(claims.new_margin)} points would be needed "
-        "to be sure; more images narrow it, more repeats do not."
-    )
-    if not sure:
-        return f"Whether this holds for new images of the same kind is not certain: {need}"
-    return f"For new images of the same kind this is certain of {join(sure)} only: {need}"
+    more = "The same search command goes on to the first look."
+    if meta.settings.get("repeats") != AUTO and meta.finished:
+        more = "The same command with --repeats auto goes on until the answer is known."
+    return text, (more,), f"fewer than {FEWEST_REPEATS} repeats"

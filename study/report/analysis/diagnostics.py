@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
-from study.report.analysis.comparisons import Claims
 from study.report.analysis.range_edges import edges
 from study.report.analysis.ranking import Row
 from study.report.analysis.search_trials import Gain
-from study.report.analysis.winners import Curves, Settings, expected_error
+from study.report.analysis.winners import Curves, Settings
 from study.report.analysis.wording import join, points
+from study.verdicts.answer import Answer
 
 MANY_DIVERGED = 0.25  # of an optimizer's trials
 UNEQUAL = 1.1  # largest over smallest budget
@@ -42,7 +42,7 @@ class Caution(NamedTuple):
 def cautions(
     meta: StudyMeta,
     rows: Sequence[Row],
-    claims: Claims,
+    answer: Answer,
     settings: Iterable[Settings],
     curves: Iterable[Curves],
     gains: Iterable[Gain],
@@ -50,10 +50,10 @@ def cautions(
     """Everything that should make a reader careful, the gravest first."""
     confirmed = [row for row in rows if row.basis is Phase.CONFIRM]
     found: list[Caution] = []
-    found += _incomplete(meta, rows, claims)
+    found += _incomplete(meta, rows, answer)
     found += _budget(meta, rows)
-    found += _undertuned(claims)
-    found += _resolution(meta, confirmed)
+    found += _undertuned(answer)
+    found += _resolution(meta, answer)
     found += [Caution("edge of range", text) for text in edges(meta, settings)]
     found += _untuned(meta, gains)
     found += _training(confirmed, curves)
@@ -62,7 +62,7 @@ def cautions(
     return found
 
 
-def _incomplete(meta: StudyMeta, rows: Sequence[Row], claims: Claims) -> Iterator[Caution]:
+def _incomplete(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Iterator[Caution]:
     if meta.partial:
         yield Caution("partial", f"This study is partial: {meta.partial.rstrip('.')}.")
     elif not meta.finished:
@@ -75,28 +75,23 @@ def _incomplete(meta: StudyMeta, rows: Sequence[Row], claims: Claims) -> Iterato
     missing += [name for name in meta.optimizers if name not in {row.optimizer for row in rows}]
     if missing and len(missing) < len(meta.optimizers):
         yield Caution("unconfirmed", f"Not confirmed yet, so not ranked: {join(missing)}.")
-    if meta.settings.get("split") == "keras" and claims.repeats > 1:
+    repeats = max((one.repeats for one in answer.optimizers), default=0)
+    if meta.settings.get("split") == "keras" and repeats > 1:
         yield Caution(
             "one split",
             "All repeats share Keras's one split, so the intervals leave out the luck of the "
             "split; --split stratified draws a fresh one for every repeat.",
         )
-    counts = {len(row.by_repeat) for row in rows if row.basis is Phase.CONFIRM}
-    if claims.repeats == 1:
+    if repeats == 1:
         yield Caution(
             "one repeat",
             "One repeat only: the intervals show the spread of reruns on one split after one "
             "search and leave out the luck of the search and of the split.",
         )
-    if len(counts) > 1:
-        yield Caution(
-            "uneven repeats",
-            f"Some optimizers have {min(counts)} repeats, others {max(counts)}.",
-        )
 
 
 def _budget(meta: StudyMeta, rows: Iterable[Row]) -> Iterator[Caution]:
-    spent = {row.optimizer: row.epochs for row in rows if row.epochs}
+    spent = {row.optimizer: row.epochs / row.searches for row in rows if row.epochs}
     if len(spent) < 2 or max(spent.values()) <= UNEQUAL * min(spent.values()):
         return
     least, most = min(spent, key=spent.__getitem__), max(spent, key=spent.__getitem__)
@@ -104,34 +99,39 @@ def _budget(meta: StudyMeta, rows: Iterable[Row]) -> Iterator[Caution]:
     yield Caution(
         "unequal budgets",
         f"Budgets were unequal{' (one joint search)' if joint else ''}: the search trained "
-        f"{least} for {spent[least]} epochs and {most} for {spent[most]}; who was tuned longer "
+        f"{least} for {spent[least]:.0f} epochs a repeat and {most} for {spent[most]:.0f}; who was "
+        "tuned longer "
         "has an advantage.",
     )
 
 
-def _undertuned(claims: Claims) -> Iterator[Caution]:
-    for pair in claims.pairs:
-        if pair.separated and pair.first in CONTAINS.get(pair.second, ()):
-            yield Caution(
-                "under-tuned",
-                f"{pair.second} can imitate {pair.first} but is {points(pair.difference)} points "
-                f"behind it: {pair.second} is under-tuned, give it more trials or another range.",
-            )
+def _undertuned(answer: Answer) -> Iterator[Caution]:
+    """Only what the bounds say, which hold for all pairs at once."""
+    low = answer.bounds.low(strict=True)
+    for place, ahead in enumerate(answer.optimizers):
+        for other, one in enumerate(answer.optimizers):
+            if low[place, other] > 0 and ahead.optimizer in CONTAINS.get(one.optimizer, ()):
+                gap = points(float(answer.bounds.difference[place, other]))
+                yield Caution(
+                    "under-tuned",
+                    f"{one.optimizer} can imitate {ahead.optimizer} but is {gap} points behind it: "
+                    f"{one.optimizer} is under-tuned, give it more trials or another range.",
+                )
 
 
-def _resolution(meta: StudyMeta, rows: Sequence[Row]) -> Iterator[Caution]:
-    images = meta.split_sizes.get("validation", 0)
-    if len(rows) < 2 or not images or math.isnan(rows[0].mean):
+def _resolution(meta: StudyMeta, answer: Answer) -> Iterator[Caution]:
+    """Whether the images, not the repeats, limit what can be known: by the paired error."""
+    bounds = [one.at_most_behind_new_images for one in answer.optimizers]
+    if not any(bounds) or not answer.images_needed > 1:  # NaN is not
         return
-    error = expected_error(rows[0].mean, images)
-    gap = rows[0].mean - rows[1].mean
-    if gap < 2 * error:
-        yield Caution(
-            "small validation set",
-            f"The validation set has {images} images: an accuracy of "
-            f"{100 * rows[0].mean:.1f} % on it has a standard error of {points(error)} points, "
-            f"and the first two optimizers are {points(gap)} points apart.",
-        )
+    images = meta.split_sizes.get("validation", 0)
+    reach = math.sqrt(answer.images_needed) * answer.margin
+    yield Caution(
+        "few images",
+        f"The validation set has {images} images: on new images of the same kind a paired "
+        f"difference of two optimizers stays uncertain by up to {points(reach)} points, however "
+        f"many repeats are run.",
+    )
 
 
 def _untuned(meta: StudyMeta, gains: Iterable[Gain]) -> Iterator[Caution]:
@@ -202,8 +202,8 @@ def _diverged(rows: Iterable[Row]) -> Iterator[Caution]:
         yield Caution(
             "winner diverged",
             "The winner itself diverged when it was run again: "
-            + join([f"{r.optimizer} {r.confirm_diverged} of {len(r.runs)} times" for r in unstable])
-            + "; such runs count as guessing.",
+            + join([f"{r.optimizer} {r.confirm_diverged} of {r.reruns} times" for r in unstable])
+            + "; it is never called good enough.",
         )
     failed = [f"{r.optimizer} {r.failed}" for r in rows if r.failed]
     if failed:

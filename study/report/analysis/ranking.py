@@ -1,6 +1,7 @@
 """Records -> one row an optimizer: what its winner reaches when it is run again, and what it cost.
 
-What an optimizer's value is, and who wins, is defined in `study.records.outcomes`.
+What a run's accuracy is stands in `study.records.outcomes`, who leads in `study.verdicts`.
+Accuracies are those of converged runs; the others are counted.
 """
 
 import math
@@ -10,19 +11,19 @@ from typing import NamedTuple
 import numpy as np
 
 from study.records.outcomes import (
+    accuracy,
     by_optimizer,
     chance,
     confirmation_runs,
     converged,
-    mean_of,
     repeat_means,
     score,
     search_winner,
-    standing,
 )
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.report.analysis.statistics import mean_interval
+from study.verdicts.answer import Answer
 
 
 class Row(NamedTuple):
@@ -30,11 +31,12 @@ class Row(NamedTuple):
 
     optimizer: str
     basis: Phase  # of the runs that `mean` comes from; only CONFIRM is a fair value
-    converged: bool  # whether any of those runs did
-    by_repeat: Mapping[int, float]  # mean validation accuracy of each repeat's confirmation runs
+    converged: int  # how many of those runs did
+    reruns: int  # confirmation runs in all
+    by_repeat: Mapping[int, float]  # mean validation accuracy of each repeat's converged runs
     runs: Mapping[tuple[int, int], float]  # (repeat, confirm) -> validation accuracy
-    mean: float
-    low: float  # 95 % interval of the mean, on these images
+    mean: float  # as if in the leader's repeats: its mean and the difference to it on shared ones
+    low: float  # 95 % interval of the mean over its own repeats, on these images
     high: float
     interval_over: str  # "repeats"; "runs" where there is one repeat; "" without an interval
     spread: float  # standard deviation over the same
@@ -48,6 +50,7 @@ class Row(NamedTuple):
     best_epoch: float
     trained_epochs: float  # of the runs above
     train_seconds: float  # of one such run
+    searches: int  # repeats with search trials
     trials: int  # configurations tried by the search
     epochs: int  # trained by the search in all
     seconds_per_trial: float
@@ -57,16 +60,6 @@ class Row(NamedTuple):
     search_best: float  # the highest value of the search: optimistic, never ranked by
 
 
-def overlap(meta: StudyMeta) -> float:
-    """Validation rows / training rows, the correction for splits of the same images."""
-    return meta.split_sizes.get("validation", 0) / max(meta.split_sizes.get("train", 1), 1)
-
-
-def accuracy_step(meta: StudyMeta) -> float:
-    """Standard deviation of rounding an accuracy to whole validation images."""
-    return 1 / (max(meta.split_sizes.get("validation", 1), 1) * math.sqrt(12))
-
-
 def last_rungs(search: Iterable[TrialRecord]) -> list[TrialRecord]:
     """The last record of each search trial: those that no later rung continues."""
     records = list(search)
@@ -74,34 +67,50 @@ def last_rungs(search: Iterable[TrialRecord]) -> list[TrialRecord]:
     return [record for record in records if record.trial_id not in continued]
 
 
-def rank(meta: StudyMeta, records: Sequence[TrialRecord]) -> list[Row]:
-    """One row for each optimizer with at least one record, confirmed ones first, best first."""
+def rank(meta: StudyMeta, records: Sequence[TrialRecord], answer: Answer) -> list[Row]:
+    """One row for each optimizer with a record: the leader, the other confirmed ones, the rest."""
     guess = chance(len(meta.class_names))
     grouped = by_optimizer(meta.optimizers, records)
     rows = [_row(name, found, guess) for name, found in grouped.items()]
-    return sorted(
-        rows,
-        key=lambda row: (row.basis is not Phase.CONFIRM, *standing(row.converged, row.mean)),
-    )
+    leads = {row.optimizer: row.mean for row in rows}.get(answer.leader, math.nan)
+    behind = {one.optimizer: one.behind for one in answer.optimizers}
+    rows = [_in_the_leaders_repeats(row, leads, behind.get(row.optimizer)) for row in rows]
+    return sorted(rows, key=lambda row: _standing(row, answer.leader))
+
+
+def _in_the_leaders_repeats(row: Row, leads: float, behind: float | None) -> Row:
+    """Repeats differ in difficulty, and not all optimizers have all of them."""
+    if behind is None or math.isnan(leads) or row.basis is not Phase.CONFIRM:
+        return row
+    return row._replace(mean=min(max(leads - behind, 0.0), 1.0))
+
+
+def _standing(row: Row, leader: str) -> tuple[bool, bool, float]:
+    """What rows are sorted by; of equals the first in the search space is first."""
+    mean = math.inf if math.isnan(row.mean) else -row.mean
+    return row.basis is not Phase.CONFIRM, row.optimizer != leader, mean
 
 
 def _row(name: str, records: list[TrialRecord], guess: float) -> Row:
     search = [r for r in records if r.phase is Phase.SEARCH]
     ends = last_rungs(search)
-    basis, used = winner_runs(records)
-    runs = _keyed(used, guess)
-    by_repeat = repeat_means(used, guess)
+    basis, every = winner_runs(records)
+    used = converged(every)
+    runs = _keyed(used)
+    by_repeat = repeat_means(used)
     over = "repeats" if len(by_repeat) > 1 else "runs" if len(runs) > 1 else ""
     values = list(by_repeat.values()) if over == "repeats" else list(runs.values())
     low, high = mean_interval(values)
     spent = sum(r.seconds for r in search)
+    confirmed = [r for r in records if r.phase is Phase.CONFIRM]
     return Row(
         optimizer=name,
         basis=basis,
-        converged=converged(used),
+        converged=len(used),
+        reruns=len(confirmed),
         by_repeat=by_repeat,
         runs=runs,
-        mean=mean_of(by_repeat),
+        mean=_mean(by_repeat.values()),
         low=max(low, 0.0) if over else math.nan,  # max(NaN, 0) would be 0
         high=min(high, 1.0) if over else math.nan,
         interval_over=over,
@@ -116,14 +125,13 @@ def _row(name: str, records: list[TrialRecord], guess: float) -> Row:
         best_epoch=_mean(float(r.best_epoch) for r in used),
         trained_epochs=_mean(float(r.epochs) for r in used),
         train_seconds=_mean(r.seconds for r in used),
+        searches=len({r.repeat for r in search}),
         trials=len(ends),
         epochs=sum(r.epochs - r.initial_epoch for r in search),
         seconds_per_trial=spent / len(ends) if ends else math.nan,
         diverged=sum(r.status is TrialStatus.DIVERGED for r in ends),
         failed=sum(r.status is TrialStatus.FAILED for r in ends),
-        confirm_diverged=sum(
-            r.phase is Phase.CONFIRM and r.status is TrialStatus.DIVERGED for r in records
-        ),
+        confirm_diverged=sum(r.status is TrialStatus.DIVERGED for r in confirmed),
         search_best=max(
             (s for r in ends if not math.isnan(s := score(r, guess))), default=math.nan
         ),
@@ -145,13 +153,13 @@ def winner_runs(records: Sequence[TrialRecord]) -> tuple[Phase, list[TrialRecord
     return Phase.DEFAULT, [r for r in alive if r.phase is Phase.DEFAULT]
 
 
-def _keyed(used: Iterable[TrialRecord], guess: float) -> dict[tuple[int, int], float]:
+def _keyed(used: Iterable[TrialRecord]) -> dict[tuple[int, int], float]:
     runs: dict[tuple[int, int], float] = {}
     for record in used:
         number = record.confirm if record.confirm is not None else 0
         while (record.repeat, number) in runs:
             number += 1
-        runs[record.repeat, number] = score(record, guess)
+        runs[record.repeat, number] = accuracy(record)
     return runs
 
 

@@ -1,23 +1,35 @@
 """Two summaries -> what changed, optimizer by optimizer: two data sets, two preprocessings.
 
 Where both studies confirmed on the same splits (same images, same seed), a repeat of one is paired
-with the same repeat of the other; else the repeats are two samples (Welch). Intervals hold for
-all optimizers together (Bonferroni).
+with the same repeat of the other; else the repeats are two samples (Welch). Bounds hold for all
+optimizers together (Bonferroni) and at every look: they spend what the studies' looks may spend.
+Against the margin a change matters, does not, or is undecided, as in a study.
 """
 
+import enum
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
 from study.records.trial_record import Phase
 from study.report.analysis.conclusion import LEVEL
-from study.report.analysis.ranking import Row, accuracy_step
-from study.report.analysis.statistics import CONFIDENCE
+from study.report.analysis.ranking import Row
 from study.report.analysis.summary import Summary
 from study.report.analysis.wording import join, points, points_signed
+from study.verdicts.answer import Verdict
+from study.verdicts.looks import FEWEST_REPEATS
+from study.verdicts.results import accuracy_step
+
+
+class Says(enum.StrEnum):
+    """What may be said of one optimizer's change."""
+
+    DIFFERS = "differs"  # by more than luck
+    SAME = "within the margin"  # certainly changed by no more than the margin
+    UNDECIDED = "undecided"
 
 
 class Change(NamedTuple):
@@ -27,11 +39,11 @@ class Change(NamedTuple):
     first: float
     second: float
     difference: float  # second minus first
-    low: float  # 95 %, for all optimizers together
+    low: float  # 95 %, for all optimizers and looks together
     high: float
-    p_value: float  # for all optimizers together
-    separated: bool
+    says: Says
     repeats: int  # the fewer of both
+    verdicts: tuple[str, str]  # in either study; "" where it is not confirmed
 
 
 class Comparison(NamedTuple):
@@ -43,6 +55,8 @@ class Comparison(NamedTuple):
     paired: bool
     reversed: tuple[tuple[str, str], ...]  # (a, b): a beats b in the first, b beats a in the other
     differences: tuple[str, ...]  # settings in which the studies differ, in words
+    margin: float  # of the first study
+    good_enough: tuple[str, ...]  # in both
     headline: str
     optimizers: tuple[str, ...]  # in the order of the search spaces, which gives the colours
 
@@ -54,22 +68,29 @@ def compare(first: Summary, second: Summary) -> Comparison:
     both = [name for name in names if name in rows[0] and name in rows[1]]
     paired = _paired(first, second)
     least = max(accuracy_step(first.meta), accuracy_step(second.meta))
+    margin = first.answer.margin
+    alpha = min(look.alpha for one in (first, second) for look in one.answer.looks)
+
+    def change(name: str, sides: Sequence[Mapping[int, float]], count: int) -> Change:
+        verdicts = tuple(_verdict(one, name) for one in (first, second))
+        return _change(
+            name, *sides, paired=paired, level=alpha / max(count, 1), least=least, margin=margin,
+            verdicts=(verdicts[0], verdicts[1]),
+        )  # fmt: skip
+
     changes = [
-        _change(
-            name,
-            rows[0][name].by_repeat if name in rows[0] else {},
-            rows[1][name].by_repeat if name in rows[1] else {},
-            paired=paired,
-            count=len(both),
-            least=least,
-        )
+        change(name, [table[name].by_repeat if name in table else {} for table in rows], len(both))
         for name in names
     ]
     average = None
     if len(both) > 1:
         means = [_average([table[name] for name in both]) for table in rows]
-        average = _change("average", *means, paired=paired, count=1, least=least)
+        average = change("average", means, 1)
     labels = (first.meta.name, second.meta.name)
+    good = [
+        {one.optimizer for one in study.answer.of(Verdict.GOOD_ENOUGH)} for study in (first, second)
+    ]
+    shared = tuple(name for name in names if name in good[0] & good[1])
     return Comparison(
         names=labels,
         changes=tuple(changes),
@@ -77,9 +98,16 @@ def compare(first: Summary, second: Summary) -> Comparison:
         paired=paired,
         reversed=tuple(_reversed(first, second)),
         differences=tuple(_differences(first, second)),
-        headline=_headline(labels, changes, average),
+        margin=margin,
+        good_enough=shared,
+        headline=_headline(labels, changes, average, margin, shared),
         optimizers=tuple(dict.fromkeys([*first.meta.optimizers, *second.meta.optimizers, *names])),
     )
+
+
+def _verdict(summary: Summary, name: str) -> str:
+    found = [one for one in summary.answer.optimizers if one.optimizer == name and one.reruns]
+    return found[0].verdict.value if found else ""
 
 
 def _confirmed(summary: Summary) -> dict[str, Row]:
@@ -109,8 +137,10 @@ def _change(
     second: Mapping[int, float],
     *,
     paired: bool,
-    count: int,
+    level: float,
     least: float,
+    margin: float,
+    verdicts: tuple[str, str],
 ) -> Change:
     if paired and first and second:
         shared = sorted(first.keys() & second.keys())
@@ -119,20 +149,23 @@ def _change(
     means = [float(side.mean()) if side.size else math.nan for side in (before, after)]
     error, freedom = _error(before, after, paired=paired, least=least)
     difference = means[1] - means[0]
-    reach = error * float(stdtrit(freedom, 1 - (1 - CONFIDENCE) / (2 * max(count, 1))))
-    p_value = math.nan
-    if not math.isnan(error) and not math.isnan(difference):
-        p_value = min(1.0, 2 * count * float(stdtr(freedom, -abs(difference) / error)))
+    reach = error * float(stdtrit(freedom, 1 - level / 2))
+    low, high = difference - reach, difference + reach
+    says = Says.UNDECIDED
+    if low > 0 or high < 0:  # NaN is neither
+        says = Says.DIFFERS
+    elif -margin <= low and high <= margin:
+        says = Says.SAME
     return Change(
         optimizer=name,
         first=means[0],
         second=means[1],
         difference=difference,
-        low=difference - reach,
-        high=difference + reach,
-        p_value=p_value,
-        separated=p_value < 1 - CONFIDENCE,
+        low=low,
+        high=high,
+        says=says,
         repeats=min(len(before), len(after)),
+        verdicts=verdicts,
     )
 
 
@@ -140,7 +173,7 @@ def _error(
     before: np.ndarray, after: np.ndarray, *, paired: bool, least: float
 ) -> tuple[float, float]:
     """Standard error of the difference of means and its degrees of freedom; NaN if unknown."""
-    if min(len(before), len(after)) < 2:
+    if min(len(before), len(after)) < FEWEST_REPEATS:
         return math.nan, 1.0
     if paired:
         deviation = max(float(np.std(after - before, ddof=1)), least)
@@ -156,7 +189,7 @@ def _reversed(first: Summary, second: Summary) -> list[tuple[str, str]]:
     """Pairs that both studies separate, one this way and one the other."""
 
     def won(summary: Summary) -> set[tuple[str, str]]:
-        found = (p for p in summary.claims.pairs if p.separated)
+        found = (p for p in summary.pairs if p.separated)
         return {(p.first, p.second) if p.difference > 0 else (p.second, p.first) for p in found}
 
     other = won(second)
@@ -181,28 +214,50 @@ def _differences(first: Summary, second: Summary) -> list[str]:
     return found
 
 
-def _headline(names: tuple[str, str], changes: Sequence[Change], average: Change | None) -> str:
+def _headline(
+    names: tuple[str, str],
+    changes: Sequence[Change],
+    average: Change | None,
+    margin: float,
+    good: Sequence[str],
+) -> str:
     known = [c for c in changes if not math.isnan(c.difference)]
     if not known:
         return f"{names[0]} and {names[1]} have no confirmed optimizer in common."
     if average is None:
         (only,) = known
-        luck = "more than luck" if only.separated else "which luck alone can do"
         change = points_signed(only.difference)
-        return f"{only.optimizer} changes by {change} points from {names[0]} to {names[1]}, {luck}."
-    real = [f"{c.optimizer} ({points_signed(c.difference)})" for c in known if c.separated]
+        return (
+            f"{only.optimizer} changes by {change} points from {names[0]} to {names[1]}"
+            f"{_bounded(only, margin)}."
+        )
+    parts = [_average_words(names, average, margin)]
+    real = [
+        f"{c.optimizer} ({points_signed(c.difference)})" for c in known if c.says is Says.DIFFERS
+    ]
     which = join(real) if real else f"none of the {len(known)} optimizers by itself"
-    return f"{_average_words(names, average)} More than luck for {which}."
+    parts.append(f"More than luck for {which}.")
+    if good:
+        parts.append(f"Good enough in both: {join(good)}.")
+    return " ".join(parts)
 
 
-def _average_words(names: tuple[str, str], average: Change) -> str:
-    if math.isnan(average.p_value):
-        more = "but a single repeat cannot tell that from luck"
-    else:
-        sure = "more than luck" if average.separated else "which luck alone can do"
-        more = f"({points(average.low)} to {points(average.high)}), {sure}"
+def _bounded(change: Change, margin: float) -> str:
+    """(+1.0 to +2.0), more than luck"."""
+    if math.isnan(change.low):
+        return f", but fewer than {FEWEST_REPEATS} repeats cannot tell that from luck"
+    said = {
+        Says.DIFFERS: "more than luck",
+        Says.SAME: f"certainly no more than the margin of {points(margin)}",
+        Says.UNDECIDED: "which luck alone can do",
+    }[change.says]
+    return f" ({points_signed(change.low)} to {points_signed(change.high)}), {said}"
+
+
+def _average_words(names: tuple[str, str], average: Change, margin: float) -> str:
+    bounded = _bounded(average, margin)
     if abs(average.difference) < LEVEL:
-        return f"On average over optimizers {names[1]} reaches what {names[0]} reaches, {more}."
+        return f"On average over optimizers {names[1]} reaches what {names[0]} reaches{bounded}."
     side = "above" if average.difference > 0 else "below"
     gap = points(abs(average.difference))
-    return f"On average over optimizers {names[1]} is {gap} points {side} {names[0]} {more}."
+    return f"On average over optimizers {names[1]} is {gap} points {side} {names[0]}{bounded}."

@@ -5,6 +5,7 @@ drawn or formatted here, so tests and other programs can ask for the numbers alo
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +13,7 @@ from study.common.errors import UserError
 from study.records.study_meta import StudyMeta, load_meta
 from study.records.trial_record import TrialRecord, TrialStatus
 from study.records.trials_file import load_trials
-from study.report.analysis.best_at_budget import Chances, chances
-from study.report.analysis.comparisons import Claims, claim
+from study.report.analysis.budgets import Incumbents, confirmed_incumbents
 from study.report.analysis.conclusion import Headline, headline
 from study.report.analysis.confusion import Confusion, load_confusion
 from study.report.analysis.diagnostics import Caution, cautions
@@ -27,7 +27,9 @@ from study.report.analysis.importance import (
     parallel,
     slices,
 )
-from study.report.analysis.ranking import Row, accuracy_step, overlap, rank
+from study.report.analysis.pairs import Pair, all_pairs
+from study.report.analysis.ranking import Row, rank
+from study.report.analysis.robustness import Robustness, robustness
 from study.report.analysis.search_trials import (
     BestSoFar,
     Choices,
@@ -39,6 +41,8 @@ from study.report.analysis.search_trials import (
     sensitivity,
 )
 from study.report.analysis.winners import Curves, Settings, best_settings, winner_curves
+from study.verdicts.answer import Answer
+from study.verdicts.judge import answer_of
 
 HAVE_FIGURES = ("learning_rate", "dense_width")  # hyperparameters with figures of their own
 
@@ -49,7 +53,8 @@ class Summary(NamedTuple):
     meta: StudyMeta
     records: tuple[TrialRecord, ...]
     rows: tuple[Row, ...]
-    claims: Claims
+    answer: Answer
+    pairs: tuple[Pair, ...]
     headline: Headline
     settings: tuple[Settings, ...]
     curves: tuple[Curves, ...]
@@ -57,7 +62,8 @@ class Summary(NamedTuple):
     sensitivity: tuple[Sensitivity, ...]
     gains: tuple[Gain, ...]
     best_so_far: tuple[BestSoFar, ...]
-    chances: Chances | None
+    incumbents: Incumbents | None
+    robustness: tuple[Robustness, ...]
     schedules: Choices | None
     widths: Choices | None
     importance: Importance | None
@@ -66,13 +72,15 @@ class Summary(NamedTuple):
     cautions: tuple[Caution, ...]
 
 
-def load_study(folder: Path) -> Summary:
-    """Read a study's folder and summarize it.
+def load_study(folder: Path, *, margin: float | None = None) -> Summary:
+    """Read a study's folder and summarize it; `margin` is in points, by default the study's.
 
     Raises:
         UserError: a file is damaged, or no run has finished yet.
     """
     meta = load_meta(folder)
+    if margin is not None:
+        meta = replace(meta, settings={**meta.settings, "margin": margin})
     records = load_trials(folder)
     if not any(record.status is not TrialStatus.FAILED for record in records):
         failed = f" ({len(records)} failed)" if records else ""
@@ -87,8 +95,9 @@ def load_study(folder: Path) -> Summary:
 
 def summarize(meta: StudyMeta, records: Sequence[TrialRecord]) -> Summary:
     """Turn records into everything that is shown; `confusion` needs the files, so it is None."""
-    rows = rank(meta, records)
-    claims = claim(rows, ratio=overlap(meta), least=accuracy_step(meta))
+    answer = answer_of(meta, records)
+    rows = rank(meta, records, answer)
+    pairs = all_pairs(meta, rows, answer)
     settings = best_settings(meta, rows, records)
     curves = winner_curves(meta, rows, records)
     spent = best_so_far(meta, records)
@@ -98,19 +107,21 @@ def summarize(meta: StudyMeta, records: Sequence[TrialRecord]) -> Summary:
         meta=meta,
         records=tuple(records),
         rows=tuple(rows),
-        claims=claims,
-        headline=headline(rows, claims),
+        answer=answer,
+        pairs=tuple(pairs),
+        headline=headline(meta, rows, answer),
         settings=tuple(settings),
         curves=tuple(curves),
         confusion=None,
         sensitivity=tuple(sensitivity(meta, records)),
         gains=tuple(gained),
         best_so_far=tuple(spent),
-        chances=chances(spent),
+        incumbents=confirmed_incumbents(meta, rows, records),
+        robustness=tuple(robustness(meta, rows, records, answer.margin)),
         schedules=choices(meta, records, "schedule"),
         widths=choices(meta, records, "dense_width"),
         importance=importance(judged),
         slices=tuple(slices(judged, without=HAVE_FIGURES)),
         parallel=parallel(meta, records),
-        cautions=tuple(cautions(meta, rows, claims, settings, curves, gained)),
+        cautions=tuple(cautions(meta, rows, answer, settings, curves, gained)),
     )

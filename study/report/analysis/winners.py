@@ -10,7 +10,6 @@ import numpy as np
 from study.common.aliases import Numbers, Value
 from study.records.outcomes import (
     by_optimizer,
-    chance,
     confirmation_runs,
     search_winner,
     winning_run,
@@ -62,13 +61,12 @@ def best_settings(
     meta: StudyMeta, rows: Iterable[Row], records: Iterable[TrialRecord]
 ) -> list[Settings]:
     """The winning hyperparameters of each row, in the order of the rows."""
-    guess = chance(len(meta.class_names))
     grouped = by_optimizer(meta.optimizers, records)
     found = []
     for row in rows:
         own = grouped.get(row.optimizer, [])
         winners = _repeat_winners(own)
-        best = winning_run(own, guess) or search_winner(winners.values())
+        best = winning_run(own) or search_winner(winners.values())
         if best is None:
             continue
         by_repeat = {repeat: run.hyperparameters for repeat, run in sorted(winners.items())}
@@ -147,8 +145,3 @@ def evaluation_line(row: Row) -> str:
     return (
         f"{row.optimizer}: val_loss {row.last_loss:.3f}, val_accuracy {row.last_accuracy:.3f}{over}"
     )
-
-
-def expected_error(accuracy: float, images: int) -> float:
-    """Standard error of a proportion measured on so many images."""
-    return math.sqrt(max(accuracy * (1 - accuracy), 0.0) / max(images, 1))

@@ -10,9 +10,14 @@ def points_signed(value: float) -> str:
     return f"{100 * value:+.1f}"
 
 
-def join(names: Sequence[str]) -> str:
+def join(names: Sequence[str], word: str = "and") -> str:
     """ "a", "a and b", "a, b and c"."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+    return f" {word} ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 repeat", "5 repeats"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def points(value: float) -> str:

@@ -14,7 +14,7 @@ from study.common.plot_style import (
     to_png,
 )
 from study.common.text import label_width, plain
-from study.report.analysis.study_comparison import Comparison
+from study.report.analysis.study_comparison import Comparison, Says
 from study.report.figures.picture import Picture
 
 
@@ -38,18 +38,22 @@ def draw_comparison(found: Comparison, fonts: Fonts) -> Picture:
             left.plot([change.first, change.second], [place] * 2, "-", color=colour, lw=1.2)
             left.plot(change.first, place, marker, color=colour, mfc="white", ms=7)
             left.plot(change.second, place, marker, color=colour, ms=7)
-            kind = "-" if change.separated else ":"
+            kind = ":" if change.says is Says.UNDECIDED else "-"
             right.plot([change.low, change.high], [place] * 2, kind, color=colour, lw=1.8)
             right.plot(change.difference, place, marker, color=colour, ms=7)
+        right.axvspan(-found.margin, found.margin, color=MUTED, alpha=0.10, lw=0)
         right.axvline(0, color=MUTED, lw=1)
         left.set_ylim(len(changes) - 0.4, -0.6)
         left.set_yticks(range(len(changes)), names, color=INK)
         left.set_xlabel("Validation accuracy")
         percent_axis(left, "x")
-        right.set_xlabel("Change, points (dotted: luck alone can do that)")
+        right.set_xlabel("Change, points (dotted: undecided; grey: the margin)")
         right.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+g}" if value else "0")
         for axis in (left, right):
             axis.grid(axis="y", visible=False)
         png = to_png(drawing)
-    caption = "An interval that leaves out 0 is more than luck."
+    caption = (
+        "An interval that leaves out 0 is more than luck; one inside the grey band is certainly no "
+        "more than the margin."
+    )
     return Picture("compare", "What changed?", caption, png)

@@ -1,4 +1,4 @@
-"""Summary -> figures of the winners: ranking with tie groups, learning curves."""
+"""Summary -> figures of the winners: the verdicts, learning curves."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from study.common.fonts import Fonts
 from study.common.plot_style import (
-    FAINT,
     INK,
     MUTED,
     Look,
@@ -20,94 +19,118 @@ from study.common.plot_style import (
     spread_labels,
 )
 from study.common.text import label_width
+from study.records.trial_record import Phase
+from study.report.analysis.ranking import Row
 from study.report.analysis.summary import Summary
 from study.report.analysis.winners import Curves
+from study.report.analysis.wording import points
 from study.report.figures.panels import Panels, Scale, joined, linear, logarithmic
 from study.report.figures.picture import Drawn
+from study.verdicts.answer import Judged, Verdict
+from study.verdicts.looks import FEWEST_REPEATS
 
+FARTHEST = 6  # margins that the axis of the ranking shows; bars beyond end in an arrow
+VERDICTS = {  # colours that differ in lightness, too
+    Verdict.GOOD_ENOUGH: "#007a52",
+    Verdict.UNDECIDED: "#8a8f98",
+    Verdict.EXCLUDED: "#c0182b",
+}
 TOGETHER = 3  # so many optimizers share the post's two panels; more get a panel each
 
 
 def draw_ranking(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
-    """Every confirmation run as a dot, mean and bar, tie groups at the right."""
-    confirmed = [row for row in summary.rows if row.optimizer in summary.claims.places]
-    if not confirmed:
+    """Each optimizer's bound to the best against the margin: one look tells the verdicts."""
+    answer = summary.answer
+    shown = [
+        (row, answer.about(row.optimizer)) for row in summary.rows if row.basis is Phase.CONFIRM
+    ]
+    if not shown:
         return
-    names = [look[row.optimizer].label for row in confirmed]
-    rows = len(confirmed)
-    margin = summary.claims.margin
-    bars = "its 95 % interval over reruns of one repeat only"
-    caption = (
-        "Optimizers under one grey bar at the right are not separated: their order is unknown."
-    )
-    if np.isfinite(margin):
-        caption += (
-            " Where coloured bars do not even touch, the difference is real on these images, "
-            "unless an optimizer is much more erratic than the others."
-        )
-        bars = f"half of the smallest real gap ({100 * margin:.1f} points) to each side"
+    names = [look[row.optimizer].label for row, _ in shown]
+    if not answer.looked:
+        yield _without_verdicts([row for row, _ in shown], look, names)
+        return
     figure = new_figure(
-        8,
-        1.5 + 0.33 * rows,
-        "Which optimizer reaches most here?",
-        f"Dots: single runs of the tuned winner. Mark: their mean. Bar: {bars}.",
+        8.6,
+        1.75 + 0.33 * len(shown),
+        "Which optimizers are good enough?",
+        f"Bar: how far behind the best at most, in points (95 %, all together). Mark: as measured. "
+        f"Margin: {points(answer.margin)}.",
     )
     axis = figure.subplots()
-    margins(figure, left=0.3 + label_width(names), right=1.9, top=0.75, bottom=0.55)
-    for place, row in enumerate(confirmed):
-        colour, marker, _ = look[row.optimizer]
-        values = list(row.runs.values())
-        shake = (np.arange(len(values)) % 3 - 1) * 0.07 - 0.24  # above the bar, side by side
-        low, high = row.low, row.high
-        if np.isfinite(margin):
-            low, high = row.mean - margin / 2, row.mean + margin / 2
-        axis.plot(values, place + shake, "o", color=colour, alpha=0.55, ms=3.4, mew=0)
-        axis.plot([low, high], [place, place], "-", color=colour, lw=2.4)
-        axis.plot(row.mean, place, marker, color=colour, ms=8, mec="white", mew=0.9)
-    axis.set_ylim(rows - 0.4, -0.6)
-    axis.set_yticks(range(rows), names, color=INK)
+    margins(figure, left=0.3 + label_width(names), right=2.6, top=0.8, bottom=0.75)
+    bounds = [one.at_most_behind for _, one in shown if one.at_most_behind is not None]
+    end = 1.06 * max(min(max(bounds, default=0), FARTHEST * answer.margin), 2 * answer.margin)
+    axis.axvspan(0, answer.margin, color=VERDICTS[Verdict.GOOD_ENOUGH], alpha=0.10, lw=0)
+    axis.axvline(answer.margin, color=INK, lw=1.1)
+    for place, (row, one) in enumerate(shown):
+        colour, (_, marker, _) = VERDICTS[one.verdict], look[row.optimizer]
+        if one.at_most_behind is not None:
+            start, stop = one.at_least_behind or 0.0, one.at_most_behind
+            axis.plot([start, min(stop, end)], [place] * 2, "-", color=colour, lw=5, alpha=0.75,
+                      solid_capstyle="butt")  # fmt: skip
+            if stop > end:
+                axis.plot(end, place, ">", color=colour, ms=8, clip_on=False)
+        if one.behind is not None and max(one.behind, 0) <= end:
+            axis.plot(max(one.behind, 0), place, marker, color=INK, ms=6, mec="white", mew=0.8,
+                      clip_on=False, zorder=4)  # fmt: skip
+        _write_verdict(axis, place, row, one)
+    axis.set_xlim(0, end)
+    axis.set_ylim(len(shown) - 0.4, -0.6)
+    axis.set_yticks(range(len(shown)), names, color=INK)
     axis.grid(axis="y", visible=False)
-    axis.set_xlabel("Validation accuracy at the best epoch")
-    percent_axis(axis, "x")
-    _draw_groups(axis, [row.optimizer for row in confirmed], summary.claims.groups)
+    axis.set_xlabel("Points of validation accuracy behind the best optimizer")
+    axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+    axis.text(answer.margin, 1.0, " margin", transform=axis.get_xaxis_transform(), size=8,
+              color=INK, va="bottom", ha="center")  # fmt: skip
     yield (
         "ranking",
         "Ranking",
-        caption,
+        "A bar that ends left of the margin: good enough (green). A bar that does not begin at 0: "
+        "excluded, another one is certainly ahead (red). All others are undecided (grey): they may "
+        "be as good as the best or as far behind as their bar reaches. Right: the bound, and the "
+        "accuracy of the tuned winner.",
         figure,
     )
 
 
-def _draw_groups(axis: Axes, names: list[str], groups: Sequence[tuple[str, ...]]) -> None:
-    """Vertical bars right of the axis; a dot marks each member of a group."""
-    across = axis.get_yaxis_transform()
-    step = min(0.05, 0.30 / max(len(groups), 1))
-    for number, group in enumerate(groups):
-        x = 1.03 + step * number
-        rows = [names.index(name) for name in group]
-        axis.plot(
-            [x, x],
-            [min(rows) - 0.2, max(rows) + 0.2],
-            "-",
-            color=FAINT,
-            lw=3,
-            transform=across,
-            clip_on=False,
-            solid_capstyle="round",
-        )
-        axis.plot([x] * len(rows), rows, "o", color=MUTED, ms=4, transform=across, clip_on=False)
-    text = "joined by a bar:\nnot separated"
-    if all(len(group) == 1 for group in groups):
-        text = "each alone:\nall separated"
-    axis.text(
-        1.02,
-        -0.02,  # below the bars: beside them there is no room for many groups
-        text,
-        transform=axis.transAxes,
-        va="top",
-        size=8,
-        color=MUTED,
+def _without_verdicts(
+    rows: Sequence[Row], look: Mapping[str, Look], names: Sequence[str]
+) -> tuple[str, str, str, Figure]:
+    """What the runs reached, where too few repeats allow no more."""
+    figure = new_figure(
+        8,
+        1.5 + 0.33 * len(rows),
+        "What the optimizers reached",
+        f"Dots: single reruns of the tuned winner. Mark: their mean. Fewer than {FEWEST_REPEATS} "
+        "repeats: no verdict.",
     )
+    axis = figure.subplots()
+    margins(figure, left=0.3 + label_width(names), right=0.4, top=0.75, bottom=0.55)
+    for place, row in enumerate(rows):
+        colour, marker, _ = look[row.optimizer]
+        values = list(row.runs.values())
+        axis.plot(values, [place] * len(values), "o", color=colour, alpha=0.55, ms=4, mew=0)
+        axis.plot(row.mean, place, marker, color=colour, ms=8, mec="white", mew=0.9)
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.set_yticks(range(len(rows)), names, color=INK)
+    axis.grid(axis="y", visible=False)
+    axis.set_xlabel("Validation accuracy")
+    percent_axis(axis, "x")
+    caption = "The order means nothing yet: it may be luck of the split, the search and the seeds."
+    return "ranking", "Ranking", caption, figure
+
+
+def _write_verdict(axis: Axes, place: int, row: Row, one: Judged) -> None:
+    """At the right: the verdict, its bound and the accuracy."""
+    bound = one.at_most_behind
+    words = one.verdict.value if bound is not None else "no verdict"
+    kind: dict[str, Any] = {"va": "center", "size": 8.5, "transform": axis.get_yaxis_transform()}
+    axis.text(1.03, place, words, color=VERDICTS[one.verdict], weight="bold", **kind)
+    if bound is not None:
+        axis.text(1.35, place, f"\u2264 {points(bound)}", color=INK, ha="right", **kind)
+    if np.isfinite(row.mean):
+        axis.text(1.50, place, f"{100 * row.mean:.1f} %", color=MUTED, ha="right", **kind)
 
 
 def draw_curves(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:

@@ -1,0 +1,103 @@
+"""Rows and the answer -> pairwise differences, with bounds for all pairs and looks at once.
+
+The differences are those that the verdicts rest on (`study.verdicts.bounds`), with a wider reach:
+Student's quantile at 1 - alpha / (K (K - 1)), so that all sentences about pairs are true at once.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from study.common.aliases import Numbers
+from study.records.study_meta import StudyMeta
+from study.records.trial_record import Phase
+from study.report.analysis.ranking import Row
+from study.report.analysis.statistics import wilson_interval
+from study.verdicts.answer import Answer
+from study.verdicts.looks import FEWEST_REPEATS
+
+MEANINGFUL = 0.75  # P(A > B) from which a difference matters for a single run
+
+
+class Pair(NamedTuple):
+    """`first`, which ranks higher, against `second`; NaN where they were not compared."""
+
+    first: str
+    second: str
+    repeats: int  # of the look that judges them
+    difference: float
+    low: float  # 95 %, for all pairs and looks together, on these images
+    high: float
+    separated: bool  # on these images
+    new_low: float  # 95 %, for all pairs and looks together, on new images of the same kind
+    new_high: float
+    carries_over: bool  # separated on new images, too
+    probability: float  # P(first > second) for one confirmation run of each, ties count half
+    probability_low: float  # 95 %, the repeat being the unit
+    probability_high: float
+    meaningful: bool  # after Bouthillier et al. 2021
+
+
+def all_pairs(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> list[Pair]:
+    """Every pair of the confirmed `rows`, best first."""
+    places = {one.optimizer: place for place, one in enumerate(answer.optimizers)}
+    confirmed = [row for row in rows if row.basis is Phase.CONFIRM]
+    return [
+        _pair(one, other, answer, (places[one.optimizer], places[other.optimizer]))
+        for one, other in combinations(confirmed, 2)
+    ]
+
+
+def _pair(first: Row, second: Row, answer: Answer, place: tuple[int, int]) -> Pair:
+    bounds = answer.bounds
+    if not answer.looked:
+        repeats, difference, reach, new_reach = 0, _plain(first, second), math.nan, math.nan
+    else:
+        at = [float(table[place]) for table in (bounds.repeats, bounds.difference)]
+        repeats = 0 if math.isnan(at[0]) else int(at[0])
+        difference = _plain(first, second) if math.isnan(at[1]) else at[1]
+        quantile = float(bounds.reach(strict=True)[place])
+        reach = quantile * float(bounds.error[place])
+        new_reach = quantile * float(answer.new_error[place])
+    probability, low, high = _probability(first, second)
+    return Pair(
+        first=first.optimizer,
+        second=second.optimizer,
+        repeats=repeats,
+        difference=difference,
+        low=difference - reach,
+        high=difference + reach,
+        separated=abs(difference) > reach,  # NaN is never separated
+        new_low=difference - new_reach,
+        new_high=difference + new_reach,
+        carries_over=abs(difference) > new_reach,
+        probability=probability,
+        probability_low=low,
+        probability_high=high,
+        meaningful=low > 0.5 and probability >= MEANINGFUL,
+    )
+
+
+def _plain(first: Row, second: Row) -> float:
+    """The mean difference over shared repeats; NaN without any."""
+    shared = sorted(first.by_repeat.keys() & second.by_repeat.keys())
+    differences: Numbers = np.array([first.by_repeat[r] - second.by_repeat[r] for r in shared])
+    return float(differences.mean()) if shared else math.nan
+
+
+def _probability(first: Row, second: Row) -> tuple[float, float, float]:
+    """P(first > second) over runs on the same split, with its interval over repeats."""
+    wins: dict[int, list[float]] = {}
+    for run in first.runs.keys() & second.runs.keys():
+        ahead = first.runs[run] - second.runs[run]
+        won = 1.0 if ahead > 0 else 0.5 if ahead == 0 else 0.0
+        wins.setdefault(run[0], []).append(won)
+    if not wins:
+        return math.nan, math.nan, math.nan
+    share = float(np.mean([np.mean(inside) for inside in wins.values()]))
+    if len(wins) < FEWEST_REPEATS:
+        return share, math.nan, math.nan
+    return (share, *wilson_interval(share, len(wins)))

@@ -1,0 +1,1 @@
+"""What may be claimed of optimizers, and when a study may stop."""

@@ -1,0 +1,142 @@
+"""A table of results -> how far each optimizer may lie behind each other one, at fixed looks.
+
+The difference of a pair is paired by repeat. Its variance is the pair's own, moderated towards
+what is usual among all K optimizers (the form is Smyth's, 2004; its weight of d0 = min(4, K - 2)
+observations is fixed, since an estimated one claimed falsely in up to 7.1 % of studies):
+
+    V = (d0 2 s0^2 + (n - 1) s^2) / (d0 + n - 1)      se = max(sqrt(V / n), step sqrt(2 / n))
+
+A look that may spend `alpha` judges all K - 1 rivals of an optimizer at once with Student's
+quantile at 1 - alpha / (K - 1) and d0 + n - 1 degrees of freedom. With d0 = 0 that is a theorem for
+normal differences; with d0 = 4 it is measured: `tests/benchmarks/calibration.py`.
+
+For new images of the same kind a further part does not shrink with repeats, since all of them
+split the same images (after Nadeau and Bengio 2003): (n_val / n_train) (V - what seeds alone do).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import stdtrit
+
+from study.common.aliases import Numbers
+from study.records.study_meta import Look
+from study.verdicts.spread import pooled_spread
+
+MOST_BORROWED = 4  # observations that the usual variance counts for
+MAY_MISS = 5  # one repeat in so many may lack a result of an optimizer
+
+
+class Bounds(NamedTuple):
+    """For every pair, (K, K): how far column lies behind row; NaN where they were not compared.
+
+    A pair is judged at the latest look that both have reached, on the repeats until there.
+    """
+
+    difference: Numbers
+    variance: Numbers  # of one repeat's difference, moderated
+    error: Numbers  # of `difference`, on these images
+    freedom: Numbers
+    alpha: Numbers  # that the look may spend
+    repeats: Numbers  # shared
+
+    def reach(self, *, strict: bool = False) -> Numbers:
+        """(K, K): errors that a difference must exceed; `strict`: for all ordered pairs at once."""
+        count = len(self.difference)
+        rivals = count * (count - 1) if strict else count - 1
+        quantile: Numbers = stdtrit(self.freedom, 1 - self.alpha / max(rivals, 1))
+        return quantile
+
+    def low(self, *, strict: bool = False) -> Numbers:
+        """(K, K): column is at least that much behind row."""
+        return self.difference - self.reach(strict=strict) * self.error
+
+    def high(self, *, strict: bool = False) -> Numbers:
+        """(K, K): column is at most that much behind row."""
+        return self.difference + self.reach(strict=strict) * self.error
+
+    def new_error(self, ratio: float, seeds: float) -> Numbers:
+        """(K, K): the error of `difference` on new images of the same kind.
+
+        Args:
+            ratio: validation / training rows.
+            seeds: variance that seeds alone give one optimizer's result of a repeat.
+        """
+        of_images = np.maximum(self.variance - 2 * seeds, 0)
+        error: Numbers = np.sqrt(self.error**2 + ratio * of_images)
+        return error
+
+
+def compared(
+    table: Numbers, spent: np.ndarray, looks: Sequence[Look], *, step: float
+) -> list[Bounds]:
+    """The bounds after each look that any pair has reached.
+
+    Args:
+        table: (K, R) results, rows optimizers, columns repeats; NaN where there is none.
+        spent: (K, R) which repeats are over, whatever came out.
+        looks: of the study, by rising repeats.
+        step: deviation of rounding a result to whole images.
+    """
+    count = len(table)
+    table = np.where(spent, table, math.nan)
+    now = Bounds(*[np.full((count, count), math.nan) for _ in Bounds._fields])
+    found = []
+    for look in looks:
+        part = table[:, : look.repeats]
+        reached = comparable(table, spent, look)
+        if reached.sum() < 2:
+            continue
+        at_look = _bounds(part, look, step=step)
+        chosen = reached[:, None] & reached & (at_look.repeats >= enough(look))
+        np.fill_diagonal(chosen, False)
+        if not chosen.any():
+            continue
+        now = Bounds(*[np.where(chosen, new, old) for new, old in zip(at_look, now, strict=True)])
+        found.append(now)
+    return found
+
+
+def enough(look: Look) -> int:
+    """How many repeats of a look must have a result: runs that diverged leave gaps."""
+    return look.repeats - look.repeats // MAY_MISS
+
+
+def over(spent: np.ndarray, look: Look) -> np.ndarray:
+    """(K,): which optimizers have had all repeats of a look."""
+    had: np.ndarray = spent[:, : look.repeats].sum(axis=1) == look.repeats
+    return had
+
+
+def comparable(table: Numbers, spent: np.ndarray, look: Look) -> np.ndarray:
+    """(K,): which of those have enough results."""
+    given = (np.isfinite(table) & spent)[:, : look.repeats].sum(axis=1)
+    reached: np.ndarray = over(spent, look) & (given >= enough(look))
+    return reached
+
+
+def _bounds(table: Numbers, look: Look, *, step: float) -> Bounds:
+    differences = table[:, None, :] - table[None, :, :]  # (K, K, n): how far column is behind row
+    known = np.isfinite(differences)
+    repeats = known.sum(axis=2)
+    filled = np.where(known, differences, 0.0)
+    shared = np.maximum(repeats, 1)
+    mean = filled.sum(axis=2) / shared
+    squares = (np.where(known, differences - mean[:, :, None], 0.0) ** 2).sum(axis=2)
+    borrowed = min(MOST_BORROWED, max(len(table) - 2, 0))
+    usual = pooled_spread(table).deviation if borrowed else 0.0
+    if math.isnan(usual):
+        borrowed, usual = 0, 0.0
+    freedom = np.maximum(borrowed + repeats - 1, 1)
+    variance = (borrowed * 2 * usual**2 + squares) / freedom
+    error = np.maximum(np.sqrt(variance / shared), step * np.sqrt(2 / shared))
+    return Bounds(
+        mean,
+        variance,
+        error,
+        freedom.astype(float),
+        np.full(mean.shape, look.alpha),
+        repeats.astype(float),
+    )

@@ -1,0 +1,118 @@
+"""Records -> the table that is judged: what each optimizer's confirmed winners reach, by repeat.
+
+Only runs that converged are compared; those that diverged are counted beside them. A repeat counts
+once all of its confirmation runs have ended, so a study that is looked at while it runs is judged
+on whole repeats.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from study.common.aliases import Numbers
+from study.records.outcomes import accuracy, by_optimizer, repeat_means
+from study.records.study_meta import StudyMeta
+from study.records.trial_record import Phase, TrialRecord, TrialStatus
+
+
+class Results(NamedTuple):
+    """What the confirmation runs of K optimizers reached."""
+
+    optimizers: tuple[str, ...]  # in the order of the search space
+    table: Numbers  # (K, R) mean accuracy of a repeat's converged runs; NaN where there is none
+    spent: np.ndarray  # (K, R): the repeat is over, whatever came out; others are not judged yet
+    reruns: Mapping[str, int]
+    diverged: Mapping[str, int]  # of the reruns
+    seeds: float  # variance that seeds alone give a repeat's mean; 0 where it cannot be known
+    step: float  # deviation of rounding to whole validation images
+    ratio: float  # validation / training rows
+
+
+def results_of(
+    meta: StudyMeta, records: Iterable[TrialRecord], ran: Mapping[str, int] | None = None
+) -> Results:
+    """The table of a study.
+
+    Args:
+        meta: of the study.
+        records: all of them.
+        ran: repeats of each optimizer that count; None: all that are there.
+    """
+    counted = [r for r in records if ran is None or r.repeat < ran.get(r.optimizer, 0)]
+    grouped = by_optimizer(meta.optimizers, counted)
+    names = tuple(dict.fromkeys([*meta.optimizers, *grouped]))
+    reruns = {name: _reruns(grouped.get(name, [])) for name in names}
+    repeats = 1 + max((r.repeat for found in grouped.values() for r in found), default=-1)
+    table = np.full((len(names), repeats), math.nan)
+    spent = np.zeros((len(names), repeats), bool)
+    wanted = int(meta.settings.get("confirm", 1))
+    joint = meta.settings.get("allocation") == "joint"
+    confirmed = {record.repeat for found in reruns.values() for record in found}
+    for row, name in enumerate(names):
+        ended = Counter(record.repeat for record in reruns[name])
+        over = {repeat for repeat, count in ended.items() if count >= wanted}
+        for repeat, mean in repeat_means(reruns[name]).items():
+            table[row, repeat] = mean
+        over |= _hopeless(grouped.get(name, []), ended)
+        over |= confirmed - ended.keys() if joint else set()  # a joint search may pass one over
+        spent[row, sorted(over)] = True
+    return Results(
+        optimizers=names,
+        table=table,
+        spent=spent,
+        reruns={name: len(found) for name, found in reruns.items()},
+        diverged={
+            name: sum(record.status is TrialStatus.DIVERGED for record in found)
+            for name, found in reruns.items()
+        },
+        seeds=_seeds(reruns, wanted),
+        step=accuracy_step(meta),
+        ratio=meta.split_sizes.get("validation", 0) / max(meta.split_sizes.get("train", 1), 1),
+    )
+
+
+def whole_repeats(results: Results) -> dict[str, int]:
+    """How many repeats of each optimizer are over, from the first one on without a gap."""
+    over = np.cumprod(results.spent, axis=1).sum(axis=1)
+    return dict(zip(results.optimizers, over.tolist(), strict=True))
+
+
+def accuracy_step(meta: StudyMeta) -> float:
+    """Standard deviation of rounding an accuracy to whole validation images."""
+    return 1 / (max(meta.split_sizes.get("validation", 1), 1) * math.sqrt(12))
+
+
+def _reruns(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Confirmation runs in the order of their ids; out-of-memory ones end a repeat, too."""
+    found = [record for record in records if record.phase is Phase.CONFIRM]
+    return sorted(found, key=lambda record: record.trial_id)
+
+
+def _hopeless(records: Iterable[TrialRecord], ended: Mapping[int, int]) -> set[int]:
+    """Repeats whose search has no completed trial, so that nothing could be confirmed."""
+    alive: dict[int, bool] = defaultdict(bool)
+    for record in records:
+        if record.phase is Phase.SEARCH and record.repeat not in ended:
+            alive[record.repeat] |= record.status is TrialStatus.COMPLETED
+    return {repeat for repeat, completed in alive.items() if not completed}
+
+
+def _seeds(reruns: Mapping[str, Iterable[TrialRecord]], count: int) -> float:
+    """Variance of a mean of `count` runs that share search and split, pooled over all of those.
+
+    Runs on splits of their own differ by their images, too; then nothing is known of seeds alone.
+    """
+    groups: dict[tuple[str, int, str], list[float]] = defaultdict(list)
+    for name, found in reruns.items():
+        for record in found:
+            if record.status is TrialStatus.COMPLETED:
+                groups[name, record.repeat, record.split].append(accuracy(record))
+    several = [np.array(values) for values in groups.values() if len(values) > 1]
+    freedom = sum(len(values) - 1 for values in several)
+    if not freedom:
+        return 0.0
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in several)
+    return squares / freedom / count

@@ -1,0 +1,314 @@
+"""Who is good enough, excluded, undecided; when a study stops; how often that is wrong."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+from simulated import (
+    SCENARIOS,
+    STEP,
+    as_results,
+    draw,
+    equal,
+    looks_of,
+    mistakes,
+    one_ahead,
+    race,
+    until,
+)
+from synthetic import make_meta
+from test_summary import CLASSES, runs
+
+from study.common.errors import UserError
+from study.records.study_meta import Look
+from study.records.trial_record import TrialRecord, TrialStatus
+from study.verdicts.answer import Answer, Verdict, share_interval
+from study.verdicts.bounds import compared
+from study.verdicts.judge import answer_of, judge
+from study.verdicts.looks import ALPHA, continued_looks, planned_looks
+from study.verdicts.race import first_round, next_round
+from study.verdicts.results import results_of
+
+RNG = np.random.default_rng(1)
+NOISE = RNG.normal(0, 0.002, (4, 27))
+
+
+def table(*behind: float, repeats: int = 5, noise: float = 1.0) -> np.ndarray:
+    """Optimizers so far behind 0.9, in easy and hard repeats."""
+    hard = np.random.default_rng(2).normal(0, 0.05, repeats)
+    return 0.9 - np.array(behind)[:, None] + hard + noise * NOISE[: len(behind), :repeats]
+
+
+def answer(*behind: float, margin: float = 0.02, **more: float) -> Answer:
+    return judge(as_results(table(*behind, **more)), looks_of(), margin=margin)
+
+
+def verdicts(found: Answer) -> list[Verdict]:
+    return [one.verdict for one in found.optimizers]
+
+
+# ---- looks ----
+
+
+def test_an_auto_study_looks_at_five_fixed_numbers_and_shares_the_error_rate() -> None:
+    looks = planned_looks("auto", 27)
+    assert [look.repeats for look in looks] == [5, 8, 12, 18, 27]
+    assert sum(look.alpha for look in looks) == pytest.approx(ALPHA)
+    assert [look.repeats for look in planned_looks("auto", 10)] == [5, 8, 10]
+    assert [look.repeats for look in planned_looks("auto", 100)][-3:] == [60, 90, 100]
+
+
+def test_a_fixed_study_never_spends_more_however_often_it_is_continued() -> None:
+    looks = planned_looks(5, 27)
+    for repeats in (6, 9, 20, 21):
+        looks = continued_looks(looks, repeats, 27, fixed=True)
+    assert [look.repeats for look in looks] == [5, 6, 9, 20, 21]
+    assert [look.alpha for look in looks] == [ALPHA / 2**k for k in range(1, 6)]
+    auto = continued_looks(looks[:1], "auto", 27, fixed=True)
+    assert [look.repeats for look in auto] == [5, 8, 12, 18, 27]
+    assert [look.alpha for look in auto] == [ALPHA / 2**k for k in range(1, 6)]
+
+
+def test_more_reruns_are_another_look_at_the_same_repeats() -> None:
+    looks = continued_looks(planned_looks(5, 27), 5, 27, fixed=True, more_reruns=True)
+    assert looks == (Look(5, ALPHA / 2), Look(5, ALPHA / 4))
+
+
+def test_a_study_that_could_claim_nothing_has_spent_nothing() -> None:
+    assert continued_looks(planned_looks(1, 27), "auto", 27, fixed=True) == planned_looks(
+        "auto", 27
+    )
+
+
+@pytest.mark.parametrize(("repeats", "most", "more"), [(10, 27, False), ("auto", 40, False)])
+def test_the_looks_of_an_auto_study_cannot_be_changed(
+    repeats: int | str, most: int, more: bool
+) -> None:
+    with pytest.raises(UserError, match="5, 8, 12, 18, 27 repeats, which was fixed"):
+        continued_looks(planned_looks("auto", 27), repeats, most, fixed=False, more_reruns=more)
+
+
+def test_repeats_cannot_be_taken_away() -> None:
+    with pytest.raises(UserError, match="cannot be taken away"):
+        continued_looks(planned_looks(8, 27), 5, 27, fixed=True)
+
+
+# ---- verdicts ----
+
+
+def test_two_optimizers_at_one_look_are_judged_by_students_paired_test() -> None:
+    two = table(0.0, 0.01)
+    (bounds,) = compared(two, np.ones((2, 5), bool), [Look(5, 0.05)], step=0.0)
+    wanted = stats.ttest_rel(two[0], two[1]).confidence_interval(0.90)  # one-sided 95 %
+    assert (bounds.low()[0, 1], bounds.high()[0, 1]) == pytest.approx(wanted)
+
+
+def test_the_quantiles_are_those_of_the_published_table() -> None:
+    """K = 12, five looks, d0 = 4: c = 4.57, 4.08, 3.78, 3.57, 3.42."""
+    results = draw(equal(), np.random.default_rng(1))
+    steps = compared(results.table, results.spent, looks_of(), step=0.0)
+    found = [float(bounds.reach()[0, 1]) for bounds in steps]
+    assert found == pytest.approx([4.57, 4.08, 3.78, 3.57, 3.42], abs=0.005)
+
+
+def test_near_ones_are_good_enough_and_a_far_one_is_excluded() -> None:
+    found = answer(0.0, 0.001, 0.10)
+    assert verdicts(found) == [Verdict.GOOD_ENOUGH, Verdict.GOOD_ENOUGH, Verdict.EXCLUDED]
+    assert found.known
+    far = found.about("o02")
+    assert far.at_least_behind is not None and 0.08 < far.at_least_behind < 0.10
+    assert far.excluded_by == found.leader
+
+
+def test_what_luck_hides_is_undecided_with_its_bound() -> None:
+    found = answer(0.0, 0.001, 0.002, noise=10)
+    assert set(verdicts(found)) == {Verdict.UNDECIDED} and not found.known
+    assert all(one.at_most_behind and one.at_most_behind > 0.02 for one in found.optimizers)
+    assert answer(0.0, 0.001, 0.002, noise=10, margin=0.9).known  # a larger margin answers
+
+
+@pytest.mark.parametrize("repeats", [1, 2, 3, 4])
+def test_nothing_is_claimed_below_five_repeats(repeats: int) -> None:
+    for looks in (looks_of(), looks_of(repeats)):
+        found = judge(as_results(table(0.0, 0.5, repeats=repeats)), looks, margin=0.02)
+        assert set(verdicts(found)) == {Verdict.UNDECIDED} and not found.known
+        assert all(one.at_most_behind is None for one in found.optimizers)
+
+
+def test_nobody_is_a_hundred_points_behind() -> None:
+    wild = np.random.default_rng(1).choice([0.0, 1.0], (3, 5))
+    found = judge(as_results(wild), looks_of(), margin=0.02)
+    for one in found.optimizers:
+        for bound in (one.at_most_behind, one.at_most_behind_new_images):
+            assert bound is None or 0 <= bound < 1
+
+
+def test_one_more_repeat_than_a_look_changes_nothing() -> None:
+    """Else every reading of a running study would be a look of its own."""
+    seven, five = answer(0.0, 0.003, repeats=7, noise=4), answer(0.0, 0.003, noise=4)
+    assert [one.at_most_behind for one in seven.optimizers] == [
+        one.at_most_behind for one in five.optimizers
+    ]
+
+
+def test_equal_results_are_not_infinitely_sure() -> None:
+    steady = np.full((3, 5), 0.9)
+    found = judge(as_results(steady), looks_of(), margin=0.02)
+    assert found.bound is not None and found.bound > STEP
+
+
+def test_a_pair_is_judged_on_the_repeats_that_both_have() -> None:
+    wide = table(0.0, 0.001, 0.10, repeats=12)
+    wide[2, 5:] = math.nan  # excluded at the first look, so it ran no further
+    found = judge(as_results(wide), looks_of(), margin=0.02)
+    assert verdicts(found)[2] is Verdict.EXCLUDED and found.about("o02").repeats == 5
+    assert found.bounds.repeats[0, 2] == 5 and found.bounds.repeats[0, 1] == 12
+
+
+def test_more_images_are_asked_for_by_the_part_that_repeats_do_not_shrink() -> None:
+    rng = np.random.default_rng(3)
+    noisy = judge(as_results(0.7 + rng.normal(0, 0.03, (3, 27))), looks_of(), margin=0.02)
+    assert noisy.images_needed > 2
+    for one in noisy.optimizers:
+        assert one.at_most_behind is not None and one.at_most_behind_new_images is not None
+        assert one.at_most_behind_new_images > 1.5 * one.at_most_behind
+    calm = judge(as_results(0.9 + rng.normal(0, 0.001, (3, 27))), looks_of(), margin=0.02)
+    assert calm.images_needed < 1
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "low", "high"),
+    [(0, 15, 0.0, 0.181), (15, 15, 0.819, 1.0), (1, 15, 0.002, 0.32)],
+)
+def test_shares_have_clopper_and_pearsons_interval(
+    count: int, of: int, low: float, high: float
+) -> None:
+    assert share_interval(count, of) == pytest.approx((low, high), abs=1e-3)
+    if 0 < count < of:
+        wanted = stats.binomtest(count, of).proportion_ci(0.95)
+        assert share_interval(count, of) == pytest.approx((wanted.low, wanted.high))
+
+
+# ---- divergence ----
+
+
+BASE = [0.90, 0.92, 0.91, 0.89, 0.93]
+
+
+def study(**changes: list[TrialRecord]) -> Answer:
+    """adam, nadam and sgd with three reruns in each of five repeats."""
+    near = [0.003, -0.002, 0.001, -0.004, 0.001]
+    found = {
+        "adam": runs("adam", [[v, v, v] for v in BASE]),
+        "nadam": runs("nadam", [[v + e] * 3 for v, e in zip(BASE, near, strict=True)]),
+        "sgd": runs("sgd", [[v - 0.1 + e / 4] * 3 for v, e in zip(BASE, near, strict=True)]),
+    } | changes
+    meta = make_meta([*found], CLASSES, looks=list(looks_of()))
+    meta = replace(meta, settings={**meta.settings, "confirm": 3})
+    return answer_of(meta, [record for group in found.values() for record in group])
+
+
+def diverge(records: list[TrialRecord], *places: int) -> list[TrialRecord]:
+    return [
+        replace(record, status=TrialStatus.DIVERGED) if place in places else record
+        for place, record in enumerate(records)
+    ]
+
+
+def test_one_diverged_rerun_changes_no_verdict_of_others_and_spoils_its_own() -> None:
+    calm, burst = study(), study(nadam=diverge(runs("nadam", [[v] * 3 for v in BASE]), 4))
+    assert calm.about("nadam").verdict is Verdict.GOOD_ENOUGH
+    assert burst.about("nadam").verdict is Verdict.UNDECIDED
+    assert burst.about("nadam").diverged == 1 and burst.about("nadam").diverging[1] > 0.2
+    for name in ("adam", "sgd"):
+        assert burst.about(name).verdict is calm.about(name).verdict
+    assert burst.leader == "adam" and burst.known
+
+
+def test_one_that_always_diverges_stands_apart_and_holds_nobody_up() -> None:
+    burst = study(nadam=diverge(runs("nadam", [[0.9] * 3] * 5), *range(15)))
+    assert burst.about("nadam").apart and burst.about("nadam").at_most_behind is None
+    assert burst.known and burst.about("adam").verdict is Verdict.GOOD_ENOUGH
+    assert "nadam" not in burst.contenders
+
+
+def test_a_repeat_counts_once_all_its_reruns_have_ended() -> None:
+    """A study that is read while it runs is judged on whole repeats."""
+    half = study(nadam=runs("nadam", [[v] * 3 for v in BASE])[:-1])
+    assert half.about("nadam").repeats == 4
+    assert half.about("nadam").at_most_behind is None and "nadam" in half.contenders
+
+
+def test_seeds_alone_are_told_from_splits_only_where_reruns_share_one() -> None:
+    shared = runs("adam", [[v, v + 0.01, v - 0.01] for v in BASE])
+    meta = make_meta(["adam"], CLASSES)
+    meta = replace(meta, settings={**meta.settings, "confirm": 3})
+    assert results_of(meta, shared).seeds == pytest.approx(0.01**2 / 3)
+    own = [replace(record, split=record.trial_id) for record in shared]
+    assert results_of(meta, own).seeds == 0
+
+
+# ---- the race ----
+
+
+def test_only_the_leader_and_its_contenders_run_on() -> None:
+    results = as_results(table(0.0, 0.001, 0.2, repeats=27, noise=5))
+    ran = first_round(results.optimizers, looks_of(), race=True)
+    assert set(ran.values()) == {5}
+    found = judge(until(results, ran), looks_of(), margin=0.02)
+    wanted = next_round(found, ran, looks_of())
+    assert wanted == {"o00": 8, "o01": 8, "o02": 5}
+
+
+def test_a_paused_one_that_is_a_contender_of_a_new_leader_catches_up_first() -> None:
+    wide = table(0.0, 0.001, 0.002, repeats=27, noise=5)
+    ran = {"o00": 8, "o01": 8, "o02": 5}
+    found = judge(until(as_results(wide), ran), looks_of(), margin=0.0001)
+    assert "o02" in found.contenders
+    assert next_round(found, ran, looks_of()) == {"o00": 8, "o01": 8, "o02": 8}
+
+
+def test_the_race_ends_when_the_answer_is_known_or_the_looks_are_spent() -> None:
+    known, searches = race(as_results(table(0.0, 0.001, repeats=27)), looks_of(), margin=0.02)
+    assert known[-1].known and len(known) == 1 and searches == 10
+    never, searches = race(as_results(table(0.0, 0.0, repeats=27)), looks_of(), margin=1e-6)
+    assert not never[-1].known and len(never) == 5 and searches == 2 * 27
+
+
+def test_a_larger_margin_afterwards_is_known_from_the_same_records_a_smaller_one_goes_on() -> None:
+    results = draw(equal(4), np.random.default_rng(4))
+    at_two, ran = race(results, looks_of(), margin=0.02)
+    _, further = race(results, looks_of(), margin=0.005)
+    assert at_two[-1].known and further > ran
+    assert race(results, looks_of(), margin=0.05)[0][-1].known
+
+
+# ---- how often it is wrong ----
+
+STUDIES = 150
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_at_most_five_percent_of_studies_claim_anything_false(name: str) -> None:
+    """`tests/benchmarks/calibration.py` has thousands of each, and the rates."""
+    truth, rng = SCENARIOS[name](), np.random.default_rng(7)
+    counts: Counter[str] = Counter()
+    for _ in range(STUDIES):
+        answers, _ = race(draw(truth, rng), looks_of(), margin=0.02)
+        counts += mistakes(answers, truth)
+    limit = stats.binom(STUDIES, 0.05).ppf(0.995)
+    for claim in ("best excluded", "false good enough", "a bound too small"):
+        assert counts[claim] <= limit, (claim, counts)
+
+
+def test_a_study_finds_who_is_ahead() -> None:
+    rng = np.random.default_rng(8)
+    truth = one_ahead(by=0.04)
+    found = 0
+    for _ in range(40):
+        answers, _ = race(draw(truth, rng), looks_of(), margin=0.02)
+        found += answers[-1].leader == "o11" and answers[-1].known
+    assert found >= 36
