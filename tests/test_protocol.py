@@ -318,3 +318,18 @@ def test_what_a_search_had_found_early_is_rerun_whole_in_the_first_looks_repeats
         winners = [r for r in saved if (r.optimizer, r.repeat, r.phase) == owner]
         assert record.split == winners[0].split and record.seed == winners[0].seed
         assert all(r.hyperparameters != record.hyperparameters for r in winners)
+
+
+def test_a_search_that_was_cut_short_reruns_no_part_of_its_budget(tmp_path: Path) -> None:
+    """Its parts would be of what it had spent, and other ones once it is continued."""
+    space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
+    _, cut = study(space, options("--max-epochs", "9", "--time-limit", "0.0001"))
+    assert not [r for r in cut if r.phase == Phase.BUDGET]
+    _, more = study(space, options("--max-epochs", "9"), cut)
+    whole = comparable(study(space, options("--max-epochs", "9"))[1])
+    early = {r.trial_id for r in whole.values() if r.phase == Phase.BUDGET}
+    assert (
+        early
+        and comparable(more).items()
+        >= {name: record for name, record in whole.items() if name in early}.items()
+    )

@@ -14,7 +14,7 @@ records is never trained again and a killed study continues where it was.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -115,7 +115,7 @@ class Protocol:
             # a first answer is worth having from a search that was cut short, a later one is not
             if not later or self._key(name, repeat) in whole
         ]
-        self._confirm(pairs, budgets=not later)
+        self._confirm(pairs, budgets=set() if later else whole)
 
     def _key(self, name: str, repeat: int) -> tuple[str, int]:
         """Which search finds an optimizer's winner."""
@@ -164,8 +164,13 @@ class Protocol:
         """The seed of a search's proposals: the same for all searches of a repeat."""
         return derive_seed(self.options.seed, "proposals", key[1])
 
-    def _confirm(self, pairs: Sequence[tuple[str, int]], *, budgets: bool) -> None:
-        """Rerun the winners of searches, (optimizer, repeat), with fresh seeds on fresh splits."""
+    def _confirm(
+        self, pairs: Sequence[tuple[str, int]], *, budgets: Collection[tuple[str, int]]
+    ) -> None:
+        """Rerun the winners of searches, (optimizer, repeat), with fresh seeds on fresh splits.
+
+        Of the searches in `budgets`, which have ended, also what they had found before.
+        """
         tasks = []
         trials = self._trials()
         for name, repeat in pairs:
@@ -177,7 +182,7 @@ class Protocol:
                 self._rerun(Phase.CONFIRM, repeat, number, config, winner)
                 for number in range(self.options.confirm)
             ]
-            if budgets and self.options.allocation == "equal":
+            if (name, repeat) in budgets:  # a joint search has no budget of one optimizer
                 tasks += self._incumbents(trials[name, repeat], winner)
         self.runner.run(tasks)
 

@@ -106,10 +106,11 @@ def _undecided(answer: Answer) -> str:
     known = [one for one in open_ if one.at_most_behind is not None]
     if len(open_) > NAMED and len(known) == len(open_):
         low, high = _bound(known[0]), _bound(known[-1])
-        return f"Undecided: {len(open_)} others, up to {points(low)} to {points(high)} behind."
+        each = f"at most {points(low)} to {points(high)} points behind"
+        return f"Undecided: {len(open_)} others ({each})."
     said = [
         one.optimizer
-        + (f" (up to {points(_bound(one))} behind)" if one.at_most_behind is not None else "")
+        + (f" (at most {points(_bound(one))} behind)" if one.at_most_behind is not None else "")
         for one in open_
     ]
     return f"Undecided: {join(said)}."
