@@ -288,7 +288,7 @@ def test_a_larger_margin_afterwards_is_known_from_the_same_records_a_smaller_one
 
 # ---- how often it is wrong ----
 
-STUDIES = 150
+STUDIES = 60
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
