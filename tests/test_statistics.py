@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from study.report.analysis.statistics import mean_interval, wilson_interval
-from study.verdicts.spread import pooled_spread
+from study.verdicts.spread import pooled_deviation
 
 
 def test_the_interval_of_a_mean_is_students():
@@ -38,8 +38,8 @@ def test_the_repeats_own_effect_is_taken_out_also_where_results_are_missing():
     noise = rng.normal(0, 0.01, (6, 5))
     table = 0.9 + noise + np.linspace(-0.1, 0.1, 6)[:, None]
     hard = table + np.array([0.0, -0.3, 0.2, 0.1, -0.1])
-    assert pooled_spread(table) == pytest.approx(pooled_spread(hard))
+    assert pooled_deviation(table) == pytest.approx(pooled_deviation(hard))
     hard[2, 3] = math.nan
-    assert pooled_spread(hard).deviation == pytest.approx(0.01, rel=0.3)
-    assert pooled_spread([[0.9], [0.8]]).freedom == 0
-    assert math.isnan(pooled_spread([[0.9, math.nan], [math.nan, 0.8]]).deviation)
+    assert pooled_deviation(hard) == pytest.approx(0.01, rel=0.3)
+    assert math.isnan(pooled_deviation([[0.9], [0.8]]))
+    assert math.isnan(pooled_deviation([[0.9, math.nan], [math.nan, 0.8]]))

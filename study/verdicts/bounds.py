@@ -23,7 +23,7 @@ from scipy.special import stdtrit
 
 from study.common.aliases import Numbers
 from study.records.study_meta import Look
-from study.verdicts.spread import pooled_spread
+from study.verdicts.spread import pooled_deviation
 
 MOST_BORROWED = 4  # observations that the usual variance counts for
 MAY_MISS = 5  # one repeat in so many may lack a result of an optimizer
@@ -126,7 +126,7 @@ def _bounds(table: Numbers, look: Look, *, step: float) -> Bounds:
     mean = filled.sum(axis=2) / shared
     squares = (np.where(known, differences - mean[:, :, None], 0.0) ** 2).sum(axis=2)
     borrowed = min(MOST_BORROWED, max(len(table) - 2, 0))
-    usual = pooled_spread(table).deviation if borrowed else 0.0
+    usual = pooled_deviation(table) if borrowed else 0.0
     if math.isnan(usual):
         borrowed, usual = 0, 0.0
     freedom = np.maximum(borrowed + repeats - 1, 1)

@@ -124,7 +124,7 @@ def _how_sure(meta: StudyMeta, answer: Answer) -> str:
     repeats = max(one.repeats for one in answer.optimizers)
     known = "The answer is known" if answer.known else "The answer is not known"
     sure = (
-        f"{known} ({which}{counted(max(look.repeats, 1), 'repeat')}"
+        f"{known} ({which}{counted(look.repeats, 'repeat')}"
         + (f", {repeats} run" if repeats > look.repeats else "")
         + "). All bounds hold together with 95 % confidence, whenever the study is read. "
         f"{answer.leader} was picked as the leader, which flatters its own value."
