@@ -66,10 +66,11 @@ def ranking_table(summary: Summary) -> Table:
     return Table(
         "Ranking",
         f"Good enough: at most {margin} points behind the best, and no rerun diverged. Excluded: "
-        "another optimizer is certainly ahead. Behind: at most so many points behind the best, all "
-        "bounds together with 95 % confidence; new: on new images of the same kind. Accuracies in "
-        "percent, of tuned winners when they are run again, as if all had run in the leader's "
-        "repeats. Diverged: reruns, and at the end search trials.",
+        "another optimizer is certainly ahead, by however little. Behind: at most so many points "
+        "behind the best, all bounds together with 95 % confidence; new: on new images of the same "
+        "kind; a dash: no more is known than that nobody exceeds 100 %. Accuracies in percent, "
+        "means over reruns of the tuned settings; val acc adjusted to the leader's repeats. "
+        "Diverged counts reruns, search diverged counts trials.",
         (
             *("optimizer", "verdict", "behind ≤", "new ≤", "val acc", "test acc", "diverged"),
             *("repeats", "val loss", "last acc", "best epoch", "s/trial", "trials", "epochs"),

@@ -123,11 +123,14 @@ def _how_sure(meta: StudyMeta, answer: Answer) -> str:
     which = f"look {answer.looked} of {total}, " if total > 1 else ""
     repeats = max(one.repeats for one in answer.optimizers)
     known = "The answer is known" if answer.known else "The answer is not known"
+    if answer.known and not _holds_for_new_images(answer):
+        known += " for these images"
     sure = (
         f"{known} ({which}{counted(look.repeats, 'repeat')}"
         + (f", {repeats} run" if repeats > look.repeats else "")
-        + "). All bounds hold together with 95 % confidence, whenever the study is read. "
-        f"{answer.leader} was picked as the leader, which flatters its own value."
+        + "). All bounds hold together with 95 % confidence, also if the study is stopped or read "
+        f"early. {answer.leader} was picked as the leader, so its own accuracy is a little too "
+        "high; the bounds allow for that."
     )
     return f"{sure} {_more(meta, answer)}".strip()
 
@@ -191,20 +194,19 @@ def _new_images(meta: StudyMeta, answer: Answer) -> str:
     ]
     if holds:
         return f"For new images of the same kind, too, this is certain of {join(holds)} only."
-    bounds = [b for one in good if (b := one.at_most_behind_new_images) is not None]
+    bounds = {
+        bound: one.optimizer for one in good if (bound := one.at_most_behind_new_images) is not None
+    }
+    name = bounds[min(bounds)] if bounds else good[0].optimizer
     said = f"up to {points(min(bounds))} points" if bounds else "any number of points"
     images = sum(meta.class_counts)
-    need = ""
+    need = "more repeats narrow that"
     if answer.images_needed > 1:
         need = (
-            f": more repeats do not help there, about {_rounded(images * answer.images_needed)} "
-            f"images instead of {images} would"
+            f"more repeats do not help there, about {_rounded(images * answer.images_needed)} "
+            f"images instead of {images} would be needed to come down to {points(answer.margin)}"
         )
-    return (
-        f"On new images of the same kind it may be {said} behind{need}."
-        if need
-        else f"On new images of the same kind it may be {said} behind; more repeats narrow that."
-    )
+    return f"On new images of the same kind {name} may be {said} behind; {need}."
 
 
 def _rounded(images: float) -> str:

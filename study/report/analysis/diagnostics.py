@@ -128,9 +128,9 @@ def _resolution(meta: StudyMeta, answer: Answer) -> Iterator[Caution]:
     reach = math.sqrt(answer.images_needed) * answer.margin
     yield Caution(
         "few images",
-        f"The validation set has {images} images: on new images of the same kind a paired "
-        f"difference of two optimizers stays uncertain by up to {points(reach)} points, however "
-        f"many repeats are run.",
+        f"The validation set has {images} images: on new images of the same kind the gap "
+        f"between {answer.leader} and another optimizer stays uncertain by up to {points(reach)} "
+        "points to either side, however many repeats are run.",
     )
 
 

@@ -85,11 +85,11 @@ def draw_ranking(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn
               color=INK, va="bottom", ha="center")  # fmt: skip
     yield (
         "ranking",
-        "Ranking",
-        "A bar that ends left of the margin: good enough (green). A bar that does not begin at 0: "
-        "excluded, another one is certainly ahead (red). All others are undecided (grey): they may "
-        "be as good as the best or as far behind as their bar reaches. Right: the bound, and the "
-        "accuracy of the tuned winner.",
+        "Which are good enough?",
+        "A bar that ends at the margin or left of it: good enough (green). A bar that does not "
+        "begin at 0: excluded, certainly not the best (red). All others are undecided (grey): they "
+        "may be as good as the best or as far behind as their bar reaches. Right: the bound, and "
+        "the mean accuracy of the tuned settings.",
         figure,
     )
 
