@@ -100,8 +100,7 @@ def _budget(meta: StudyMeta, rows: Iterable[Row]) -> Iterator[Caution]:
         "unequal budgets",
         f"Budgets were unequal{' (one joint search)' if joint else ''}: the search trained "
         f"{least} for {spent[least]:.0f} epochs a repeat and {most} for {spent[most]:.0f}; who was "
-        "tuned longer "
-        "has an advantage.",
+        "tuned longer has an advantage.",
     )
 
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.aliases import Numbers
-from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row
 from study.report.analysis.statistics import wilson_interval
@@ -41,7 +40,7 @@ class Pair(NamedTuple):
     meaningful: bool  # after Bouthillier et al. 2021
 
 
-def all_pairs(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> list[Pair]:
+def all_pairs(rows: Sequence[Row], answer: Answer) -> list[Pair]:
     """Every pair of the confirmed `rows`, best first."""
     places = {one.optimizer: place for place, one in enumerate(answer.optimizers)}
     confirmed = [row for row in rows if row.basis is Phase.CONFIRM]

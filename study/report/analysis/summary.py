@@ -97,7 +97,7 @@ def summarize(meta: StudyMeta, records: Sequence[TrialRecord]) -> Summary:
     """Turn records into everything that is shown; `confusion` needs the files, so it is None."""
     answer = answer_of(meta, records)
     rows = rank(meta, records, answer)
-    pairs = all_pairs(meta, rows, answer)
+    pairs = all_pairs(rows, answer)
     settings = best_settings(meta, rows, records)
     curves = winner_curves(meta, rows, records)
     spent = best_so_far(meta, records)
