@@ -91,6 +91,15 @@ def test_the_looks_of_an_auto_study_cannot_be_changed(
         continued_looks(planned_looks("auto", 27), repeats, most, fixed=False, more_reruns=more)
 
 
+def test_a_study_goes_on_to_more_repeats_than_it_has_and_can_be_resumed() -> None:
+    fixed = planned_looks(30, 27)
+    with pytest.raises(UserError, match="`most_repeats` 27: this study has 30 repeats already"):
+        continued_looks(fixed, "auto", 27, fixed=True)
+    for most in (30, 45):
+        auto = continued_looks(fixed, "auto", most, fixed=True)
+        assert continued_looks(auto, "auto", most, fixed=False) == auto
+
+
 def test_repeats_cannot_be_taken_away() -> None:
     with pytest.raises(UserError, match="cannot be taken away"):
         continued_looks(planned_looks(8, 27), 5, 27, fixed=True)

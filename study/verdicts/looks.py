@@ -78,6 +78,10 @@ def continued_looks(
             f"`repeats` {done} -> {repeats}: repeats cannot be taken away; "
             "give the new one a `name`, or start anew with `overwrite`"
         )
+    if repeats == AUTO and most < done:
+        raise UserError(
+            f"`most_repeats` {most}: this study has {done} repeats already; give {done} or more"
+        )
     old = [look for look in old if look.repeats >= FEWEST_REPEATS]
     if not old:  # nothing was claimed, so nothing is spent
         return planned_looks(repeats, most)
