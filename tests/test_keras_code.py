@@ -20,8 +20,8 @@ from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import keras_optimizers
 from study.space.schedule_table import SCHEDULES, ScheduleKind, schedule_keys
 from study.space.space import load_space
-from study.training.head import Statistics
-from study.training.hypermodel import HeadHyperModel, make_optimizer
+from study.training.head import Statistics, make_optimizer
+from study.training.hypermodel import HeadHyperModel
 from study.training.schedules import make_schedule
 
 # What `eagerly` sets does not reach tf.data, which is all the same here.

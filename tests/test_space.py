@@ -17,7 +17,8 @@ from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import OPTIMIZERS, keras_arguments, keras_optimizers
 from study.space.space import SearchSpace, load_space
 from study.space.toml_reader import MAX_FILE_BYTES
-from study.training.hypermodel import HeadHyperModel, make_optimizer
+from study.training.head import make_optimizer
+from study.training.hypermodel import HeadHyperModel
 from study.training.schedules import learning_rates
 
 ADAM = '[optimizers.adam]\nclass = "Adam"\n'

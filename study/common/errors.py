@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake which the user can mend."""
+"""The exceptions that stand for a mistake which the user can mend."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Commands print it on standard error and exit with code 2; it never shows a traceback.
     """
+
+
+class CodeError(UserError):
+    """The user's own Python raised something: `__cause__`. Commands print its traceback, too."""

@@ -25,7 +25,8 @@ from study.records.trial_record import (
 )
 from study.search.tasks import Data, Task
 from study.training.head import Statistics, head_probabilities
-from study.training.population import OUT_OF_MEMORY, HeadResult, HeadRun, HeadState, Population
+from study.training.population import OUT_OF_MEMORY, Population
+from study.training.runs import HeadResult, HeadRun, HeadState
 
 ABSURD_LOSS = 10.0  # times the loss of a coin with as many sides as classes
 
@@ -143,7 +144,7 @@ class Runner:
             record = self._record(task, result)
             self.records[task.run.trial_id] = record
             records.append(record)
-            if (task.run.bracket, task.run.rung) in self._promoted:
+            if result.state and (task.run.bracket, task.run.rung) in self._promoted:
                 self._states[task.run.trial_id] = result.state
             if task.run.phase == Phase.CONFIRM:
                 self._best_weights[task.run.trial_id] = result.best_weights

@@ -1,9 +1,13 @@
-"""Optimizers of Keras: one entry for each class, and their arguments from Keras's signatures."""
+"""Optimizers by class name: Keras's, one entry for each, and the user's own.
+
+What a class may be given is read from its signature.
+"""
 
 import inspect
 from typing import Any
 
-from study.space.keys import Key, is_factor, is_number, is_part, is_whole, switch
+from study.space.keys import MOST_WHOLE, Key, is_factor, is_number, is_part, is_whole, switch
+from study.space.own_optimizers import own_optimizers
 
 # Class of keras.optimizers -> whether units of zero weight and zero gradient stay out of its
 # results, so that heads of several widths can share a program. Not so: Adafactor (means over a
@@ -24,50 +28,110 @@ OPTIMIZERS: dict[str, bool] = {
     "ScheduleFreeAdamW": True,
     "SGD": True,
 }
-_LEFT_OUT = {  # arguments of every Keras optimizer that are no hyperparameters of the update rule
-    "self", "kwargs", "name", "learning_rate", "loss_scale_factor", "gradient_accumulation_steps",
-    "use_ema", "ema_momentum", "ema_overwrite_frequency", "exclude_layers", "exclude_embeddings",
-}  # fmt: skip
+_LEFT_OUT = ("self", "args", "kwargs", "name", "learning_rate")
+_AVERAGED_WEIGHTS = (
+    "averaged weights reach the head only where Keras copies them, so no epoch could be judged"
+)
+REFUSED = {  # arguments of every Keras optimizer that are no hyperparameters here, and why
+    "loss_scale_factor": "it is for float16, and heads train in float32",
+    "gradient_accumulation_steps": "choose a larger batch_size in [head] instead",
+    "use_ema": _AVERAGED_WEIGHTS,
+    "ema_momentum": _AVERAGED_WEIGHTS,
+    "ema_overwrite_frequency": _AVERAGED_WEIGHTS,
+    "exclude_from_weight_decay": "it is a method of Keras's; all weights of the head are decayed",
+    "exclude_layers": "a head's layers are all trained alike",
+    "exclude_embeddings": "a head has no embeddings",
+}
 _AVERAGES = ("rho", "momentum")  # beta_1 and beta_2 too; at 1 nothing new ever comes in
 _SIGNED = ("beta_2_decay", "learning_rate_power", "muon_a", "muon_b", "muon_c")
 AVERAGE = Key(0.0, is_part, "a number from 0 to below 1")
 ONE_MINUS_AVERAGE = Key(0.0, is_factor, "a number above 0, at most 1")
 
 
-def argument_rule(name: str, keras_default: Any) -> Key:
-    """The rule for an optimizer's argument, from its name and the type of its default in Keras."""
-    if isinstance(keras_default, bool):
-        return switch(keras_default)
-    if isinstance(keras_default, int) and name.endswith("steps"):
+def argument_rule(name: str, default: Any, *, own: bool = False, annotation: Any = None) -> Key:
+    """The rule for an optimizer's argument, from its name and the type of its default.
+
+    Args:
+        name: of the argument.
+        default: as the signature has it; None if it has none.
+        own: an argument of a user's class, which knows itself what it takes.
+        annotation: in the signature.
+    """
+    if isinstance(default, bool):
+        return switch(default)
+    if isinstance(default, int) and name.endswith("steps"):
         return Key(
-            keras_default,
+            default,
             lambda v: is_whole(v) or (is_number(v) and v == 0),
             "a whole number",
             True,
         )
-    if isinstance(keras_default, str):
-        return Key(keras_default, lambda v: isinstance(v, str), "a text")
+    if isinstance(default, str):
+        return Key(default, lambda v: isinstance(v, str), "a text")
     if name in _AVERAGES or name.endswith(("beta_1", "beta_2")):
         return AVERAGE
-    if name in _SIGNED:
+    if own and (annotation in (int, "int") or (isinstance(default, int) and default > 1)):
+        return Key(0, _is_integer, "a whole number", True)
+    if own or name in _SIGNED:
         return Key(0.0, is_number, "a number")
     return Key(0.0, lambda v: is_number(v) and v >= 0, "a number, at least 0")
 
 
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST_WHOLE
+
+
 def argument_rules(keras_class: str) -> dict[str, Key]:
-    """Argument -> rule of a class of `keras.optimizers`, learning_rate left out."""
-    arguments = keras_arguments(keras_class)
-    del arguments["learning_rate"]
-    return {name: argument_rule(name, default) for name, default in arguments.items()}
+    """Argument -> rule of an optimizer's class, learning_rate left out."""
+    own = keras_class in own_optimizers()
+    return {
+        name: argument_rule(name, _default(found), own=own, annotation=found.annotation)
+        for name, found in _parameters(optimizer_class(keras_class)).items()
+        if name not in _LEFT_OUT and name not in REFUSED
+    }
 
 
 def keras_arguments(keras_class: str) -> dict[str, Any]:
-    """Argument -> default of a class of `keras.optimizers`; learning_rate included."""
-    found = {}
-    for name, parameter in inspect.signature(keras_optimizers()[keras_class]).parameters.items():
-        if name not in _LEFT_OUT or name == "learning_rate":
-            found[name] = parameter.default
+    """Argument -> default of an optimizer's class, None without one; learning_rate included."""
+    return {
+        name: _default(found)
+        for name, found in _parameters(optimizer_class(keras_class)).items()
+        if name == "learning_rate" or (name not in _LEFT_OUT and name not in REFUSED)
+    }
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    return None if parameter.default is inspect.Parameter.empty else parameter.default
+
+
+def _parameters(keras_class: type) -> dict[str, inspect.Parameter]:
+    """What `__init__` takes; behind **kwargs also what those of the classes above it take."""
+    found: dict[str, inspect.Parameter] = {}
+    for base in keras_class.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters
+        found |= {name: one for name, one in parameters.items() if name not in found}
+        if not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+            break
     return found
+
+
+def optimizer_class(name: str) -> Any:
+    """The class of this name, Keras's or the user's.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = known_optimizers()
+    if name not in found:
+        raise ValueError(f"there is no optimizer class {name}")
+    return found[name]
+
+
+def known_optimizers() -> dict[str, Any]:
+    """Name -> class of all that may stand as `class` in a search space."""
+    return keras_optimizers() | {name: own.keras_class for name, own in own_optimizers().items()}
 
 
 def keras_optimizers() -> dict[str, Any]:

@@ -133,10 +133,11 @@ class SearchSpace:
             else:
                 hyperparameters[key] = turned(key, keras_default)
         rate = space.learning_rate
-        untuned = rate.fixed or rate.default is not None
+        keras_rate = keras_defaults["learning_rate"]
+        untuned = rate.fixed or rate.default is not None or keras_rate is None
         return self._config(
             name,
-            learning_rate=rate.first() if untuned else keras_defaults["learning_rate"],
+            learning_rate=rate.first() if untuned else keras_rate,
             optimizer_hyperparameters=hyperparameters,
             schedule=schedule,
             schedule_hyperparameters={

@@ -17,13 +17,15 @@ from study.space.head_table import HEAD
 from study.space.keras_optimizers import (
     AVERAGE,
     ONE_MINUS_AVERAGE,
+    REFUSED,
     argument_rules,
     keras_arguments,
-    keras_optimizers,
+    known_optimizers,
+    optimizer_class,
 )
 from study.space.keys import LEARNING_RATE
 from study.space.schedule_table import SCHEDULES, schedule_keys
-from study.space.value_reader import ValueReader, shown
+from study.space.value_reader import ValueReader, near, shown
 
 MAX_FILE_BYTES = 100_000
 MOST_DOTS = 200  # in a line: dotted keys cost tomllib time by the square of their depth
@@ -148,16 +150,11 @@ class _Reader(ValueReader):
         self, name: str, table: dict[str, Any], schedules: dict[str, dict[str, Domain]]
     ) -> OptimizerSpace:
         where = f"optimizers.{name}"
-        classes = keras_optimizers()
-        keras_class = table.get("class")
-        if not isinstance(keras_class, str) or keras_class not in classes:
-            raise self.error(
-                f"{where}.class",
-                f"received {shown(keras_class)}, but needs a class of keras.optimizers: "
-                + ", ".join(classes),
-            )
+        keras_class = self._class(where, table.get("class"))
         rules = argument_rules(keras_class)
         rules |= {f"{ONE_MINUS}{key}": ONE_MINUS_AVERAGE for key in rules if rules[key] is AVERAGE}
+        for key in table.keys() & REFUSED.keys():
+            raise self.error(f"{where}.{key}", f"not supported: {REFUSED[key]}")
         self.known(f"{where}.", table, ["class", "schedules", "learning_rate", *rules])
         hyperparameters = {}
         for key, value in table.items():
@@ -167,7 +164,14 @@ class _Reader(ValueReader):
             if key != argument and argument in table:
                 raise self.error(f"{where}.{key}", f"given beside {argument}; keep one of the two")
             hyperparameters[key] = self.domain(f"{where}.{key}", value, rules[key])
-        rate = table.get("learning_rate", keras_arguments(keras_class)["learning_rate"])
+        arguments = keras_arguments(keras_class)
+        if "learning_rate" not in arguments:
+            raise self.error(f"{where}.class", f"{keras_class} takes no argument learning_rate")
+        rate = table.get("learning_rate", arguments["learning_rate"])
+        if rate is None:
+            raise self.error(
+                f"{where}.learning_rate", f"missing; {keras_class} has no default for it"
+            )
         chosen = table.get("schedules")
         space = OptimizerSpace(
             keras_class=keras_class,
@@ -178,6 +182,17 @@ class _Reader(ValueReader):
         )
         self._accepted_by_keras(where, space)
         return space
+
+    def _class(self, where: str, given: Any) -> str:
+        classes = known_optimizers()
+        if isinstance(given, str) and given in classes:
+            return given
+        raise self.error(
+            f"{where}.class",
+            f"received {shown(given)}{near(given, classes)}, but needs a class of "
+            f"keras.optimizers: {', '.join(classes)}; or one of your own, whose file is given "
+            "with `code`",
+        )
 
     def _names(
         self, where: str, chosen: Any, schedules: Mapping[str, dict[str, Domain]]
@@ -197,7 +212,7 @@ class _Reader(ValueReader):
 
     def _accepted_by_keras(self, where: str, space: OptimizerSpace) -> None:
         """Let Keras check the ends of every range (momentum must lie in [0, 1], and so on)."""
-        keras_class = keras_optimizers()[space.keras_class]
+        keras_class = optimizer_class(space.keras_class)
         for key, domain in space.hyperparameters.items():
             for value in domain.choices or (domain.low, domain.high):
                 try:

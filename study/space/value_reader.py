@@ -3,6 +3,7 @@
 Whatever is wrong is refused with the file, the key, the value received and what would be valid.
 """
 
+import difflib
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
@@ -103,11 +104,20 @@ class ValueReader:
         for key in table:
             if key not in known:
                 where = f"{prefix}{key if _BARE.fullmatch(key) else shown(key)}"
-                raise self.error(where, f"unknown key; valid: {', '.join(known)}")
+                raise self.error(where, f"unknown key{near(key, known)}; valid: {', '.join(known)}")
 
     def error(self, where: str, what: str) -> UserError:
         """The sentence that names file and key."""
         return UserError(f"{self.path}: {where}: {what}")
+
+
+def near(given: object, known: Iterable[str]) -> str:
+    """ " (did you mean Adam?)" for a name that looks like one of these, else nothing."""
+    if not isinstance(given, str):
+        return ""
+    names = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(given[:60].lower(), names, n=1)
+    return f" (did you mean {names[found[0]]}?)" if found else ""
 
 
 def shown(value: Any) -> str:

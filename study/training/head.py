@@ -14,6 +14,8 @@ import numpy as np
 from keras import layers
 
 from study.space.head_config import HeadConfig
+from study.space.keras_optimizers import optimizer_class
+from study.training.schedules import make_schedule
 
 DENSE, DROPOUT, PROBABILITIES = "dense", "dropout", "probabilities"  # layers that draw
 LOSS = "sparse_categorical_crossentropy"
@@ -99,6 +101,32 @@ def build_head(
         )
     )
     return keras.Sequential(parts, name="head")
+
+
+def make_optimizer(config: HeadConfig, learning_rate: Any) -> keras.optimizers.Optimizer:
+    """The optimizer with this configuration's hyperparameters."""
+    keras_class = optimizer_class(config.keras_class)
+    return keras_class(learning_rate=learning_rate, **config.optimizer_hyperparameters)
+
+
+def compiled_head(
+    config: HeadConfig,
+    *,
+    n_features: int,
+    n_classes: int,
+    seed: int,
+    total_steps: int,
+    statistics: Statistics | None = None,
+) -> keras.Model:
+    """The head as plain Keras trains it, its schedule made for `total_steps`."""
+    model = build_head(
+        config, n_features=n_features, n_classes=n_classes, seed=seed, statistics=statistics
+    )
+    optimizer = make_optimizer(config, make_schedule(config, total_steps))
+    model.compile(optimizer=optimizer, loss=LOSS, metrics=["accuracy"])
+    # stock Hyperband loads a rung's state into it, which an optimizer without variables drops
+    optimizer.build(model.trainable_variables)
+    return model
 
 
 def head_probabilities(

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from study.space.head_config import HeadConfig
-from study.training.head import layer_seeds, real_part
+from study.space.own_optimizers import own_optimizers
+from study.training.head import layer_seeds, make_optimizer, real_part
 
 Arrays = tuple[np.ndarray, ...]  # a `State` of one head, flattened, with the padding
 
@@ -93,6 +94,10 @@ class Layout:
 
     def _initial_optimizer(self, config: HeadConfig, weights: list[np.ndarray]) -> list[Any]:
         """What `optimizer.build` leaves, with this head's hyperparameters and weights in it."""
+        if config.keras_class in own_optimizers():  # nobody knows what it starts from
+            optimizer = make_optimizer(config, learning_rate=0.01)
+            optimizer.build([keras.Variable(weight) for weight in weights])
+            return [np.asarray(variable) for variable in optimizer.variables]
         accumulator = config.optimizer_hyperparameters.get("initial_accumulator_value")
         found = []
         for variable, start, copied in zip(

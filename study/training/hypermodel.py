@@ -10,14 +10,7 @@ import keras_tuner
 from study.common.seeds import derive_seed
 from study.space.head_config import HeadConfig
 from study.space.space import SearchSpace
-from study.training.head import LOSS, Statistics, build_head, rows_per_step, steps_per_epoch
-from study.training.schedules import make_schedule
-
-
-def make_optimizer(config: HeadConfig, learning_rate: Any) -> keras.optimizers.Optimizer:
-    """The Keras optimizer with this configuration's hyperparameters."""
-    keras_class = getattr(keras.optimizers, config.keras_class)
-    return keras_class(learning_rate=learning_rate, **config.optimizer_hyperparameters)
+from study.training.head import Statistics, compiled_head, rows_per_step, steps_per_epoch
 
 
 class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
@@ -65,19 +58,14 @@ class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
 
     def build_config(self, config: HeadConfig, *, seed: int | None = None) -> keras.Model:
         """A compiled head for one configuration; `seed` None is the model's own."""
-        model = build_head(
+        return compiled_head(
             config,
             n_features=self.n_features,
             n_classes=self.n_classes,
             seed=self.seed if seed is None else seed,
             statistics=self.statistics,
+            total_steps=self.max_epochs * steps_per_epoch(config, self.n_train),
         )
-        total = self.max_epochs * steps_per_epoch(config, self.n_train)
-        optimizer = make_optimizer(config, make_schedule(config, total))
-        model.compile(optimizer=optimizer, loss=LOSS, metrics=["accuracy"])
-        # stock Hyperband loads a rung's state into it, which an optimizer without variables drops
-        optimizer.build(model.trainable_variables)
-        return model
 
     def fit(
         self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any

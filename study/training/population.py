@@ -12,53 +12,25 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from study.common.seeds import stream
-from study.space.head_config import HeadConfig
 from study.training.head import Statistics
 from study.training.head_state import Arrays, Layout
 from study.training.metrics import EpochMetrics
+from study.training.plain_keras import train_plainly
 from study.training.program import Program
 from study.training.program_key import WIDTHS, Signature, signature_of
+from study.training.runs import HeadResult, HeadRun, HeadState, order_of_rows
 from study.training.schedules import learning_rates
 
 MAX_WORKERS = 16  # populations under way
 AHEAD_WORKERS = 2  # more than there are cores: they prepare in Python while others compute
 GPU_WORKERS = 2  # one is prepared while the other computes
-
-
-class HeadState(NamedTuple):
-    """All that continuing a run exactly takes."""
-
-    epoch: int  # epochs trained so far
-    arrays: Arrays  # a flattened `State`, padded
-
-
-class HeadRun(NamedTuple):
-    """One head to train."""
-
-    config: HeadConfig
-    train: np.ndarray  # (n,) row numbers
-    validation: np.ndarray  # (m,) row numbers
-    seed: int  # initial weights, order of rows and dropout: three streams derived from it
-    epochs: int  # until this many are done in all
-    state: HeadState | None = None  # continue from here
-
-
-class HeadResult(NamedTuple):
-    """Curves over the epochs trained now, each (epochs,), and what they ended in."""
-
-    metrics: EpochMetrics
-    learning_rate: np.ndarray  # of the epoch's last step
-    state: HeadState
-    best_weights: list[np.ndarray]  # as build_head(...).get_weights(), first best val_accuracy
-    seconds: float  # this run's share of the wall time, without compiling
 
 
 class Population:
@@ -74,6 +46,7 @@ class Population:
         max_epochs: horizon of every schedule.
         size: heads in one program (see `population_size`).
         widths: dense widths are padded to the next of these; `few_widths` chooses them.
+        alone: names of optimizers that plain Keras trains, because they cannot be mapped.
     """
 
     def __init__(
@@ -85,8 +58,10 @@ class Population:
         max_epochs: int,
         size: int,
         widths: Sequence[int] = WIDTHS,
+        alone: Collection[str] = (),
     ) -> None:
-        self._features_host = features
+        self._features_host, self._labels_host = features, labels
+        self._alone = frozenset(alone)
         self._features = _tensor(features)
         self._labels = tf.convert_to_tensor(labels, tf.int32)
         self.n_classes, self.max_epochs, self.widths = n_classes, max_epochs, tuple(widths)
@@ -140,10 +115,10 @@ class Population:
         Tracing holds Python's lock, so of programs that are missing one at a time is begun, and
         more only while there is nothing to train. None if it is better to wait.
         """
-        ready = [signature for signature in waiting if signature in self._programs]
-        missing = [signature for signature in waiting if signature not in self._programs]
+        ready = [one for one in waiting if one in self._programs or one.alone]
+        missing = [one for one in waiting if one not in ready]
         begun = {self._signature(runs[chosen[0]]) for chosen in flying.values()}
-        compiling = begun - self._programs.keys()
+        compiling = {one for one in begun - self._programs.keys() if not one.alone}
         missing = [signature for signature in missing if signature not in compiling]
         if missing and (not compiling or (not ready and len(compiling) < self.workers)):
             signature = missing[0]
@@ -169,7 +144,8 @@ class Population:
         return found
 
     def _signature(self, run: HeadRun) -> Signature:
-        return signature_of(run.config, len(run.train), len(run.validation), self.widths)
+        found = signature_of(run.config, len(run.train), len(run.validation), self.widths)
+        return found._replace(alone=run.config.optimizer in self._alone)
 
     def _program(self, run: HeadRun) -> Program:
         signature = self._signature(run)
@@ -183,6 +159,8 @@ class Population:
             return self._programs[signature]
 
     def _train_together(self, runs: list[HeadRun], stop: threading.Event) -> list[HeadResult]:
+        if self._signature(runs[0]).alone:
+            return [self._train_alone(run, stop) for run in runs]
         program = self._program(runs[0])
         start = time.perf_counter()
         slots = [*runs, *[runs[-1]] * (self.size - len(runs))]  # padded: rounding stays the same
@@ -221,7 +199,7 @@ class Population:
                 self._labels,
                 heads,
                 state,
-                [[_order(*one) for one in zip(slots, epoch, strict=True)] for epoch in numbers],
+                [[order_of_rows(*o) for o in zip(slots, epoch, strict=True)] for epoch in numbers],
                 [[t[e] for t, e in zip(tables, epoch, strict=True)] for epoch in numbers],
                 numbers,
             )
@@ -231,6 +209,19 @@ class Population:
             _result(layout, run, curves[:, :, slot], tables[slot], taken[slot], seconds)
             for slot, run in enumerate(runs)
         ]
+
+    def _train_alone(self, run: HeadRun, stop: threading.Event) -> HeadResult:
+        result = train_plainly(
+            run,
+            self._features_host,
+            self._labels_host,
+            self.n_classes,
+            max_epochs=self.max_epochs,
+            enough=stop.is_set,
+        )
+        if stop.is_set():
+            raise CancelledError
+        return result._replace(seconds=result.seconds / self.workers)
 
     def _learning_rates(self, run: HeadRun, program: Program) -> np.ndarray:
         """(max_epochs, steps of an epoch)."""
@@ -260,10 +251,6 @@ def _first(run: HeadRun) -> int:
 
 def _remaining(run: HeadRun) -> int:
     return run.epochs - _first(run)
-
-
-def _order(run: HeadRun, epoch: int) -> np.ndarray:
-    return run.train[stream(run.seed, "order", epoch).permutation(len(run.train))]
 
 
 def _result(

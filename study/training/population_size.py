@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from study.space.space import SearchSpace
-from study.training.population import OUT_OF_MEMORY, HeadRun, Population
+from study.training.population import OUT_OF_MEMORY, Population
+from study.training.runs import HeadRun
 
 CPU_HEADS = 2  # fewer share less of each step's cost, more gain nothing and leave slots empty
 GPU_HEADS = (16, 32, 64, 128, 256, 512)

@@ -8,6 +8,7 @@ import numpy as np
 
 from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import OPTIMIZERS
+from study.space.own_optimizers import code_digest_of
 from study.training.head import rows_per_step
 
 COMPILED = ("dense_width", "activation", "batch_norm", "batch_size")  # keys of a head
@@ -18,6 +19,7 @@ class Signature(NamedTuple):
     """Heads that agree in it train together in one program."""
 
     keras_class: str
+    code: str  # digest of a user's class, empty for one of Keras
     statics: tuple[tuple[str, Any], ...]  # hyperparameters; of real numbers only the sign
     activation: str
     batch_norm: bool
@@ -25,6 +27,7 @@ class Signature(NamedTuple):
     batch: int
     n_train: int
     n_validation: int
+    alone: bool = False  # plain Keras trains them, no program
 
 
 def signature_of(
@@ -37,6 +40,7 @@ def signature_of(
     )
     return Signature(
         keras_class=config.keras_class,
+        code=code_digest_of(config.keras_class),
         statics=statics,
         activation=config.activation,
         batch_norm=config.batch_norm,
@@ -51,7 +55,8 @@ def _padded(config: HeadConfig, widths: Sequence[int]) -> int:
     zero_epsilon = any(
         "epsilon" in name and not value for name, value in config.optimizer_hyperparameters.items()
     )
-    if not OPTIMIZERS[config.keras_class] or zero_epsilon:  # 0/0 in a unit that never moves
+    # a user's class may look at a whole variable; 0/0 in a unit that never moves
+    if not OPTIMIZERS.get(config.keras_class, False) or zero_epsilon:
         return config.dense_width
     fitting = [width for width in widths if width >= config.dense_width]
     return min(fitting, default=config.dense_width)

@@ -18,6 +18,10 @@ from keras.src.backend.tensorflow.optimizer import TFOptimizer
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 
+class NotMappableError(TypeError):
+    """An optimizer that heads cannot be mapped over; the message says what it does."""
+
+
 class _Plain(TFOptimizer):  # type: ignore[misc]
     """Stands before `TFOptimizer` in the order of resolution, and after the optimizer's class."""
 
@@ -32,9 +36,9 @@ class _Plain(TFOptimizer):  # type: ignore[misc]
 
 
 @cache
-def stateless_optimizer(keras_class: str) -> type[keras.optimizers.Optimizer]:
-    """The class of `keras.optimizers` with a `stateless_apply` that works behind TensorFlow."""
-    return type(keras_class, (getattr(keras.optimizers, keras_class), _Plain), {})
+def stateless_optimizer(keras_class: type) -> type[keras.optimizers.Optimizer]:
+    """The optimizer's class with a `stateless_apply` that works behind TensorFlow."""
+    return type(keras_class.__name__, (keras_class, _Plain), {})
 
 
 def _float32(value: Any) -> Any:
@@ -85,6 +89,8 @@ class TracedHyperparameter:
     __rmul__ = _operator(lambda a, b: a * b, swapped=True)
     __truediv__ = _operator(lambda a, b: a / b)
     __rtruediv__ = _operator(lambda a, b: a / b, swapped=True)
+    __pow__ = _operator(lambda a, b: a**b)
+    __rpow__ = _operator(lambda a, b: a**b, swapped=True)
 
     def __neg__(self) -> "TracedHyperparameter":
         return TracedHyperparameter(-self.exact, -self.sample)
@@ -92,13 +98,25 @@ class TracedHyperparameter:
     def __bool__(self) -> bool:
         return bool(self.sample)
 
+    def _compared(self, other: object) -> float:
+        """The sample; heads of one program agree in its sign, and in nothing else."""
+        if other is not None and other != 0:
+            raise NotMappableError(f"it compares a hyperparameter with {other!r} in Python")
+        return self.sample
+
     def __eq__(self, other: object) -> bool:
-        return self.sample == other
+        return self._compared(other) == other
 
     def __gt__(self, other: float) -> bool:
-        return self.sample > other
+        return self._compared(other) > other
 
     def __lt__(self, other: float) -> bool:
-        return self.sample < other
+        return self._compared(other) < other
+
+    def __ge__(self, other: float) -> bool:
+        return self._compared(other) >= other
+
+    def __le__(self, other: float) -> bool:
+        return self._compared(other) <= other
 
     __hash__ = None  # type: ignore[assignment]

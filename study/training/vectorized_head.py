@@ -14,11 +14,16 @@ import tensorflow as tf
 from keras import layers
 
 from study.space.head_config import HeadConfig
+from study.space.keras_optimizers import optimizer_class
 from study.training.head import build_head
 from study.training.head_state import Layout
 from study.training.metrics import HalfSums, RowSums, half_sums, row_sums
 from study.training.program_key import Signature
-from study.training.stateless_optimizers import TracedHyperparameter, stateless_optimizer
+from study.training.stateless_optimizers import (
+    NotMappableError,
+    TracedHyperparameter,
+    stateless_optimizer,
+)
 
 
 class TrainingBatch(NamedTuple):
@@ -79,10 +84,14 @@ class VectorizedHead:
         self.samples = {
             k: v for k, v in config.optimizer_hyperparameters.items() if isinstance(v, float)
         }
-        keras_class = stateless_optimizer(config.keras_class)
-        self.optimizer = keras_class(
-            learning_rate=0.01, name="optimizer", **config.optimizer_hyperparameters
-        )
+        keras_class = stateless_optimizer(optimizer_class(config.keras_class))
+        self.optimizer = keras_class(learning_rate=0.01, **config.optimizer_hyperparameters)
+        self.optimizer.name = "optimizer"  # the same in every process
+        for argument, value in self.samples.items():
+            if getattr(self.optimizer, argument, None) != value:
+                raise NotMappableError(
+                    f"it keeps its argument {argument} in no attribute of that name"
+                )
         self.optimizer.build(self.head.trainable_variables)
         self.layout = Layout(self.head, self.optimizer)
         self.rate_index = _index(self.optimizer.variables, self.optimizer._learning_rate)

@@ -1,0 +1,135 @@
+"""Python files of the user come in, the optimizers they define become known by their class names.
+
+Only files that a user names with `code` are ever run; a search-space file alone runs nothing. A
+class is known together with a digest of the code it comes from, which stands in `study.json` and
+in the key of every kept program, so an edited optimizer is never taken for the one before.
+"""
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from study.common.errors import CodeError, UserError
+
+_MODULE = "optimizer_study_code_"  # begins the names of modules made from files
+
+
+class OwnOptimizer(NamedTuple):
+    """An optimizer of the user's."""
+
+    keras_class: Any  # a subclass of `keras.optimizers.Optimizer`
+    file: Path  # as the user named it
+    digest: str  # sha256, hex, of that file and of the files beside it that it imports
+
+
+_known: dict[str, OwnOptimizer] = {}  # by the name of the class
+_imported: set[str] = set()  # modules that came with the files
+
+
+def own_optimizers() -> dict[str, OwnOptimizer]:
+    """Class name -> optimizer, of the files that were loaded last."""
+    return dict(_known)
+
+
+def code_digest_of(keras_class: str) -> str:
+    """The digest of the code of a user's class; empty for one of Keras."""
+    return _known[keras_class].digest if keras_class in _known else ""
+
+
+def load_code(files: Iterable[Path]) -> dict[str, OwnOptimizer]:
+    """Run the files and know their optimizers; those of an earlier call are forgotten.
+
+    Raises:
+        UserError: a file is missing, defines no optimizer, or one whose name is taken.
+        CodeError: a file raised something itself.
+    """
+    _known.clear()
+    for name in _imported:  # a file beside it may have been edited since, in a notebook
+        sys.modules.pop(name, None)
+    _imported.clear()
+    for file in files:
+        _know(file)
+    return own_optimizers()
+
+
+def _know(file: Path) -> None:
+    from keras import optimizers  # heavy: kept out of --help
+
+    module, beside = _run(file)
+    found = {name: one for name, one in vars(module).items() if _is_own(one, name)}
+    if not found:
+        raise UserError(
+            f"`code` {file}: defines no optimizer; it needs a class derived from "
+            "keras.optimizers.Optimizer, without an underscore at the front of its name"
+        )
+    digest = _digest({file.resolve(), *beside, *map(_source, found.values())})
+    for name, keras_class in found.items():
+        if name in vars(optimizers):
+            raise UserError(f"`code` {file}: class {name} has the name of one of Keras; rename it")
+        if name in _known:
+            raise UserError(f"`code` {file}: class {name} stands in {_known[name].file}, too")
+        _known[name] = OwnOptimizer(keras_class, file, digest)
+
+
+def _run(file: Path) -> tuple[ModuleType, set[Path]]:
+    """The module, and the files beside it that it imported."""
+    if not file.is_file():
+        raise UserError(f"`code` {file}: no such file; name a Python file that defines optimizers")
+    folder = file.resolve().parent
+    name = f"{_MODULE}{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise UserError(f"`code` {file}: not a Python file; its name has to end in .py")
+    module = importlib.util.module_from_spec(spec)
+    before = set(sys.modules)
+    sys.modules[name] = module
+    sys.path.insert(0, str(folder))  # as `python FILE.py` has it
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise CodeError(f"`code` {file}: it could not be run; see above") from error
+    finally:
+        sys.path.remove(str(folder))
+    _imported.add(name)
+    beside = set()
+    for other in sys.modules.keys() - before:
+        path = getattr(sys.modules[other], "__file__", None)
+        if path and folder in Path(path).resolve().parents and "site-packages" not in path:
+            _imported.add(other)
+            beside.add(Path(path).resolve())
+    return module, beside
+
+
+def _is_own(thing: Any, name: str) -> bool:
+    from keras.optimizers import Optimizer
+
+    optimizer = isinstance(thing, type) and issubclass(thing, Optimizer)
+    return optimizer and not name.startswith("_") and not thing.__module__.startswith("keras.")
+
+
+def _source(keras_class: Any) -> Path:
+    return Path(inspect.getfile(keras_class)).resolve()
+
+
+def _digest(files: set[Path]) -> str:
+    parts = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def own_mistake(error: Exception) -> CodeError | None:
+    """What to raise from `error` if code of the user's raised it."""
+    frames = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+    for name, own in _known.items():
+        if str(_source(own.keras_class)) in frames or str(own.file.resolve()) in frames:
+            return CodeError(
+                f"`code` {own.file}: an optimizer of this file ({name}) raised "
+                f"{type(error).__name__}, see above; mend it and give the same command again: "
+                "runs that were recorded are kept"
+            )
+    return None

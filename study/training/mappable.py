@@ -1,0 +1,150 @@
+"""Optimizers of the user's come in; out come those that heads cannot be mapped over, and why.
+
+Mapping traces an optimizer's code once for all heads and steps. Code that keeps Python state,
+decides on values or hides an argument would train something else then, or nothing. So each one
+trains two small heads with different hyperparameters both ways, and the weights must agree.
+"""
+
+import math
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from study.common.aliases import Value
+from study.space.domains import Domain, argument_of, turned
+from study.space.head_config import HeadConfig
+from study.space.own_optimizers import own_mistake, own_optimizers
+from study.space.space import SearchSpace
+from study.training.head import build_head
+from study.training.plain_keras import train_plainly
+from study.training.population import OUT_OF_MEMORY, Population
+from study.training.runs import HeadResult, HeadRun
+
+STEPS, BATCH, FEATURES, CLASSES, WIDTH = 64, 16, 32, 5, 24
+TOLERANCE = 0.01  # of the way that Keras's weights went: rounding differs, and chaos amplifies it
+
+
+class Alone(NamedTuple):
+    """An optimizer that plain Keras has to train."""
+
+    reason: str
+    step_seconds: float  # that a step of a small head took
+
+
+def trained_alone(space: SearchSpace) -> dict[str, Alone]:
+    """Of the user's optimizers in `space` those that cannot be mapped: name in the space -> why.
+
+    Raises:
+        CodeError: an optimizer's code raised something where Keras runs it.
+    """
+    found = {}
+    for name, optimizer in space.optimizers.items():
+        if optimizer.keras_class in own_optimizers():
+            alone = _compared([space.default(name), low_point(space, name)])
+            if alone:
+                found[name] = alone
+    return found
+
+
+def low_point(space: SearchSpace, name: str) -> HeadConfig:
+    """Another configuration than the default: every range a quarter above its lower end."""
+    default, optimizer = space.default(name), space.optimizers[name]
+    values = {
+        argument_of(key): turned(key, _quarter(domain))
+        for key, domain in optimizer.hyperparameters.items()
+        if not domain.choices
+    }
+    rate = optimizer.learning_rate
+    return replace(
+        default,
+        learning_rate=default.learning_rate / 2 if rate.choices else float(_quarter(rate)),
+        optimizer_hyperparameters={**default.optimizer_hyperparameters, **values},
+    )
+
+
+def _quarter(domain: Domain) -> Value:
+    if domain.log:
+        low, high = math.log(domain.low), math.log(domain.high)
+        value = math.exp(low + (high - low) / 4)
+    else:
+        value = domain.low + (domain.high - domain.low) / 4
+    return round(value) if domain.integer else value
+
+
+def _small(config: HeadConfig) -> HeadConfig:
+    """The same optimizer on a head without batch normalization.
+
+    That makes gradients that are rounding errors only, and who takes their sign walks with them.
+    """
+    return replace(
+        config,
+        dense_width=WIDTH,
+        dropout=0.0,
+        batch_norm=False,
+        batch_size=BATCH,
+        normalize=False,
+    )
+
+
+def _compared(configs: Sequence[HeadConfig]) -> Alone | None:
+    """None if both ways agree."""
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, CLASSES, STEPS * BATCH).astype(np.int32)
+    centres = rng.normal(size=(CLASSES, FEATURES))
+    features = (centres[labels] + rng.normal(size=(len(labels), FEATURES))).astype(np.float32)
+    rows = np.arange(len(labels), dtype=np.int32)
+    runs = [HeadRun(_small(config), rows, rows[:BATCH], seed=1, epochs=1) for config in configs]
+    started = time.perf_counter()
+    plain = [_plainly(run, features, labels) for run in runs]
+    seconds = (time.perf_counter() - started) / (STEPS * len(runs))
+    trainer = Population(features, labels, CLASSES, max_epochs=1, size=len(runs))
+    try:
+        found = dict(pair for part in trainer.train(runs) for pair in part)
+    except OUT_OF_MEMORY:
+        raise
+    except Exception as error:  # whatever tracing stumbles over is a reason
+        return Alone(f"it cannot be traced ({_in_short(error, configs[0].keras_class)})", seconds)
+    off = max(
+        _way_off(found[index].best_weights, wanted.best_weights, run)
+        for index, (run, wanted) in enumerate(zip(runs, plain, strict=True))
+    )
+    if off <= TOLERANCE:
+        return None
+    reason = f"after {STEPS} steps its weights are {off:.0%} off those that plain Keras trains"
+    return Alone(reason, seconds)
+
+
+def _plainly(run: HeadRun, features: np.ndarray, labels: np.ndarray) -> HeadResult:
+    try:
+        return train_plainly(run, features, labels, CLASSES, max_epochs=1)
+    except Exception as error:
+        mistake = own_mistake(error)
+        if mistake is None:
+            raise
+        raise mistake from error
+
+
+def _way_off(found: list[np.ndarray], wanted: list[np.ndarray], run: HeadRun) -> float:
+    """How far two ends are apart, in parts of the way to `wanted` from the beginning."""
+    head = build_head(run.config, n_features=FEATURES, n_classes=CLASSES, seed=run.seed)
+    start, end, other = (
+        np.concatenate([np.ravel(weight) for weight in weights])
+        for weights in (head.get_weights(), wanted, found)
+    )
+    if not np.isfinite(end).all():
+        return 0.0 if np.array_equal(np.isfinite(end), np.isfinite(other)) else math.inf
+    way = np.linalg.norm(end - start) + 1e-6 * np.linalg.norm(start)
+    return float(np.linalg.norm(other - end) / way)
+
+
+def _in_short(error: Exception, keras_class: str) -> str:
+    """The first sentence of an error, and the line of the user's file where it is known."""
+    *trace, text = str(error).strip().split("\n\n")  # TensorFlow puts a traceback before it
+    file = own_optimizers()[keras_class].file.name
+    lines = re.findall(rf'{re.escape(file)}", line (\d+)', "".join(trace))
+    sentence = text.strip().partition("\n")[0].partition(". ")[0]
+    return f"line {lines[-1]}: {sentence}" if lines else sentence

@@ -1,0 +1,43 @@
+"""What a trainer of heads is given and gives back."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from study.common.seeds import stream
+from study.space.head_config import HeadConfig
+from study.training.head_state import Arrays
+from study.training.metrics import EpochMetrics
+
+
+class HeadState(NamedTuple):
+    """All that continuing a run exactly takes."""
+
+    epoch: int  # epochs trained so far
+    arrays: Arrays  # a flattened `State`, padded
+
+
+class HeadRun(NamedTuple):
+    """One head to train."""
+
+    config: HeadConfig
+    train: np.ndarray  # (n,) row numbers
+    validation: np.ndarray  # (m,) row numbers
+    seed: int  # initial weights, order of rows and dropout: three streams derived from it
+    epochs: int  # until this many are done in all
+    state: HeadState | None = None  # continue from here
+
+
+class HeadResult(NamedTuple):
+    """Curves over the epochs trained now, each (epochs,), and what they ended in."""
+
+    metrics: EpochMetrics
+    learning_rate: np.ndarray  # of the epoch's last step
+    state: HeadState | None  # None: it cannot be continued, only trained again
+    best_weights: list[np.ndarray]  # as build_head(...).get_weights(), first best val_accuracy
+    seconds: float  # this run's share of the wall time, without compiling
+
+
+def order_of_rows(run: HeadRun, epoch: int) -> np.ndarray:
+    """The run's training rows as epoch `epoch`, counted from 0, sees them."""
+    return run.train[stream(run.seed, "order", epoch).permutation(len(run.train))]
