@@ -6,10 +6,11 @@ A `UserError` names an argument as the library has it, in backquotes: "`image_si
 import argparse
 import re
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
-from study.common.errors import UserError
+from study.common.errors import CodeError, UserError
 
 MISTAKE = 2  # the exit code of a mistake that the user can mend
 
@@ -24,7 +25,9 @@ def in_flags(sentence: str, given: object) -> str:
 
 
 def complain(error: UserError, given: object) -> int:
-    """Print a mistake on standard error; returns the exit code."""
+    """Print a mistake on standard error, user's code with its traceback; returns the exit code."""
+    if isinstance(error, CodeError) and error.__cause__:
+        traceback.print_exception(error.__cause__)
     print(f"error: {in_flags(str(error), given)}", file=sys.stderr)
     return MISTAKE
 

@@ -48,6 +48,7 @@ class StudyMeta:
     git_commit: str | None = None
     looks: list[Look] = field(default_factory=list)  # by rising repeats
     cross_fitted: bool = True  # how runs are confirmed
+    code: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # the user's optimizers
     finished: bool = False
     partial: str = ""  # why the study ended early, in words; empty if it did not
     seconds: Mapping[str, float] = field(default_factory=dict)  # features, search

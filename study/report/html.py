@@ -45,6 +45,7 @@ def page(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[str])
         robustness=robustness_table(summary),
         pairs=pairs_table(summary),
         about=study_table(summary),
+        citation=summary.citation,
         trials=trials_table(summary),
     )
 

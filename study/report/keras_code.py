@@ -43,13 +43,14 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
     batch = rows if isinstance(size, str) else min(int(size), rows)
     steps, epochs = -(-rows // batch), int(meta.settings.get("max_epochs", run.epochs))
     schedule, warm_up = _schedule(values, steps * epochs)
+    own = meta.code.get(run.optimizer, {})
     body = [
         *_head(values, int(meta.data["features"]), len(meta.class_names)),
         f"# {steps} steps an epoch, {epochs} epochs",
         *schedule,
-        *_call(f"optimizer = keras.optimizers.{_class(meta, run.optimizer)}", _arguments(values)),
+        *_call(f"optimizer = {_class(meta, run.optimizer)}", _arguments(values)),
         "optimizer.build(head.trainable_variables)  # some start from the weights",
-        'head.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])',
+        *_call("head.compile", _compiling(own)),
         f"head.fit(features, labels, batch_size={batch}, epochs={max(run.best_epoch, 1)}, **more)",
         "return head",
     ]
@@ -58,6 +59,7 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
         f"{run.epochs}",
         *(warm_up or ["import keras"]),
         "from keras import layers",
+        *_import_of(own),
         "",
         "",
         "def train(features, labels, **more):",
@@ -77,7 +79,26 @@ def _call(what: str, arguments: Sequence[str]) -> list[str]:
     return [f"{what}(", *(f"    {argument}," for argument in arguments), ")"]
 
 
+def _import_of(own: Mapping[str, str]) -> list[str]:
+    """The line that brings a user's optimizer; its file has to lie where the code runs."""
+    if not own:
+        return []
+    file, name = own["file"], own["class"]
+    made_of = f"  # code with sha256 {own['digest'][:12]}"
+    stem = Path(file).stem
+    if stem.isidentifier():
+        return ["", f"from {stem} import {name}{made_of}"]
+    return ["import runpy", "", f"{name} = runpy.run_path({file!r})[{name!r}]{made_of}"]
+
+
+def _compiling(own: Mapping[str, str]) -> list[str]:
+    arguments = ["optimizer", '"sparse_categorical_crossentropy"', 'metrics=["accuracy"]']
+    return [*arguments, "run_eagerly=True"] if own.get("alone") else arguments
+
+
 def _class(meta: StudyMeta, optimizer: str) -> str:
+    if optimizer in meta.code:
+        return meta.code[optimizer]["class"]
     table = meta.space.get("table", {}).get("optimizers", {}).get(optimizer, {})
     name = table.get("class")
     if name not in OPTIMIZERS:
@@ -85,7 +106,7 @@ def _class(meta: StudyMeta, optimizer: str) -> str:
             f"study {meta.name}: class {name!r} of optimizer {optimizer} is none that can be "
             f"printed as Keras code; known: {', '.join(OPTIMIZERS)}"
         )
-    return str(name)
+    return f"keras.optimizers.{name}"
 
 
 def _head(values: Mapping[str, Value], features: int, classes: int) -> list[str]:

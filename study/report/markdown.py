@@ -20,6 +20,7 @@
                       pairs and looks together) and separated; on new ones new_low, new_high and
                       carries_over; probability (P(first > second)) with its interval, meaningful
     warnings          {kind, text}
+    citation          paragraphs for a paper: data, budget, margin, bounds, references
 `ranking.csv` has the numbers of `ranking`, one line an optimizer.
 """
 
@@ -60,6 +61,8 @@ def markdown(
     parts += ["## Evaluation on the validation set after the last epoch", lines]
     for table in (robustness_table(summary), pairs_table(summary), study_table(summary)):
         parts += markdown_table(table)
+    if summary.citation:
+        parts += ["## In a paper", *map(as_text, summary.citation)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

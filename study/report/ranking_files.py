@@ -61,6 +61,7 @@ def ranking_json(summary: Summary, warnings: Iterable[tuple[str, str]]) -> str:
         "ranking": ranking,
         "pairs": [pair._asdict() for pair in summary.pairs],
         "warnings": [{"kind": kind, "text": text} for kind, text in warnings],
+        "citation": list(summary.citation),
     }
     return json.dumps(finite(document), indent=2, allow_nan=False) + "\n"
 

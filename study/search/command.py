@@ -29,16 +29,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_programs(arguments.cache_dir and Path(arguments.cache_dir))
     import_tensorflow()
     from study.features.vgg16 import pick_device
+    from study.search.own_code import run_code
     from study.search.study_run import run
+    from study.space.own_optimizers import blamed
     from study.space.space import load_space
 
     try:
         pick_device(arguments.device)  # before the space's optimizers start TensorFlow
-        space = load_space(arguments.space)
-        options = resolve_options(arguments, space.study, space.name)
-        if options.optimizers:
-            space = space.restrict(options.optimizers.split(","))
-        return run(options, space)
+        with blamed():
+            run_code(map(Path, arguments.code or ()))
+            space = load_space(arguments.space)
+            options = resolve_options(arguments, space.study, space.name)
+            if options.optimizers:
+                space = space.restrict(options.optimizers.split(","))
+            return run(options, space)
     except UserError as error:
         return complain(error, arguments)
     except OSError as error:

@@ -25,6 +25,7 @@ class Option(NamedTuple):
     in_space: bool = True  # may stand in a search space's [study] table
     decides: bool = True  # a study's result or its length
     continued: Continued = "same"  # what a study that is continued may change
+    many: bool = False  # may be given several times
 
 
 Rule = tuple[Callable[[str], Any], str]

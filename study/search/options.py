@@ -78,6 +78,16 @@ class Options:
     optimizers: str | None = option(
         TEXT, None, "search", "only these, e.g. adam,sgd [all of the space]", continued="space"
     )
+    code: tuple[Path, ...] = option(
+        PATH,
+        (),
+        "search",
+        "Python file with optimizers of your own, which is run: their classes may stand in the "
+        "search space; may be given several times",
+        in_space=False,
+        decides=False,
+        many=True,
+    )
     tuner: str = option(
         TEXT,
         "hyperband",
@@ -206,7 +216,8 @@ def parser() -> argparse.ArgumentParser:
             group.add_argument(_flag(key), action="store_true", help=one.help)
         else:
             metavar = "{" + ",".join(one.choices) + "}" if one.choices else None
-            group.add_argument(_flag(key), help=one.help, metavar=metavar)
+            action = "append" if one.many else "store"
+            group.add_argument(_flag(key), help=one.help, metavar=metavar, action=action)
     return top
 
 
@@ -236,6 +247,8 @@ def resolve_options(
         given = getattr(arguments, key)
         if one.read is None:
             values[key] = given
+        elif one.many:
+            values[key] = tuple(_checked(text, one, _flag(key)) for text in given or ())
         elif given is not None:
             values[key] = _checked(given, one, _flag(key))
         elif key in study_table:

@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,12 @@ PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")
 
 
 def study_meta(
-    options: Options, space: SearchSpace, images: ImageSet, backbone: Backbone, splits: Splits
+    options: Options,
+    space: SearchSpace,
+    images: ImageSet,
+    backbone: Backbone,
+    splits: Splits,
+    code: Mapping[str, Mapping[str, str]],
 ) -> StudyMeta:
     """What `study.json` says of a study that is about to start."""
     first = splits("confirm", 0)
@@ -56,6 +62,7 @@ def study_meta(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         git_commit=_git_commit(),
         looks=list(looks),
+        code=code,
     )
 
 

@@ -158,6 +158,7 @@ def _differences(old: StudyMeta, new: StudyMeta) -> list[str]:
         if option.continued == "looks":  # says itself what does not fit
             continue
         found.append(f"`{key}` {before} -> {value}")
+    found += _other_code(old, new)
     size, asked = old.device.get("population"), new.settings.get("population")
     if None not in (size, asked) and size != asked:  # it decides how the results are rounded
         found.append(f"`population` {size} -> {asked}")
@@ -172,4 +173,19 @@ def _differences(old: StudyMeta, new: StudyMeta) -> list[str]:
         before, after = before_table.get(key), after_table.get(key)
         if before != after:
             found.append(f"{words} {str(before)[:12]} -> {str(after)[:12]}")
+    return found
+
+
+def _other_code(old: StudyMeta, new: StudyMeta) -> list[str]:
+    """What is another than before of optimizers of the user's."""
+    found = []
+    for name in old.code.keys() & new.code.keys():
+        before, after = old.code[name], new.code[name]
+        if before["digest"] != after["digest"]:
+            found.append(
+                f"code of {name} in {after['file']} {before['digest'][:12]} -> "
+                f"{after['digest'][:12]}"
+            )
+        elif bool(before["alone"]) != bool(after["alone"]):
+            found.append(f"{name} trained {'alone' if after['alone'] else 'with others'} now")
     return found

@@ -21,6 +21,7 @@ from study.search.best_models import write_best
 from study.search.budget import promotions
 from study.search.live_progress import Watch
 from study.search.options import Options
+from study.search.own_code import alone_words, check_used, code_facts
 from study.search.plan import Plan, make_plan, model_summary, plan_lines
 from study.search.protocol import Protocol
 from study.search.runner import Runner
@@ -29,6 +30,7 @@ from study.search.study_folder import clear, locked, resume
 from study.search.tasks import Data, make_splits
 from study.search.tensorboard import EventFolder, ReportEvents
 from study.space.space import SearchSpace
+from study.training.mappable import trained_alone
 from study.training.population import Population
 from study.training.population_size import heads_at_once
 from study.training.program_key import few_widths
@@ -36,6 +38,7 @@ from study.training.program_key import few_widths
 
 def run(options: Options, space: SearchSpace) -> int:
     """Images -> features -> heads -> records -> report."""
+    check_used(space)
     images = load_images(Path(options.data) if options.data else None, strict=options.strict)
     _say_images(images)
     splits = make_splits(images, options)
@@ -45,10 +48,13 @@ def run(options: Options, space: SearchSpace) -> int:
         preprocess=options.preprocess,
         device=options.device,
     )
-    meta = study_meta(options, space, images, backbone, splits)
+    alone = trained_alone(space)
+    meta = study_meta(options, space, images, backbone, splits, code_facts(space, alone))
     _say_setting(meta)
     for warning in splits.warnings(several=options.repeats != 1):
         print(f"warning: {in_flags(warning, options)}")
+    for sentence in alone_words(alone):
+        print(f"warning: {sentence}")
     plan = make_plan(options, space)
     print("\n".join(plan_lines(plan, options, space, splits("confirm", 0))))
     if options.dry_run:
@@ -93,6 +99,7 @@ def _population(options: Options, space: SearchSpace, meta: StudyMeta, data: Dat
             max_epochs=options.max_epochs,
             size=size,
             widths=few_widths(space.dense_widths()),
+            alone=[name for name, facts in meta.code.items() if facts["alone"]],
         )
 
     size = options.population or meta.device.get("population")

@@ -9,10 +9,10 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any, NamedTuple
 
 from study.common.errors import CodeError, UserError
@@ -93,7 +93,10 @@ def _run(file: Path) -> tuple[ModuleType, set[Path]]:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise CodeError(f"`code` {file}: it could not be run; see above") from error
+        trace = _from_file(error, {str(file.resolve())})  # none: it is no Python
+        raise CodeError(f"`code` {file}: it could not be run, see above; mend it") from (
+            error.with_traceback(trace)
+        )
     finally:
         sys.path.remove(str(folder))
     _imported.add(name)
@@ -122,14 +125,27 @@ def _digest(files: set[Path]) -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
-def own_mistake(error: Exception) -> CodeError | None:
-    """What to raise from `error` if code of the user's raised it."""
-    frames = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
-    for name, own in _known.items():
-        if str(_source(own.keras_class)) in frames or str(own.file.resolve()) in frames:
-            return CodeError(
-                f"`code` {own.file}: an optimizer of this file ({name}) raised "
-                f"{type(error).__name__}, see above; mend it and give the same command again: "
-                "runs that were recorded are kept"
-            )
-    return None
+@contextmanager
+def blamed() -> Iterator[None]:
+    """What code of the user's raises becomes a `CodeError`, its traceback begins in that code."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        for own in _known.values():
+            trace = _from_file(error, {str(_source(own.keras_class)), str(own.file.resolve())})
+            if trace or str(own.file) in str(error):  # TensorFlow has its traceback in words only
+                raise CodeError(
+                    f"`code` {own.file}: {type(error).__name__} in it, see above; mend it, and "
+                    "the same command goes on: nothing that was recorded is lost"
+                ) from error.with_traceback(trace or error.__traceback__)
+        raise
+
+
+def _from_file(error: Exception, files: set[str]) -> TracebackType | None:
+    """The part of its traceback that begins in one of the files."""
+    trace = error.__traceback__
+    while trace and str(Path(trace.tb_frame.f_code.co_filename).resolve()) not in files:
+        trace = trace.tb_next
+    return trace

@@ -19,7 +19,8 @@ from study.common.errors import UserError
 from study.space.domains import Domain, OptimizerSpace, argument_of, turned
 from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import keras_arguments
-from study.space.toml_reader import read_space_file
+from study.space.toml_reader import check_space, parse_space_file
+from study.space.value_reader import shown
 
 GRID_SAMPLES = 11  # points that Keras Tuner's grid takes from a range: ten and the default
 OWN_SPACES = Path(__file__).parents[2] / "search_spaces"  # beside the package, also installed
@@ -200,8 +201,24 @@ def load_space(space: str) -> SearchSpace:
         UserError: with file, key, value received and what is valid.
     """
     path = _find(space)
-    tables = read_space_file(path)
-    return SearchSpace(name=path.stem, **tables._asdict())
+    table = parse_space_file(path)
+    if "extends" in table:
+        table = _extended(path, table)
+    return SearchSpace(name=path.stem, **check_space(path, table)._asdict())
+
+
+def _extended(path: Path, table: dict[str, Any]) -> dict[str, Any]:
+    """The space named by `extends`, with the keys, schedules and optimizers of `table` in it."""
+    base = table.pop("extends")
+    if base not in own_spaces():
+        raise UserError(
+            f"{path}: extends: received {shown(base)}, but needs one of {', '.join(own_spaces())}"
+        )
+    whole = parse_space_file(OWN_SPACES / f"{base}.toml")
+    for part, found in table.items():
+        both = isinstance(found, dict) and isinstance(whole.get(part), dict)
+        whole[part] = {**whole[part], **found} if both else found
+    return whole
 
 
 def own_spaces() -> list[str]:

@@ -45,11 +45,11 @@ class Tables(NamedTuple):
     table: dict[str, Any]  # as it was read, without [study]
 
 
-def read_space_file(path: Path) -> Tables:
-    """Read and check a search-space file.
+def parse_space_file(path: Path) -> dict[str, Any]:
+    """The tables of a search-space file, not checked.
 
     Raises:
-        UserError: with file, key, value received and what is valid.
+        UserError: it cannot be read, or is no TOML.
     """
     try:
         with path.open("rb") as file:
@@ -67,6 +67,15 @@ def read_space_file(path: Path) -> Tables:
         raise UserError(f"{path}: not valid TOML: nested too deeply") from None
     except ValueError as error:  # not UTF-8, not TOML, a number of thousands of digits
         raise UserError(f"{path}: not valid TOML: {error}") from None
+    return table
+
+
+def check_space(path: Path, table: dict[str, Any]) -> Tables:
+    """Check the tables of `path`.
+
+    Raises:
+        UserError: with file, key, value received and what is valid.
+    """
     return _Reader(path).read(table)
 
 
@@ -74,7 +83,7 @@ class _Reader(ValueReader):
     """Reads the tables of one file."""
 
     def read(self, table: dict[str, Any]) -> Tables:
-        self.known("", table, ("study", "head", "schedules", "optimizers"))
+        self.known("", table, ("extends", "study", "head", "schedules", "optimizers"))
         study = self.table("study", table.pop("study", {}))
         schedules = self._schedules(self.table("schedules", table.get("schedules", {})))
         optimizers = self.table("optimizers", table.get("optimizers", {}))

@@ -17,12 +17,12 @@ import numpy as np
 from study.common.aliases import Value
 from study.space.domains import Domain, argument_of, turned
 from study.space.head_config import HeadConfig
-from study.space.own_optimizers import own_mistake, own_optimizers
+from study.space.own_optimizers import own_optimizers
 from study.space.space import SearchSpace
 from study.training.head import build_head
 from study.training.plain_keras import train_plainly
 from study.training.population import OUT_OF_MEMORY, Population
-from study.training.runs import HeadResult, HeadRun
+from study.training.runs import HeadRun
 
 STEPS, BATCH, FEATURES, CLASSES, WIDTH = 64, 16, 32, 5, 24
 TOLERANCE = 0.01  # of the way that Keras's weights went: rounding differs, and chaos amplifies it
@@ -38,8 +38,7 @@ class Alone(NamedTuple):
 def trained_alone(space: SearchSpace) -> dict[str, Alone]:
     """Of the user's optimizers in `space` those that cannot be mapped: name in the space -> why.
 
-    Raises:
-        CodeError: an optimizer's code raised something where Keras runs it.
+    What an optimizer's code raises where plain Keras runs it goes out as it is.
     """
     found = {}
     for name, optimizer in space.optimizers.items():
@@ -99,7 +98,7 @@ def _compared(configs: Sequence[HeadConfig]) -> Alone | None:
     rows = np.arange(len(labels), dtype=np.int32)
     runs = [HeadRun(_small(config), rows, rows[:BATCH], seed=1, epochs=1) for config in configs]
     started = time.perf_counter()
-    plain = [_plainly(run, features, labels) for run in runs]
+    plain = [train_plainly(run, features, labels, CLASSES, max_epochs=1) for run in runs]
     seconds = (time.perf_counter() - started) / (STEPS * len(runs))
     trainer = Population(features, labels, CLASSES, max_epochs=1, size=len(runs))
     try:
@@ -116,16 +115,6 @@ def _compared(configs: Sequence[HeadConfig]) -> Alone | None:
         return None
     reason = f"after {STEPS} steps its weights are {off:.0%} off those that plain Keras trains"
     return Alone(reason, seconds)
-
-
-def _plainly(run: HeadRun, features: np.ndarray, labels: np.ndarray) -> HeadResult:
-    try:
-        return train_plainly(run, features, labels, CLASSES, max_epochs=1)
-    except Exception as error:
-        mistake = own_mistake(error)
-        if mistake is None:
-            raise
-        raise mistake from error
 
 
 def _way_off(found: list[np.ndarray], wanted: list[np.ndarray], run: HeadRun) -> float:

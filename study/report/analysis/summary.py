@@ -14,6 +14,7 @@ from study.records.study_meta import StudyMeta, load_meta
 from study.records.trial_record import TrialRecord, TrialStatus
 from study.records.trials_file import load_trials
 from study.report.analysis.budgets import Incumbents, confirmed_incumbents
+from study.report.analysis.citation import citation
 from study.report.analysis.conclusion import Headline, headline
 from study.report.analysis.confusion import Confusion, load_confusion
 from study.report.analysis.diagnostics import Caution, cautions
@@ -70,6 +71,7 @@ class Summary(NamedTuple):
     slices: tuple[Slices, ...]
     parallel: tuple[tuple[ParallelAxis, ...], tuple[Parallel, ...]]
     cautions: tuple[Caution, ...]
+    citation: tuple[str, ...]
 
 
 def load_study(folder: Path, *, margin: float | None = None) -> Summary:
@@ -124,4 +126,5 @@ def summarize(meta: StudyMeta, records: Sequence[TrialRecord]) -> Summary:
         slices=tuple(slices(judged, without=HAVE_FIGURES)),
         parallel=parallel(meta, records),
         cautions=tuple(cautions(meta, rows, answer, settings, curves, gained)),
+        citation=citation(meta, rows, answer),
     )

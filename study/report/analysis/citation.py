@@ -1,0 +1,100 @@
+"""What to write in a paper: how a study was made and what it says, in a paragraph to paste."""
+
+from collections.abc import Iterable, Sequence
+
+from study.records.study_meta import StudyMeta
+from study.records.trial_record import Phase
+from study.report.analysis.ranking import Row
+from study.report.analysis.wording import counted, join, points
+from study.verdicts.answer import Answer, Judged, Verdict
+
+REFERENCES = (
+    "Hsu, J. C. (1984). Constrained simultaneous confidence intervals for multiple comparisons "
+    "with the best. The Annals of Statistics 12(3).",
+    "Nadeau, C. and Bengio, Y. (2003). Inference for the generalization error. Machine Learning "
+    "52(3).",
+    "Smyth, G. K. (2004). Linear models and empirical Bayes methods for assessing differential "
+    "expression in microarray experiments. Statistical Applications in Genetics and Molecular "
+    "Biology 3(1).",
+)
+
+
+def citation(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> tuple[str, ...]:
+    """Paragraphs: data, budget, judgement, verdicts, references; nothing before any rerun."""
+    if not any(row.basis is Phase.CONFIRM for row in rows):
+        return ()
+    return (
+        " ".join((_data(meta), _budget(meta, rows), *_own_code(meta))),
+        " ".join((_judged(meta, answer), _verdicts(answer))),
+        *REFERENCES,
+    )
+
+
+def _data(meta: StudyMeta) -> str:
+    sizes, versions = meta.split_sizes, meta.versions
+    names = ("tensorflow", "keras", "keras-tuner")
+    programs = join([f"{name} {versions[name]}" for name in names if name in versions])
+    return (
+        f"{counted(len(meta.optimizers), 'optimizer')} were compared with optimizer-study "
+        f"({programs}) as trainers of a dense head on the {meta.data['features']} pooled features "
+        f"of a frozen ImageNet VGG16 ({meta.settings.get('image_size', 224)} px), on "
+        f"{sum(meta.class_counts)} images of {len(meta.class_names)} classes: {sizes['train']} "
+        f"to train, {sizes['validation']} to validate, {sizes['test']} to test."
+    )
+
+
+def _budget(meta: StudyMeta, rows: Sequence[Row]) -> str:
+    """What a search was given; the numbers are those of the records."""
+    settings = meta.settings
+    confirmed = [row for row in rows if row.basis is Phase.CONFIRM]
+    each = sorted({_per_repeat(row.trials, row.searches) for row in confirmed})
+    trials = f"{each[0]}" if len(each) == 1 else f"{each[0]} to {each[-1]}"
+    repeats = sorted({len(row.by_repeat) for row in confirmed})
+    several = f"{repeats[0]}" if len(repeats) == 1 else f"{repeats[0]} to {repeats[-1]}"
+    one = "one search over all optimizers" if settings.get("allocation") == "joint" else (
+        "a search for each optimizer, all with the same budget"
+    )  # fmt: skip
+    return (
+        f"A repeat has fresh splits and seeds and {one} ({settings.get('tuner')}, {trials} trials, "
+        f"at most {settings.get('max_epochs')} epochs; search space {meta.space['name']}, "
+        f"fingerprint {meta.space['fingerprint']}); the winner was then trained again "
+        f"{settings.get('confirm', 1)} times. Each optimizer had {several} repeats."
+    )
+
+
+def _per_repeat(trials: int, searches: int) -> int:
+    return round(trials / max(searches, 1))
+
+
+def _own_code(meta: StudyMeta) -> Iterable[str]:
+    for name, own in meta.code.items():
+        yield f"{name} is the class {own['class']} of {own['file']} (sha256 {own['digest'][:12]})."
+
+
+def _judged(meta: StudyMeta, answer: Answer) -> str:
+    what = "cross-fitted validation accuracy" if meta.cross_fitted else "best validation accuracy"
+    looks = ", ".join(str(look.repeats) for look in answer.looks)
+    return (
+        f"The measure is the {what}, paired over repeats. An optimizer is good enough if it is at "
+        f"most {points(answer.margin)} points behind the best. The bounds are simultaneous, with "
+        "95 % confidence over all optimizers and looks (multiple comparisons with the best, Hsu "
+        "1984; variances moderated, Smyth 2004; new images after Nadeau and Bengio 2003); looks "
+        f"were fixed beforehand at {looks} repeats, and {answer.looked} of {len(answer.looks)} "
+        "were used."
+    )
+
+
+def _verdicts(answer: Answer) -> str:
+    parts = [_verdict(one) for verdict in Verdict for one in answer.of(verdict)]
+    return f"Verdicts: {'; '.join(parts)}."
+
+
+def _verdict(one: Judged) -> str:
+    if one.at_most_behind is None:
+        return f"{one.optimizer} {one.verdict}"
+    new = one.at_most_behind_new_images
+    more = "" if new is None else f", {points(new)} on new images"
+    return (
+        f"{one.optimizer} {one.verdict} (at most {points(one.at_most_behind)} points behind the "
+        f"best on these images{more})"
+    )
