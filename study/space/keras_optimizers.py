@@ -100,6 +100,15 @@ def keras_arguments(keras_class: str) -> dict[str, Any]:
     }
 
 
+def required_arguments(keras_class: str) -> set[str]:
+    """Arguments of an optimizer's class that have no default; learning_rate left out."""
+    return {
+        name
+        for name, found in _parameters(optimizer_class(keras_class)).items()
+        if found.default is found.empty and found.kind is found.POSITIONAL_OR_KEYWORD
+    } - set(_LEFT_OUT)
+
+
 def _default(parameter: inspect.Parameter) -> Any:
     return None if parameter.default is inspect.Parameter.empty else parameter.default
 

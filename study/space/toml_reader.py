@@ -22,6 +22,7 @@ from study.space.keras_optimizers import (
     keras_arguments,
     known_optimizers,
     optimizer_class,
+    required_arguments,
 )
 from study.space.keys import LEARNING_RATE
 from study.space.schedule_table import SCHEDULES, schedule_keys
@@ -189,7 +190,7 @@ class _Reader(ValueReader):
             schedules=tuple(schedules) if chosen is None else self._names(where, chosen, schedules),
             restricted=chosen is not None,
         )
-        self._accepted_by_keras(where, space)
+        self._accepted(where, space)
         return space
 
     def _class(self, where: str, given: Any) -> str:
@@ -219,23 +220,22 @@ class _Reader(ValueReader):
             )
         return tuple(names)
 
-    def _accepted_by_keras(self, where: str, space: OptimizerSpace) -> None:
-        """Let Keras check the ends of every range (momentum must lie in [0, 1], and so on)."""
-        keras_class = optimizer_class(space.keras_class)
-        for key, domain in space.hyperparameters.items():
+    def _accepted(self, where: str, space: OptimizerSpace) -> None:
+        """Let the class check the ends of every range (momentum must lie in [0, 1], and so on)."""
+        keras_class, domains = optimizer_class(space.keras_class), space.hyperparameters
+        first = {argument_of(key): turned(key, one.first()) for key, one in domains.items()}
+        needed = {"learning_rate": space.learning_rate.first()}
+        needed |= {key: first[key] for key in required_arguments(space.keras_class) & first.keys()}
+        for key, domain in domains.items():
             for value in domain.choices or (domain.low, domain.high):
                 try:
-                    keras_class(**{argument_of(key): turned(key, value)})
+                    keras_class(**{**needed, argument_of(key): turned(key, value)})
                 except (ValueError, TypeError) as error:
                     raise self.error(
                         f"{where}.{key}", f"{value!r} is refused by {space.keras_class}: {error}"
                     ) from None
-        together = {
-            argument_of(key): turned(key, domain.first())
-            for key, domain in space.hyperparameters.items()
-            if domain.choices
-        }
-        try:
-            keras_class(**together)  # some arguments exclude each other: clipnorm and clipvalue
+        chosen = {argument_of(key) for key, domain in domains.items() if domain.choices}
+        try:  # some arguments exclude each other: clipnorm and clipvalue
+            keras_class(**needed | {key: first[key] for key in chosen})
         except (ValueError, TypeError) as error:
             raise self.error(where, f"refused by {space.keras_class}: {error}") from None
