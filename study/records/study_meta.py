@@ -42,7 +42,7 @@ class StudyMeta:
     space: Mapping[str, Any]  # name, fingerprint, the TOML as a table
     split_digests: Mapping[str, str]
     device: Mapping[str, Any]  # kind, name, dtype of the backbone
-    versions: Mapping[str, str]
+    versions: list[Mapping[str, str]]  # sets of them that runs were made with, the last in force
     weights: Mapping[str, str]  # source and digest
     created: str  # ISO 8601, UTC
     git_commit: str | None = None
@@ -77,6 +77,8 @@ def load_meta(study: Path) -> StudyMeta:
             table = _from_format_0(table)
         if found < 2:
             table = _from_format_1(table)
+        if found < 3:
+            table["versions"] = [table["versions"]]
         table.pop("format", None)
         meta = checked(table, StudyMeta)
         if len(meta.class_counts) != len(meta.class_names):

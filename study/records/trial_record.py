@@ -76,6 +76,7 @@ class TrialRecord(Run):
     val_hits_b: list[int] = field(default_factory=list)
     cross_fitted_accuracy: float | None = None  # each half at the best epoch of the other
     message: str = ""
+    versions: int = 0  # which of the study's sets of versions made it
 
     @property
     def best_val_accuracy(self) -> float:

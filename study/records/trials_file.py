@@ -49,6 +49,11 @@ def load_trials(study: Path) -> list[TrialRecord]:
     )
 
 
+def recorded_optimizers(study: Path) -> set[str]:
+    """Which optimizers have runs, whatever else is damaged."""
+    return {record.optimizer for record in _read_lines(study / TRIALS_FILE)[0]}
+
+
 def repair_trials(study: Path) -> list[int]:
     """Make `trials.jsonl` safe to append to; the numbers of the damaged lines that were set aside.
 

@@ -1,6 +1,7 @@
 """Summary -> tables of text, the same for the terminal, Markdown and HTML."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from study.common.text import plain
@@ -187,12 +188,16 @@ def study_table(summary: Summary) -> Table:
         "runs": len(summary.records),
         "device": ", ".join(str(value) for value in meta.device.values()),
         "weights": meta.weights.get("source", ""),
-        "versions": ", ".join(f"{name} {version}" for name, version in meta.versions.items()),
+        "versions": "; then ".join(map(_versions, meta.versions)),
         "git commit": meta.git_commit or "",
     }
     facts |= {f"--{key.replace('_', '-')}": value for key, value in meta.settings.items()}
     rows = [(plain(key, 40), plain(str(value), 200)) for key, value in facts.items() if value != ""]
     return Table("About this study", "", ("what", "value"), tuple(rows))
+
+
+def _versions(found: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
 def trials_table(summary: Summary) -> Table:

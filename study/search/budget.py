@@ -1,6 +1,7 @@
 """What one search may spend, and how Keras Tuner's methods spend it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import keras_tuner
@@ -9,6 +10,7 @@ from study.search.options import Options
 from study.space.space import SearchSpace
 
 OBJECTIVE = "val_accuracy"
+INITIAL_POINTS = 8  # random trials before the Gaussian process proposes
 JOINT = "joint"  # the name of the one search over all optimizers
 
 
@@ -90,3 +92,20 @@ def plan_search(space: SearchSpace, optimizer: str | None, budget: Budget) -> tu
     if points <= budget.trials:
         return "grid", int(points)
     return budget.tuner, budget.trials
+
+
+def is_longer(options: Options, space: SearchSpace, trials: int) -> bool:
+    """Whether the searches of `options` begin as those with `trials` trials did, and go on.
+
+    Oracles propose one trial after the other, whatever their number; but a small space is searched
+    by a grid once that costs no more, and a Bayesian search with few trials draws fewer at random.
+    """
+    before, after = budget_of(replace(options, trials=trials)), budget_of(options)
+    for optimizer in searches_of(options, space).values():
+        old, new = (plan_search(space, optimizer, budget) for budget in (before, after))
+        if old == new:
+            continue
+        cut_short = old[0] == "bayesian" and old[1] < INITIAL_POINTS
+        if old[0] != new[0] or old[1] > new[1] or cut_short:
+            return False
+    return True

@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 from study.verdicts.looks import AUTO
 
-# Nothing; what its looks allow; anything; the words for what is compared by its digest.
-Continued = Literal["same", "looks", "free", "space", "weights"]
+# Nothing; what its looks allow; longer searches; anything; words for what is compared by itself.
+Continued = Literal["same", "looks", "longer", "free", "space", "weights"]
 
 
 class Option(NamedTuple):

@@ -98,7 +98,11 @@ class Options:
     max_epochs: int = option(whole(1, 100_000), 30, "search", "epochs of a full trial [30]")
     factor: int = option(whole(2, 100), 3, "search", "Hyperband keeps one in FACTOR a rung [3]")
     trials: int = option(
-        whole(1, 1_000_000), 20, "search", "trials a search, random, bayesian, grid [20]"
+        whole(1, 1_000_000),
+        20,
+        "search",
+        "trials a search, random, bayesian, grid [20]",
+        continued="longer",
     )
     allocation: str = option(
         TEXT,

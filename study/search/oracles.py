@@ -16,11 +16,9 @@ import keras_tuner
 from keras_tuner.engine import trial as kt_trial
 
 from study.search.bayesian import BayesianOracle
-from study.search.budget import OBJECTIVE, Budget, plan_search
+from study.search.budget import INITIAL_POINTS, OBJECTIVE, Budget, plan_search
 from study.space.head_config import HeadConfig
 from study.space.space import SearchSpace
-
-INITIAL_POINTS = 8  # random trials before the Gaussian process proposes
 
 
 class Proposal(NamedTuple):

@@ -41,6 +41,7 @@ class Runner:
         known: records of an earlier process.
         save: is given every batch of new records as soon as it exists.
         cross_fitted: whether reruns are judged on halves; `StudyMeta` says when not.
+        versions: which of the study's sets of versions is in force.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class Runner:
         save: Callable[[list[TrialRecord]], None],
         *,
         cross_fitted: bool = True,
+        versions: int = 0,
     ) -> None:
         self.data, self.population, self.save = data, population, save
-        self.cross_fitted = cross_fitted
+        self.cross_fitted, self.versions = cross_fitted, versions
         self.records = {record.trial_id: record for record in known}
         self.tasks: dict[str, Task] = {}
         self._promoted = promoted
@@ -200,7 +202,13 @@ class Runner:
         """What is known of a run before its curves."""
         curves: dict[str, Any] = {key: [] for key in CURVES}
         return TrialRecord(
-            **vars(task.run), **curves, status=status, message=message, best_epoch=0, seconds=0.0
+            **vars(task.run),
+            **curves,
+            status=status,
+            message=message,
+            best_epoch=0,
+            seconds=0.0,
+            versions=self.versions,
         )
 
     def _tested(self, record: TrialRecord, task: Task, weights: list[np.ndarray]) -> TrialRecord:

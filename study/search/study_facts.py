@@ -57,7 +57,7 @@ def study_meta(
             for purpose in ("search", "confirm")
         },
         device={**backbone.device._asdict(), "dtype": backbone.dtype},
-        versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        versions=[{"python": platform.python_version()} | {n: version(n) for n in PACKAGES}],
         weights={"source": backbone.source, "digest": backbone.digest},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         git_commit=_git_commit(),

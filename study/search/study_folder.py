@@ -1,29 +1,31 @@
 """The folder of one study: opened for one process at a time, resumed or refused, never mixed.
 
-A study may be continued by the same command, also with another margin or time limit, and one of a
-fixed number of repeats with more of them; anything else that differs is listed and refused, because
-records made under two settings must not be ranked together.
+A study may be continued by the same command, also with another margin or time limit, and by what
+only adds to it (see `differences`); anything else that differs is listed and refused.
 """
 
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from study.common.errors import UserError
 from study.records.layout import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import Look, StudyMeta, load_meta, save_meta
-from study.records.trial_record import TrialRecord
-from study.records.trials_file import load_trials, repair_trials
-from study.search.options import OPTIONS
-from study.verdicts.looks import AUTO, continued_looks
-
-DIGESTS = {"space": "fingerprint", "weights": "digest"}  # parts of study.json that have one
+from study.records.trial_record import Phase, TrialRecord
+from study.records.trials_file import (
+    load_trials,
+    recorded_optimizers,
+    repair_trials,
+    rewrite_trials,
+)
+from study.search.differences import changed_versions, differences, more_trials
+from study.verdicts.judge import answer_of
+from study.verdicts.looks import AUTO, continued_looks, looks_of_longer_searches
 
 
 @contextmanager
@@ -76,8 +78,15 @@ def clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def resume(folder: Path, meta: StudyMeta) -> tuple[StudyMeta, list[TrialRecord]]:
+def resume(
+    folder: Path, meta: StudyMeta, longer: Callable[[int], bool] = lambda _: False
+) -> tuple[StudyMeta, list[TrialRecord]]:
     """Begin the study `meta` in `folder`, or continue the same one that is there.
+
+    Args:
+        folder: of the study.
+        meta: as it is asked for.
+        longer: see `differences`.
 
     Returns:
         The meta in force (a resumed study keeps its birthday and its population) and the records.
@@ -94,21 +103,33 @@ def resume(folder: Path, meta: StudyMeta) -> tuple[StudyMeta, list[TrialRecord]]
         save_meta(folder, meta)
         return meta, []
     old = load_meta(folder)
-    differences = _differences(old, meta)
-    if differences:
+    found = differences(old, meta, longer, recorded_optimizers(folder))
+    if found:
         raise UserError(
             f"study {old.name!r} in {folder.parent} was made with other settings: "
-            f"{'; '.join(differences)}; give the new one a `name`, start anew with `overwrite`, "
+            f"{'; '.join(found)}; give the new one a `name`, start anew with `overwrite`, "
             "or use the old settings"
         )
+    _say_damage(folder)
+    known = load_trials(folder)
     merged = replace(
         meta,
         created=old.created,
         device={**meta.device, "population": old.device.get("population")},
         seconds=old.seconds,
         cross_fitted=old.cross_fitted,
-        looks=_continued_looks(old, meta),
+        looks=_continued_looks(old, meta, known),
+        versions=_all_versions(old, meta),
     )
+    if more_trials(old, meta):  # reruns of winners of shorter searches go
+        save_meta(folder, replace(old, looks=merged.looks))  # what is spent, whatever a kill leaves
+        known = [record for record in known if record.phase in (Phase.SEARCH, Phase.DEFAULT)]
+        rewrite_trials(folder, known)
+    save_meta(folder, merged)
+    return merged, known
+
+
+def _say_damage(folder: Path) -> None:
     damaged = repair_trials(folder)
     if damaged:
         print(
@@ -117,11 +138,24 @@ def resume(folder: Path, meta: StudyMeta) -> tuple[StudyMeta, list[TrialRecord]]
             f"{DAMAGED_FILE}; these runs are repeated",
             file=sys.stderr,
         )
-    save_meta(folder, merged)
-    return merged, load_trials(folder)
 
 
-def _continued_looks(old: StudyMeta, new: StudyMeta) -> list[Look]:
+def _all_versions(old: StudyMeta, new: StudyMeta) -> list[Mapping[str, str]]:
+    """Those of `old`, and the ones of now where they are others; says so."""
+    changed = changed_versions(old, new)
+    if not changed and old.versions[-1].keys() >= new.versions[-1].keys():
+        return old.versions
+    if changed:
+        words = ", ".join(f"{name} {before} -> {after}" for name, before, after in changed)
+        print(
+            f"warning: the runs of this study so far were made with other versions ({words}); "
+            "which run was made with which is recorded",
+            file=sys.stderr,
+        )
+    return [*old.versions, new.versions[-1]]
+
+
+def _continued_looks(old: StudyMeta, new: StudyMeta, known: Sequence[TrialRecord]) -> list[Look]:
     """The looks of `old`, and those that the settings of `new` add.
 
     Raises:
@@ -133,59 +167,17 @@ def _continued_looks(old: StudyMeta, new: StudyMeta) -> list[Look]:
             f"study {old.name!r}: `confirm` {before['confirm']} -> {now['confirm']}: reruns cannot "
             "be taken away; give the new one a `name`, or start anew with `overwrite`"
         )
-    looks = continued_looks(
-        old.looks,
-        now["repeats"],
-        now["most_repeats"],
-        fixed=before.get("repeats", 1) != AUTO,
-        more_reruns=now["confirm"] > before.get("confirm", 1),
+    looks = old.looks
+    longer = more_trials(old, new)
+    fixed = before.get("repeats", 1) != AUTO
+    if longer and not fixed:
+        looks = list(looks_of_longer_searches(looks, answer_of(old, known).looked))
+    return list(
+        continued_looks(
+            looks,
+            now["repeats"],
+            now["most_repeats"],
+            fixed=fixed,
+            again=now["confirm"] > before.get("confirm", 1) or (longer and fixed),
+        )
     )
-    return list(looks)
-
-
-def _differences(old: StudyMeta, new: StudyMeta) -> list[str]:
-    found = []
-    same = {
-        part
-        for part, key in DIGESTS.items()
-        if getattr(old, part).get(key) == getattr(new, part).get(key)
-    }
-    for key, value in new.settings.items():
-        option = OPTIONS[key]
-        before = old.settings.get(key, option.default)  # the option may be newer than the study
-        if before == value or option.continued in ("free", *same):
-            continue
-        if option.continued == "looks":  # says itself what does not fit
-            continue
-        found.append(f"`{key}` {before} -> {value}")
-    found += _other_code(old, new)
-    size, asked = old.device.get("population"), new.settings.get("population")
-    if None not in (size, asked) and size != asked:  # it decides how the results are rounded
-        found.append(f"`population` {size} -> {asked}")
-    compared: list[tuple[str, Mapping[str, Any], Mapping[str, Any], str]] = [
-        ("search space", old.space, new.space, "fingerprint"),
-        ("images", old.data, new.data, "fingerprint"),
-        ("weights", old.weights, new.weights, "digest"),
-        ("device", old.device, new.device, "kind"),
-        ("arithmetic", old.device, new.device, "dtype"),
-    ]
-    for words, before_table, after_table, key in compared:
-        before, after = before_table.get(key), after_table.get(key)
-        if before != after:
-            found.append(f"{words} {str(before)[:12]} -> {str(after)[:12]}")
-    return found
-
-
-def _other_code(old: StudyMeta, new: StudyMeta) -> list[str]:
-    """What is another than before of optimizers of the user's."""
-    found = []
-    for name in old.code.keys() & new.code.keys():
-        before, after = old.code[name], new.code[name]
-        if before["digest"] != after["digest"]:
-            found.append(
-                f"code of {name} in {after['file']} {before['digest'][:12]} -> "
-                f"{after['digest'][:12]}"
-            )
-        elif bool(before["alone"]) != bool(after["alone"]):
-            found.append(f"{name} trained {'alone' if after['alone'] else 'with others'} now")
-    return found

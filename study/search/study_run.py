@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials, rewrite_trials
 from study.report.write import write_report
 from study.search.best_models import write_best
-from study.search.budget import promotions
+from study.search.budget import is_longer, promotions
 from study.search.live_progress import Watch
 from study.search.options import Options
 from study.search.own_code import alone_words, check_used, code_facts
@@ -64,7 +65,7 @@ def run(options: Options, space: SearchSpace) -> int:
     with locked(folder):
         if options.overwrite:
             clear(folder)
-        meta, known = resume(folder, meta)
+        meta, known = resume(folder, meta, longer=partial(is_longer, options, space))
         print(f"study: {folder}" + (f", resumed after {len(known)} runs" if known else ""))
         features = _features(options, images, backbone)
         data = Data(features, images.labels, len(images.class_names), splits)
@@ -133,7 +134,15 @@ def _train(
 
     start = time.monotonic()
     promoted = promotions(options.tuner, options.max_epochs, options.factor)
-    runner = Runner(data, population, promoted, known, save, cross_fitted=meta.cross_fitted)
+    runner = Runner(
+        data,
+        population,
+        promoted,
+        known,
+        save,
+        cross_fitted=meta.cross_fitted,
+        versions=len(meta.versions) - 1,
+    )
     protocol = Protocol(options, space, runner, meta, watch.begin)
     with watch:
         protocol.run()

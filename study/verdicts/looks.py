@@ -49,7 +49,7 @@ def planned_looks(repeats: int | str, most: int) -> tuple[Look, ...]:
 
 
 def continued_looks(
-    old: Sequence[Look], repeats: int | str, most: int, *, fixed: bool, more_reruns: bool = False
+    old: Sequence[Look], repeats: int | str, most: int, *, fixed: bool, again: bool = False
 ) -> tuple[Look, ...]:
     """The looks of a study that is continued.
 
@@ -58,13 +58,13 @@ def continued_looks(
         repeats: now asked for.
         most: now asked for.
         fixed: whether it had a fixed number of repeats until now.
-        more_reruns: whether its repeats get more confirmation runs, which is another look at them.
+        again: whether its repeats get more reruns or trials, which is another look at them.
 
     Raises:
         UserError: the looks of an "auto" study would change, or repeats be taken away.
     """
     if not fixed:
-        if more_reruns or repeats != AUTO or most != old[-1].repeats:
+        if again or repeats != AUTO or most != old[-1].repeats:
             raise UserError(
                 f"this study looks at {', '.join(str(look.repeats) for look in old)} repeats, "
                 "which was fixed when it began, because looking otherwise would break its error "
@@ -86,11 +86,32 @@ def continued_looks(
     if not old:  # nothing was claimed, so nothing is spent
         return planned_looks(repeats, most)
     if isinstance(repeats, int):
-        more = [repeats] if repeats > done or more_reruns else []
+        more = [repeats] if repeats > done or again else []
     else:
-        more = [done] * more_reruns + _numbers(done, most)
+        more = [done] * again + _numbers(done, most)
     spent = len(old)
     return (*old, *(Look(n, ALPHA / 2 ** (spent + k)) for k, n in enumerate(more, start=1)))
+
+
+def looks_of_longer_searches(old: Sequence[Look], looked: int) -> tuple[Look, ...]:
+    """The looks of an "auto" study whose searches get more trials, which is another procedure.
+
+    What the looks before have not spent is shared by those after, which are at the same repeats.
+
+    Args:
+        old: its looks.
+        looked: how many of them were used.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    left = sum(look.alpha for look in old[looked:])
+    if not left:
+        raise UserError(
+            "`trials`: all looks of this study are spent, so longer searches could not be judged; "
+            "give the new one a `name`"
+        )
+    return tuple(Look(look.repeats, left / len(old)) for look in old)
 
 
 def _numbers(above: int, most: int) -> list[int]:

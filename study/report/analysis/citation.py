@@ -31,7 +31,7 @@ def citation(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> tuple[str,
 
 
 def _data(meta: StudyMeta) -> str:
-    sizes, versions = meta.split_sizes, meta.versions
+    sizes, versions = meta.split_sizes, meta.versions[-1]
     names = ("tensorflow", "keras", "keras-tuner")
     programs = join([f"{name} {versions[name]}" for name in names if name in versions])
     return (
