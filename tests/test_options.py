@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from study.common.command import in_flags
 from study.common.errors import UserError
-from study.search.options import OPTIONS, Options, parse, resolve_options
+from study.search.options import OPTIONS, Options, as_arguments, parse, resolve_options
 
 
 def resolve(*argv: str, study: dict[str, Any] | None = None, space: str = "default") -> Options:
@@ -23,7 +24,7 @@ def resolve(*argv: str, study: dict[str, Any] | None = None, space: str = "defau
 def refusal(*argv: str, study: dict[str, Any] | None = None) -> str:
     with pytest.raises(UserError) as caught:
         resolve(*argv, study=study)
-    return str(caught.value)
+    return in_flags(str(caught.value), parse(argv))
 
 
 def test_the_command_line_wins_over_the_space_and_the_space_over_the_defaults():

@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Commands print it on standard error and exit with code 2; it never shows a traceback.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """The lines that IPython shows in a notebook."""
+        return [f"UserError: {self}"]

@@ -20,7 +20,8 @@
                       pairs and looks together) and separated; on new ones new_low, new_high and
                       carries_over; probability (P(first > second)) with its interval, meaningful
     warnings          {kind, text}
-`ranking.csv` has the numbers of `ranking`, one line an optimizer.
+`ranking.csv` has the numbers of `ranking`, one line an optimizer; `trials.csv` is told in
+`flat_tables`.
 """
 
 import re
