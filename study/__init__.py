@@ -7,6 +7,7 @@
 Nothing heavy is imported before one of them is called.
 """
 
+import sys
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +38,14 @@ def run(
         UserError: a mistake that you can mend, in one sentence.
     """
     from study.report.notebook import Study
+    from study.search.arguments import as_arguments
     from study.search.command import search
-    from study.search.options import as_arguments
 
-    found = search(as_arguments(data=data, space=space, **options))
+    try:
+        found = search(as_arguments(data=data, space=space, **options))
+    except KeyboardInterrupt:
+        print("\nstopped; nothing is lost: the same call resumes", file=sys.stderr)
+        raise
     return None if found.dry_run else Study(found.logs / found.name)
 
 
@@ -50,9 +55,6 @@ def load(name: str | None = None, logs: str | PathLike[str] = "logs") -> "Study"
     Raises:
         UserError: there is none.
     """
-    from pathlib import Path
+    from study.report.notebook import find
 
-    from study.records.study_folders import find_study
-    from study.report.notebook import Study
-
-    return Study(find_study(Path(logs), name))
+    return find(name, logs)

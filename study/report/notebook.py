@@ -5,6 +5,7 @@ of a study that runs. A study without results says so in a sentence in place of 
 """
 
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from matplotlib.figure import Figure
 
 from study.common.errors import UserError
 from study.common.tensorflow import load_model
-from study.common.text import plain
+from study.common.text import plain, printable
 from study.records.layout import WINNER_FILE
+from study.records.study_folders import find_study
 from study.records.study_meta import load_meta
 from study.records.trials_file import load_trials
 from study.report.analysis.summary import Summary, load_study
@@ -68,13 +70,15 @@ class Study:
     def ranking(self) -> "pandas.DataFrame":
         """One row an optimizer, the leader first, with the columns of `ranking.csv`."""
         rows = ranking_rows(self._summary)
-        return _pandas("ranking.csv").DataFrame(rows, columns=list(RANKING_HEAD))
+        return _pandas(self.folder / "report" / "ranking.csv").DataFrame(
+            rows, columns=list(RANKING_HEAD)
+        )
 
     @property
     def trials(self) -> "pandas.DataFrame":
         """One row a run, one column a hyperparameter, as in `trials.csv`."""
         head, rows = flat_trials(load_trials(self.folder))
-        return _pandas("trials.csv").DataFrame(rows, columns=head)
+        return _pandas(self.folder / "report" / "trials.csv").DataFrame(rows, columns=head)
 
     @cached_property
     def figures(self) -> dict[str, Figure]:
@@ -111,7 +115,16 @@ class Study:
         return notebook_view(self._name, summary.headline.text, summary, pictures)
 
 
-def _pandas(file: str) -> Any:
+def find(name: str | None, logs: str | PathLike[str]) -> Study:
+    """The study of this name, or the newest.
+
+    Raises:
+        UserError: there is none.
+    """
+    return Study(find_study(Path(logs), name))
+
+
+def _pandas(file: Path) -> Any:
     """The library.
 
     Raises:
@@ -121,7 +134,7 @@ def _pandas(file: str) -> Any:
         import pandas  # not every user of this package needs tables in Python
     except ImportError:
         raise UserError(
-            f"this table needs pandas: `pip install pandas`, or read report/{file}, which holds "
-            "the same"
+            f"this table needs pandas: `pip install pandas`, or read {printable(file)}, which "
+            "holds the same"
         ) from None
     return pandas

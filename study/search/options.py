@@ -8,8 +8,6 @@ about a wrong one names its key and its place.
 """
 
 import argparse
-import difflib
-import os
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -220,27 +218,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def as_arguments(**values: Any) -> argparse.Namespace:
-    """Arguments of `study.run` as `parse` has those of a command line; None: not given.
-
-    Raises:
-        UserError: there is no such option, or a value is not valid.
-    """
-    arguments = parse([])
-    for key, value in values.items():
-        if key not in OPTIONS:
-            near = difflib.get_close_matches(key, OPTIONS, n=1)
-            meant = f", perhaps `{near[0]}`" if near else ""
-            raise UserError(f"`{key}`: unknown option{meant}; valid: {', '.join(OPTIONS)}")
-        if value is None:
-            continue
-        plain = os.fspath(value) if isinstance(value, os.PathLike) else value
-        plain = list(plain) if isinstance(plain, tuple) else plain
-        _checked(plain, OPTIONS[key], f"`{key}`")  # some are needed before the space is read
-        setattr(arguments, key, plain)
-    return arguments
-
-
 def resolve_options(
     arguments: argparse.Namespace, study_table: Mapping[str, Any], space_name: str
 ) -> Options:
@@ -259,9 +236,9 @@ def resolve_options(
     for key, one in OPTIONS.items():
         value = getattr(arguments, key)
         if value is not None:
-            values[key] = _checked(value, one, f"`{key}`")
+            values[key] = checked(value, one, f"`{key}`")
         elif key in study_table:
-            values[key] = _checked(study_table[key], one, f"{place}{key}")
+            values[key] = checked(study_table[key], one, f"{place}{key}")
         else:
             own = faces and one.faces is not None
             values[key] = one.faces if own else one.default
@@ -292,7 +269,7 @@ def _flag(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
-def _checked(value: Any, one: Option, where: str) -> Any:
+def checked(value: Any, one: Option, where: str) -> Any:
     """A value in its type; it comes as a text, as TOML or as Python has it."""
     received = f"{where}: received {reprlib.repr(value)}"
     names = isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -1,0 +1,30 @@
+"""Arguments of `study.run` come in, what `parse` makes of a command line goes out."""
+
+import argparse
+import difflib
+import os
+from typing import Any
+
+from study.common.errors import UserError
+from study.search.options import OPTIONS, checked, parse
+
+
+def as_arguments(**values: Any) -> argparse.Namespace:
+    """Arguments of `study.run` as `parse` has those of a command line; None: not given.
+
+    Raises:
+        UserError: there is no such option, or a value is not valid.
+    """
+    arguments = parse([])
+    for key, value in values.items():
+        if key not in OPTIONS:
+            near = difflib.get_close_matches(key, OPTIONS, n=1)
+            meant = f", perhaps `{near[0]}`" if near else ""
+            raise UserError(f"`{key}`: unknown option{meant}; valid: {', '.join(OPTIONS)}")
+        if value is None:
+            continue
+        plain = os.fspath(value) if isinstance(value, os.PathLike) else value
+        plain = list(plain) if isinstance(plain, tuple) else plain
+        checked(plain, OPTIONS[key], f"`{key}`")  # some are needed before the space is read
+        setattr(arguments, key, plain if isinstance(plain, bool | list) else str(plain))
+    return arguments
