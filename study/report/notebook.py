@@ -17,6 +17,7 @@ from study.common.text import plain, printable
 from study.records.layout import WINNER_FILE
 from study.records.study_folders import find_study
 from study.records.study_meta import load_meta
+from study.records.trial_record import TrialRecord
 from study.records.trials_file import load_trials
 from study.report.analysis.summary import Summary, load_study
 from study.report.figures.draw import RANKING, draw_figures
@@ -49,6 +50,10 @@ class Study:
     def _summary(self) -> Summary:
         return load_study(self.folder)
 
+    @cached_property
+    def _records(self) -> list[TrialRecord]:
+        return load_trials(self.folder)
+
     @property
     def headline(self) -> str:
         """The answer in words, or why there is none."""
@@ -77,7 +82,7 @@ class Study:
     @property
     def trials(self) -> "pandas.DataFrame":
         """One row a run, one column a hyperparameter, as in `trials.csv`."""
-        head, rows = flat_trials(load_trials(self.folder))
+        head, rows = flat_trials(self._records)
         return _pandas(self.folder / "report" / "trials.csv").DataFrame(rows, columns=head)
 
     @cached_property

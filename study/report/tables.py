@@ -227,7 +227,7 @@ def trials_table(summary: Summary) -> Table:
     return Table(
         f"All {len(rows)} runs",
         "Click a column to sort. A rung of Hyperband that continues an earlier one is a line of "
-        "its own. `trials.csv` has the same and more.",
+        "its own. The file trials.csv has the same and more.",
         (
             *("run", "optimizer", "phase", "repeat", "bracket", "rung", "epochs", "status"),
             *("val acc", "best epoch", "test acc", "seconds"),

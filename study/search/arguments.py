@@ -23,8 +23,14 @@ def as_arguments(**values: Any) -> argparse.Namespace:
             raise UserError(f"`{key}`: unknown option{meant}; valid: {', '.join(OPTIONS)}")
         if value is None:
             continue
-        plain = os.fspath(value) if isinstance(value, os.PathLike) else value
-        plain = list(plain) if isinstance(plain, tuple) else plain
+        plain = _plain(value)
         checked(plain, OPTIONS[key], f"`{key}`")  # some are needed before the space is read
         setattr(arguments, key, plain if isinstance(plain, bool | list) else str(plain))
     return arguments
+
+
+def _plain(value: Any) -> Any:
+    """Paths as texts, tuples as lists."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
