@@ -11,13 +11,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from study.common.command import add_study, complain
 from study.common.errors import UserError
-from study.common.tensorflow import import_tensorflow
+from study.common.tensorflow import load_model
 from study.common.text import printable
 from study.images.decoding import decode, inspect
 from study.records.layout import WINNER_FILE
@@ -97,7 +97,7 @@ def predict(study: Path, images: Sequence[Path]) -> list[Prediction]:
         UserError: the model or an image cannot be read.
     """
     meta = load_meta(study)
-    model = _load(study / WINNER_FILE)
+    model = load_model(study / WINNER_FILE)
     size = int(model.input_shape[1])
     answers = []
     for start in range(0, len(images), BATCH):
@@ -105,19 +105,6 @@ def predict(study: Path, images: Sequence[Path]) -> list[Prediction]:
         table = np.asarray(model(pixels.astype(np.float32), training=False))  # (batch, classes)
         answers += [_answer(meta, row) for row in table]
     return answers
-
-
-def _load(path: Path) -> Any:
-    import_tensorflow()
-    import keras  # heavy: kept out of --help
-
-    try:
-        return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{printable(path)} is damaged ({type(error).__name__}); run the same search again, "
-            "which writes it anew"
-        ) from error
 
 
 def _answer(meta: StudyMeta, row: np.ndarray) -> Prediction:

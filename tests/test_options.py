@@ -8,11 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from study.common.command import in_flags
 from study.common.errors import UserError
+from study.search.arguments import as_arguments
 from study.search.options import OPTIONS, Options, parse, resolve_options
 
 
@@ -23,7 +26,7 @@ def resolve(*argv: str, study: dict[str, Any] | None = None, space: str = "defau
 def refusal(*argv: str, study: dict[str, Any] | None = None) -> str:
     with pytest.raises(UserError) as caught:
         resolve(*argv, study=study)
-    return str(caught.value)
+    return in_flags(str(caught.value), parse(argv))
 
 
 def test_the_command_line_wins_over_the_space_and_the_space_over_the_defaults():
@@ -105,6 +108,39 @@ def test_a_wrong_value_is_refused_with_its_option_and_what_is_valid(argv: tuple[
     sentence = refusal(*argv)
     assert WRONG[argv] in sentence
     assert len(sentence) < 250
+
+
+def test_arguments_of_python_are_read_as_those_of_the_command_line():
+    typed = ["--optimizers", "adam,sgd", "--repeats", "3", "--margin", "1.5", "--strict"]
+    typed += ["--logs", "a/b", "--data", "x"]
+    assert as_arguments(cache_dir=3, space=4) == parse(["--cache-dir", "3", "--space", "4"])
+    python = as_arguments(
+        optimizers=("adam", "sgd"), repeats=np.int64(3), margin=1.5, strict=True, overwrite=False,
+        logs=Path("a/b"), data=Path("x"), seed=None,
+    )  # fmt: skip
+    assert resolve_options(python, {}, "default") == resolve(*typed)
+
+
+WRONG_IN_PYTHON: list[tuple[dict[str, Any], str]] = [
+    ({"optimzers": "adam"}, "`optimzers`: unknown option (did you mean optimizers?); valid: data,"),
+    ({"xyzzy": 1}, "`xyzzy`: unknown option; valid: data, strict"),
+    ({"seed": 0}, "`seed`: received 0, but needs a whole number, at least 1"),
+    ({"repeats": True}, "`repeats`: received True, but needs auto, or a whole number"),
+    ({"overwrite": "no"}, "`overwrite`: received 'no', but needs True or False"),
+    ({"dry_run": 1}, "`dry_run`: received 1, but needs True or False"),
+    ({"tuner": "hyperbnd"}, "`tuner`: received 'hyperbnd'; valid: hyperband, random"),
+    ({"optimizers": []}, "`optimizers`: received [], but needs a text"),
+    ({"cache_dir": 3.5j}, "`cache_dir`: received 3.5j, but needs a text"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), WRONG_IN_PYTHON)
+def test_a_wrong_argument_of_python_is_refused_by_its_name(
+    arguments: dict[str, Any], expected: str
+):
+    with pytest.raises(UserError) as caught:
+        as_arguments(**arguments)
+    assert str(caught.value).startswith(expected)
 
 
 WRONG_IN_SPACE: list[tuple[dict[str, Any], str]] = [

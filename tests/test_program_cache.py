@@ -98,6 +98,14 @@ def kept(folder: Path, name: str, content: bytes = b"code", suffix: str = ".pb")
     return path
 
 
+def test_a_second_study_of_a_process_adds_no_flags(tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_XLA_FLAGS", "--given")
+    keep_programs(tmp_path)
+    first = os.environ["TF_XLA_FLAGS"]
+    keep_programs(tmp_path)
+    assert os.environ["TF_XLA_FLAGS"] == first and first.endswith(" --given")
+
+
 @pytest.mark.parametrize("suffix", [".pb", ".graph"])
 def test_a_whole_program_stays(suffix, tmp_path, capsys):
     path = kept(tmp_path, "whole", suffix=suffix)

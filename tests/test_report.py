@@ -9,14 +9,17 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from fnmatch import fnmatch
 from html.parser import HTMLParser
+from math import isnan
 from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
 from synthetic import write_study
 
+from study.records.trials_file import load_trials, rewrite_trials
 from study.report import main
 from study.report.html import TEMPLATES, render
 
@@ -41,7 +44,7 @@ def test_the_report_writes_every_file_and_prints_the_conclusion(logs, capsys):
     out = capsys.readouterr().out
     report = logs / "faces-hyperband" / "report"
     assert {p.name for p in report.iterdir()} == {
-        *("report.html", "report.md", "ranking.csv", "ranking.json", "figures")
+        *("report.html", "report.md", "ranking.csv", "ranking.json", "trials.csv", "figures")
     }
     document = json.loads((report / "ranking.json").read_text())
     assert " ".join(document["headline"].split()) in " ".join(out.split())
@@ -80,6 +83,40 @@ def test_ranking_json_and_csv_hold_the_same_numbers(report):
         "" if entry["at_most_behind"] is None else str(entry["at_most_behind"])
         for entry in document["ranking"]
     ]
+
+
+def test_trials_csv_has_a_line_a_run_and_a_column_a_hyperparameter(report):
+    runs = {run.trial_id: run for run in load_trials(report.parent)}
+    with (report / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["trial_id"] for row in rows] == list(runs)
+    assert {row["phase"] for row in rows} == {run.phase for run in runs.values()}
+    own = {key for run in runs.values() for key in run.hyperparameters}
+    assert {"beta_1", "learning_rate", "schedule", "dense_width"} <= own <= set(rows[0])
+    for row in rows:
+        run = runs[row["trial_id"]]
+        assert {key: row[key] for key in own} == {
+            key: str(run.hyperparameters.get(key, "")) for key in own
+        }
+        assert float(row["val_accuracy"]) == run.best_val_accuracy
+        assert row["last_val_loss"] == ("" if isnan(run.val_loss[-1]) else str(run.val_loss[-1]))
+        assert row["test_accuracy"] == str("" if run.test_accuracy is None else run.test_accuracy)
+
+
+def test_no_spreadsheet_computes_a_name(tmp_path):
+    names = ["=1+1", "@sum(a1)", "-adam", 'a "b", c']
+    folder = write_study(tmp_path, names, repeats=2, trials=6)
+    runs = load_trials(folder)
+    odd = replace(runs[0], hyperparameters={**runs[0].hyperparameters, "=x": -1, "epochs": 9})
+    rewrite_trials(folder, [odd, *runs[1:]])
+    assert main(["--logs", str(tmp_path)]) == 0
+    for name in ("ranking", "trials"):
+        with (folder / "report" / f"{name}.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        shown = {row["optimizer"] for row in rows}
+        assert shown == {"'=1+1", "'@sum(a1)", "'-adam", 'a "b", c'}
+    assert rows[0]["'=x"] == "-1"  # a number stays one
+    assert rows[0]["epochs"] == str(odd.epochs) and rows[0]["hyperparameter_epochs"] == "9"
 
 
 def test_the_markdown_shows_the_figures_it_names(report):

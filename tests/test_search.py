@@ -2,21 +2,26 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import study
 from study.records.study_meta import load_meta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.records.trials_file import load_trials
 from study.search import main
 
+README = Path(__file__).parents[1] / "README.md"
 SMALL = ["--image-size", "32", "--space", "quick", "--optimizers", "sgd,adam", "--repeats", "2"]
 SMALL += ["--confirm", "2", "--max-epochs", "4", "--weights", "random", "--population", "4"]
 
@@ -165,6 +170,61 @@ def test_more_repeats_continue_a_finished_study(
     after = comparable(tmp_path / "logs" / "small")
     assert before.items() <= after.items()
     assert {r.repeat for r in after.values()} == {0, 1, 2}
+
+
+def in_python(top: Path, logs: Path) -> dict[str, Any]:
+    """The settings of `finished` beside data, space and optimizers, for `study.run`."""
+    small = {"image_size": 32, "repeats": 2, "confirm": 2, "max_epochs": 4, "weights": "random"}
+    return {**small, "population": 4, "logs": logs, "cache_dir": top / "cache", "name": "small"}
+
+
+def test_the_cells_of_the_readme_resume_the_study_of_the_command(
+    finished: tuple[Path, str], picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top, _ = finished
+    monkeypatch.chdir(top)
+    before = (top / "logs" / "small" / "trials.jsonl").read_bytes()
+    section = README.read_text(encoding="utf-8").partition("## In a notebook\n")[2]
+    cells = re.findall(r"```python\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+    called = 'study.run(data="my_photos", space="quick", optimizers=["sgd", "adam"])'
+    assert called in cells[0] and len(cells) > 3
+    cells[0] = cells[0].replace(called, f"{called[:-1]}, **small)").replace('"my_photos"', "photos")
+    names: dict[str, Any] = {"photos": picture_folder, "small": in_python(top, top / "logs")}
+    for cell in cells:
+        exec(cell, names)
+    assert names["found"].folder == top / "logs" / "small"
+    assert (top / "logs" / "small" / "trials.jsonl").read_bytes() == before
+    assert (top / "ranking.pdf").read_bytes().startswith(b"%PDF")
+    assert names["model"].output_shape == (None, 3)
+
+
+def test_an_interrupted_cell_loses_nothing(
+    finished: tuple[Path, str], picture_folder: Path, tmp_path: Path
+) -> None:
+    undisturbed = comparable(finished[0] / "logs" / "small")
+    options = {"space": "quick", "optimizers": "sgd,adam", **in_python(finished[0], tmp_path)}
+    over = threading.Event()
+
+    def interrupt() -> None:  # as Jupyter does
+        while lines(tmp_path / "small" / "trials.jsonl") < 3:
+            if over.wait(0.01):
+                return
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    watcher = threading.Thread(target=interrupt)
+    watcher.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            study.run(picture_folder, **options)
+    finally:
+        over.set()
+        watcher.join()
+        signal.signal(signal.SIGINT, before)
+    part = study.load("small", tmp_path)
+    assert 3 <= len(part.trials) < len(undisturbed)
+    again = study.run(picture_folder, **options)
+    assert again is not None and comparable(again.folder) == undisturbed
 
 
 def test_other_settings_under_the_same_name_are_refused_with_what_differs(

@@ -271,6 +271,27 @@ def test_gpu_where_there_is_none_is_refused():
         pick_device("gpu")
 
 
+@pytest.mark.parametrize(("device", "refused"), [("cpu", True), (None, False)])
+def test_a_tensorflow_that_has_begun_keeps_its_devices(monkeypatch, device, refused):
+    """As in a notebook that computed on both of two GPUs before it asks for a study."""
+    import tensorflow as tf
+
+    def too_late(*_):
+        raise RuntimeError("Visible devices cannot be modified after being initialized")
+
+    gpus = [tf.config.PhysicalDevice(f"/physical_device:GPU:{n}", "GPU") for n in range(2)]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: gpus)
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: gpus)
+    monkeypatch.setattr(tf.config, "set_visible_devices", too_late)
+    details = {"compute_capability": (9, 0), "device_name": "a GPU"}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: details)
+    if refused:
+        with pytest.raises(UserError, match="`device` cpu: TensorFlow has already begun"):
+            pick_device(device)
+    else:
+        assert pick_device(device) == ("gpu", "a GPU", "bfloat16")
+
+
 def test_cpu_computes_in_bfloat16_only_where_it_can():
     info = Path("/proc/cpuinfo")
     flags = info.read_text().split() if info.exists() else []

@@ -6,7 +6,6 @@ A `UserError` names an argument as the library has it, in backquotes: "`image_si
 import argparse
 import re
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,8 @@ def in_flags(sentence: str, given: object) -> str:
 
 def complain(error: UserError, given: object) -> int:
     """Print a mistake on standard error, user's code with its traceback; returns the exit code."""
-    if isinstance(error, CodeError) and error.__cause__:
-        traceback.print_exception(error.__cause__)
+    if isinstance(error, CodeError):
+        print("\n".join(error.traceback_lines()), file=sys.stderr)
     print(f"error: {in_flags(str(error), given)}", file=sys.stderr)
     return MISTAKE
 

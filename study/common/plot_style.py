@@ -89,9 +89,16 @@ def style(fonts: Fonts) -> Iterator[None]:
             log.setLevel(level)
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows, also where pyplot was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        return to_png(self, photos=True)
+
+
 def new_figure(width: float, height: float, title: str, subtitle: str = "") -> Figure:
     """A figure of so many inches with its message on top; the margins are the caller's."""
-    figure = Figure(figsize=(width, height))
+    figure = ShownFigure(figsize=(width, height))
     left = 0.15 / width
     figure.text(left, 1 - 0.12 / height, title, size=12, weight="bold", va="top")
     figure.text(left, 1 - 0.40 / height, subtitle, size=9, color=MUTED, va="top")

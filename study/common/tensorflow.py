@@ -3,6 +3,11 @@
 import os
 import sys
 import tempfile
+from pathlib import Path
+from typing import Any
+
+from study.common.errors import UserError
+from study.common.text import printable
 
 
 def import_tensorflow() -> None:
@@ -27,3 +32,21 @@ def import_tensorflow() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def load_model(path: Path) -> Any:
+    """The Keras model of a study's file, not compiled.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    import_tensorflow()
+    import keras  # heavy: kept out of --help
+
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{printable(path)} is damaged ({type(error).__name__}); run the same search again, "
+            "which writes it anew"
+        ) from error

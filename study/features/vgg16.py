@@ -59,10 +59,12 @@ def pick_device(device: str | None) -> Device:
     """Choose where to run: `cpu`, `gpu` (the first one), or None for a GPU where there is one.
 
     Call it before anything else uses TensorFlow: the other GPUs are hidden, and memory growth is
-    switched on, which TensorFlow only accepts before its first operation.
+    switched on, which TensorFlow only accepts before its first operation. In a notebook that came
+    earlier, both stay as they are.
 
     Raises:
-        UserError: `gpu` was asked for and there is none, or another word was given.
+        UserError: `gpu` was asked for and there is none, or another word was given, or TensorFlow
+            has begun to compute on the other kind.
     """
     import tensorflow as tf
 
@@ -76,10 +78,17 @@ def pick_device(device: str | None) -> Device:
         )
     use_gpu = bool(gpus) and device != "cpu"
     chosen = gpus[:1] if use_gpu else []
-    if tf.config.get_visible_devices("GPU") != chosen:
-        tf.config.set_visible_devices(chosen, "GPU")
-    if use_gpu and not tf.config.experimental.get_memory_growth(gpus[0]):
-        tf.config.experimental.set_memory_growth(gpus[0], True)
+    try:
+        if tf.config.get_visible_devices("GPU") != chosen:
+            tf.config.set_visible_devices(chosen, "GPU")
+        if use_gpu and not tf.config.experimental.get_memory_growth(gpus[0]):
+            tf.config.experimental.set_memory_growth(gpus[0], True)
+    except RuntimeError as error:
+        if bool(tf.config.get_visible_devices("GPU")) != use_gpu:
+            raise UserError(
+                f"`device` {device}: TensorFlow has already begun in this process, with other "
+                "devices; restart it (in a notebook: the kernel), or leave `device` out"
+            ) from error
     if not use_gpu:
         return _cpu()
     details = tf.config.experimental.get_device_details(gpus[0])

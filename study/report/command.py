@@ -7,7 +7,7 @@
 
 Takes about two seconds and needs no TensorFlow: it reads `study.json`, `trials.jsonl` and
 `best/predictions.json`, writes `logs/<study>/report/` (report.html, report.md, ranking.csv,
-ranking.json, figures/*.png) and prints the conclusion and the ranking.
+ranking.json, trials.csv, figures/*.png) and prints the conclusion and the ranking.
 """
 
 import argparse

@@ -24,6 +24,7 @@ from study.report.tables import (
     settings_table,
     study_table,
     trials_table,
+    verdict_table,
 )
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -50,8 +51,23 @@ def page(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[str])
     )
 
 
+def notebook_view(
+    name: str, headline: str, summary: Summary | None = None, pictures: Sequence[Picture] = ()
+) -> str:
+    """A study as a notebook shows it, as a part of a page; `summary` is None without results."""
+    return render(
+        "notebook.html",
+        title=name,
+        headline=headline,
+        details=summary.headline.details if summary else (),
+        warnings=[found.text for found in summary.cautions] if summary else (),
+        pictures=pictures,
+        tables=[verdict_table(summary)] if summary else (),
+    )
+
+
 def render(template: str, *, title: str, headline: str, **values: Any) -> str:
-    """The whole HTML file that `template` makes of the values."""
+    """The HTML that `template` makes of the values, with style and script at hand."""
     script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
     return _load(template).render(
         title=plain(title, 200),

@@ -21,7 +21,8 @@
                       carries_over; probability (P(first > second)) with its interval, meaningful
     warnings          {kind, text}
     citation          paragraphs for a paper: data, budget, margin, bounds, references
-`ranking.csv` has the numbers of `ranking`, one line an optimizer.
+`ranking.csv` has the numbers of `ranking`, one line an optimizer; `trials.csv` is told in
+`flat_tables`.
 """
 
 import re

@@ -1,7 +1,5 @@
 """Summary -> ranking.csv and ranking.json."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -10,6 +8,7 @@ from typing import Any
 from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row
 from study.report.analysis.summary import Summary
+from study.report.flat_tables import as_csv
 from study.verdicts.answer import Judged, Verdict
 
 FORMAT = 2
@@ -24,17 +23,12 @@ NUMBERS = (
     *("train_seconds", "trials", "epochs", "seconds_per_trial", "diverged", "failed"),
     "search_best",
 )
+RANKING_HEAD = ("optimizer", "confirmed", *JUDGED, *EXTRA, *NUMBERS)
 
 
 def ranking_csv(summary: Summary) -> str:
     """ranking.csv."""
-    buffer = io.StringIO()
-    head = ("optimizer", "confirmed", *JUDGED, *EXTRA, *NUMBERS)
-    writer = csv.DictWriter(buffer, head, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for entry in _ranking(summary):
-        writer.writerow({key: "" if value is None else value for key, value in entry.items()})
-    return buffer.getvalue()
+    return as_csv(RANKING_HEAD, ranking_rows(summary))
 
 
 def ranking_json(summary: Summary, warnings: Iterable[tuple[str, str]]) -> str:
@@ -42,7 +36,7 @@ def ranking_json(summary: Summary, warnings: Iterable[tuple[str, str]]) -> str:
     meta = summary.meta
     settings = {found.optimizer: found for found in summary.settings}
     ranking = []
-    for row, entry in zip(summary.rows, _ranking(summary), strict=True):
+    for row, entry in zip(summary.rows, ranking_rows(summary), strict=True):
         found = settings.get(row.optimizer)
         entry["by_repeat"] = {str(repeat): value for repeat, value in row.by_repeat.items()}
         entry["hyperparameters"] = dict(found.values) if found else {}
@@ -87,7 +81,8 @@ def _answer(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _ranking(summary: Summary) -> list[dict[str, Any]]:
+def ranking_rows(summary: Summary) -> list[dict[str, Any]]:
+    """One row an optimizer, with the columns `RANKING_HEAD`; None where nothing is known."""
     return [_entry(row, summary.answer.about(row.optimizer)) for row in summary.rows]
 
 

@@ -81,6 +81,13 @@ def ranking_table(summary: Summary) -> Table:
     )
 
 
+def verdict_table(summary: Summary) -> Table:
+    """What of the ranking fits into a notebook."""
+    whole = ranking_table(summary)
+    last = whole.head.index("repeats") + 1
+    return whole._replace(head=whole.head[:last], rows=tuple(row[:last] for row in whole.rows))
+
+
 def _verdict(one: Judged) -> str:
     if one.at_most_behind is None and one.verdict is Verdict.UNDECIDED:
         return "no verdict"
@@ -225,7 +232,7 @@ def trials_table(summary: Summary) -> Table:
     return Table(
         f"All {len(rows)} runs",
         "Click a column to sort. A rung of Hyperband that continues an earlier one is a line of "
-        "its own.",
+        "its own. The file trials.csv has the same and more.",
         (
             *("run", "optimizer", "phase", "repeat", "bracket", "rung", "epochs", "status"),
             *("val acc", "best epoch", "test acc", "seconds"),

@@ -1,5 +1,6 @@
 """What the report command prints."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,8 +33,21 @@ def print_conclusion(
         console.print(f"- {plain(text, 2000)}")
     console.print(f"\nreport: {folder / 'report.html'}", soft_wrap=True)
     console.print(
-        f"also:   report.md, ranking.csv, ranking.json, figures/ in {folder}", soft_wrap=True
+        f"also:   report.md, ranking.csv, ranking.json, trials.csv, figures/ in {folder}",
+        soft_wrap=True,
     )
+
+
+def conclusion_text(headline: str, ranking: Table) -> str:
+    """The sentence and the ranking as plain text."""
+    text = io.StringIO()
+    console = Console(
+        file=text, width=120, color_system=None, force_jupyter=False, markup=False, emoji=False
+    )
+    console.print(headline)
+    console.print()
+    console.print(_grid(ranking))
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def print_comparison(found: Comparison, shown: Table, notes: Sequence[str], page: Path) -> None:

@@ -10,6 +10,7 @@ from study.report.analysis.study_comparison import compare
 from study.report.analysis.summary import load_study
 from study.report.comparison_page import comparison_notes, comparison_table, write_comparison
 from study.report.figures.draw import draw_figures, write_figures
+from study.report.flat_tables import as_csv, flat_trials
 from study.report.html import page
 from study.report.markdown import markdown
 from study.report.ranking_files import ranking_csv, ranking_json
@@ -40,6 +41,7 @@ def write_report(logs: Path, name: str | None = None, *, margin: str | None = No
     about = [(picture.name, picture.title, picture.caption) for picture in pictures]
     write_atomically(folder / "report.md", markdown(summary, about, texts))
     write_atomically(folder / "ranking.csv", ranking_csv(summary))
+    write_atomically(folder / "trials.csv", as_csv(*flat_trials(summary.records)))
     write_atomically(folder / "ranking.json", ranking_json(summary, warnings))
     write_atomically(folder / "report.html", page(summary, pictures, texts))
     print_conclusion(summary, ranking_table(summary), texts, folder)

@@ -7,6 +7,7 @@ Prints the plan, computes the features of every image once (cached), searches, c
 with the ranking and the next two commands to type. The same command again resumes a study.
 """
 
+import argparse
 import errno
 import signal
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 from study.common.command import complain
 from study.common.errors import UserError
 from study.common.tensorflow import import_tensorflow
-from study.search.options import parse, resolve_options
+from study.search.options import Options, parse, resolve_options
 from study.training.program_cache import keep_programs
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -26,6 +27,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 2 after a mistake the user can mend, 130 after Ctrl-C or SIGTERM."""
     arguments = parse(argv)  # --help ends here, before anything heavy is imported
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    try:
+        search(arguments)
+    except UserError as error:
+        return complain(error, arguments)
+    except KeyboardInterrupt:
+        print("\nstopped; nothing is lost: the same command resumes", file=sys.stderr)
+        return 130
+    return 0
+
+
+def search(arguments: argparse.Namespace) -> Options:
+    """Begin or resume a study and report it; returns its options in force.
+
+    Args:
+        arguments: of `parse` or `as_arguments`.
+
+    Raises:
+        UserError: a mistake that the user can mend, or a full disk; nothing recorded is lost.
+    """
     keep_programs(arguments.cache_dir and Path(arguments.cache_dir))
     import_tensorflow()
     from study.features.vgg16 import pick_device
@@ -42,19 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             options = resolve_options(arguments, space.study, space.name)
             if options.optimizers:
                 space = space.restrict(options.optimizers.split(","))
-            return run(options, space)
-    except UserError as error:
-        return complain(error, arguments)
+            run(options, space)
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
         place = f" ({error.filename})" if error.filename else ""
-        print(
-            f"error: the disk is full or a quota is reached{place}: make room, then the same "
-            "command resumes; nothing that was recorded is lost",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; nothing is lost: the same command resumes", file=sys.stderr)
-        return 130
+        raise UserError(
+            f"the disk is full or a quota is reached{place}: make room, then the same command "
+            "resumes; nothing that was recorded is lost"
+        ) from error
+    return options

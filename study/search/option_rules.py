@@ -103,5 +103,5 @@ def option(rule: Rule, default: Any, group: str, text: str, **more: Any) -> Any:
 
 def switch(group: str, text: str) -> Any:
     """A field of `Options` that is on where its flag is given."""
-    option = Option(None, "", False, group, text, in_space=False, decides=False)
+    option = Option(None, "True or False", False, group, text, in_space=False, decides=False)
     return field(metadata={"option": option})

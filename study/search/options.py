@@ -1,7 +1,7 @@
-"""The command line of a search comes in, checked `Options` go out.
+"""The command line of a search, or the arguments of `study.run`, come in, checked `Options` go out.
 
 Each option is declared once, as a field of `Options`: its type, its rule, its default, its help.
-A value comes from the command line, else from the search space's `[study]` table, else from the
+A value comes from the user, else from the search space's `[study]` table, else from the
 default; the built-in faces bring their own, because with more training photos every optimizer ends
 at 1.0 and a study shows nothing. Each value passes the same check wherever it stood, so a sentence
 about a wrong one names its key and its place.
@@ -11,6 +11,7 @@ import argparse
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +80,9 @@ class Options:
         TEXT, None, "search", "only these, e.g. adam,sgd [all of the space]", continued="space"
     )
     code: tuple[Path, ...] = option(
-        PATH,
-        (),
-        "search",
-        "Python file with optimizers of your own, which is run: their classes may stand in the "
-        "search space; may be given several times",
-        in_space=False,
-        decides=False,
-        many=True,
-    )
+        PATH, (), "search", "Python file with optimizers of your own, which is run; repeatable",
+        in_space=False, decides=False, many=True,
+    )  # fmt: skip
     tuner: str = option(
         TEXT,
         "hyperband",
@@ -235,7 +230,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def resolve_options(
     arguments: argparse.Namespace, study_table: Mapping[str, Any], space_name: str
 ) -> Options:
-    """Merge the command line with the space's `[study]` table and the defaults.
+    """Merge what the user gave with the space's `[study]` table and the defaults.
 
     Raises:
         UserError: a key of the table is unknown, or a value is not valid.
@@ -248,15 +243,13 @@ def resolve_options(
     faces = arguments.data is None and "data" not in study_table
     values: dict[str, Any] = {}
     for key, one in OPTIONS.items():
-        given = getattr(arguments, key)
-        if one.read is None:
-            values[key] = given
-        elif one.many:
-            values[key] = tuple(_checked(text, one, _flag(key)) for text in given or ())
-        elif given is not None:
-            values[key] = _checked(given, one, _flag(key))
+        value = getattr(arguments, key)
+        if one.many:
+            values[key] = tuple(checked(text, one, f"`{key}`") for text in value or ())
+        elif value is not None:
+            values[key] = checked(value, one, f"`{key}`")
         elif key in study_table:
-            values[key] = _checked(study_table[key], one, f"{place}{key}")
+            values[key] = checked(study_table[key], one, f"{place}{key}")
         else:
             own = faces and one.faces is not None
             values[key] = one.faces if own else one.default
@@ -268,12 +261,12 @@ def resolve_options(
 def _check_together(values: Mapping[str, Any]) -> None:
     if values["validation_split"] + values["test_split"] >= 1:
         raise UserError(
-            f"--validation-split {values['validation_split']} and --test-split "
+            f"`validation_split` {values['validation_split']} and `test_split` "
             f"{values['test_split']} leave nothing to train on; together they must stay below 1"
         )
     if values["split"] == "keras" and values["test_split"]:
         raise UserError(
-            "--split keras knows no test set; set --test-split 0 or use --split stratified"
+            "`split` keras knows no test set; set `test_split` 0 or use `split` stratified"
         )
 
 
@@ -287,16 +280,20 @@ def _flag(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
-def _checked(value: Any, one: Option, where: str) -> Any:
-    """A value in its type; it comes as a text, or as TOML has it."""
+def checked(value: Any, one: Option, where: str) -> Any:
+    """A value in its type; it comes as a text, as TOML or as Python has it."""
     received = f"{where}: received {reprlib.repr(value)}"
     names = isinstance(value, list) and all(isinstance(item, str) for item in value)
     text = ",".join(value) if names else str(value)
     if one.choices and text not in one.choices:
         raise UserError(f"{received}; valid: {', '.join(one.choices)}")
     try:
-        if not names and (isinstance(value, bool) or not isinstance(value, str | int | float)):
+        if one.read is None:
+            if isinstance(value, bool):
+                return value
             raise ValueError
-        return one.read(text) if one.read else value
+        if not names and (isinstance(value, bool) or not isinstance(value, str | Real)):
+            raise ValueError
+        return one.read(text)
     except ValueError:
         raise UserError(f"{received}, but needs {one.rule}") from None

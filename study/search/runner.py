@@ -5,8 +5,9 @@ kept in memory; where a kill lost it, the promoted run is trained from its first
 the same curve, because a run depends on nothing but its own task.
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,10 +75,11 @@ class Runner:
         wanted = {task.run.continues for task in tasks}
         self._states = {key: state for key, state in self._states.items() if key in wanted}
         missing = [task for task in tasks if task.run.trial_id not in self.records]
-        for finished in self._train(missing):
-            self._collect(finished)
-            if enough():
-                break
+        with contextlib.closing(self._train(missing)) as batches:  # ends them after Ctrl-C, too
+            for finished in batches:
+                self._collect(finished)
+                if enough():
+                    break
         return [self.records[t.run.trial_id] for t in tasks if t.run.trial_id in self.records]
 
     def score(self, record: TrialRecord) -> float:
@@ -99,7 +101,9 @@ class Runner:
             return None
         return Statistics.of(self.data.features[task.split.train])
 
-    def _train(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, HeadResult | None]]]:
+    def _train(
+        self, tasks: Sequence[Task]
+    ) -> Generator[list[tuple[Task, HeadResult | None]], None, None]:
         """Results as they come; None for runs that do not fit into the memory.
 
         What a run needs is decided by its width and batch size. So after a failure the runs are

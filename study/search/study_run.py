@@ -37,7 +37,7 @@ from study.training.population_size import heads_at_once
 from study.training.program_key import few_widths
 
 
-def run(options: Options, space: SearchSpace) -> int:
+def run(options: Options, space: SearchSpace) -> None:
     """Images -> features -> heads -> records -> report."""
     check_used(space)
     images = load_images(Path(options.data) if options.data else None, strict=options.strict)
@@ -60,7 +60,7 @@ def run(options: Options, space: SearchSpace) -> int:
     print("\n".join(plan_lines(plan, options, space, splits("confirm", 0))))
     if options.dry_run:
         print(model_summary(space, backbone, len(images.class_names)))
-        return 0
+        return
     folder = options.logs / options.name
     with locked(folder):
         if options.overwrite:
@@ -72,7 +72,6 @@ def run(options: Options, space: SearchSpace) -> int:
         protocol = _train(options, space, plan, folder, meta, data, known)
         write_best(folder, protocol, images, backbone)
         _report(options, folder, images, data)
-    return 0
 
 
 def _features(options: Options, images: ImageSet, backbone: Backbone) -> np.ndarray:

@@ -44,6 +44,8 @@ _kept: list[Path] = []  # the folder in use, if any
 def keep_programs(cache_dir: Path | None) -> Path | None:
     """Use the folder of this machine and these versions; call it before TensorFlow is imported.
 
+    Called later, as a notebook may, graphs are kept, but what XLA makes of them is not.
+
     Returns:
         the folder; None, and programs are compiled every time, where it cannot be written.
     """
@@ -56,10 +58,11 @@ def keep_programs(cache_dir: Path | None) -> Path | None:
     except OSError:
         return None
     given = os.environ.get("TF_XLA_FLAGS", "")
-    os.environ["TF_XLA_FLAGS"] = (
-        f"--tf_xla_persistent_cache_directory={folder} "
-        f"--tf_xla_persistent_cache_device_types=CPU,XLA_CPU_JIT {given}"
-    )
+    if f"={folder} " not in given:  # a second study of this process
+        os.environ["TF_XLA_FLAGS"] = (
+            f"--tf_xla_persistent_cache_directory={folder} "
+            f"--tf_xla_persistent_cache_device_types=CPU,XLA_CPU_JIT {given}"
+        )
     _kept[:] = [folder]
     return folder
 

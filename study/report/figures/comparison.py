@@ -56,4 +56,4 @@ def draw_comparison(found: Comparison, fonts: Fonts) -> Picture:
         "An interval that leaves out 0 is more than luck; one inside the grey band is certainly no "
         "more than the margin."
     )
-    return Picture("compare", "What changed?", caption, png)
+    return Picture("compare", "What changed?", caption, png, drawing)

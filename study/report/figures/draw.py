@@ -13,26 +13,31 @@ from study.report.analysis.summary import Summary
 from study.report.figures import confusion, cost, hyperparameters, search, winners
 from study.report.figures.picture import Drawn, Picture
 
+Drawer = Callable[..., Drawn]
+
 PHOTOS = ("mistakes",)  # figures that show photographs
+RANKING: tuple[Drawer, ...] = (winners.draw_ranking,)
+DRAWERS: tuple[Drawer, ...] = (
+    *winners.DRAWERS,
+    *cost.DRAWERS,
+    *confusion.DRAWERS,
+    *search.DRAWERS,
+    *hyperparameters.DRAWERS,
+)
 
 
-def draw_figures(summary: Summary) -> tuple[list[Picture], list[str]]:
+def draw_figures(
+    summary: Summary, drawers: Iterable[Drawer] = DRAWERS
+) -> tuple[list[Picture], list[str]]:
     """Every figure that the study has data for, and warnings about fonts."""
     fonts = find_fonts([*summary.meta.class_names, *summary.meta.optimizers])
     look = looks([*summary.meta.optimizers, *(row.optimizer for row in summary.rows)], fonts)
-    drawers: list[Callable[..., Drawn]] = [
-        *winners.DRAWERS,
-        *cost.DRAWERS,
-        *confusion.DRAWERS,
-        *search.DRAWERS,
-        *hyperparameters.DRAWERS,
-    ]
     pictures = []
     with style(fonts):
         for drawer in drawers:
             for name, title, caption, figure in drawer(summary, look, fonts):
                 png = to_png(figure, photos=name in PHOTOS)
-                pictures.append(Picture(name, title, caption, png))
+                pictures.append(Picture(name, title, caption, png, figure))
     return pictures, _font_warnings(fonts)
 
 

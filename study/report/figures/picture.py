@@ -15,3 +15,4 @@ class Picture(NamedTuple):
     title: str
     caption: str  # how to read it
     png: bytes
+    figure: Figure  # that the PNG shows

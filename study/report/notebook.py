@@ -1,0 +1,145 @@
+"""A study as a Python object, which shows itself in a notebook: `study.run` and `study.load`.
+
+It is read when it is first asked for something and stays as it was then; load it again to see more
+of a study that runs. A study without results says so in a sentence in place of tables.
+"""
+
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+
+from study.common.errors import UserError
+from study.common.tensorflow import load_model
+from study.common.text import plain, printable
+from study.records.layout import WINNER_FILE
+from study.records.study_folders import find_study
+from study.records.study_meta import load_meta
+from study.records.trial_record import TrialRecord
+from study.records.trials_file import load_trials
+from study.report.analysis.summary import Summary, load_study
+from study.report.figures.draw import RANKING, draw_figures
+from study.report.flat_tables import flat_trials
+from study.report.html import notebook_view
+from study.report.ranking_files import RANKING_HEAD, ranking_rows
+from study.report.tables import verdict_table
+from study.report.terminal import conclusion_text
+from study.verdicts.answer import Answer
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Study:
+    """A study in its folder, finished or not.
+
+    Args:
+        folder: of the study, with its `study.json`.
+
+    Raises:
+        UserError: there is no study, or it is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()  # a notebook may change its working folder
+        self._name = load_meta(self.folder).name
+
+    @cached_property
+    def _summary(self) -> Summary:
+        return load_study(self.folder)
+
+    @cached_property
+    def _records(self) -> list[TrialRecord]:
+        return load_trials(self.folder)
+
+    @property
+    def headline(self) -> str:
+        """The answer in words, or why there is none."""
+        try:
+            return self._summary.headline.text
+        except UserError as error:
+            return str(error)
+
+    @property
+    def answer(self) -> Answer:
+        """The verdict on every optimizer, and whether the answer is known.
+
+        Raises:
+            UserError: no run has finished yet; so say `ranking` and `figures`.
+        """
+        return self._summary.answer
+
+    @property
+    def ranking(self) -> "pandas.DataFrame":
+        """One row an optimizer, the leader first, with the columns of `ranking.csv`."""
+        rows = ranking_rows(self._summary)
+        return _pandas(self.folder / "report" / "ranking.csv").DataFrame(
+            rows, columns=list(RANKING_HEAD)
+        )
+
+    @property
+    def trials(self) -> "pandas.DataFrame":
+        """One row a run, one column a hyperparameter, as in `trials.csv`."""
+        head, rows = flat_trials(self._records)
+        return _pandas(self.folder / "report" / "trials.csv").DataFrame(rows, columns=head)
+
+    @cached_property
+    def figures(self) -> dict[str, Figure]:
+        """The report's figures by the names of their files, drawn when they are asked for."""
+        return {picture.name: picture.figure for picture in draw_figures(self._summary)[0]}
+
+    def winner(self) -> Any:
+        """The Keras model of the winner, from pixels (N, size, size, 3) to probabilities.
+
+        Raises:
+            UserError: the study has none yet, or its file is damaged.
+        """
+        path = self.folder / WINNER_FILE
+        if not path.is_file():
+            raise UserError(f"study {self._name} has no winner yet: run the same search to its end")
+        return load_model(path)
+
+    def __repr__(self) -> str:
+        """The headline and the verdicts as text."""
+        name, text = plain(self._name, 200), plain(self.headline, 2000)
+        try:
+            shown = verdict_table(self._summary)
+        except UserError:
+            return f"study {name}: {text}"
+        return f"study {name}\n{conclusion_text(text, shown)}"
+
+    def _repr_html_(self) -> str:
+        """The headline, the verdicts and the figure of the ranking, for a notebook."""
+        try:
+            summary = self._summary
+        except UserError as error:
+            return notebook_view(self._name, str(error))
+        pictures, _ = draw_figures(summary, RANKING)
+        return notebook_view(self._name, summary.headline.text, summary, pictures)
+
+
+def find(name: str | None, logs: str | PathLike[str]) -> Study:
+    """The study of this name, or the newest.
+
+    Raises:
+        UserError: there is none.
+    """
+    return Study(find_study(Path(logs), name))
+
+
+def _pandas(file: Path) -> Any:
+    """The library.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import pandas  # not every user of this package needs tables in Python
+    except ImportError:
+        raise UserError(
+            f"this table needs pandas: `pip install pandas`, or read {printable(file)}, which "
+            "holds the same"
+        ) from None
+    return pandas
