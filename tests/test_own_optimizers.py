@@ -242,6 +242,16 @@ def test_what_can_be_mapped_is_and_the_rest_is_found_before_the_search(tmp_path:
     assert "argument gain" in alone["hides"].reason and "with 0.5" in alone["compares"].reason
 
 
+def test_the_readmes_optimizer_and_space_are_what_they_say(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## Judge your own optimizer")[2].partition("\n## ")[0]
+    blocks = dict(re.findall(r"```(python|toml)\n(.*?)```", section, re.DOTALL))
+    load_code([code(tmp_path, blocks["python"], "sign_momentum.py")])
+    (tmp_path / "mine.toml").write_text(blocks["toml"], encoding="utf-8")
+    space = load_space(str(tmp_path / "mine.toml"))
+    assert len(space.optimizers) == 13 and not trained_alone(space)
+
+
 @pytest.mark.parametrize("alone", [False, True])
 def test_a_run_is_the_same_mapped_and_alone(tmp_path: Path, alone: bool) -> None:
     load_code([code(tmp_path, SIGN + WHOLE)])
@@ -308,6 +318,7 @@ def test_a_study_of_own_optimizers_says_what_it_ran_and_prints_code_that_runs(
     assert (study / "best" / "winner.keras").exists()
     page = (study / "report" / "report.md").read_text(encoding="utf-8")
     assert f"sign is the class Sign of mine.py (sha256 {meta.code['sign']['digest'][:12]})" in page
+    assert "Plain Keras trained counts one head at a time" in page
     monkeypatch.syspath_prepend(str(folder))
     rows, labels = np.ones((9, 512), np.float32), np.arange(9) % 3
     for name in ("sign", "counts"):

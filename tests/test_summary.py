@@ -443,3 +443,29 @@ def test_incumbents_are_judged_by_their_reruns_and_the_winner_by_its_own():
         assert np.allclose(found.epochs[place] * 8 / found.epochs[place, -1], [1, 2, 4, 8])
     without = [r for r in records if r.phase is not Phase.BUDGET]
     assert summarize(make_meta(names, CLASSES), without).incumbents is None
+
+
+def test_what_was_made_with_other_versions_or_alone_is_said():
+    versions = [{"keras": "3.14.2", "numpy": "2.3.1"}, {"keras": "3.14.3", "numpy": "2.3.1"}]
+    own = {"class": "Adam2", "file": "a.py", "digest": "f" * 64, "alone": "it cannot be traced"}
+    one = study(runs("adam", [[0.9], [0.8]]), versions=versions, code={"adam": own})
+    found = warned(one)
+    assert found["versions"] == "Runs were made with several versions: keras 3.14.2 -> 3.14.3."
+    assert found["trained alone"].startswith("Plain Keras trained adam one head at a time")
+    usual = warned(study(runs("adam", [[0.9], [0.8]])))
+    assert not usual.keys() & {"versions", "trained alone"}
+
+
+def test_the_paragraph_for_a_paper_has_budget_code_margin_looks_and_every_verdict():
+    own = {"class": "Adam2", "file": "a.py", "digest": "f" * 64, "alone": ""}
+    good, bad = ([[0.9 + i / 1e3 + k for i in range(5)] for _ in range(6)] for k in (0, -0.4))
+    found = study(runs("adam", good), runs("mine", bad), code={"mine": own})
+    text = "\n".join(found.citation)
+    for words in (
+        "2 optimizers were compared", "mine is the class Adam2 of a.py (sha256 ffffffffffff)",
+        "at most 2.0 points behind the best", "looks were fixed beforehand at 5, 8, 12, 18, 27",
+        "and 1 of 5 were used", "adam good enough (at most 0.0 points", "mine excluded",
+        "Hsu, J. C. (1984)",
+    ):  # fmt: skip
+        assert words in text
+    assert study(runs("adam", [[0.9]], phase=Phase.SEARCH)).citation == ()

@@ -137,8 +137,9 @@ def blamed() -> Iterator[None]:
             trace = _from_file(error, {str(_source(own.keras_class)), str(own.file.resolve())})
             if trace or str(own.file) in str(error):  # TensorFlow has its traceback in words only
                 raise CodeError(
-                    f"`code` {own.file}: {type(error).__name__} in it, see above; mend it, and "
-                    "the same command goes on: nothing that was recorded is lost"
+                    f"`code` {own.file}: {type(error).__name__} in it, see above; mend it. "
+                    "Nothing that was recorded is lost; but mended code is another optimizer: "
+                    "where this one has runs already, give the study another `name`"
                 ) from error.with_traceback(trace or error.__traceback__)
         raise
 

@@ -56,8 +56,8 @@ def _budget(meta: StudyMeta, rows: Sequence[Row]) -> str:
     )  # fmt: skip
     return (
         f"A repeat has fresh splits and seeds and {one} ({settings.get('tuner')}, {trials} trials, "
-        f"at most {settings.get('max_epochs')} epochs; search space {meta.space['name']}, "
-        f"fingerprint {meta.space['fingerprint']}); the winner was then trained again "
+        f"at most {settings.get('max_epochs')} epochs; search space {meta.space.get('name', '')}, "
+        f"fingerprint {meta.space.get('fingerprint', '')}); the winner was then trained again "
         f"{settings.get('confirm', 1)} times. Each optimizer had {several} repeats."
     )
 

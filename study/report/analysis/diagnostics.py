@@ -1,5 +1,6 @@
 """Warnings in words: what a reader should know before trusting the ranking."""
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -59,7 +60,26 @@ def cautions(
     found += _training(confirmed, curves)
     found += _diverged(rows)
     found += _classes(meta)
+    found += _made_otherwise(meta)
     return found
+
+
+def _made_otherwise(meta: StudyMeta) -> Iterator[Caution]:
+    alone = [name for name, own in meta.code.items() if own["alone"]]
+    if alone:
+        yield Caution(
+            "trained alone",
+            f"Plain Keras trained {join(alone)} one head at a time: what its runs took in seconds "
+            "does not compare with that of the others.",
+        )
+    if len(meta.versions) > 1:
+        changed = [
+            f"{name} {before.get(name, 'none')} -> {after[name]}"
+            for before, after in itertools.pairwise(meta.versions)
+            for name in after
+            if before.get(name) != after[name]
+        ]
+        yield Caution("versions", f"Runs were made with several versions: {join(changed)}.")
 
 
 def _incomplete(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Iterator[Caution]:
