@@ -17,8 +17,9 @@ from study.space.space import load_space
 from study.training.dropout_noise import dropout_noise, threefry
 from study.training.head import Statistics, build_head
 from study.training.hypermodel import HeadHyperModel
-from study.training.population import HeadResult, HeadRun, Population
+from study.training.population import Population
 from study.training.program_key import WIDTHS, few_widths
+from study.training.runs import HeadResult, HeadRun
 from study.training.stateless_optimizers import stateless_optimizer
 
 N_FEATURES, N_CLASSES, MAX_EPOCHS = 24, 5, 30

@@ -15,8 +15,9 @@ import tensorflow as tf
 from study.space.keras_optimizers import keras_optimizers
 from study.space.space import load_space
 from study.training import program_cache as programs
-from study.training.population import HeadRun, Population
+from study.training.population import Population
 from study.training.program_cache import disk_errors, keep_programs, seal
+from study.training.runs import HeadRun
 
 TRAIN = """
 import sys
@@ -24,7 +25,8 @@ from pathlib import Path
 from study.training.program_cache import keep_programs
 folder = keep_programs(Path(sys.argv[1]))
 import numpy as np
-from study.training.population import HeadRun, Population
+from study.training.population import Population
+from study.training.runs import HeadRun
 from study.space.space import load_space
 space = load_space("quick")
 rows = np.arange(40, dtype=np.int32)

@@ -17,7 +17,8 @@ from study.search.protocol import Protocol
 from study.search.runner import Runner, judge
 from study.search.tasks import Data, make_splits
 from study.space.space import SearchSpace, load_space
-from study.training.population import HeadRun, Population
+from study.training.population import Population
+from study.training.runs import HeadRun
 from study.verdicts.answer import Verdict
 from study.verdicts.judge import answer_of
 from study.verdicts.looks import planned_looks

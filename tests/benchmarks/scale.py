@@ -30,7 +30,8 @@ def train(count: int, on_disk: bool) -> dict[str, float]:
 
     from study.features.extract import feature_rows
     from study.space.space import load_space
-    from study.training.population import HeadRun, Population
+    from study.training.population import Population
+    from study.training.runs import HeadRun
 
     rng = np.random.default_rng(1)
     labels = rng.integers(0, CLASSES, count).astype(np.int32)

@@ -21,7 +21,8 @@ import numpy as np
 from study.space.head_config import HeadConfig
 from study.space.space import load_space
 from study.training.hypermodel import HeadHyperModel
-from study.training.population import HeadRun, Population
+from study.training.population import Population
+from study.training.runs import HeadRun
 
 TRAIN, VALIDATION, FEATURES, CLASSES, EPOCHS = 1440, 360, 512, 17, 4
 
