@@ -287,6 +287,19 @@ def test_the_race_ends_when_the_answer_is_known_or_the_looks_are_spent() -> None
     assert not never[-1].known and len(never) == 5 and searches == 2 * 27
 
 
+def test_who_is_asked_for_runs_on_with_its_rivals_until_its_own_verdict_is_known() -> None:
+    results = as_results(table(0.0, 0.001, 0.03, repeats=27, noise=12))
+    ran = dict.fromkeys(results.optimizers, 5)
+    found = judge(until(results, ran), looks_of(), margin=0.021)
+    assert found.known and found.about("o02").verdict is Verdict.UNDECIDED
+    assert next_round(found, ran, looks_of()) is None
+    asked = judge(until(results, ran), looks_of(), margin=0.021, asked=["o02"])
+    assert set(asked.racing) >= {"o02", asked.leader}
+    assert next_round(asked, ran, looks_of()) == {**ran, **dict.fromkeys(asked.racing, 8)}
+    done = judge(results, looks_of(), margin=0.021, asked=["o02"])
+    assert done.about("o02").verdict is Verdict.EXCLUDED and not done.racing
+
+
 def test_a_larger_margin_afterwards_is_known_from_the_same_records_a_smaller_one_goes_on() -> None:
     results = draw(equal(4), np.random.default_rng(4))
     at_two, ran = race(results, looks_of(), margin=0.02)

@@ -130,10 +130,11 @@ def round_line(now: Round, plan: Plan) -> str:
         return ""
     bound = answer.bound
     said = "no bound yet" if bound is None else f"at most {points(bound)} points behind the best"
+    question = join([name for name in answer.racing if name != answer.leader])
     running = sum(bool(now.new(name)) for name in now.after)
     epochs = plan.epochs(now.after) - plan.epochs(now.before)
     return (
         f"look {answer.looked} of {len(now.looks)}: {answer.leader} leads, {said}; still in "
-        f"question: {join(answer.contenders)}; next {epochs:,} epochs for "
+        f"question: {question}; next {epochs:,} epochs for "
         f"{counted(running, 'optimizer')}"
     )

@@ -17,6 +17,7 @@ from study.images.samples import sample_grid
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials, rewrite_trials
+from study.report.analysis.wording import join
 from study.report.write import write_report
 from study.search.best_models import write_best
 from study.search.budget import is_longer, promotions
@@ -58,6 +59,8 @@ def run(options: Options, space: SearchSpace) -> None:
         print(f"warning: {sentence}")
     plan = make_plan(options, space)
     print("\n".join(plan_lines(plan, options, space, splits("confirm", 0))))
+    if meta.code and plan.race:
+        print(f"plan: it goes on until the verdict on {join(list(meta.code))} is known, too")
     if options.dry_run:
         print(model_summary(space, backbone, len(images.class_names)))
         return

@@ -49,6 +49,7 @@ class Answer(NamedTuple):
     leader: str  # picked by its mean, which therefore flatters it; "" without a result
     optimizers: tuple[Judged, ...]  # in the order of the search space
     contenders: tuple[str, ...]  # may be ahead of the leader by more than the margin
+    racing: tuple[str, ...]  # whose further repeats may decide what is still open
     looks: tuple[Look, ...]
     looked: int  # looks that any pair has reached
     images_needed: float  # times as many, for the leader's bound on new images; NaN if unknown

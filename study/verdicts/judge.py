@@ -11,7 +11,7 @@ with too few converged reruns cannot be compared, and stands apart.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,16 +30,19 @@ def answer_of(
 ) -> Answer:
     """What a study says; with `ran`, what it says after so many repeats of each optimizer."""
     margin = float(meta.settings.get("margin", DEFAULT_MARGIN)) / 100
-    return judge(results_of(meta, records, ran), meta.looks, margin=margin)
+    return judge(results_of(meta, records, ran), meta.looks, margin=margin, asked=meta.code)
 
 
-def judge(results: Results, looks: Sequence[Look], *, margin: float) -> Answer:
+def judge(
+    results: Results, looks: Sequence[Look], *, margin: float, asked: Collection[str] = ()
+) -> Answer:
     """Judge a table of results.
 
     Args:
         results: of the confirmation runs.
         looks: of the study.
         margin: a fraction, above 0.
+        asked: optimizers whose own verdict decides, too, whether anybody runs on.
     """
     names = results.optimizers
     usable = [look for look in looks if look.repeats >= FEWEST_REPEATS]
@@ -73,12 +76,19 @@ def judge(results: Results, looks: Sequence[Look], *, margin: float) -> Answer:
         )
         for place, name in enumerate(names)
     )
+    open_ = [] if leader is None or good.any() else [leader]
+    open_ += [
+        place
+        for place, one in enumerate(judged)
+        if one.optimizer in asked and one.verdict is Verdict.UNDECIDED and not one.apart
+    ]
     return Answer(
         known=bool(good.any()),
         margin=margin,
         leader="" if leader is None else names[leader],
         optimizers=judged,
         contenders=field.contenders(leader, margin),
+        racing=field.racing(open_, margin),
         looks=tuple(looks),
         looked=len(steps),
         images_needed=math.nan if leader is None else field.images_needed(leader, margin),
@@ -206,6 +216,17 @@ class _Field:
             for place, name in enumerate(self.results.optimizers)
             if place != leader and rivals[place]
         )
+
+    def racing(self, open_: Sequence[int], margin: float) -> tuple[str, ...]:
+        """Those whose verdict is still open and who may be ahead of them by more than the margin.
+
+        Nobody for one that has no such rival: more repeats do not change its verdict.
+        """
+        found: list[str] = []
+        for place in open_:
+            rivals = self.contenders(place, margin)
+            found += [self.results.optimizers[place], *rivals] if rivals else []
+        return tuple(dict.fromkeys(found))
 
     def images_needed(self, leader: int, margin: float) -> float:
         """How many times as many images bring the leader's bound on new images to the margin.

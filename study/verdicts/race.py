@@ -1,5 +1,8 @@
 """Who runs on: the leader and those that may still be ahead of it by more than the margin.
 
+An optimizer of the user's runs on, with those that may be ahead of it, until its own verdict is
+known, too.
+
 Excluded optimizers and those that cannot be ahead by more than the margin cost nothing more; one
 that waits returns when a new leader makes it a contender, first up to the leader's repeats. The
 race is a function of results at looks, so a study that was killed runs it again from its records
@@ -27,9 +30,9 @@ def next_round(
         ran: repeats of each optimizer until now.
         looks: of the study.
     """
-    if answer.known or not answer.leader or not answer.contenders:
+    racing = answer.racing
+    if not racing:
         return None
-    racing = [answer.leader, *answer.contenders]
     now = max(ran[name] for name in racing)
     behind = [name for name in racing if ran[name] < now]
     if behind:

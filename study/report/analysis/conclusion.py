@@ -5,7 +5,7 @@ the sentence speaks of these images.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,10 +54,25 @@ def headline(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Headline:
         return Headline(*_too_few(meta, rows, answer))
     parts = [_good_enough(answer) if answer.known else _open(answer), _excluded(answer)]
     parts += [_undecided(answer)]
-    details = (_how_sure(meta, answer), _new_images(meta, answer), _diverging(answer))
+    details = (*_own(meta, answer), _how_sure(meta, answer), _new_images(meta, answer))
+    details += (_diverging(answer),)
     return Headline(
         " ".join(filter(None, parts)), tuple(filter(None, details)), _reason(meta, answer)
     )
+
+
+def _own(meta: StudyMeta, answer: Answer) -> Iterator[str]:
+    """What is said of each optimizer of the user's, for which the study was made."""
+    for one in answer.optimizers:
+        if one.optimizer not in meta.code:
+            continue
+        said = f"Your optimizer {one.optimizer} is {one.verdict}"
+        if one.at_most_behind is not None:
+            said += f", at most {points(one.at_most_behind)} points behind the best on these images"
+        if one.behind is not None and one.optimizer != answer.leader:
+            way = "behind" if one.behind >= 0 else "ahead of"
+            said += f"; as measured {points(abs(one.behind))} {way} {answer.leader}"
+        yield f"{said}."
 
 
 def _good_enough(answer: Answer) -> str:
