@@ -63,7 +63,9 @@ def run(options: Options, space: SearchSpace) -> int:
         print(f"study: {folder}" + (f", resumed after {len(known)} runs" if known else ""))
         every = every_trial_fits(plan, folder / "tensorboard")
         events = EventFolder.recreate(folder / "tensorboard", space, known, every_trial=every)
-        events.show_text("search/plan", [_data_line(images), *_setting_lines(meta), _names_line(space), *lines])
+        events.show_text(
+            "search/plan", [_data_line(images), *_setting_lines(meta), _names_line(space), *lines]
+        )
         grid = sample_grid(images, splits("confirm", 0).train, seed=options.seed)
         events.show_image("data/training_images", grid)
         features = _features(options, images, backbone)

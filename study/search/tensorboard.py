@@ -5,9 +5,10 @@ such studies under one folder stay below the 40 up to which TensorBoard selects 
 study whose trials fit in, too, shows each of them.
 
 TensorBoard never forgets what a run said of its hyperparameters. So until the study has ended an
-optimizer's run has the name of what it waits for ("adam/until-look-2-of-5"): at each look all
+optimizer's run has the name of what it waits for ("adam until look 2 of 5"): at each look all
 optimizers' runs are written anew, with another name, from the records there are; in between only
-their searches' progress is added.
+their searches' progress is added. A run's folder holds no other run: TensorBoard's Python reader
+shows a run for as long as there is its folder.
 """
 
 import re
@@ -78,11 +79,11 @@ class EventFolder:
         """
         for _, file in self._runs.values():
             shutil.rmtree(file.path.parent, ignore_errors=True)
-        below = f"until-{waits.replace(' ', '-')}" if waits else ""
+        until = f" until {waits}" if waits else ""
         grouped = by_optimizer(self._optimizers, self._records.values())
         for name in self._optimizers:
             run = OptimizerRun(self.study, name, grouped.get(name, []))
-            self._runs[name] = run, RunFile(self.folder / name / below)
+            self._runs[name] = run, RunFile(self.folder / f"{name}{until}")
             self._runs[name][1].append(run.events())
 
     def write(self, records: Iterable[TrialRecord]) -> None:
@@ -126,7 +127,7 @@ class EventFolder:
 
     def _write_trial(self, record: TrialRecord) -> None:
         before = self._trials.get(record.continues or "")  # None too if that line was damaged
-        file = before or RunFile(self.folder / run_name(record))
+        file = before or RunFile(self.folder / "trials" / run_name(record))
         self._trials[record.trial_id] = file
         file.append(trial_events(self.study, record, begins=before is None))
 

@@ -59,6 +59,7 @@ class OptimizerRun:
         self.study, self.optimizer, self.records = study, optimizer, records
         self.winner = winning_run(records)
         self._epochs, self._best = 0, math.nan  # of all its searches
+        self._shown = 0  # epochs that the curve has come to
 
     def events(self) -> Iterator[Event]:
         """All of them."""
@@ -80,7 +81,7 @@ class OptimizerRun:
         for record in records:
             if record.phase is Phase.SEARCH:
                 self._count(record)
-                yield self._point()
+                yield from self._point()
             elif record.phase is Phase.DEFAULT and not record.repeat and not self.winner:
                 yield from curves(record, tags=UNTUNED)
 
@@ -100,20 +101,21 @@ class OptimizerRun:
         )
         for place, record in enumerate(trials, start=1):
             if self._count(record) or place == len(trials):
-                yield self._point()
+                yield from self._point()
 
     def _count(self, record: TrialRecord) -> bool:
         """Add a trial; returns whether it is the best so far."""
-        self._epochs += record.epochs - record.initial_epoch
+        self._epochs += max(len(record.loss) - record.initial_epoch, 0)
         found = record.best_val_accuracy
         if record.status is not TrialStatus.COMPLETED or found <= self._best:
             return False
         self._best = found
         return True
 
-    def _point(self) -> Event:
-        found = None if math.isnan(self._best) else self._best
-        return scalars(self._epochs, {PROGRESS: found})
+    def _point(self) -> Iterator[Event]:
+        if self._epochs > self._shown and not math.isnan(self._best):
+            self._shown = self._epochs
+            yield scalars(self._epochs, {PROGRESS: self._best})
 
     def _confirmed(self, winner: TrialRecord) -> Iterator[Event]:
         """Mean accuracy of the reruns by repeat, and the metrics of the row."""
