@@ -352,7 +352,8 @@ def test_pictures_and_words_are_there_in_the_order_of_the_report(tmp_path: Path)
     (picture,) = shown.Images("report/01_ranking")
     assert (picture.width, picture.height) == (30, 20)
     assert picture.encoded_image_string == png.getvalue()
-    for tag, text in {"report": words, "search/plan": "- one\n- two \\<b\\>"}.items():
+    listed = "# 家 | <b>\n\n*under Images: report/01_ranking*\n\n*under Images: report/02_budget*\n"
+    for tag, text in {"report": listed, "search/plan": "- one\n- two \\<b\\>"}.items():
         (found,) = shown.Tensors(tag)
         assert found.tensor_proto.string_val[0].decode() == text
         assert shown.SummaryMetadata(tag).plugin_data.plugin_name == "text"

@@ -26,6 +26,7 @@ from study.report.tensorboard.runs import OptimizerRun, run_name, trial_events
 from study.search.plan import Plan
 from study.space.space import SearchSpace
 
+FIGURE = re.compile(r"!\[.*\]\(figures/(\w+)\.png\)")  # in report.md
 MOST_RUNS = 40  # that TensorBoard's Scalars, Images and Text select by themselves
 
 
@@ -120,10 +121,12 @@ class EventFolder:
     def show_report(self, report: Path) -> None:
         """Show a report, as it lies in its folder: words and figures."""
         words = (report / "report.md").read_text(encoding="utf-8")
-        figures = re.findall(r"\((figures/(\w+)\.png)\)", words)
-        self._report.append([protos.text("report", words)])
-        for number, (path, name) in enumerate(figures, start=1):  # TensorBoard sorts by the tag
-            self.show_image(f"report/{number:02d}_{name}", (report / path).read_bytes())
+        figures = FIGURE.findall(words)
+        tags = {name: f"report/{number:02d}_{name}" for number, name in enumerate(figures, start=1)}
+        listed = FIGURE.sub(lambda found: f"*under Images: {tags[found[1]]}*", words)
+        self._report.append([protos.text("report", listed)])
+        for name, tag in tags.items():  # TensorBoard sorts by the tag
+            self.show_image(tag, (report / "figures" / f"{name}.png").read_bytes())
 
     def _write_trial(self, record: TrialRecord) -> None:
         before = self._trials.get(record.continues or "")  # None too if that line was damaged
