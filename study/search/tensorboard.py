@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from study.common.aliases import Value
 from study.records.outcomes import by_optimizer
 from study.records.trial_record import TrialRecord
 from study.report.markdown import as_text
@@ -24,6 +25,7 @@ from study.report.tensorboard.columns import table_columns
 from study.report.tensorboard.event_file import RunFile
 from study.report.tensorboard.runs import OptimizerRun, run_name, trial_events
 from study.search.plan import Plan
+from study.space.keras_optimizers import argument_rules, keras_optimizers
 from study.space.space import SearchSpace
 
 FIGURE = re.compile(r"!\[.*\]\(figures/(\w+)\.png\)")  # in report.md
@@ -67,8 +69,8 @@ class EventFolder:
         """
         shutil.rmtree(folder, ignore_errors=True)
         events = cls(folder, space.optimizers, every_trial=every_trial)
-        columns = table_columns([space.table], space.examples(), metric="table/confirmed")
-        events._report.append([columns])
+        values = {**_every_argument(), **space.examples()}
+        events._report.append([table_columns([space.table], values, metric="table/confirmed")])
         events.write(known)
         return events
 
@@ -133,6 +135,12 @@ class EventFolder:
         file = before or RunFile(self.folder / "trials" / run_name(record))
         self._trials[record.trial_id] = file
         file.append(trial_events(self.study, record, begins=before is None))
+
+
+def _every_argument() -> dict[str, Value]:
+    """What any optimizer of Keras takes: another study under the same folder may tune it."""
+    rules = [argument_rules(keras_class) for keras_class in keras_optimizers()]
+    return {name: rule.default for found in rules for name, rule in found.items()}
 
 
 def every_trial_fits(plan: Plan, folder: Path) -> bool:

@@ -2,7 +2,7 @@
 
 TensorBoard obeys the first such list that it finds, for all studies under its folder. So the list
 has what any space may hold in its head and schedules, what the optimizers of the study's own space
-have, and those of the spaces that come with the study. Keras is not asked: the report has none.
+have, and those of the spaces that come with the study; the search adds what Keras has.
 """
 
 import tomllib
@@ -41,7 +41,7 @@ def table_columns(
 
     Args:
         spaces: search spaces as they are read from TOML.
-        values: hyperparameters of records that may be in none of them.
+        values: more hyperparameters, each with a possible value.
         metric: the first one of `METRICS`.
     """
     found = ROW | {"learning_rate": 0.1, "schedule": ""}
