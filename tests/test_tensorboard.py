@@ -13,16 +13,22 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
 from study.records.outcomes import repeat_means, search_winner, winning_run
+from study.records.study_meta import load_meta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
+from study.records.trials_file import load_trials
 from study.report import main
+from study.report.analysis.summary import load_study
+from study.report.tables import percent, ranking_table
 from study.report.tensorboard import protos
 from study.report.tensorboard.event_file import RunFile
 from study.report.tensorboard.runs import CURVES, STATUS, run_name
+from study.report.tensorboard.standings import Standing, standings
 from study.search.options import parse, resolve_options
 from study.search.plan import make_plan
 from study.search.tensorboard import MOST_RUNS, EventFolder, every_trial_fits
 from study.space.space import SearchSpace, load_space
 
+STANDINGS = {"adam": Standing("good enough", 0.91), "sgd": Standing("undecided", 0.89)}
 EVERYTHING = {"scalars": 0, "tensors": 0}
 
 
@@ -75,9 +81,9 @@ def folder(tmp_path: Path, records: list[TrialRecord]) -> Path:
     """A finished study whose trials are runs, too."""
     folder = tmp_path / "logs" / "mine" / "tensorboard"
     events = EventFolder.recreate(folder, quick(), every_trial=True)
-    events.begin("look 1 of 1")
+    events.begin("look 1 of 1", {})
     events.write(records)
-    events.end(())
+    events.end((), STANDINGS)
     return folder
 
 
@@ -86,7 +92,7 @@ def test_three_studies_of_twelve_optimizers_are_few_enough_to_be_selected(tmp_pa
     for study in "abc":
         events = EventFolder.recreate(tmp_path / study / "tensorboard", load_space("default"))
         events.write(made)
-        events.end(())
+        events.end((), {})
     found = {Path(run) for run in runs(tmp_path)}
     assert {run.name for run in found} == {*OPTIMIZERS, "report"}
     assert len(found) == 39 <= MOST_RUNS
@@ -107,6 +113,8 @@ def test_an_optimizers_run_is_its_typical_winner_beside_the_untuned_run_of_that_
                 assert steps == list(range(1, record.epochs + 1))
                 assert np.allclose(values, getattr(record, field))
         expected = {"study": "mine", "optimizer": name, "phase": "winner"}
+        expected["verdict"] = STANDINGS[name].verdict
+        assert np.allclose(curve(events, "table/confirmed")[1], STANDINGS[name].mean)
         assert hparams(events).items() >= (expected | dict(winner.hyperparameters)).items()
 
 
@@ -118,9 +126,6 @@ def test_an_optimizers_run_shows_what_was_confirmed_and_the_progress_of_its_sear
     means = repeat_means(record for record in own if record.phase is Phase.CONFIRM)
     steps, values = curve(events, "confirmed/accuracy")
     assert steps == [0, 1, 2] and np.allclose(values, list(means.values()))
-    assert math.isclose(
-        curve(events, "table/confirmed")[1][0], np.mean(list(means.values())), rel_tol=1e-6
-    )
     trials = [record for record in own if record.phase is Phase.SEARCH]
     best = search_winner(trials)
     assert best is not None
@@ -138,7 +143,7 @@ def test_a_running_study_grows_and_no_run_ever_shows_two_curves(
     folder = tmp_path / "mine" / "tensorboard"
     own = of(records, "adam")
     events = EventFolder.recreate(folder, load_space("quick").restrict(["adam"]))
-    events.begin("look 1 of 2")
+    events.begin("look 1 of 2", {})
     live = read(folder, "adam until look 1 of 2")
     assert hparams(live) == {"study": "mine", "optimizer": "adam", "phase": "search"}
     lengths = []
@@ -151,11 +156,11 @@ def test_a_running_study_grows_and_no_run_ever_shows_two_curves(
     untuned = next(record for record in own if record.phase is Phase.DEFAULT)
     assert curve(live, "untuned/accuracy/validation")[0] == list(range(1, untuned.epochs + 1))
     assert "accuracy/validation" not in live.Tags()["scalars"]  # nobody has won yet
-    events.begin("look 2 of 2")
+    events.begin("look 2 of 2", {})
     assert runs(folder) == {"report", "adam until look 2 of 2"}
     steps, _ = curve(read(folder, "adam until look 2 of 2"), "accuracy/validation")
     assert steps == sorted(set(steps))
-    events.end(())
+    events.end((), {})
     assert runs(folder) == {"report", "adam"}
 
 
@@ -165,7 +170,7 @@ def test_a_run_that_is_written_anew_under_an_open_reader_has_no_point_twice(
     folder = tmp_path / "mine" / "tensorboard"
     for count in (len(records) // 2, len(records)):
         events = EventFolder.recreate(folder, load_space("quick"), records[:count])
-        events.begin("look 1 of 2")
+        events.begin("look 1 of 2", {})
         if count < len(records):
             reader = read(folder, "sgd until look 1 of 2")
     reader.Reload()
@@ -185,15 +190,15 @@ def test_a_resumed_study_ends_with_the_same_runs(tmp_path: Path, records: list[T
         return {str(path.parent.relative_to(folder)): path.stat().st_size for path in found}
 
     undisturbed = EventFolder.recreate(folder, load_space("quick"), every_trial=True)
-    undisturbed.begin("look 1 of 1")
+    undisturbed.begin("look 1 of 1", {})
     for record in records:  # one by one, as a search does
         undisturbed.write([record])
-    undisturbed.end(())
+    undisturbed.end((), {})
     before = sizes()
     resumed = EventFolder.recreate(folder, load_space("quick"), records[:20], every_trial=True)
-    resumed.begin("look 1 of 1")
+    resumed.begin("look 1 of 1", {})
     resumed.write(records[20:])
-    resumed.end(())
+    resumed.end((), {})
     assert sizes() == before
 
 
@@ -203,7 +208,7 @@ def test_a_record_that_a_longer_search_replaced_is_not_shown(tmp_path: Path):
     assert old is not None
     space = load_space("quick").restrict(["adam"])
     events = EventFolder.recreate(tmp_path / "mine" / "tensorboard", space, made)
-    events.end([old.trial_id])
+    events.end([old.trial_id], {})
     other = winning_run(record for record in made if record is not old)
     assert other is not None
     shown = read(tmp_path / "mine" / "tensorboard", "adam")
@@ -294,7 +299,7 @@ def test_a_diverged_run_shows_its_nan_and_a_failed_one_its_hyperparameters(tmp_p
     assert "loss/training" not in failed.Tags()["scalars"]
     assert [curve(run, "table/status")[1] for run in (diverged, failed)] == [[1], [2]]
     assert hparams(failed)["learning_rate"] == 1e-3
-    events.end(())  # nobody won, nothing was found
+    events.end((), {})  # nobody won, nothing was found
     assert read(folder, "sgd").Tags()["scalars"] == []
     assert hparams(read(folder, "sgd"))["optimizer"] == "sgd"
 
@@ -312,7 +317,7 @@ def test_the_table_has_every_hyperparameter_of_every_space_and_the_metrics(folde
     assert kinds["learning_rate"] == kinds["dense_width"] == "DATA_TYPE_FLOAT64"
     assert kinds["batch_norm"] == kinds["amsgrad"] == "DATA_TYPE_BOOL"
     first = {info.name for info in found.hparam_infos if info.differs}
-    assert first == {"study", "optimizer", "phase", "learning_rate", "schedule"}
+    assert first == {"study", "optimizer", "verdict", "learning_rate", "schedule"}
     shown = {tag for run in runs(folder) for tag in read(folder, run).Tags()["scalars"]}
     metrics = [info.name.tag for info in found.metric_infos]
     assert metrics[0] == "table/confirmed" and set(metrics) <= shown
@@ -359,6 +364,14 @@ def test_pictures_and_words_are_there_in_the_order_of_the_report(tmp_path: Path)
         (found,) = shown.Tensors(tag)
         assert found.tensor_proto.string_val[0].decode() == text
         assert shown.SummaryMetadata(tag).plugin_data.plugin_name == "text"
+
+
+def test_verdict_and_mean_are_those_of_the_report(tmp_path: Path):
+    study = write_study(tmp_path, repeats=12, trials=9, predictions=False)
+    shown = {row[0]: (row[1], row[4]) for row in ranking_table(load_study(study)).rows}
+    assert len({verdict for verdict, _ in shown.values()}) > 1
+    found = standings(load_meta(study), load_trials(study))
+    assert {name: (one.verdict, percent(one.mean)) for name, one in found.items()} == shown
 
 
 def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path):

@@ -37,14 +37,14 @@ def begin(logs: Path, study: str) -> EventFolder:
     events = EventFolder.recreate(logs / study / "tensorboard", load_space("default"))
     events.show_text("search/plan", [f"what {study} does"])
     events.show_image("data/training_images", png.getvalue())
-    events.begin("look 1 of 5")
+    events.begin("look 1 of 5", {})
     events.write(record for record in records if record.confirm is None)
     return events
 
 
 def finish(events: EventFolder) -> None:
     events.write(make_records(list(OPTIMIZERS), repeats=1, trials=9))
-    events.end(())
+    events.end((), {})
 
 
 class Server:

@@ -45,7 +45,7 @@ def ranking_table(summary: Summary) -> Table:
         rows.append(
             (
                 plain(row.optimizer, 40),
-                _verdict(one) if confirmed else "not confirmed",
+                verdict_words(one) if confirmed else "not confirmed",
                 gap(one.at_most_behind),
                 gap(one.at_most_behind_new_images),
                 percent(row.mean),
@@ -80,7 +80,8 @@ def ranking_table(summary: Summary) -> Table:
     )
 
 
-def _verdict(one: Judged) -> str:
+def verdict_words(one: Judged) -> str:
+    """The verdict on an optimizer that was confirmed."""
     if one.at_most_behind is None and one.verdict is Verdict.UNDECIDED:
         return "no verdict"
     return one.verdict.value

@@ -16,6 +16,7 @@ from study.images.samples import sample_grid
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials, rewrite_trials
+from study.report.tensorboard.standings import standings
 from study.report.write import write_report
 from study.search.best_models import write_best
 from study.search.budget import promotions
@@ -129,7 +130,7 @@ def _train(
 
     def begin(now: Round) -> None:
         watch.begin(now)
-        events.begin(round_name(now))
+        events.begin(round_name(now), standings(meta, protocol.records()))
         if now.answer is not None:
             events.show_text("search/looks", [round_line(now, plan)], step=now.answer.looked)
 
@@ -146,7 +147,7 @@ def _train(
         protocol.run()
     if protocol.superseded():
         rewrite_trials(folder, protocol.records())
-    events.end(protocol.superseded())
+    events.end(protocol.superseded(), standings(meta, protocol.records()))
     seconds = time.monotonic() - start
     print(
         f"search: {len(protocol.runner.records)} runs in {seconds:.0f} s, "

@@ -13,7 +13,7 @@ shows a run for as long as there is its folder.
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from study.common.aliases import Value
@@ -24,6 +24,7 @@ from study.report.tensorboard import protos
 from study.report.tensorboard.columns import table_columns
 from study.report.tensorboard.event_file import RunFile
 from study.report.tensorboard.runs import OptimizerRun, run_name, trial_events
+from study.report.tensorboard.standings import Standing
 from study.search.plan import Plan
 from study.space.keras_optimizers import argument_rules, keras_optimizers
 from study.space.space import SearchSpace
@@ -74,18 +75,19 @@ class EventFolder:
         events.write(known)
         return events
 
-    def begin(self, waits: str = "") -> None:
+    def begin(self, waits: str, standings: Mapping[str, Standing]) -> None:
         """Write the runs of all optimizers anew, from the records there are.
 
         Args:
             waits: what they wait for, in their names; empty once the study has ended.
+            standings: of those that are confirmed.
         """
         for _, file in self._runs.values():
             shutil.rmtree(file.path.parent, ignore_errors=True)
         until = f" until {waits}" if waits else ""
         grouped = by_optimizer(self._optimizers, self._records.values())
         for name in self._optimizers:
-            run = OptimizerRun(self.study, name, grouped.get(name, []))
+            run = OptimizerRun(self.study, name, grouped.get(name, []), standings.get(name))
             self._runs[name] = run, RunFile(self.folder / f"{name}{until}")
             self._runs[name][1].append(run.events())
 
@@ -101,15 +103,16 @@ class EventFolder:
                 run, file = self._runs[name]
                 file.append(run.more(found))
 
-    def end(self, left_out: Iterable[str]) -> None:
+    def end(self, left_out: Iterable[str], standings: Mapping[str, Standing]) -> None:
         """The study has ended: the last form of all runs.
 
         Args:
             left_out: ids of records that are not in force.
+            standings: of those that are confirmed.
         """
         for trial_id in left_out:
             self._records.pop(trial_id, None)
-        self.begin()
+        self.begin("", standings)
 
     def show_text(self, tag: str, lines: Iterable[str], *, step: int = 0) -> None:
         """Show sentences under Text."""

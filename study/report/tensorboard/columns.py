@@ -23,14 +23,14 @@ METRICS = {  # tag -> title; the last columns
     "table/val_accuracy": "best val_accuracy",
     "table/val_loss": "val_loss there",
     "table/test_accuracy": "test accuracy there",
-    "table/confirmed": "mean of all reruns",
+    "table/confirmed": "confirmed accuracy",
     PROGRESS: "best of its searches",
     "table/epochs": "epochs",
     "table/rung": "rung reached",
     "table/status": "status: 0 completed, 1 diverged, 2 failed",
 }
-ROW: dict[str, Value] = {"study": "", "optimizer": "", "phase": "", "repeat": 0}
-FIRST = ("study", "optimizer", "phase", "learning_rate", "schedule")  # TensorBoard shows five
+ROW: dict[str, Value] = {"study": "", "optimizer": "", "verdict": "", "phase": "", "repeat": 0}
+FIRST = ("study", "optimizer", "verdict", "learning_rate", "schedule")  # TensorBoard shows five
 NO_ARGUMENTS = ("class", "schedules")  # of an optimizer's table
 
 

@@ -16,6 +16,7 @@ from study.common.aliases import Value
 from study.records.outcomes import repeat_means, winning_run
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.report.tensorboard.protos import row, scalars
+from study.report.tensorboard.standings import Standing
 
 CURVES = {  # record's field -> TensorBoard's tag; the part before the slash makes one group
     "val_accuracy": "accuracy/validation",
@@ -53,10 +54,18 @@ class OptimizerRun:
         study: its name.
         optimizer: its name.
         records: of the optimizer, so far.
+        standing: what the report says of it; None before it is confirmed.
     """
 
-    def __init__(self, study: str, optimizer: str, records: list[TrialRecord]) -> None:
+    def __init__(
+        self,
+        study: str,
+        optimizer: str,
+        records: list[TrialRecord],
+        standing: Standing | None = None,
+    ) -> None:
         self.study, self.optimizer, self.records = study, optimizer, records
+        self.standing = standing
         self.winner = winning_run(records)
         self._epochs, self._best = 0, math.nan  # of all its searches
         self._shown = 0  # epochs that the curve has come to
@@ -87,7 +96,8 @@ class OptimizerRun:
 
     def _row(self) -> dict[str, Value]:
         if self.winner:
-            return hyperparameters(self.study, self.winner, WINNER)
+            verdict = {"verdict": self.standing.verdict} if self.standing else {}
+            return {**hyperparameters(self.study, self.winner, WINNER), **verdict}
         return {"study": self.study, "optimizer": self.optimizer, "phase": Phase.SEARCH.value}
 
     def _searched(self) -> Iterator[Event]:
@@ -122,7 +132,7 @@ class OptimizerRun:
         means = repeat_means(r for r in self.records if r.phase is Phase.CONFIRM)
         for repeat, mean in means.items():
             yield scalars(repeat, {CONFIRMED: mean})
-        confirmed = sum(means.values()) / len(means)
+        confirmed = self.standing.mean if self.standing else None
         yield scalars(winner.epochs, {**_metrics(winner), "table/confirmed": confirmed})
 
 
