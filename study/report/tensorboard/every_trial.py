@@ -71,8 +71,8 @@ def _check_place(logs: Path, target: Path) -> None:
     whole = target.resolve()
     if logs.resolve() in (whole, *whole.parents):
         raise UserError(
-            f"`trials_to`: {printable(target)} lies in {printable(logs)}, where `tensorboard "
-            f"--logdir {printable(logs)}` would show nothing but trials; name a folder elsewhere"
+            f"`trials_to`: {printable(target)} lies in {printable(logs)}, where TensorBoard would "
+            "show nothing of the studies for all their trials; name a folder elsewhere"
         )
 
 
