@@ -28,6 +28,7 @@ from study.search.plan import make_plan
 from study.search.tensorboard import MOST_RUNS, EventFolder, every_trial_fits
 from study.space.space import SearchSpace, load_space
 
+STUDIES = Path(__file__).parent / "studies"
 STANDINGS = {"adam": Standing("good enough", 0.91), "sgd": Standing("undecided", 0.89)}
 EVERYTHING = {"scalars": 0, "tensors": 0}
 
@@ -419,6 +420,14 @@ def test_trials_of_two_studies_are_written_from_their_records_in_rows_of_their_o
     assert len(list(target.rglob("*tfevents*"))) == len(runs(target))
     names = {info.name for info in columns(target, "second").hparam_infos}
     assert names >= {key for record in made for key in record.hyperparameters}
+
+
+@pytest.mark.parametrize("version", ["format_0", "format_1", "format_2"])
+def test_trials_of_older_studies_are_written_too(version: str, tmp_path: Path):
+    assert write_trials(STUDIES / version, tmp_path, "finished") == 0
+    first = [one for one in load_trials(STUDIES / version / "finished") if one.continues is None]
+    assert runs(tmp_path) == {"finished", *(f"finished/{run_name(record)}" for record in first)}
+    assert len(runs(tmp_path)) == len(first) + 1
 
 
 def test_the_newest_study_is_taken_where_none_is_named(logs: Path, tmp_path: Path):

@@ -4,6 +4,7 @@ The search itself shows one run an optimizer: TensorBoard selects none by itself
 thousands.
 """
 
+import shlex
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ def write_trials(logs: Path, names: Sequence[str], target: Path) -> None:
         RunFile(folder).append([table_columns(spaces, values, metric="table/val_accuracy")])
         runs = _write_runs(folder, study.name, records)
         print(f"{folder}: {runs} runs")
-    print(f"\nnext:\n  tensorboard --logdir {target}")
+    print(f"\nnext:\n  tensorboard --logdir {shlex.quote(str(target))}")
 
 
 def _write_runs(folder: Path, study: str, records: Iterable[TrialRecord]) -> int:
