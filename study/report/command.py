@@ -4,6 +4,7 @@
     python -m study.report --study NAME         # this one
     python -m study.report --study A --study B  # what changed from A to B, by optimizer
     python -m study.report --margin 3           # judged by another margin, from the same records
+    python -m study.report --trials-to DIR      # every trial for TensorBoard, and no report
 
 Takes about two seconds and needs no TensorFlow: it reads `study.json`, `trials.jsonl` and
 `best/predictions.json`, writes `logs/<study>/report/` (report.html, report.md, ranking.csv,
@@ -14,6 +15,7 @@ import argparse
 import gc
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from study.common.command import add_study, complain
 from study.common.errors import UserError
@@ -26,7 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     gc.disable()  # one short run; walking through thousands of records costs half a second
     try:
-        if options.study and len(options.study) > 1:
+        if options.trials_to is not None:
+            from study.report.tensorboard.every_trial import write_trials
+
+            write_trials(options.logs, options.study or [], options.trials_to)
+        elif options.study and len(options.study) > 1:
             write_comparisons(options.logs, options.study, margin=options.margin)
         else:
             name = options.study[0] if options.study else None
@@ -51,5 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         "--margin",
         metavar="POINTS",
         help="judge by another margin, in points of accuracy; default: the study's",
+    )
+    parser.add_argument(
+        "--trials-to",
+        type=Path,
+        metavar="DIR",
+        help="write no report, but every trial of the study (or of all that are named) for "
+        "`tensorboard --logdir DIR`; the search itself shows the winners",
     )
     return parser

@@ -46,7 +46,7 @@ def ranking_table(summary: Summary) -> Table:
         rows.append(
             (
                 plain(row.optimizer, 40),
-                _verdict(one) if confirmed else "not confirmed",
+                verdict_words(one) if confirmed else "not confirmed",
                 gap(one.at_most_behind),
                 gap(one.at_most_behind_new_images),
                 percent(row.mean),
@@ -88,7 +88,8 @@ def verdict_table(summary: Summary) -> Table:
     return whole._replace(head=whole.head[:last], rows=tuple(row[:last] for row in whole.rows))
 
 
-def _verdict(one: Judged) -> str:
+def verdict_words(one: Judged) -> str:
+    """The verdict on an optimizer that was confirmed."""
     if one.at_most_behind is None and one.verdict is Verdict.UNDECIDED:
         return "no verdict"
     return one.verdict.value

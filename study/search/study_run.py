@@ -18,19 +18,20 @@ from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials, rewrite_trials
 from study.report.analysis.wording import join
+from study.report.tensorboard.standings import standings
 from study.report.write import write_report
 from study.search.best_models import write_best
 from study.search.budget import is_longer, promotions
-from study.search.live_progress import Watch
+from study.search.live_progress import Watch, round_line, round_name
 from study.search.options import Options
 from study.search.own_code import alone_words, check_used, code_facts
 from study.search.plan import Plan, make_plan, model_summary, plan_lines
-from study.search.protocol import Protocol
+from study.search.protocol import Protocol, Round
 from study.search.runner import Runner
 from study.search.study_facts import study_meta
 from study.search.study_folder import clear, locked, resume
 from study.search.tasks import Data, make_splits
-from study.search.tensorboard import EventFolder, ReportEvents
+from study.search.tensorboard import EventFolder, every_trial_fits
 from study.space.space import SearchSpace
 from study.training.mappable import trained_alone
 from study.training.population import Population
@@ -52,15 +53,17 @@ def run(options: Options, space: SearchSpace) -> None:
     )
     alone = trained_alone(space)
     meta = study_meta(options, space, images, backbone, splits, code_facts(space, alone))
-    _say_setting(meta)
+    print("\n".join(_setting_lines(meta)))
     for warning in splits.warnings(several=options.repeats != 1):
         print(f"warning: {in_flags(warning, options)}")
     for sentence in alone_words(alone):
         print(f"warning: {sentence}")
     plan = make_plan(options, space)
-    print("\n".join(plan_lines(plan, options, space, splits("confirm", 0))))
+    lines = plan_lines(plan, options, space, splits("confirm", 0))
     if meta.code and plan.race:
-        print(f"plan: it goes on until the verdict on {join(list(meta.code))} is known, too")
+        names = join(list(meta.code))
+        lines.append(f"plan: it goes on until the verdict on {names} is known, too")
+    print("\n".join(lines))
     if options.dry_run:
         print(model_summary(space, backbone, len(images.class_names)))
         return
@@ -70,11 +73,18 @@ def run(options: Options, space: SearchSpace) -> None:
             clear(folder)
         meta, known = resume(folder, meta, longer=partial(is_longer, options, space))
         print(f"study: {folder}" + (f", resumed after {len(known)} runs" if known else ""))
+        every = every_trial_fits(plan, folder / "tensorboard")
+        events = EventFolder.recreate(folder / "tensorboard", space, known, every_trial=every)
+        events.show_text(
+            "search/plan", [_data_line(images), *_setting_lines(meta), _names_line(space), *lines]
+        )
+        grid = sample_grid(images, splits("confirm", 0).train, seed=options.seed)
+        events.show_image("data/training_images", grid)
         features = _features(options, images, backbone)
         data = Data(features, images.labels, len(images.class_names), splits)
-        protocol = _train(options, space, plan, folder, meta, data, known)
+        protocol = _train(options, space, plan, folder, meta, data, known, events)
         write_best(folder, protocol, images, backbone)
-        _report(options, folder, images, data)
+        _report(options, folder, events)
 
 
 def _features(options: Options, images: ImageSet, backbone: Backbone) -> np.ndarray:
@@ -120,14 +130,20 @@ def _train(
     meta: StudyMeta,
     data: Data,
     known: list[TrialRecord],
+    events: EventFolder,
 ) -> Protocol:
     """Run the protocol; every batch of records is on the disk before the next is trained."""
     population = _population(options, space, meta, data)
     device = {**meta.device, "population": population.size}
     meta = replace(meta, device=device, finished=False)
     save_meta(folder, meta)
-    events = EventFolder.recreate(folder / "tensorboard", space, known)
     watch = Watch(plan, known)
+
+    def begin(now: Round) -> None:
+        watch.begin(now)
+        events.begin(round_name(now), standings(meta, protocol.records()))
+        if now.answer is not None:
+            events.show_text("search/looks", [round_line(now, plan)], step=now.answer.looked)
 
     def save(records: list[TrialRecord]) -> None:
         append_trials(folder, records)
@@ -145,11 +161,12 @@ def _train(
         cross_fitted=meta.cross_fitted,
         versions=len(meta.versions) - 1,
     )
-    protocol = Protocol(options, space, runner, meta, watch.begin)
+    protocol = Protocol(options, space, runner, meta, begin)
     with watch:
         protocol.run()
     if protocol.superseded():
         rewrite_trials(folder, protocol.records())
+    events.end(protocol.superseded(), standings(meta, protocol.records()))
     seconds = time.monotonic() - start
     print(
         f"search: {len(protocol.runner.records)} runs in {seconds:.0f} s, "
@@ -161,15 +178,10 @@ def _train(
     return protocol
 
 
-def _report(options: Options, folder: Path, images: ImageSet, data: Data) -> None:
+def _report(options: Options, folder: Path, events: EventFolder) -> None:
     """Write and print the report, show it in TensorBoard, and say what to type next."""
     write_report(options.logs, options.name)
-    shown = ReportEvents.recreate(folder / "tensorboard")
-    rows = data.splits("confirm", 0).train
-    shown.image("data/training_images", sample_grid(images, rows, seed=options.seed))
-    for path in sorted((folder / "report" / "figures").glob("*.png")):
-        shown.image(f"report/{path.stem}", path.read_bytes())
-    shown.text("report", (folder / "report" / "report.md").read_text(encoding="utf-8"))
+    events.show_report(folder / "report")
     print("\nnext:")
     print(f"  tensorboard --logdir {options.logs}")
     print(f"  python -m study.report --study {options.name}" + _logs_flag(options))
@@ -181,20 +193,26 @@ def _logs_flag(options: Options) -> str:
 
 def _say_images(images: ImageSet) -> None:
     """Count the images; name every file that was left out."""
-    print(
-        f"images: {len(images.paths)} in {len(images.class_names)} classes"
-        + (f", {images.ignored} other files ignored" if images.ignored else "")
-    )
+    print(_data_line(images))
     for problem in images.problems:
         print(f"left out: {problem}")
     for group in images.duplicates:
         print("the same content in several classes: " + ", ".join(map(printable, group)))
 
 
-def _say_setting(meta: StudyMeta) -> None:
+def _data_line(images: ImageSet) -> str:
+    ignored = f", {images.ignored} other files ignored" if images.ignored else ""
+    return f"images: {len(images.paths)} in {len(images.class_names)} classes{ignored}"
+
+
+def _names_line(space: SearchSpace) -> str:
+    return f"optimizers: {', '.join(space.optimizers)}"
+
+
+def _setting_lines(meta: StudyMeta) -> list[str]:
     sizes = meta.split_sizes
-    print(f"split: {sizes['train']} train, {sizes['validation']} validation, {sizes['test']} test")
-    print(
+    return [
+        f"split: {sizes['train']} train, {sizes['validation']} validation, {sizes['test']} test",
         f"device: {meta.device['kind']} ({meta.device['name']}), VGG16 in {meta.device['dtype']}, "
-        f"weights: {meta.weights['source']}"
-    )
+        f"weights: {meta.weights['source']}",
+    ]

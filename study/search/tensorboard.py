@@ -1,222 +1,162 @@
-"""Records come in, TensorBoard event files go out: curves, the HParams table, images, text.
+"""The `tensorboard/` folder of a study while it runs: a view of the records, never their source.
 
-A run of TensorBoard is one configuration: the rungs of a Hyperband trial continue one curve. One
-small file is written for each record, without a Keras callback. The folder is a view of the
-records, never their source: a resumed study writes it anew.
+A run for each optimizer and one for the report: twelve optimizers are thirteen runs, so three
+such studies under one folder stay below the 40 up to which TensorBoard selects runs by itself. A
+study whose trials fit in, too, shows each of them.
 
-`overview/` has the confirmation and untuned runs and the report, `trials/` every search trial:
-above 500 runs TensorBoard selects none by itself, so a big study is looked at best in its overview.
+TensorBoard never forgets what a run said of its hyperparameters. So until the study has ended an
+optimizer's run has the name of what it waits for ("adam until look 2 of 5"): at each look all
+optimizers' runs are written anew, with another name, from the records there are; in between only
+their searches' progress is added. A run's folder holds no other run: TensorBoard's Python reader
+shows a run for as long as there is its folder.
 """
 
-import errno
-import io
-import math
-import random
+import re
 import shutil
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import tensorflow as tf
-from PIL import Image
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import api as hparams
-from tensorboard.plugins.hparams import api_pb2
-from tensorboard.plugins.hparams import summary_v2 as hparams_summary
-from tensorboard.plugins.text.metadata import create_summary_metadata as text_metadata
 
 from study.common.aliases import Value
-from study.records.trial_record import Phase, TrialRecord, TrialStatus
-from study.space.space import SearchSpace, load_space, own_spaces
+from study.records.outcomes import by_optimizer
+from study.records.trial_record import TrialRecord
+from study.report.markdown import as_text
+from study.report.tensorboard import protos
+from study.report.tensorboard.columns import table_columns
+from study.report.tensorboard.event_file import RunFile
+from study.report.tensorboard.runs import OptimizerRun, run_name, trial_events
+from study.report.tensorboard.standings import Standing
+from study.search.plan import Plan
+from study.space.keras_optimizers import argument_rules, keras_optimizers
+from study.space.space import SearchSpace
 
-CURVES = {  # record's field -> TensorBoard's tag; the part before the slash makes one group
-    "val_accuracy": "accuracy/validation",
-    "accuracy": "accuracy/training",
-    "val_loss": "loss/validation",
-    "loss": "loss/training",
-    "learning_rate": "learning_rate/learning_rate",
-}
-METRICS = {  # the last columns of the HParams table
-    "best/val_accuracy": "best val_accuracy",
-    "best/val_loss": "val_loss there",
-    "best/test_accuracy": "test accuracy there",
-    "best/epochs": "epochs",
-    "best/rung": "rung reached",
-    "best/status": "status: 0 completed, 1 diverged, 2 failed",
-}
-STATUS = {TrialStatus.COMPLETED: 0, TrialStatus.DIVERGED: 1, TrialStatus.FAILED: 2}
-FIRST_COLUMNS = ("optimizer", "phase", "learning_rate", "schedule", "repeat")  # others: a click
-OVERVIEW, TRIALS = "overview", "trials"
-REPORT_RUN = f"{OVERVIEW}/report"
+FIGURE = re.compile(r"!\[.*\]\(figures/(\w+)\.png\)")  # in report.md
+MOST_RUNS = 40  # that TensorBoard's Scalars, Images and Text select by themselves
 
 
 class EventFolder:
-    """The `tensorboard/` folder of a study.
+    """The events of one study, kept up to date with its records.
 
     Args:
         folder: as `recreate` has begun it.
+        optimizers: in the order of the search space.
+        every_trial: whether each trial is a run, too.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._runs: dict[str, str] = {}  # trial_id -> run
+    def __init__(self, folder: Path, optimizers: Iterable[str], *, every_trial: bool) -> None:
+        self.folder, self.every_trial = folder, every_trial
+        self.study = folder.parent.name
+        self._report = RunFile(folder / "report")
+        self._optimizers = tuple(optimizers)
+        self._records: dict[str, TrialRecord] = {}
+        self._trials: dict[str, RunFile] = {}  # trial_id -> file of its run
+        self._runs: dict[str, tuple[OptimizerRun, RunFile]] = {}
 
     @classmethod
     def recreate(
-        cls, folder: Path, space: SearchSpace, known: Iterable[TrialRecord] = ()
+        cls,
+        folder: Path,
+        space: SearchSpace,
+        known: Iterable[TrialRecord] = (),
+        *,
+        every_trial: bool = False,
     ) -> "EventFolder":
         """Delete the folder and begin it anew.
 
         Args:
             folder: of the study's events.
-            space: names the columns of the HParams table.
+            space: names the optimizers, and columns of the HParams table.
             known: records of an earlier, interrupted run of the study.
+            every_trial: whether each trial is a run, too.
         """
         shutil.rmtree(folder, ignore_errors=True)
-        _write_run(folder, "", "0000", [_event(0, _table_columns(space))])
-        events = cls(folder)
+        events = cls(folder, space.optimizers, every_trial=every_trial)
+        values = {**_every_argument(), **space.examples()}
+        events._report.append([table_columns([space.table], values, metric="table/confirmed")])
         events.write(known)
         return events
 
+    def begin(self, waits: str, standings: Mapping[str, Standing]) -> None:
+        """Write the runs of all optimizers anew, from the records there are.
+
+        Args:
+            waits: what they wait for, in their names; empty once the study has ended.
+            standings: of those that are confirmed.
+        """
+        for _, file in self._runs.values():
+            shutil.rmtree(file.path.parent, ignore_errors=True)
+        until = f" until {waits}" if waits else ""
+        grouped = by_optimizer(self._optimizers, self._records.values())
+        for name in self._optimizers:
+            run = OptimizerRun(self.study, name, grouped.get(name, []), standings.get(name))
+            self._runs[name] = run, RunFile(self.folder / f"{name}{until}")
+            self._runs[name][1].append(run.events())
+
     def write(self, records: Iterable[TrialRecord]) -> None:
-        """Add records, each after the rung it continues."""
-        for record in records:
-            before = self._runs.get(record.continues or "")  # None too if that line was damaged
-            first, run = before is None, before or run_name(record)
-            self._runs[record.trial_id] = run
-            events = [_event(0, _hyperparameters(record, run))] if first else []
-            events += _curves(record, since=0 if first else record.initial_epoch)
-            events.append(_event(record.epochs, _metrics(record)))
-            _write_run(self.folder, run, f"{record.rung or 0:04d}", events)
+        """Add records."""
+        new = list(records)
+        self._records |= {record.trial_id: record for record in new}
+        if self.every_trial:
+            for record in new:
+                self._write_trial(record)
+        if self._runs:
+            for name, found in by_optimizer((), new).items():
+                run, file = self._runs[name]
+                file.append(run.more(found))
+
+    def end(self, left_out: Iterable[str], standings: Mapping[str, Standing]) -> None:
+        """The study has ended: the last form of all runs.
+
+        Args:
+            left_out: ids of records that are not in force.
+            standings: of those that are confirmed.
+        """
+        for trial_id in left_out:
+            self._records.pop(trial_id, None)
+        self.begin("", standings)
+
+    def show_text(self, tag: str, lines: Iterable[str], *, step: int = 0) -> None:
+        """Show sentences under Text."""
+        listed = "\n".join(f"- {as_text(line)}" for line in lines)
+        self._report.append([protos.text(tag, listed, step=step)])
+
+    def show_image(self, tag: str, png: bytes) -> None:
+        """Show a PNG under Images."""
+        self._report.append([protos.image(tag, png)])
+
+    def show_report(self, report: Path) -> None:
+        """Show a report, as it lies in its folder: words and figures."""
+        words = (report / "report.md").read_text(encoding="utf-8")
+        figures = FIGURE.findall(words)
+        tags = {name: f"report/{number:02d}_{name}" for number, name in enumerate(figures, start=1)}
+        listed = FIGURE.sub(lambda found: f"*under Images: {tags[found[1]]}*", words)
+        self._report.append([protos.text("report", listed)])
+        for name, tag in tags.items():  # TensorBoard sorts by the tag
+            self.show_image(tag, (report / "figures" / f"{name}.png").read_bytes())
+
+    def _write_trial(self, record: TrialRecord) -> None:
+        before = self._trials.get(record.continues or "")  # None too if that line was damaged
+        file = before or RunFile(self.folder / "trials" / run_name(record))
+        self._trials[record.trial_id] = file
+        file.append(trial_events(self.study, record, begins=before is None))
 
 
-class ReportEvents:
-    """The report inside TensorBoard: pictures under Images, its words under Text."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @classmethod
-    def recreate(cls, folder: Path) -> "ReportEvents":
-        """Delete what an earlier report left in the study's events."""
-        shutil.rmtree(folder / REPORT_RUN, ignore_errors=True)
-        return cls(folder)
-
-    def image(self, tag: str, png: bytes) -> None:
-        """Show a PNG."""
-        summary = Summary()
-        value = summary.value.add(tag=tag)
-        value.image.width, value.image.height = Image.open(io.BytesIO(png)).size
-        value.image.colorspace = 4  # RGBA
-        value.image.encoded_image_string = png
-        _write_run(self.folder, REPORT_RUN, f"image-{_plain(tag)}", [_event(0, summary)])
-
-    def text(self, tag: str, markdown: str) -> None:
-        """Show Markdown."""
-        summary = Summary()
-        value = summary.value.add(tag=tag, metadata=text_metadata("", ""))
-        tensor = tf.make_tensor_proto([markdown.encode()])
-        value.tensor.ParseFromString(tensor.SerializeToString())
-        _write_run(self.folder, REPORT_RUN, f"text-{_plain(tag)}", [_event(0, summary)])
+def _every_argument() -> dict[str, Value]:
+    """What any optimizer of Keras takes: another study under the same folder may tune it."""
+    rules = [argument_rules(keras_class) for keras_class in keras_optimizers()]
+    return {name: rule.default for found in rules for name, rule in found.items()}
 
 
-def _write_run(root: Path, run: str, part: str, events: Iterable[Event]) -> None:
-    """TensorBoard reads the files of a run in the order of their names, hence `part`."""
-    path = root / run / f"events.out.tfevents.{part}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            writer.write(Event(file_version="brain.Event:2").SerializeToString())
-            for event in events:
-                writer.write(event.SerializeToString())
-    except tf.errors.OpError as error:  # TensorFlow's word for a disk that takes no more
-        raise OSError(errno.ENOSPC, error.message, str(path)) from error
-
-
-def _plain(tag: str) -> str:
-    return tag.replace("/", "-")
-
-
-def run_name(record: TrialRecord) -> str:
-    """Optimizer first, so that TensorBoard's filter and colours go by it."""
-    top = TRIALS if record.phase == Phase.SEARCH else OVERVIEW
-    parts = (record.phase.value, record.repeat, record.number or None, record.confirm)
-    name = "-".join(str(part) for part in parts if part is not None)
-    return f"{top}/{record.optimizer}/{name}"
-
-
-def _event(step: int, summary: Summary) -> Event:
-    return Event(step=step, wall_time=time.time(), summary=summary)
-
-
-class _AnyOf(hparams.Domain):  # type: ignore[misc]
-    """All values of a type: a list of values would hide those of other studies from the table."""
-
-    def __init__(self, name: str, example: Value) -> None:
-        self.name, self.example = name, example
-
-    @property
-    def dtype(self) -> type:
-        return type(self.example)
-
-    def sample_uniform(self, rng: random.Random | None = None) -> Value:
-        return self.example
-
-    def update_hparam_info(self, info: Any) -> None:
-        """Set the type, and `differs` for the columns that TensorBoard is to sort first."""
-        info.differs = self.name in FIRST_COLUMNS
-        if isinstance(self.example, bool):
-            info.type = api_pb2.DATA_TYPE_BOOL
-        elif isinstance(self.example, str):
-            info.type = api_pb2.DATA_TYPE_STRING
-        else:
-            info.type = api_pb2.DATA_TYPE_FLOAT64
-
-
-def _table_columns(space: SearchSpace) -> Summary:
-    """Every hyperparameter of this space and of those that come with the study.
-
-    TensorBoard obeys the first such list that it finds, for all studies under its folder.
-    """
-    examples: dict[str, Value] = {"optimizer": "adam", "phase": "search", "repeat": 0}
-    for one in (space, *map(load_space, own_spaces())):
-        examples = {**one.examples(), **examples}
-    examples["bracket"] = 0
-    config: Summary = hparams_summary.hparams_config_pb(
-        hparams=[hparams.HParam(name, _AnyOf(name, value)) for name, value in examples.items()],
-        metrics=[hparams.Metric(tag, display_name=text) for tag, text in METRICS.items()],
-    )
-    return config
-
-
-def _hyperparameters(record: TrialRecord, run: str) -> Summary:
-    table = {"optimizer": record.optimizer, "phase": record.phase.value, "repeat": record.repeat}
-    if record.bracket is not None:
-        table["bracket"] = record.bracket
-    return hparams_summary.hparams_pb({**table, **record.hyperparameters}, trial_id=run)
-
-
-def _curves(record: TrialRecord, since: int) -> Iterable[Event]:
-    for epoch in range(since, len(record.loss)):
-        summary = Summary()
-        for field, tag in CURVES.items():
-            summary.value.add(tag=tag, simple_value=getattr(record, field)[epoch])
-        yield _event(epoch + 1, summary)
-
-
-def _metrics(record: TrialRecord) -> Summary:
-    summary = Summary()
-    values = {
-        "best/val_accuracy": record.best_val_accuracy,
-        "best/val_loss": record.val_loss[record.best_epoch - 1] if record.val_loss else math.nan,
-        "best/test_accuracy": record.test_accuracy,
-        "best/epochs": record.epochs,
-        "best/rung": record.rung,
-        "best/status": STATUS[record.status],
+def every_trial_fits(plan: Plan, folder: Path) -> bool:
+    """Whether TensorBoard selects all runs of the studies beside `folder` by itself if each trial
+    of the plan is one, too."""
+    repeats = plan.everybody(plan.looks[-1])
+    trials = sum(plan.trials(repeats).values())
+    reruns = plan.looks[-1] * (len(plan.optimizers) * plan.confirm + plan.tunable)
+    early = plan.first * len(plan.optimizers) * plan.budgets
+    beside = {
+        path.parent
+        for path in folder.parents[1].glob("*/tensorboard/**/*tfevents*")
+        if folder not in path.parents
     }
-    for tag, value in values.items():
-        if value is not None:
-            summary.value.add(tag=tag, simple_value=value)
-    return summary
+    own = len(plan.optimizers) + 1
+    return len(beside) + own + trials + reruns + early <= MOST_RUNS

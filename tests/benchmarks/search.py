@@ -82,6 +82,7 @@ def ours(max_epochs: int, repeats: int, folder: Path, cache: Path) -> tuple[floa
         features, labels, CLASSES, max_epochs=max_epochs, size=CPU_HEADS, widths=widths
     )
     events = EventFolder.recreate(folder / "tensorboard", space)
+    events.begin("the end", {})
 
     def save(records: list[TrialRecord]) -> None:
         append_trials(folder, records)

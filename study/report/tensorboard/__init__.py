@@ -1,0 +1,1 @@
+"""Records -> what TensorBoard reads: curves, the HParams table, images, text; no TensorFlow."""

@@ -1,0 +1,66 @@
+"""The columns of the HParams table: every hyperparameter that a row may have, and the metrics.
+
+TensorBoard obeys the first such list that it finds, for all studies under its folder. So the list
+has what any space may hold in its head and schedules, what the optimizers of the study's own space
+have, and those of the spaces that come with the study; the search adds what Keras has.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event
+
+from study.common.aliases import Value
+from study.report.tensorboard import protos
+from study.report.tensorboard.runs import PROGRESS
+from study.space.domains import argument_of
+from study.space.head_table import HEAD
+from study.space.schedule_table import SCHEDULES, schedule_keys
+from study.space.space import OWN_SPACES
+
+METRICS = {  # tag -> title; the last columns
+    "table/val_accuracy": "best val_accuracy",
+    "table/val_loss": "val_loss there",
+    "table/test_accuracy": "test accuracy there",
+    "table/confirmed": "confirmed accuracy",
+    PROGRESS: "best of its searches",
+    "table/epochs": "epochs",
+    "table/rung": "rung reached",
+    "table/status": "status: 0 completed, 1 diverged, 2 failed",
+}
+ROW: dict[str, Value] = {"study": "", "optimizer": "", "verdict": "", "phase": "", "repeat": 0}
+FIRST = ("study", "optimizer", "verdict", "learning_rate", "schedule")  # TensorBoard shows five
+NO_ARGUMENTS = ("class", "schedules")  # of an optimizer's table
+
+
+def table_columns(
+    spaces: Iterable[Mapping[str, Any]], values: Mapping[str, Value], *, metric: str
+) -> Event:
+    """The columns for rows of these spaces, and of those that come with the study.
+
+    Args:
+        spaces: search spaces as they are read from TOML.
+        values: more hyperparameters, each with a possible value.
+        metric: the first one of `METRICS`.
+    """
+    found = ROW | {"learning_rate": 0.1, "schedule": ""}
+    found |= {key: spec.default for key, spec in HEAD.items()}
+    for kind in SCHEDULES:
+        found |= {key: spec.default for key, spec in schedule_keys(kind).items()}
+    own = [tomllib.loads(path.read_text("utf-8")) for path in sorted(OWN_SPACES.glob("*.toml"))]
+    for space in (*own, *spaces):
+        for table in space["optimizers"].values():
+            found |= {
+                argument_of(key): _example(domain)
+                for key, domain in table.items()
+                if key not in (*NO_ARGUMENTS, *found)
+            }
+    return protos.columns({**values, **found, "bracket": 0}, {metric: "", **METRICS}, FIRST)
+
+
+def _example(domain: Any) -> Value:
+    """A value of a fixed one, of a set or of a range, as TOML has them."""
+    if not isinstance(domain, Mapping):
+        return domain  # type: ignore[no-any-return]
+    return domain["choices"][0] if "choices" in domain else 0.1
