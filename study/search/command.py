@@ -7,14 +7,15 @@ Prints the plan, computes the features of every image once (cached), searches, c
 with the ranking and the next two commands to type. The same command again resumes a study.
 """
 
+import argparse
 import errno
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.common.command import complain
+from study.common.command import STOPPED, complain
 from study.common.errors import UserError
+from study.common.signals import stoppable
 from study.common.tensorflow import import_tensorflow
 from study.search.options import parse, resolve_options
 from study.training.program_cache import keep_programs
@@ -25,20 +26,9 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 2 after a mistake the user can mend, 130 after Ctrl-C or SIGTERM."""
     arguments = parse(argv)  # --help ends here, before anything heavy is imported
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
-    keep_programs(arguments.cache_dir and Path(arguments.cache_dir))
-    import_tensorflow()
-    from study.features.vgg16 import pick_device
-    from study.search.study_run import run
-    from study.space.space import load_space
-
     try:
-        pick_device(arguments.device)  # before the space's optimizers start TensorFlow
-        space = load_space(arguments.space)
-        options = resolve_options(arguments, space.study, space.name)
-        if options.optimizers:
-            space = space.restrict(options.optimizers.split(","))
-        return run(options, space)
+        with stoppable():
+            return _run(arguments)
     except UserError as error:
         return complain(error, arguments)
     except OSError as error:
@@ -52,5 +42,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; nothing is lost: the same command resumes", file=sys.stderr)
-        return 130
+        print(
+            "\nstopping ... nothing is lost: the same command resumes (what is under way ends "
+            "first; once more does not wait for it)",
+            file=sys.stderr,
+        )
+        return STOPPED
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    keep_programs(arguments.cache_dir and Path(arguments.cache_dir))
+    import_tensorflow()
+    from study.features.vgg16 import pick_device
+    from study.search.study_run import run
+    from study.space.space import load_space
+
+    pick_device(arguments.device)  # before the space's optimizers start TensorFlow
+    space = load_space(arguments.space)
+    options = resolve_options(arguments, space.study, space.name)
+    if options.optimizers:
+        space = space.restrict(options.optimizers.split(","))
+    return run(options, space)
