@@ -1,12 +1,13 @@
 """One run of the search command: images -> features -> heads -> records -> report."""
 
+import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from study.common.command import in_flags
+from study.common.command import in_flags, typed
 from study.common.text import printable
 from study.features.extract import extract_features
 from study.features.vgg16 import Backbone, load_backbone
@@ -153,12 +154,9 @@ def _report(options: Options, folder: Path, images: ImageSet, data: Data) -> Non
         shown.image(f"report/{path.stem}", path.read_bytes())
     shown.text("report", (folder / "report" / "report.md").read_text(encoding="utf-8"))
     print("\nnext:")
-    print(f"  tensorboard --logdir {options.logs}")
-    print(f"  python -m study.report --study {options.name}" + _logs_flag(options))
-
-
-def _logs_flag(options: Options) -> str:
-    return "" if options.logs == Path("logs") else f" --logs {options.logs}"
+    elsewhere = [] if options.logs == Path("logs") else ["--logs", options.logs]
+    print(f"  {shlex.join(['tensorboard', '--logdir', str(options.logs)])}")
+    print(f"  {typed('report', '--study', options.name, *elsewhere)}")
 
 
 def _say_images(images: ImageSet) -> None:
