@@ -18,6 +18,10 @@ from study.space.schedule_table import all_schedule_keys, shape
 
 LONGEST = 88  # characters of a line
 WARM_UP = Path(__file__).parents[1] / "training" / "warm_up.py"  # printed, not imported
+_STATISTICS = (
+    "variance = features.var(axis=0)",
+    "variance[features.min(axis=0) == features.max(axis=0)] = 1  # not divided by almost 0",
+)
 
 
 def keras_code(meta: StudyMeta, run: TrialRecord) -> str:
@@ -44,6 +48,7 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
     steps, epochs = -(-rows // batch), int(meta.settings.get("max_epochs", run.epochs))
     schedule, warm_up = _schedule(values, steps * epochs)
     body = [
+        *(_STATISTICS if values["normalize"] else ()),
         *_head(values, int(meta.data["features"]), len(meta.class_names)),
         f"# {steps} steps an epoch, {epochs} epochs",
         *schedule,
@@ -91,9 +96,7 @@ def _class(meta: StudyMeta, optimizer: str) -> str:
 def _head(values: Mapping[str, Value], features: int, classes: int) -> list[str]:
     inside = [f"layers.Input(({features},))"]
     if values["normalize"]:
-        inside.append(
-            "layers.Normalization(mean=features.mean(axis=0), variance=features.var(axis=0))"
-        )
+        inside.append("layers.Normalization(mean=features.mean(axis=0), variance=variance)")
     inside.append(f"layers.Dense({values['dense_width']}, activation={values['activation']!r})")
     if values["batch_norm"]:
         inside.append("layers.BatchNormalization()")
