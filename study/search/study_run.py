@@ -29,6 +29,7 @@ from study.search.study_facts import study_meta
 from study.search.study_folder import clear, locked, resume
 from study.search.tasks import Data, make_splits
 from study.search.tensorboard import EventFolder, ReportEvents
+from study.space.equal_values import without_equal_values
 from study.space.space import SearchSpace
 from study.training.population import Population
 from study.training.population_size import heads_at_once
@@ -46,12 +47,14 @@ def run(options: Options, space: SearchSpace) -> int:
         preprocess=options.preprocess,
         device=options.device,
     )
+    space, equal = without_equal_values(space, len(splits("search", 0).train))
     meta = study_meta(options, space, images, backbone, splits)
     _say_setting(meta)
     for warning in splits.warnings(several=options.repeats != 1):
         print(f"warning: {in_flags(warning, options)}")
     plan = make_plan(options, space)
-    print("\n".join(plan_lines(plan, options, space, splits("confirm", 0))))
+    lines = plan_lines(plan, options, space, splits("confirm", 0))
+    print("\n".join([*(f"plan: {text}" for text in equal), *lines]))
     if options.dry_run:
         print(model_summary(space, backbone, len(images.class_names)))
         return 0
