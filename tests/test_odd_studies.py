@@ -84,6 +84,14 @@ ODD: dict[str, Callable[[], tuple[Records, dict[str, Any]]]] = {
     "one optimizer": lambda: (records(["adam"]), {}),
     "one repeat": lambda: (records(repeats=1), fixed(1)),
     "one rerun": lambda: (records(repeats=1, confirm=1), fixed(1, confirm=1)),
+    "one rerun of one trial": lambda: (
+        [
+            changed(r, val_accuracy=[0.1] * r.epochs, best_epoch=1)
+            for r in records(repeats=1, confirm=1)
+            if r.phase is not Phase.SEARCH or r.number == "0000"
+        ],
+        fixed(1, confirm=1),
+    ),
     "one epoch": lambda: (records(max_epochs=1), {"settings": {"max_epochs": 1}}),
     "all equal": lambda: (
         [changed(r, val_accuracy=[0.9] * r.epochs, best_epoch=1) for r in records()],
@@ -176,6 +184,8 @@ def test_the_first_sentence_says_what_happened(case: str, said: str) -> None:
         ("one left", "unconfirmed", "Not confirmed, so not ranked: sgd (all 20 trials diverged)."),
         ("one rerun", "one repeat", "there are no intervals"),
         ("one repeat", "one repeat", "the spread of reruns and leave out the luck of the search."),
+        ("spread out", "tuning lost", " % tuned): the search was cut short."),
+        ("one rerun of one trial", "tuning lost", "a search of one trial tunes nothing."),
         ("absurd loss", "absurd loss", "(250,000); guessing has 3.69."),
     ],
 )

@@ -103,8 +103,8 @@ def settings_table(summary: Summary) -> Table:
         "the winners of all repeats span."
     )
     if not _confirmed(summary):
-        title = "Hyperparameters of the best runs so far"
-        note = "Of single runs: no winner has been confirmed by a rerun."
+        title = "Hyperparameters of the best single runs"
+        note = "No winner has been confirmed by a rerun."
     return Table(
         title,
         note,
@@ -115,7 +115,7 @@ def settings_table(summary: Summary) -> Table:
 
 def code_title(summary: Summary) -> str:
     """What stands over the printed code."""
-    return f"The {'winner' if _confirmed(summary) else 'best run so far'} as Keras code"
+    return f"The {'winner' if _confirmed(summary) else 'best single run'} as Keras code"
 
 
 def _confirmed(summary: Summary) -> bool:

@@ -58,7 +58,7 @@ def cautions(
     found += _resolution(meta, answer)
     diverging = {row.optimizer for row in _diverging(rows)}
     found += [Caution("edge of range", text) for text in edges(meta, settings, diverging)]
-    found += _untuned(meta, gains)
+    found += _untuned(meta, rows, gains)
     found += _training(confirmed, curves)
     found += _diverged(rows)
     found += _absurd(meta, confirmed)
@@ -142,20 +142,26 @@ def _resolution(meta: StudyMeta, answer: Answer) -> Iterator[Caution]:
     )
 
 
-def _untuned(meta: StudyMeta, gains: Iterable[Gain]) -> Iterator[Caution]:
+def _untuned(meta: StudyMeta, rows: Iterable[Row], gains: Iterable[Gain]) -> Iterator[Caution]:
     lost = [g for g in gains if g.default - g.tuned > LOST]
     if lost:
         names = [
             f"{g.optimizer} ({100 * g.default:.1f} % untuned, {100 * g.tuned:.1f} % tuned)"
             for g in lost
         ]
-        early = "; more trials or more images may help"
-        if meta.settings.get("tuner") == "hyperband":
-            early = " or by stopping slow starters early; --tuner random does not stop any"
+        tried = {row.optimizer: row.trials - row.searches for row in rows}
+        why = "the search was misled, by luck on few validation images"
+        if meta.partial:
+            why = "the search was cut short"
+        elif not any(tried[g.optimizer] for g in lost):
+            why = "a search of one trial tunes nothing"
+        elif meta.settings.get("tuner") == "hyperband":
+            why += " or by stopping slow starters early; --tuner random does not stop any"
+        else:
+            why += "; more trials or more images may help"
         yield Caution(
             "tuning lost",
-            f"Keras's default settings did better than the tuned ones for {join(names)}: the "
-            f"search was misled, by luck on few validation images{early}.",
+            f"Keras's default settings did better than the tuned ones for {join(names)}: {why}.",
         )
 
 

@@ -140,10 +140,7 @@ def draw_curves(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
     """Training and validation accuracy and loss of every winner, the post's figure."""
     curves = summary.curves
     names = [look[found.optimizer].label for found in curves]
-    caption = (
-        "Solid: validation. Dashed: training (with dropout on). "
-        "Band: lowest to highest run of the winner."
-    )
+    caption = "Solid: validation. Dashed: training (with dropout on). Band: lowest to highest run."
     if not curves:
         return
     if len(curves) <= TOGETHER:
