@@ -17,6 +17,7 @@ from study.images.samples import sample_grid
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials, rewrite_trials
+from study.report.analysis.wording import counted
 from study.report.write import write_report
 from study.search.best_models import write_best
 from study.search.budget import promotions
@@ -138,9 +139,9 @@ def _train(
         rewrite_trials(folder, protocol.records())
     seconds = time.monotonic() - start
     print(
-        f"search: {len(protocol.runner.records)} runs in {seconds:.0f} s, "
-        f"{population.compilations} programs compiled in {population.compile_seconds:.0f} s, "
-        f"{population.size} heads at once"
+        f"search: {counted(len(protocol.runner.records), 'run')} in {seconds:.0f} s, "
+        f"{counted(population.compilations, 'program')} compiled in "
+        f"{population.compile_seconds:.0f} s, {counted(population.size, 'head')} at once"
     )
     total = {"search": round(meta.seconds.get("search", 0.0) + seconds, 1)}
     save_meta(folder, replace(meta, finished=True, partial=protocol.stopped, seconds=total))
