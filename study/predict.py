@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.common.command import add_study, complain
+from study.common.command import add_study, complain, parse, typed
 from study.common.errors import UserError
 from study.common.tensorflow import load_model
 from study.common.text import printable
@@ -40,7 +40,7 @@ class Prediction(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 2 after a mistake the user can mend, also if one image cannot be read."""
-    given = _parser().parse_args(argv)
+    given = parse(_parser(), argv)
     try:
         study = find_winner(given.logs, given.study)
         if sentence := outdated(study):
@@ -51,14 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if images:
             for path, answer in zip(images, predict(study, images), strict=True):
                 print(f"{printable(path)}: {in_words(answer)}")
-    except UserError as error:
+    except (UserError, KeyboardInterrupt) as error:
         return complain(error, given)
     return 2 if bad else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m study.predict",
+        prog=typed("predict"),
         description="Name the class of images with the winner of a study.",
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")

@@ -2,19 +2,25 @@
 
 import argparse
 import ast
+import io
+import os
 import re
+import shlex
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from study.common.command import complain, in_flags
+from study.common.command import COMMANDS, CONSOLE, complain, in_flags, main, parse, typed
 from study.common.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 GIVEN = argparse.Namespace(image_size=3, data=None)
 COMMANDS_OWN = ("command.py", "options.py", "option_rules.py", "predict.py")
 # another command's flag, named with that command; pip's own
-OTHERS = ("`python -m study.search` and --overwrite", "--force-reinstall", "--no-deps")
+OTHERS = ("search--overwrite", "--force-reinstall", "--no-deps")
 
 
 @pytest.mark.parametrize(
@@ -29,6 +35,85 @@ OTHERS = ("`python -m study.search` and --overwrite", "--force-reinstall", "--no
 )
 def test_an_argument_becomes_the_flag_of_the_command(sentence: str, printed: str) -> None:
     assert in_flags(sentence, GIVEN) == printed
+
+
+def test_a_command_that_is_printed_works_when_it_is_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--logs", "my logs; $(rm -rf ~)", "--study", "it's"]
+    started = {
+        "/bin/optimizer-study": "optimizer-study report",
+        "/lib/study/report/__main__.py": "python -m study.report",
+    }
+    for program, start in started.items():
+        monkeypatch.setattr("sys.argv", [program])
+        printed = typed("report", *arguments)
+        assert printed.startswith(start)
+        assert shlex.split(printed) == [*start.split(), *arguments]
+
+
+SCRIPT = "import sys\nfrom {} import {}\nsys.exit({}())\n"  # as pip writes it
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_console_command_runs_beside_a_study_py_of_the_user(
+    command: str, tmp_path: Path
+) -> None:
+    """Python puts the script's own folder first, not the one where somebody stands."""
+    entry = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"][CONSOLE]
+    module, function = entry.split(":")
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / CONSOLE
+    script.write_text(SCRIPT.format(module, function, function))
+    (tmp_path / "study.py").write_text("raise SystemExit('this is the file of the user')")
+    (tmp_path / "search_spaces").mkdir()
+    ended = subprocess.run(
+        [sys.executable, str(script), command, "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(f"usage: optimizer-study {command}")
+
+
+def test_a_terminal_that_lacks_a_sign_ends_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
+    parse(argparse.ArgumentParser(), [])
+    print("behind ≤", flush=True)
+    assert written.getvalue() == b"behind ?\n"
+
+
+def test_a_command_that_does_not_exist_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["serach"])
+    assert "'search', 'report', 'images', 'predict'" in capsys.readouterr().err
+
+
+SETTINGS = """
+from study.common.tensorflow import NEEDED, import_tensorflow, keras_home
+import_tensorflow()
+import keras, keras_tuner
+from keras.src.backend.config import keras_home as theirs
+found = {name: getattr(keras.config, name)() for name in NEEDED}
+found["dtype_policy"] = found["dtype_policy"].name
+assert found == NEEDED, found
+assert theirs() == str(keras_home()) and keras.config.max_epochs() is None
+keras.config.set_floatx("float64")
+import_tensorflow()
+"""
+
+
+def test_keras_starts_with_its_defaults_whatever_lies_around(tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text('["no table"]')  # Keras's own import fails
+    foreign = {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, "-c", SETTINGS],
+        capture_output=True, text=True, check=False, env=os.environ | foreign,
+    )  # fmt: skip
+    last = ended.stderr.splitlines()[-1]
+    assert "this process has imported Keras with floatx float64" in last, ended.stderr
 
 
 def test_a_mistake_is_one_line_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

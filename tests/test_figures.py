@@ -4,6 +4,7 @@ import dataclasses
 import io
 import math
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
@@ -38,6 +39,14 @@ def test_twelve_optimizers_get_a_panel_each(tmp_path):
     pictures, warnings = drawn(tmp_path, repeats=2, trials=12, confirm=2)
     assert set(pictures) == EVERY | {"curves_accuracy", "curves_loss"}
     assert warnings == []
+
+
+def test_a_matplotlibrc_of_the_user_changes_no_figure(tmp_path):
+    about = load_study(write_study(tmp_path, ["adam", "sgd"], repeats=1, trials=6))
+    plainly = [picture.png for picture in draw_figures(about)[0]]
+    foreign = {"text.usetex": True, "image.cmap": "jet", "axes.facecolor": "red"}
+    with mpl.rc_context(foreign | {"lines.marker": "x", "legend.loc": "center"}):
+        assert [picture.png for picture in draw_figures(about)[0]] == plainly
 
 
 def test_two_optimizers_share_the_two_panels_of_the_post(tmp_path):

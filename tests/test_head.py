@@ -100,6 +100,21 @@ def test_a_saved_head_reloads_in_plain_keras(normalize: bool, tmp_path: Path):
     assert np.allclose(direct, probabilities, atol=1e-6)
 
 
+def test_a_feature_that_never_varied_in_training_does_not_drown_the_others():
+    rows = np.random.default_rng(1).normal(size=(120, 6)).astype(np.float32)
+    rows[:, 1] = 0.3
+    statistics = Statistics.of(rows)
+    wanted = replace(BLOG, normalize=True)
+    head = build_head(wanted, n_features=6, n_classes=3, seed=1, statistics=statistics)
+    new = rows[:4].copy()
+    new[:, 1] = 0.8
+    found = keras.ops.convert_to_numpy(head.get_layer("normalize")(new))
+    others = np.arange(6) != 1
+    np.testing.assert_allclose(found[:, 1], 0.5, atol=1e-6)
+    plainly = (new - rows.mean(axis=0)) / rows.std(axis=0)
+    np.testing.assert_allclose(found[:, others], plainly[:, others], atol=1e-5)
+
+
 def test_normalizing_uses_the_training_rows_and_refuses_to_do_without():
     rows = np.random.default_rng(1).normal(3, 2, size=(400, 16)).astype("float32")
     wanted = replace(BLOG, normalize=True)

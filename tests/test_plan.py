@@ -53,6 +53,30 @@ def test_a_fixed_study_is_all_counted_at_once():
     assert plan.looks == (7,) and plan.first == 7 and not plan.race
 
 
+def planned(space: SearchSpace, *argv: str) -> str:
+    given = options(*argv)
+    return "\n".join(plan_lines(make_plan(given, space), given, space, SPLIT))
+
+
+def test_a_hyperband_of_too_few_epochs_says_that_it_halves_nothing():
+    space = load_space("quick").restrict(["adam"])
+    one = planned(space, "--max-epochs", "1")
+    assert "1 hyperband search of 1 trial (1 epoch) each" in one
+    assert "hyperband has nothing to halve in 1 epoch, so no trial is stopped early" in one
+    assert "nothing to halve in 3 epochs" in planned(space, "--max-epochs", "3", "--factor", "4")
+    assert "nothing to halve" not in planned(space, "--max-epochs", "3")
+    assert "nothing to halve" not in planned(space, "--max-epochs", "1", "--tuner", "random")
+
+
+def test_batches_of_one_row_with_batch_normalization_are_warned_of(tmp_path: Path):
+    optimizer = '[optimizers.adam]\nclass = "Adam"\n'
+    (tmp_path / "one.toml").write_text(f"[head]\nbatch_size = 1\n{optimizer}")
+    assert "warning: the search space has batch_size 1" in planned(
+        load_space(f"{tmp_path}/one.toml")
+    )
+    assert "warning" not in planned(load_space("default"))
+
+
 def test_a_joint_search_is_one():
     plan = make_plan(options("--allocation", "joint"), load_space("default"))
     assert [search.name for search in plan.searches] == ["joint"]

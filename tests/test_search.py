@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 import study
+from study.predict import in_words, predict
 from study.records.study_meta import load_meta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.records.trials_file import load_trials
@@ -30,9 +32,16 @@ def command(module: str, *arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", f"study.{module}", *map(str, arguments)]
 
 
-def run(module: str, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+def run(
+    module: str, *arguments: str | Path, code: int = 0, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     ended = subprocess.run(
-        command(module, *arguments), capture_output=True, text=True, timeout=300, check=False
+        command(module, *arguments),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ | (env or {}),
     )
     assert ended.returncode == code, ended.stdout + ended.stderr
     return ended
@@ -46,7 +55,7 @@ def comparable(folder: Path) -> dict[str, TrialRecord]:
 @pytest.fixture(scope="module")
 def finished(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A small study, run to its end: its logs folder and what it printed."""
-    top = tmp_path_factory.mktemp("study")
+    top = tmp_path_factory.mktemp("a study's folder")
     arguments = ["--data", picture_folder, *SMALL, "--logs", top / "logs"]
     ended = run("search", *arguments, "--cache-dir", top / "cache", "--name", "small")
     return top, ended.stdout
@@ -60,7 +69,10 @@ def test_a_search_ends_with_a_ranking_and_the_next_two_commands(
     assert "36 images computed" in printed
     ranking = printed[printed.index("optimizer ") :]
     assert "adam" in ranking and "sgd" in ranking
-    assert "tensorboard --logdir" in printed and "python -m study.report" in printed
+    first, second = printed[printed.index("next:") :].splitlines()[1:]
+    logs = str(finished[0] / "logs")
+    assert shlex.split(first) == ["tensorboard", "--logdir", logs]
+    assert shlex.split(second)[1:] == ["-m", "study.report", "--study", "small", "--logs", logs]
 
 
 def test_every_phase_of_the_protocol_is_recorded(finished: tuple[Path, str]) -> None:
@@ -132,8 +144,18 @@ def test_the_same_command_again_trains_nothing_and_computes_nothing(
     assert (folder / "trials.jsonl").read_bytes() == before
 
 
+@pytest.fixture
+def foreign_keras(tmp_path: Path) -> dict[str, str]:
+    """What another project may have left behind, as environment variables."""
+    (tmp_path / "keras.json").write_text(
+        '{"floatx": "float64", "epsilon": 0.01, "backend": "torch", '
+        '"image_data_format": "channels_first"}'
+    )
+    return {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "jax", "KERAS_MAX_EPOCHS": "none"}
+
+
 def test_a_killed_search_resumes_and_ends_with_the_same_records(
-    finished: tuple[Path, str], picture_folder: Path
+    finished: tuple[Path, str], picture_folder: Path, foreign_keras: dict[str, str]
 ) -> None:
     top, _ = finished
     undisturbed = comparable(top / "logs" / "small")
@@ -149,9 +171,41 @@ def test_a_killed_search_resumes_and_ends_with_the_same_records(
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert 0 < lines(folder / "trials.jsonl") < len(undisturbed)
-    ended = run("search", *arguments)
+    ended = run("search", *arguments, env=foreign_keras)  # which changes no record
     assert "resumed after" in ended.stdout
     assert comparable(folder) == undisturbed
+
+
+def test_the_winner_says_the_same_beside_keras_settings_of_another_project(
+    finished: tuple[Path, str], picture_folder: Path, foreign_keras: dict[str, str]
+) -> None:
+    photo = next(picture_folder.rglob("*.png"))
+    said = run("predict", photo, "--logs", finished[0] / "logs", env=foreign_keras).stdout
+    (answer,) = predict(finished[0] / "logs" / "small", [photo])
+    assert said == f"{photo}: {in_words(answer)}\n"
+
+
+def test_ctrl_c_is_answered_at_once_and_another_one_ends_it_quietly(
+    picture_folder: Path, tmp_path: Path
+) -> None:
+    arguments = ["--data", picture_folder, *SMALL, "--logs", tmp_path, "--cache-dir", tmp_path]
+    with subprocess.Popen(
+        command("search", *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout and process.stderr
+        while "features:" not in process.stdout.readline():  # then the first program is compiled
+            assert process.poll() is None
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        said = next(line for line in process.stderr if line.startswith("stopping ..."))
+        assert "the same command resumes" in said
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == "" and process.wait() == 130
 
 
 def lines(path: Path) -> int:

@@ -1,17 +1,63 @@
 """What the commands share: a mistake is one sentence, in the words of the command line.
 
 A `UserError` names an argument as the library has it, in backquotes: "`image_size` must be ...".
+
+    optimizer-study search --data my_photos    # the same as python -m study.search
 """
 
 import argparse
+import importlib
+import io
 import re
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from study.common.errors import CodeError, UserError
 
 MISTAKE = 2  # the exit code of a mistake that the user can mend
+STOPPED = 130  # after Ctrl-C
+CONSOLE = "optimizer-study"  # installed beside Python: no file of the user's folder shadows it
+COMMANDS = {
+    "search": "find and rank the best settings of every optimizer",
+    "report": "write the report of a study, or compare two",
+    "images": "look at a folder of images before a study",
+    "predict": "ask the winner of a study what is on a photo",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `optimizer-study COMMAND ...`; a command is imported by name, so only it is loaded."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    if given and given[0] in COMMANDS:
+        module = importlib.import_module(f"study.{given[0]}")
+        return int(module.main(given[1:]))
+    words = "\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog=CONSOLE,
+        description=f"commands, each with a --help of its own:\n{words}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS)
+    parser.parse_args(given)
+    return MISTAKE  # not reached: help and a wrong name have ended it
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """What was typed; from here on a sign that the terminal does not have is printed as "?"."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    return parser.parse_args(argv)
+
+
+def typed(command: str, *arguments: object) -> str:
+    """A command as somebody types it, to be pasted into a shell; begun as this one was."""
+    own = Path(sys.argv[0]).stem == CONSOLE
+    start = f"{CONSOLE} {command}" if own else f"python -m study.{command}"
+    return shlex.join([*start.split(), *map(str, arguments)])
 
 
 def in_flags(sentence: str, given: object) -> str:
@@ -23,8 +69,13 @@ def in_flags(sentence: str, given: object) -> str:
     return re.sub(r"`(\w+)`", flag, sentence)
 
 
-def complain(error: UserError, given: object) -> int:
-    """Print a mistake on standard error, user's code with its traceback; returns the exit code."""
+def complain(error: UserError | KeyboardInterrupt, given: object) -> int:
+    """Print a mistake on standard error, nothing after Ctrl-C; returns the exit code.
+
+    User's code is shown with its traceback.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return STOPPED
     if isinstance(error, CodeError):
         print("\n".join(error.traceback_lines()), file=sys.stderr)
     print(f"error: {in_flags(str(error), given)}", file=sys.stderr)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -54,34 +55,37 @@ def looks(optimizers: Iterable[str], fonts: Fonts) -> dict[str, Look]:
 
 @contextmanager
 def style(fonts: Fonts) -> Iterator[None]:
-    """Draw inside this: fonts, sizes and quiet axes; mathtext is off."""
+    """Draw inside this: fonts, sizes and quiet axes; mathtext and the user's own style are off."""
     log = logging.getLogger("matplotlib.font_manager")
     level = log.level
     log.setLevel(logging.ERROR)  # a fallback font without a bold face is no news
-    with mpl.rc_context(
-        {
-            "font.family": list(fonts.families),
-            "font.size": 9,
-            "text.parse_math": False,
-            "axes.unicode_minus": False,
-            "axes.edgecolor": FAINT,
-            "axes.labelcolor": INK,
-            "axes.titlesize": 9.5,
-            "axes.titlelocation": "left",
-            "axes.titley": 1.0,  # else every tick label is measured to find a free place
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": GRID,
-            "grid.linewidth": 0.7,
-            "text.color": INK,
-            "xtick.color": MUTED,
-            "ytick.color": MUTED,
-            "xtick.major.size": 0,
-            "ytick.major.size": 0,
-            "lines.linewidth": 1.6,
-        }
+    with (
+        mpl.style.context("default"),
+        mpl.rc_context(  # no matplotlibrc of the user's
+            {
+                "font.family": list(fonts.families),
+                "font.size": 9,
+                "text.parse_math": False,
+                "axes.unicode_minus": False,
+                "axes.edgecolor": FAINT,
+                "axes.labelcolor": INK,
+                "axes.titlesize": 9.5,
+                "axes.titlelocation": "left",
+                "axes.titley": 1.0,  # else every tick label is measured to find a free place
+                "axes.spines.top": False,
+                "axes.spines.right": False,
+                "axes.grid": True,
+                "axes.axisbelow": True,
+                "grid.color": GRID,
+                "grid.linewidth": 0.7,
+                "text.color": INK,
+                "xtick.color": MUTED,
+                "ytick.color": MUTED,
+                "xtick.major.size": 0,
+                "ytick.major.size": 0,
+                "lines.linewidth": 1.6,
+            }
+        ),
     ):
         try:
             yield

@@ -1,37 +1,91 @@
-"""TensorFlow as the commands want it: silent while it is imported."""
+"""TensorFlow and Keras as the commands want them: silent while imported, with Keras's defaults.
+
+A `keras.json` or a variable that another project left behind would turn image layers round, change
+the arithmetic or ask for a backend that is not there. So Keras starts beside an empty folder.
+"""
 
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from study.common.errors import UserError
 from study.common.text import printable
 
+FROM_OUTSIDE = ("KERAS_BACKEND", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
+NEEDED = {
+    "backend": "tensorflow",
+    "floatx": "float32",
+    "epsilon": 1e-7,
+    "image_data_format": "channels_last",
+    "dtype_policy": "float32",
+}
+
 
 def import_tensorflow() -> None:
-    """Import TensorFlow; what its libraries print is dropped, or shown if the import fails.
+    """Import both; what their libraries print is dropped, or shown if the import fails.
 
     No environment variable stops those lines: they are written before the log level is read.
+
+    Raises:
+        UserError: this process has imported Keras before, with other settings.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as printed:
+    kept, home = os.dup(2), keras_home()
+    with tempfile.TemporaryFile() as printed, _default_settings():
         os.dup2(printed.fileno(), 2)
         try:
+            import keras
             import tensorflow as tf
 
+            # where the user's downloads go stays as it was
+            keras.src.backend.config._KERAS_DIR = str(home)
             if tf.config.list_physical_devices("GPU"):  # the search for them prints too
                 tf.config.experimental.enable_op_determinism()  # same input, same output
-        except BaseException:
+        except Exception:
             printed.seek(0)
             os.write(kept, printed.read())
             raise
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+    _check_settings()
+
+
+def keras_home() -> Path:
+    """Where Keras keeps its settings and what it downloads."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+
+
+@contextmanager
+def _default_settings() -> Iterator[None]:
+    """Hide the settings of other projects while Keras is imported."""
+    hidden = ("KERAS_HOME", *FROM_OUTSIDE)
+    before = {name: os.environ.pop(name) for name in hidden if name in os.environ}
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ["KERAS_HOME"] = empty
+        try:
+            yield
+        finally:
+            del os.environ["KERAS_HOME"]
+            os.environ.update(before)
+
+
+def _check_settings() -> None:
+    import keras
+
+    for name, needed in NEEDED.items():
+        found = getattr(keras.config, name)()
+        found = getattr(found, "name", found)  # a dtype policy has one
+        if found != needed:
+            raise UserError(
+                f"this process has imported Keras with {name} {found}, but a study needs {needed}: "
+                "begin it in a process of its own, or set that first"
+            )
 
 
 def load_model(path: Path) -> Any:

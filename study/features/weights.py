@@ -6,7 +6,6 @@ with a digest over all of them, so that any two good sources are known to be the
 
 import hashlib
 import importlib.util
-import os
 import socket
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.errors import UserError
+from study.common.tensorflow import keras_home
 from study.features.weight_files import LAYERS, Pairs, read_keras, read_onnx
 
 # Digest of the ImageNet weights of keras.applications.VGG16.
@@ -63,8 +63,7 @@ def load_weights(weights: str) -> Weights:
 
 def keras_file() -> Path:
     """Where Keras puts the file it downloads."""
-    home = os.environ.get("KERAS_HOME")
-    return (Path(home) if home else Path.home() / ".keras") / "models" / KERAS_FILE
+    return keras_home() / "models" / KERAS_FILE
 
 
 def wheel_file() -> Path | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from study.common.command import complain
+from study.common.command import complain, parse, typed
 from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.common.text import printable
@@ -19,7 +19,7 @@ from study.images.loading import load_images
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print what is in a folder of images and draw some of them; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m study.images", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog=typed("images"), description=main.__doc__)
     parser.add_argument("--data", type=Path, help="folder of class folders (default: the faces)")
     parser.add_argument(
         "--grid",
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="FILE",
         help="where to draw 15 of them with their classes (default: logs/samples.png)",
     )
-    given = parser.parse_args(argv)
+    given = parse(parser, argv)
     try:
         images = load_images(given.data)
         from study.images.overview import overview  # matplotlib: kept out of --help
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = np.arange(len(images.paths))
         write_atomically(given.grid, sample_grid(images, rows, seed=1, title="Images and classes"))
         print(f"sample grid: {printable(given.grid)}")
-    except UserError as error:
+    except (UserError, KeyboardInterrupt) as error:
         return complain(error, given)
     except OSError as error:
         print(f"error: {printable(given.grid)}: {error.strerror}", file=sys.stderr)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from study.common.command import typed
 from study.common.errors import UserError
 
 STUDY_FILE = "study.json"
@@ -61,5 +62,5 @@ def damaged(path: Path, error: Exception) -> UserError:
     """The sentence for a file of a study that cannot be understood."""
     return UserError(
         f"{path} is damaged ({error}); restore it, or begin anew with "
-        "`python -m study.search` and --overwrite"
+        f"`{typed('search', '--overwrite')}`"
     )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from study.common.command import typed
 from study.common.errors import UserError
 from study.common.text import printable
 from study.records.layout import STUDY_FILE, WINNER_FILE
@@ -17,8 +18,7 @@ def find_study(logs: Path, study: str | None) -> Path:
     found = sorted(path.parent for path in logs.glob(f"*/{STUDY_FILE}"))
     if not found:
         raise UserError(
-            f"no studies in {logs}: run `python -m study.search` first, or give the folder "
-            "with `logs`"
+            f"no studies in {logs}: run `{typed('search')}` first, or give the folder with `logs`"
         )
     if study is None:
         return max(found, key=_age)
@@ -52,7 +52,7 @@ def find_winner(logs: Path, study: str | None) -> Path:
     }
     if not found:
         raise UserError(
-            f"no study in {printable(logs)} has a winner yet: run `python -m study.search` to its "
+            f"no study in {printable(logs)} has a winner yet: run `{typed('search')}` to its "
             "end, or give the folder of the studies with `logs`"
         )
     if study is None:

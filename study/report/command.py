@@ -17,13 +17,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.common.command import add_study, complain
+from study.common.command import add_study, complain, parse, typed
 from study.common.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 when the report is written, 2 after a mistake that the user can mend."""
-    options = _parser().parse_args(argv)
+    options = parse(_parser(), argv)
     from study.report.write import write_comparisons, write_report  # matplotlib, not for --help
 
     gc.disable()  # one short run; walking through thousands of records costs half a second
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             name = options.study[0] if options.study else None
             write_report(options.logs, name, margin=options.margin)
-    except UserError as error:
+    except (UserError, KeyboardInterrupt) as error:
         return complain(error, options)
     except OSError as error:
         print(f"error: the report could not be written: {error}", file=sys.stderr)
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m study.report",
+        prog=typed("report"),
         description="Rank the optimizers of a study, draw its figures, say what is certain.",
     )
     add_study(parser, "; given twice, both are compared", action="append")

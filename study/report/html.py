@@ -17,6 +17,7 @@ from study.report.analysis.summary import Summary
 from study.report.figures.picture import Picture
 from study.report.keras_code import keras_code
 from study.report.tables import (
+    code_title,
     evaluation,
     pairs_table,
     ranking_table,
@@ -41,6 +42,7 @@ def page(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[str])
         ranking=ranking_table(summary),
         pictures=pictures,
         settings=settings_table(summary),
+        code_title=code_title(summary),
         code=keras_code(summary.meta, summary.settings[0].run) if summary.settings else "",
         evaluation=evaluation(summary),
         robustness=robustness_table(summary),

@@ -11,13 +11,23 @@ from typing import Any
 from study.common.aliases import Value
 from study.common.errors import UserError
 from study.records.study_meta import StudyMeta
-from study.records.trial_record import TrialRecord
+from study.records.trial_record import Phase, TrialRecord
 from study.space.head_table import HEAD
 from study.space.keras_optimizers import OPTIMIZERS
 from study.space.schedule_table import all_schedule_keys, shape
 
 LONGEST = 88  # characters of a line
 WARM_UP = Path(__file__).parents[1] / "training" / "warm_up.py"  # printed, not imported
+_HOW = {
+    Phase.CONFIRM: "as it was confirmed",
+    Phase.SEARCH: "the best trial so far",
+    Phase.DEFAULT: "untuned",
+    Phase.BUDGET: "found early",
+}
+_STATISTICS = (
+    "variance = features.var(axis=0)",
+    "variance[features.min(axis=0) == features.max(axis=0)] = 1  # not divided by almost 0",
+)
 
 
 def keras_code(meta: StudyMeta, run: TrialRecord) -> str:
@@ -45,6 +55,7 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
     schedule, warm_up = _schedule(values, steps * epochs)
     own = meta.code.get(run.optimizer, {})
     body = [
+        *(_STATISTICS if values["normalize"] else ()),
         *_head(values, int(meta.data["features"]), len(meta.class_names)),
         f"# {steps} steps an epoch, {epochs} epochs",
         *schedule,
@@ -55,7 +66,7 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
         "return head",
     ]
     return [
-        f"# {' '.join(run.optimizer.split())}, tuned; its best epoch was {run.best_epoch} of "
+        f"# {' '.join(run.optimizer.split())}, {_HOW[run.phase]}; best epoch {run.best_epoch} of "
         f"{run.epochs}",
         *(warm_up or ["import keras"]),
         "from keras import layers",
@@ -112,9 +123,7 @@ def _class(meta: StudyMeta, optimizer: str) -> str:
 def _head(values: Mapping[str, Value], features: int, classes: int) -> list[str]:
     inside = [f"layers.Input(({features},))"]
     if values["normalize"]:
-        inside.append(
-            "layers.Normalization(mean=features.mean(axis=0), variance=features.var(axis=0))"
-        )
+        inside.append("layers.Normalization(mean=features.mean(axis=0), variance=variance)")
     inside.append(f"layers.Dense({values['dense_width']}, activation={values['activation']!r})")
     if values["batch_norm"]:
         inside.append("layers.BatchNormalization()")

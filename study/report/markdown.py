@@ -33,6 +33,7 @@ from study.report.analysis.summary import Summary
 from study.report.keras_code import keras_code
 from study.report.tables import (
     Table,
+    code_title,
     evaluation,
     pairs_table,
     ranking_table,
@@ -57,9 +58,10 @@ def markdown(
     if summary.settings:
         code = keras_code(summary.meta, summary.settings[0].run)
         indented = "".join(f"    {line}".rstrip() + "\n" for line in code.splitlines())
-        parts += ["## The winner as Keras code", indented.rstrip()]
+        parts += [f"## {code_title(summary)}", indented.rstrip()]
     lines = "\n".join(f"    {plain(line, 200)}" for line in evaluation(summary))
-    parts += ["## Evaluation on the validation set after the last epoch", lines]
+    if lines:
+        parts += ["## Evaluation on the validation set after the last epoch", lines]
     for table in (robustness_table(summary), pairs_table(summary), study_table(summary)):
         parts += markdown_table(table)
     if summary.citation:

@@ -106,13 +106,29 @@ def settings_table(summary: Summary) -> Table:
             others = found.others.get(key)
             cells.append(f"{value} ({plain(others, 60)})" if others and value else value)
         rows.append(tuple(cells))
-    return Table(
-        "Typical hyperparameters of the winners",
+    title = "Typical hyperparameters of the winners"
+    note = (
         "Of a typical winner: the repeat in the middle of all, not the luckiest. In brackets what "
-        "the winners of all repeats span.",
+        "the winners of all repeats span."
+    )
+    if not _confirmed(summary):
+        title = "Hyperparameters of the best single runs"
+        note = "No winner has been confirmed by a rerun."
+    return Table(
+        title,
+        note,
         ("optimizer", *(plain(key, 40) for key in keys)),
         tuple(rows),
     )
+
+
+def code_title(summary: Summary) -> str:
+    """What stands over the printed code."""
+    return f"The {'winner' if _confirmed(summary) else 'best single run'} as Keras code"
+
+
+def _confirmed(summary: Summary) -> bool:
+    return any(found.run.phase is Phase.CONFIRM for found in summary.settings)
 
 
 def robustness_table(summary: Summary) -> Table:

@@ -24,8 +24,10 @@ def print_conclusion(
         console.print(plain(text, 2000))
     console.print()
     console.print(_grid(ranking))
-    console.print("\nvalidation set after the last epoch:")
-    for line in evaluation(summary):
+    lines = evaluation(summary)
+    if lines:
+        console.print("\nvalidation set after the last epoch:")
+    for line in lines:
         console.print(f"  {plain(line, 200)}")
     if warnings:
         console.print("\nread this first:" if len(warnings) > 1 else "\nnote:", style="bold")

@@ -9,13 +9,13 @@ with the ranking and the next two commands to type. The same command again resum
 
 import argparse
 import errno
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.common.command import complain
+from study.common.command import STOPPED, complain
 from study.common.errors import UserError
+from study.common.signals import stoppable
 from study.common.tensorflow import import_tensorflow
 from study.search.options import Options, parse, resolve_options
 from study.training.program_cache import keep_programs
@@ -26,14 +26,18 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 2 after a mistake the user can mend, 130 after Ctrl-C or SIGTERM."""
     arguments = parse(argv)  # --help ends here, before anything heavy is imported
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     try:
-        search(arguments)
+        with stoppable():
+            search(arguments)
     except UserError as error:
         return complain(error, arguments)
     except KeyboardInterrupt:
-        print("\nstopped; nothing is lost: the same command resumes", file=sys.stderr)
-        return 130
+        print(
+            "\nstopping ... nothing is lost: the same command resumes (what is under way ends "
+            "first; once more does not wait for it)",
+            file=sys.stderr,
+        )
+        return STOPPED
     return 0
 
 

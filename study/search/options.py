@@ -15,6 +15,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from study.common import command
 from study.common.errors import UserError
 from study.search.option_rules import (
     NAME,
@@ -201,7 +202,7 @@ OPTIONS: dict[str, Option] = {one.name: one.metadata["option"] for one in fields
 def parser() -> argparse.ArgumentParser:
     """The command line, grouped, with units and defaults in the help."""
     top = argparse.ArgumentParser(
-        prog="python -m study.search",
+        prog=command.typed("search"),
         description="Search the best hyperparameters of every optimizer on your images, with equal "
         "budgets, and rank the optimizers. The same command again resumes.",
         allow_abbrev=False,
@@ -222,7 +223,7 @@ def parser() -> argparse.ArgumentParser:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; values are checked later, together with the space's."""
-    arguments = parser().parse_args(argv)
+    arguments = command.parse(parser(), argv)
     arguments.space = arguments.space or str(OPTIONS["space"].default)
     return arguments
 

@@ -12,6 +12,7 @@ from study.images.splits import Split
 from study.records.outcomes import BUDGETS
 from study.search.budget import budget_of, hyperband_cost, plan_search, searches_of
 from study.search.options import Options
+from study.space.head_table import SINGLE_ROWS, normalizes_single_rows
 from study.space.space import SearchSpace
 from study.training.head import Statistics, build_head, whole_model
 from study.training.program_key import COMPILED, few_widths, signature_of
@@ -93,7 +94,9 @@ def plan_lines(plan: Plan, options: Options, space: SearchSpace, split: Split) -
     """The plan in words."""
     kinds = {search.kind for search in plan.searches}
     per = sorted({(search.trials, search.epochs) for search in plan.searches})
-    each = " or ".join(f"{trials} trial{_s(trials)} ({epochs} epochs)" for trials, epochs in per)
+    each = " or ".join(
+        f"{trials} trial{_s(trials)} ({epochs} epoch{_s(epochs)})" for trials, epochs in per
+    )
     times = f"{len(plan.searches)} {' and '.join(sorted(kinds))} search{_es(len(plan.searches))}"
     lines = [
         f"plan: a repeat has {times} of {each} each, {plan.confirm} rerun{_s(plan.confirm)} of "
@@ -112,6 +115,14 @@ def plan_lines(plan: Plan, options: Options, space: SearchSpace, split: Split) -
                 f"a {search.kind} search of {search.trials} instead"
             )
     programs = count_programs(space, split)
+    if "hyperband" in kinds and options.max_epochs < options.factor:
+        epochs = f"{options.max_epochs} epoch{_s(options.max_epochs)}"
+        lines.append(
+            f"plan: hyperband has nothing to halve in {epochs}, so no "
+            f"trial is stopped early; --max-epochs {options.factor} or more, or --tuner random"
+        )
+    if normalizes_single_rows(space.table.get("head", {})):
+        lines.append(f"warning: the search space has {SINGLE_ROWS}")
     lines.append(f"plan: at most {programs} program{_s(programs)} to compile, about 2 s each")
     return lines
 

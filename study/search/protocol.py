@@ -287,7 +287,7 @@ class Protocol:
         def enough() -> bool:
             over = limit is not None and time.monotonic() - self._started > 60 * limit
             if over:
-                self.stopped = f"the time limit of {limit:g} minutes was reached"
+                self.stopped = f"the time limit of {limit:g} min was reached"
             return over
 
         return self.runner.run(tasks, enough=enough)

@@ -1,5 +1,6 @@
 """One run of the search command: images -> features -> heads -> records -> report."""
 
+import shlex
 import time
 from dataclasses import replace
 from functools import partial
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from study.common.command import in_flags
+from study.common.command import in_flags, typed
 from study.common.text import printable
 from study.features.extract import extract_features
 from study.features.vgg16 import Backbone, load_backbone
@@ -17,7 +18,7 @@ from study.images.samples import sample_grid
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials, rewrite_trials
-from study.report.analysis.wording import join
+from study.report.analysis.wording import counted, join
 from study.report.tensorboard.standings import standings
 from study.report.write import write_report
 from study.search.best_models import write_best
@@ -32,6 +33,7 @@ from study.search.study_facts import study_meta
 from study.search.study_folder import clear, locked, resume
 from study.search.tasks import Data, make_splits
 from study.search.tensorboard import EventFolder, every_trial_fits
+from study.space.equal_values import without_equal_values
 from study.space.space import SearchSpace
 from study.training.mappable import trained_alone
 from study.training.population import Population
@@ -51,6 +53,7 @@ def run(options: Options, space: SearchSpace) -> None:
         preprocess=options.preprocess,
         device=options.device,
     )
+    space, equal = without_equal_values(space, len(splits("search", 0).train))
     alone = trained_alone(space)
     meta = study_meta(options, space, images, backbone, splits, code_facts(space, alone))
     print("\n".join(_setting_lines(meta)))
@@ -63,6 +66,7 @@ def run(options: Options, space: SearchSpace) -> None:
     if meta.code and plan.race:
         names = join(list(meta.code))
         lines.append(f"plan: it goes on until the verdict on {names} is known, too")
+    lines = [*(f"plan: {text}" for text in equal), *lines]
     print("\n".join(lines))
     if options.dry_run:
         print(model_summary(space, backbone, len(images.class_names)))
@@ -169,9 +173,9 @@ def _train(
     events.end(protocol.superseded(), standings(meta, protocol.records()))
     seconds = time.monotonic() - start
     print(
-        f"search: {len(protocol.runner.records)} runs in {seconds:.0f} s, "
-        f"{population.compilations} programs compiled in {population.compile_seconds:.0f} s, "
-        f"{population.size} heads at once"
+        f"search: {counted(len(protocol.runner.records), 'run')} in {seconds:.0f} s, "
+        f"{counted(population.compilations, 'program')} compiled in "
+        f"{population.compile_seconds:.0f} s, {counted(population.size, 'head')} at once"
     )
     total = {"search": round(meta.seconds.get("search", 0.0) + seconds, 1)}
     save_meta(folder, replace(meta, finished=True, partial=protocol.stopped, seconds=total))
@@ -183,12 +187,9 @@ def _report(options: Options, folder: Path, events: EventFolder) -> None:
     write_report(options.logs, options.name)
     events.show_report(folder / "report")
     print("\nnext:")
-    print(f"  tensorboard --logdir {options.logs}")
-    print(f"  python -m study.report --study {options.name}" + _logs_flag(options))
-
-
-def _logs_flag(options: Options) -> str:
-    return "" if options.logs == Path("logs") else f" --logs {options.logs}"
+    elsewhere = [] if options.logs == Path("logs") else ["--logs", options.logs]
+    print(f"  {shlex.join(['tensorboard', '--logdir', str(options.logs)])}")
+    print(f"  {typed('report', '--study', options.name, *elsewhere)}")
 
 
 def _say_images(images: ImageSet) -> None:

@@ -3,6 +3,10 @@
 Defaults are those of the blog post's head.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
+from study.common.aliases import Value
 from study.space.keys import Key, is_part, is_whole, switch, whole
 
 WIDEST = 65_536  # units of the dense layer
@@ -18,3 +22,20 @@ HEAD: dict[str, Key] = {
     ),
     "normalize": switch(False),
 }
+
+SINGLE_ROWS = (
+    "batch_size 1 together with batch_norm: a batch of one row less its own mean is 0, so such a "
+    "head learns nothing of the images and guesses; take 2 or more, or batch_norm = false"
+)
+
+
+def normalizes_single_rows(table: Mapping[str, Any]) -> bool:
+    """Whether a `[head]` table lets a head take one row a step and normalize over the batch."""
+
+    def may_be(key: str, value: Value) -> bool:
+        given = table.get(key, HEAD[key].default)
+        if isinstance(given, Mapping):
+            return value in given.get("choices", ()) or given.get("min") == value
+        return bool(given == value)
+
+    return may_be("batch_size", 1) and may_be("batch_norm", True)

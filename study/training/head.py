@@ -29,8 +29,13 @@ class Statistics(NamedTuple):
 
     @classmethod
     def of(cls, rows: np.ndarray) -> "Statistics":
-        """Those of `rows`, (n, 512)."""
-        return cls(rows.mean(axis=0), rows.var(axis=0))
+        """Those of `rows`, (n, 512).
+
+        A feature that never varies gets variance 1, so it is shifted only: Keras would divide the
+        first other value by 1e-7.
+        """
+        constant = rows.min(axis=0) == rows.max(axis=0)
+        return cls(rows.mean(axis=0), np.where(constant, np.float32(1), rows.var(axis=0)))
 
 
 def steps_per_epoch(config: HeadConfig, n_train: int) -> int:

@@ -85,12 +85,14 @@ class Population:
     def train(self, runs: Sequence[HeadRun]) -> Iterator[list[tuple[int, HeadResult]]]:
         """Train all runs; yields (index into `runs`, result) as populations end, in any order.
 
-        Closing the iterator or an interrupt ends the populations under way after their call.
+        Closing the iterator or an interrupt ends the populations under way after their call; only
+        the first one waits for that.
         """
         waiting = self._populations(runs)
         stop = threading.Event()
         flying: dict[Future[list[HeadResult]], list[int]] = {}
         pool = ThreadPoolExecutor(self.workers)
+        patient = True
         try:
             while waiting or flying:
                 while len(flying) < 2 * self.workers and (
@@ -100,9 +102,12 @@ class Population:
                     flying[pool.submit(self._train_together, together, stop)] = chosen
                 for future in wait(flying, return_when=FIRST_COMPLETED).done:
                     yield list(zip(flying.pop(future), future.result(), strict=True))
+        except KeyboardInterrupt:
+            patient = False  # a compilation takes seconds: say first that it was heard
+            raise
         finally:
             stop.set()
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(patient, cancel_futures=True)
 
     def _next(
         self,

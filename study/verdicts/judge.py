@@ -168,7 +168,9 @@ class _Field:
             self.apart = np.where(over(results.spent, look), ~enough, self.apart)
 
     def claimed(self, high: Numbers, margin: float) -> list[float | None]:
-        """(K,) U_i; none that says nothing: nobody is better than 100 %."""
+        """(K,) U_i; none that says nothing: nobody is better than 100 %; none without a rival."""
+        if np.isnan(self.bounds.difference).all():
+            return [None] * len(high)
         known = np.isfinite(self.results.table)
         sums = np.where(known, self.results.table, 0.0).sum(axis=1)
         room = 1 - sums / np.maximum(known.sum(axis=1), 1)

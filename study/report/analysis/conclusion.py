@@ -14,10 +14,11 @@ from scipy.special import stdtrit
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row
+from study.report.analysis.without_answer import nothing_compared, nothing_confirmed
 from study.report.analysis.wording import counted, join, points
 from study.verdicts.answer import Answer, Judged, Verdict
 from study.verdicts.bounds import MOST_BORROWED
-from study.verdicts.looks import AUTO, FEWEST_REPEATS
+from study.verdicts.looks import AUTO
 
 NAMED = 6  # a longer list of names says less than their number
 LEVEL = 5e-4  # a smaller difference of accuracies is shown as 0.0 points
@@ -36,7 +37,7 @@ def headline(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Headline:
     """Put the answer into words; `rows` are best first."""
     confirmed = [row for row in rows if row.basis is Phase.CONFIRM]
     if not confirmed:
-        return Headline(_unconfirmed(rows), (), "nothing is confirmed yet")
+        return Headline(*nothing_confirmed(meta, rows))
     if not any(row.converged for row in confirmed):
         text = (
             "Nothing can be said: every confirmation run diverged. Lower the learning rates of the "
@@ -51,7 +52,7 @@ def headline(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Headline:
         )
         return Headline(text, (), "one optimizer only")
     if not answer.looked:
-        return Headline(*_too_few(meta, rows, answer))
+        return Headline(*nothing_compared(meta, rows, answer))
     parts = [_good_enough(answer) if answer.known else _open(answer), _excluded(answer)]
     parts += [_undecided(answer)]
     details = (*_own(meta, answer), _how_sure(meta, answer), _new_images(meta, answer))
@@ -91,6 +92,11 @@ def _good_enough(answer: Answer) -> str:
 def _open(answer: Answer) -> str:
     bound = answer.bound
     leader = answer.leader
+    if bound is None and _compared(answer):
+        return (
+            f"Not known yet: {leader} leads, but its bound says no more than that nobody exceeds "
+            "100 %."
+        )
     if bound is None:
         return f"Not known yet: {leader} leads, but not everybody has been compared with it."
     margin = points(answer.margin)
@@ -103,6 +109,14 @@ def _open(answer: Answer) -> str:
         f"Not known yet which optimizer is within {margin} points of the best: {leader} leads and "
         f"may be up to {points(bound)} points behind."
     )
+
+
+def _compared(answer: Answer) -> bool:
+    """Whether the leader has been compared with everybody who may be ahead of it."""
+    names = [one.optimizer for one in answer.optimizers]
+    leader = names.index(answer.leader)
+    found = [answer.bounds.difference[names.index(name), leader] for name in answer.contenders]
+    return not any(map(math.isnan, found))
 
 
 def _excluded(answer: Answer) -> str:
@@ -179,12 +193,13 @@ def repeats_until_known(answer: Answer) -> int | None:
     rivals = [names.index(name) for name in answer.contenders]
     count = len(names)
     borrowed = min(MOST_BORROWED, max(count - 2, 0))
-    numbers = np.arange(FEWEST_REPEATS, MOST_REPEATS + 1)
+    numbers = np.arange(answer.looks[answer.looked - 1].repeats + 1, MOST_REPEATS + 1)
     quantile = stdtrit(borrowed + numbers - 1, 1 - answer.looks[-1].alpha / (count - 1))
     enough = np.ones(len(numbers), bool)
     for rival in rivals:
         ahead = answer.bounds.difference[rival, leader]
-        deviation = math.sqrt(answer.bounds.variance[rival, leader])
+        error, had = answer.bounds.error[rival, leader], answer.bounds.repeats[rival, leader]
+        deviation = error * math.sqrt(had)  # of one repeat's difference
         enough &= ahead + quantile * deviation / np.sqrt(numbers) <= answer.margin
     return int(numbers[enough.argmax()]) if enough.any() else None
 
@@ -259,28 +274,3 @@ def _reason(meta: StudyMeta, answer: Answer) -> str:
 
 def _bound(one: Judged) -> float:
     return math.inf if one.at_most_behind is None else one.at_most_behind
-
-
-def _unconfirmed(rows: Sequence[Row]) -> str:
-    known = [row for row in rows if not math.isnan(row.mean)]
-    if not known:
-        return "Nothing can be ranked: no run of this study has a result."
-    best = max(known, key=lambda row: row.mean)
-    return (
-        "Nothing can be ranked yet: no winner has been confirmed by a rerun. The highest value "
-        f"so far is {100 * best.mean:.1f} % ({best.optimizer}), picked among many and so too high."
-    )
-
-
-def _too_few(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> tuple[str, tuple[str], str]:
-    leader = next(row for row in rows if row.optimizer == answer.leader)
-    repeats = max(len(row.by_repeat) for row in rows)
-    text = (
-        f"Nothing can be said yet: {leader.optimizer} leads with {100 * leader.mean:.1f} %, but "
-        f"{counted(repeats, 'repeat')} cannot tell a difference from luck; "
-        f"{FEWEST_REPEATS} are the fewest that can."
-    )
-    more = "The same search command goes on to the first look."
-    if meta.settings.get("repeats") != AUTO and meta.finished:
-        more = "The same command with --repeats auto goes on until the answer is known."
-    return text, (more,), f"fewer than {FEWEST_REPEATS} repeats"

@@ -8,10 +8,11 @@ from typing import NamedTuple
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.range_edges import edges
-from study.report.analysis.ranking import Row
+from study.report.analysis.ranking import Row, how_lost, lost_every_trial
 from study.report.analysis.search_trials import Gain
 from study.report.analysis.winners import Curves, Settings
 from study.report.analysis.wording import join, points
+from study.space.head_table import SINGLE_ROWS, normalizes_single_rows
 from study.verdicts.answer import Answer
 
 MANY_DIVERGED = 0.25  # of an optimizer's trials
@@ -19,6 +20,7 @@ UNEQUAL = 1.1  # largest over smallest budget
 UNBALANCED = 3.0  # largest over smallest class
 OVERFIT = 0.15  # training minus validation accuracy at the last epoch
 LOST = 0.01  # accuracy
+ABSURD_LOSS = 10.0  # times the loss of guessing
 LATE = 0.9  # best epoch / trained epochs
 
 # Each can imitate those behind it by a choice of its own hyperparameters (Choi et al. 2019).
@@ -55,10 +57,13 @@ def cautions(
     found += _budget(meta, rows)
     found += _undertuned(answer)
     found += _resolution(meta, answer)
-    found += [Caution("edge of range", text) for text in edges(meta, settings)]
-    found += _untuned(meta, gains)
+    diverging = {row.optimizer for row in _diverging(rows)}
+    found += [Caution("edge of range", text) for text in edges(meta, settings, diverging)]
+    found += _untuned(meta, rows, gains)
     found += _training(confirmed, curves)
     found += _diverged(rows)
+    found += _absurd(meta, confirmed)
+    found += _single_rows(meta)
     found += _classes(meta)
     found += _made_otherwise(meta)
     return found
@@ -94,7 +99,10 @@ def _incomplete(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Iterato
     missing = [row.optimizer for row in rows if row.basis is not Phase.CONFIRM]
     missing += [name for name in meta.optimizers if name not in {row.optimizer for row in rows}]
     if missing and len(missing) < len(meta.optimizers):
-        yield Caution("unconfirmed", f"Not confirmed yet, so not ranked: {join(missing)}.")
+        yet = "" if meta.finished and not meta.partial else " yet"
+        lost = {r.optimizer: f" ({how_lost([r], r.trials)})" for r in rows if lost_every_trial(r)}
+        names = join([name + lost.get(name, "") for name in missing])
+        yield Caution("unconfirmed", f"Not confirmed{yet}, so not ranked: {names}.")
     repeats = max((one.repeats for one in answer.optimizers), default=0)
     if meta.settings.get("split") == "keras" and repeats > 1:
         yield Caution(
@@ -103,11 +111,12 @@ def _incomplete(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Iterato
             "split; --split stratified draws a fresh one for every repeat.",
         )
     if repeats == 1:
-        yield Caution(
-            "one repeat",
-            "One repeat only: the intervals show the spread of reruns on one split after one "
-            "search and leave out the luck of the search and of the split.",
-        )
+        text = "there are no intervals, because one rerun has no spread."
+        if any(len(row.runs) > 1 for row in rows if row.basis is Phase.CONFIRM):
+            text = "the intervals show the spread of reruns and leave out the luck of the search."
+            if not meta.cross_fitted:
+                text = "the intervals leave out the luck of the search and of the split."
+        yield Caution("one repeat", f"One repeat only: {text}")
 
 
 def _budget(meta: StudyMeta, rows: Iterable[Row]) -> Iterator[Caution]:
@@ -153,20 +162,26 @@ def _resolution(meta: StudyMeta, answer: Answer) -> Iterator[Caution]:
     )
 
 
-def _untuned(meta: StudyMeta, gains: Iterable[Gain]) -> Iterator[Caution]:
+def _untuned(meta: StudyMeta, rows: Iterable[Row], gains: Iterable[Gain]) -> Iterator[Caution]:
     lost = [g for g in gains if g.default - g.tuned > LOST]
     if lost:
         names = [
             f"{g.optimizer} ({100 * g.default:.1f} % untuned, {100 * g.tuned:.1f} % tuned)"
             for g in lost
         ]
-        early = "; more trials or more images may help"
-        if meta.settings.get("tuner") == "hyperband":
-            early = " or by stopping slow starters early; --tuner random does not stop any"
+        tried = {row.optimizer: row.trials - row.searches for row in rows}
+        why = "the search was misled, by luck on few validation images"
+        if meta.partial:
+            why = "the search was cut short"
+        elif not any(tried[g.optimizer] for g in lost):
+            why = "a search of one trial tunes nothing"
+        elif meta.settings.get("tuner") == "hyperband":
+            why += " or by stopping slow starters early; --tuner random does not stop any"
+        else:
+            why += "; more trials or more images may help"
         yield Caution(
             "tuning lost",
-            f"Keras's default settings did better than the tuned ones for {join(names)}: the "
-            f"search was misled, by luck on few validation images{early}.",
+            f"Keras's default settings did better than the tuned ones for {join(names)}: {why}.",
         )
 
 
@@ -210,7 +225,7 @@ def _training(rows: Sequence[Row], curves: Iterable[Curves]) -> Iterator[Caution
 
 def _diverged(rows: Iterable[Row]) -> Iterator[Caution]:
     rows = list(rows)
-    many = [r for r in rows if r.trials and r.diverged / r.trials >= MANY_DIVERGED]
+    many = _diverging(rows)
     if many:
         counts = join([f"{r.optimizer} {r.diverged} of {r.trials}" for r in many])
         yield Caution(
@@ -220,13 +235,36 @@ def _diverged(rows: Iterable[Row]) -> Iterator[Caution]:
     if unstable:
         yield Caution(
             "winner diverged",
-            "The winner itself diverged when it was run again: "
+            "Tuned settings diverged when they were run again: "
             + join([f"{r.optimizer} {r.confirm_diverged} of {r.reruns} times" for r in unstable])
-            + "; it is never called good enough.",
+            + "; such an optimizer is never called good enough.",
         )
     failed = [f"{r.optimizer} {r.failed}" for r in rows if r.failed]
     if failed:
         yield Caution("failed", f"Trials that could not be trained, left out: {join(failed)}.")
+
+
+def _diverging(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row.trials and row.diverged / row.trials >= MANY_DIVERGED]
+
+
+def _absurd(meta: StudyMeta, rows: Iterable[Row]) -> Iterator[Caution]:
+    """A run is called diverged only if it guesses, too: one that is right may have any loss."""
+    guess = math.log(max(len(meta.class_names), 2))
+    losses = {r.optimizer: max(r.val_loss, r.last_loss) for r in rows if r.converged}
+    absurd = [f"{n} ({loss:,.0f})" for n, loss in losses.items() if loss > ABSURD_LOSS * guess]
+    if absurd:
+        yield Caution(
+            "absurd loss",
+            f"The validation loss is absurd for {join(absurd)}; guessing has {guess:.2f}. Such a "
+            "head is as sure of its mistakes as of the rest: trust the classes it names as far as "
+            "the accuracy goes, and its probabilities not at all.",
+        )
+
+
+def _single_rows(meta: StudyMeta) -> Iterator[Caution]:
+    if normalizes_single_rows(meta.space.get("table", {}).get("head", {})):
+        yield Caution("single rows", f"The search space has {SINGLE_ROWS}.")
 
 
 def _classes(meta: StudyMeta) -> Iterator[Caution]:

@@ -1,11 +1,12 @@
 """Best values at the edge of their range: there the search space decides, not the optimizer."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from study.common.aliases import Value
 from study.records.study_meta import StudyMeta
+from study.records.trial_record import Phase
 from study.report.analysis.winners import Settings
 from study.report.analysis.wording import number
 from study.space.domains import argument_of, turned
@@ -16,16 +17,26 @@ EDGE = 0.04  # of a range, on its own scale
 NATURAL = {("dropout", -1): 0.0, ("final_factor", 1): 1.0}
 
 
-def edges(meta: StudyMeta, settings: Iterable[Settings]) -> Iterator[str]:
-    """A sentence for each hyperparameter whose best values lie at an edge in most repeats."""
+def edges(
+    meta: StudyMeta, settings: Iterable[Settings], diverging: Collection[str] = ()
+) -> Iterator[str]:
+    """A sentence for each hyperparameter whose best values lie at an edge in most repeats.
+
+    Nobody is told to raise the learning rate of those in `diverging`: what is above is no better.
+    An untuned run says nothing of a range.
+    """
     table = meta.space.get("table")
     if not isinstance(table, Mapping):
         return
     for found in settings:
+        if found.run.phase is Phase.DEFAULT:
+            continue
         for key, spec in _ranges(table, found):
             values = [v for s in found.by_repeat.values() if (v := _sampled(s, key)) is not None]
             sides = [_side(value, spec) for value in values]
             for side, word, wider in ((-1, "lower", "lower it"), (1, "upper", "raise it")):
+                if (key, side) == ("learning_rate", 1) and found.optimizer in diverging:
+                    continue
                 limit = spec["min" if side < 0 else "max"]
                 if NATURAL.get((key, side)) != limit and 2 * sides.count(side) > len(sides):
                     yield (

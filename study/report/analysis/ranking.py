@@ -78,6 +78,18 @@ def rank(meta: StudyMeta, records: Sequence[TrialRecord], answer: Answer) -> lis
     return sorted(rows, key=lambda row: _standing(row, answer.leader))
 
 
+def lost_every_trial(row: Row) -> bool:
+    """Whether an optimizer's search has trials, and none that completed."""
+    return 0 < row.trials == row.diverged + row.failed
+
+
+def how_lost(rows: Iterable[Row], trials: int) -> str:
+    """ "all 90 trials diverged", of rows without a completed one."""
+    ways = {"diverged": "diverged", "failed": "could not be trained"}
+    ended = [word for key, word in ways.items() if any(getattr(row, key) for row in rows)]
+    return f"{'the one trial' if trials == 1 else f'all {trials} trials'} {' or '.join(ended)}"
+
+
 def _in_the_leaders_repeats(row: Row, leads: float, behind: float | None) -> Row:
     """Repeats differ in difficulty, and not all optimizers have all of them."""
     if behind is None or math.isnan(leads) or row.basis is not Phase.CONFIRM:

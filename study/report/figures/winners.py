@@ -98,12 +98,13 @@ def _without_verdicts(
     rows: Sequence[Row], look: Mapping[str, Look], names: Sequence[str]
 ) -> tuple[str, str, str, Figure]:
     """What the runs reached, where too few repeats allow no more."""
+    several = sum(row.converged > 0 for row in rows) > 1
     figure = new_figure(
         8,
         1.5 + 0.33 * len(rows),
         "What the optimizers reached",
-        f"Dots: single reruns of the tuned winner. Mark: their mean. Fewer than {FEWEST_REPEATS} "
-        "repeats: no verdict.",
+        "Dots: single reruns of the tuned winner. Mark: their mean. No verdict: "
+        + (f"fewer than {FEWEST_REPEATS} repeats." if several else "nothing to compare."),
     )
     axis = figure.subplots()
     margins(figure, left=0.3 + label_width(names), right=0.4, top=0.75, bottom=0.55)
@@ -118,6 +119,8 @@ def _without_verdicts(
     axis.set_xlabel("Validation accuracy")
     percent_axis(axis, "x")
     caption = "The order means nothing yet: it may be luck of the split, the search and the seeds."
+    if not several:
+        caption = "How far apart reruns end by luck of the split and the seeds."
     return "ranking", "Ranking", caption, figure
 
 
@@ -137,10 +140,7 @@ def draw_curves(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
     """Training and validation accuracy and loss of every winner, the post's figure."""
     curves = summary.curves
     names = [look[found.optimizer].label for found in curves]
-    caption = (
-        "Solid: validation. Dashed: training (with dropout on). "
-        "Band: lowest to highest run of the winner."
-    )
+    caption = "Solid: validation. Dashed: training (with dropout on). Band: lowest to highest run."
     if not curves:
         return
     if len(curves) <= TOGETHER:
