@@ -257,7 +257,7 @@ def test_schedule_free_adamw_keeps_the_published_rule() -> None:
 
     Defazio et al. 2024: gradients at y = (1 - beta) z + beta x, steps of z, x the mean of the z.
     """
-    optimizer = stateless_optimizer("ScheduleFreeAdamW")(0.1, warmup_steps=0)
+    optimizer = stateless_optimizer(keras.optimizers.ScheduleFreeAdamW)(0.1, warmup_steps=0)
     rng = np.random.default_rng(3)
     y = z = x = rng.normal(size=(3, 2)).astype(np.float32)
     variable = keras.Variable(y)

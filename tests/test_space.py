@@ -46,18 +46,27 @@ def refusal(folder: Path, text: str | bytes) -> str:
 
 
 REFUSALS = {  # what -> the file, and what the sentence must say
-    "unknown top key": ("[heads]\nx = 1\n" + ADAM, "heads: unknown key; valid: study, head"),
-    "unknown head key": ("[head]\nwidth = 1\n" + ADAM, "head.width: unknown key; valid: dense_w"),
-    "unknown schedule": ("[schedules.sine]\n" + ADAM, "schedules.sine: unknown key; valid: const"),
+    "unknown top key": (
+        "[heads]\nx = 1\n" + ADAM,
+        "heads: unknown key (did you mean head?)",
+    ),
+    "unknown head key": (
+        "[head]\nwidth = 1\n" + ADAM,
+        "unknown key (did you mean dense_width?); valid",
+    ),
+    "unknown schedule": (
+        "[schedules.sine]\n" + ADAM,
+        "unknown key (did you mean cosine?); valid: const",
+    ),
     "unknown schedule key": (
         "[schedules.cosine]\nfactor = 1\n" + ADAM,
-        "schedules.cosine.factor: unknown key; valid: final_factor, warmup",
+        "schedules.cosine.factor: unknown key (did you mean final_factor?); valid: final_factor",
     ),
     "no optimizers": ("[head]\n", "optimizers: missing; name at least one"),
     "no class": ("[optimizers.adam]\n", "optimizers.adam.class: received None, but needs a class"),
     "unknown class": (
         '[optimizers.adam]\nclass = "Adm"',
-        "optimizers.adam.class: received 'Adm', but needs a class of keras.optimizers: Adadelta, ",
+        "class: received 'Adm' (did you mean Adam?), but needs a class of keras.optim",
     ),
     "a class of another module": (
         '[optimizers.adam]\nclass = "os:system"',
@@ -70,7 +79,7 @@ REFUSALS = {  # what -> the file, and what the sentence must say
     "class no text": ("[optimizers.adam]\nclass = [1]", "optimizers.adam.class: received [1]"),
     "unknown argument": (
         ADAM + "beta = 0.9",
-        "optimizers.adam.beta: unknown key; valid: class, schedules, learning_rate, beta_1",
+        "optimizers.adam.beta: unknown key (did you mean beta_2?); valid: class, schedules",
     ),
     "an argument of another class": (
         '[optimizers.sgd]\nclass = "SGD"\nbeta_1 = 0.9',
@@ -78,15 +87,15 @@ REFUSALS = {  # what -> the file, and what the sentence must say
     ),
     "one minus a switch": (
         ADAM + "one_minus_amsgrad = true",
-        "optimizers.adam.one_minus_amsgrad: unknown key; valid: ",
+        "optimizers.adam.one_minus_amsgrad: unknown key (",
     ),
     "one minus what does not live between 0 and 1": (
         ADAM + "one_minus_clipnorm = 1.5",
-        "optimizers.adam.one_minus_clipnorm: unknown key; valid: ",
+        "optimizers.adam.one_minus_clipnorm: unknown key (did you mean clipnorm?); ",
     ),
     "one minus a decay": (
         ADAM + "one_minus_weight_decay = 2.0",
-        "optimizers.adam.one_minus_weight_decay: unknown key; valid: ",
+        "optimizers.adam.one_minus_weight_decay: unknown key (",
     ),
     "one minus FTRL's beta, which is no average": (
         '[optimizers.ftrl]\nclass = "Ftrl"\none_minus_beta = 0.5',

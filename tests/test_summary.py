@@ -464,8 +464,10 @@ def test_the_paragraph_for_a_paper_has_budget_code_margin_looks_and_every_verdic
     for words in (
         "2 optimizers were compared", "mine is the class Adam2 of a.py (sha256 ffffffffffff)",
         "at most 2.0 points behind the best", "looks were fixed beforehand at 5, 8, 12, 18, 27",
-        "and 1 of 5 were used", "adam good enough (at most 0.0 points", "mine excluded",
+        "and 1 of 5 used", "adam good enough (at most 0.0 points", "mine excluded",
         "Hsu, J. C. (1984)",
     ):  # fmt: skip
         assert words in text
     assert study(runs("adam", [[0.9]], phase=Phase.SEARCH)).citation == ()
+    little = study(runs("adam", good[:2]), runs("mine", bad[:2])).citation
+    assert little[1:] == ("Nothing is claimed: that takes two optimizers and 5 repeats.",)

@@ -7,6 +7,7 @@ from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row
 from study.report.analysis.wording import counted, join, points
 from study.verdicts.answer import Answer, Judged, Verdict
+from study.verdicts.looks import FEWEST_REPEATS
 
 REFERENCES = (
     "Hsu, J. C. (1984). Constrained simultaneous confidence intervals for multiple comparisons "
@@ -23,11 +24,10 @@ def citation(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> tuple[str,
     """Paragraphs: data, budget, judgement, verdicts, references; nothing before any rerun."""
     if not any(row.basis is Phase.CONFIRM for row in rows):
         return ()
-    return (
-        " ".join((_data(meta), _budget(meta, rows), *_own_code(meta))),
-        " ".join((_judged(meta, answer), _verdicts(answer))),
-        *REFERENCES,
-    )
+    made = " ".join((_data(meta), _budget(meta, rows), *_own_code(meta)))
+    if not answer.looked or len(answer.optimizers) < 2:
+        return made, f"Nothing is claimed: that takes two optimizers and {FEWEST_REPEATS} repeats."
+    return made, f"{_judged(meta, answer)} {_verdicts(answer)}", *REFERENCES
 
 
 def _data(meta: StudyMeta) -> str:
@@ -47,19 +47,24 @@ def _budget(meta: StudyMeta, rows: Sequence[Row]) -> str:
     """What a search was given; the numbers are those of the records."""
     settings = meta.settings
     confirmed = [row for row in rows if row.basis is Phase.CONFIRM]
-    each = sorted({_per_repeat(row.trials, row.searches) for row in confirmed})
-    trials = f"{each[0]}" if len(each) == 1 else f"{each[0]} to {each[-1]}"
-    repeats = sorted({len(row.by_repeat) for row in confirmed})
-    several = f"{repeats[0]}" if len(repeats) == 1 else f"{repeats[0]} to {repeats[-1]}"
+    trials = _range((_per_repeat(row.trials, row.searches) for row in confirmed), "trial")
+    repeats = _range((len(row.by_repeat) for row in confirmed), "repeat")
+    space = [str(meta.space.get(key, "")) for key in ("name", "fingerprint")]
     one = "one search over all optimizers" if settings.get("allocation") == "joint" else (
         "a search for each optimizer, all with the same budget"
     )  # fmt: skip
     return (
-        f"A repeat has fresh splits and seeds and {one} ({settings.get('tuner')}, {trials} trials, "
-        f"at most {settings.get('max_epochs')} epochs; search space {meta.space.get('name', '')}, "
-        f"fingerprint {meta.space.get('fingerprint', '')}); the winner was then trained again "
-        f"{settings.get('confirm', 1)} times. Each optimizer had {several} repeats."
+        f"A repeat has fresh splits and seeds and {one} ({settings.get('tuner')}, {trials}, "
+        f"at most {counted(settings.get('max_epochs', 0), 'epoch')}; search space {space[0]}, "
+        f"fingerprint {space[1]}); the winner was then trained again "
+        f"{counted(settings.get('confirm', 1), 'time')}. Each optimizer had {repeats}."
     )
+
+
+def _range(numbers: Iterable[int], noun: str) -> str:
+    """ "5 repeats", "5 to 12 repeats"."""
+    found = sorted(set(numbers))
+    return f"{found[0]} to " * (len(found) > 1) + counted(found[-1], noun)
 
 
 def _per_repeat(trials: int, searches: int) -> int:
@@ -80,7 +85,7 @@ def _judged(meta: StudyMeta, answer: Answer) -> str:
         "95 % confidence over all optimizers and looks (multiple comparisons with the best, Hsu "
         "1984; variances moderated, Smyth 2004; new images after Nadeau and Bengio 2003); looks "
         f"were fixed beforehand at {looks} repeats, and {answer.looked} of {len(answer.looks)} "
-        "were used."
+        "used."
     )
 
 
