@@ -3,12 +3,14 @@
 import inspect
 import math
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import keras_tuner
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +25,9 @@ from study.training.schedules import learning_rates
 
 ADAM = '[optimizers.adam]\nclass = "Adam"\n'
 KERAS_TUNER_ASKS_THREADS_FOR_NAMES = pytest.mark.filterwarnings(
-    "ignore:currentThread:DeprecationWarning", "ignore:getName:DeprecationWarning"
+    "ignore:currentThread:DeprecationWarning",
+    "ignore:getName:DeprecationWarning",
+    "ignore:Even though the `tf.config:UserWarning",  # eager steps, not eager data
 )
 ANY_OPTIMIZERS = sorted(keras_optimizers())
 
@@ -642,9 +646,12 @@ def test_the_defaults_of_the_12_are_keras_defaults_and_textbook_momentum():
 
 
 @pytest.fixture
-def tiny() -> tuple[np.ndarray, np.ndarray]:
+def tiny() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A few rows; a few steps on them cost less than the compilation of each trial's program."""
+    tf.config.run_functions_eagerly(True)
     rng = np.random.default_rng(0)
-    return rng.normal(size=(24, 8)).astype("float32"), rng.integers(0, 3, 24).astype("int32")
+    yield rng.normal(size=(24, 8)).astype("float32"), rng.integers(0, 3, 24).astype("int32")
+    tf.config.run_functions_eagerly(False)
 
 
 def hypermodel(space: SearchSpace, optimizer: str | None) -> HeadHyperModel:
