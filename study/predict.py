@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.common.command import add_study, complain, parse, typed
-from study.common.errors import UserError
+from study.common.command import ENDS, add_study, complain, parse, typed
 from study.common.tensorflow import load_model
 from study.common.text import printable
 from study.images.decoding import decode, inspect
@@ -51,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if images:
             for path, answer in zip(images, predict(study, images), strict=True):
                 print(f"{printable(path)}: {in_words(answer)}")
-    except (UserError, KeyboardInterrupt) as error:
+    except ENDS as error:
         return complain(error, given)
     return 2 if bad else 0
 

@@ -135,3 +135,15 @@ def test_no_library_function_speaks_of_flags(path: Path) -> None:
             text = text.replace(other, "")
         flag = re.search(r"--[a-z]", text)
         assert not flag, f"{path.relative_to(ROOT)}:{call.lineno}: a flag in a library's sentence"
+
+
+def test_nobody_who_reads_on_is_no_mistake(picture_folder: Path, tmp_path: Path) -> None:
+    """`python -m study.images | head`: no sentence, no traceback."""
+    words = [sys.executable, "-m", "study.images", "--data", str(picture_folder)]
+    command = [*words, "--grid", str(tmp_path / "grid.png")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read().decode()
+    assert process.returncode == 141
+    assert all(line.startswith("checking images") for line in said.splitlines())

@@ -8,6 +8,7 @@ A `UserError` names an argument as the library has it, in backquotes: "`image_si
 import argparse
 import importlib
 import io
+import os
 import re
 import shlex
 import sys
@@ -19,6 +20,8 @@ from study.common.errors import CodeError, UserError
 
 MISTAKE = 2  # the exit code of a mistake that the user can mend
 STOPPED = 130  # after Ctrl-C
+UNREAD = 141  # nobody reads what is printed any more: `... | head`
+ENDS = (UserError, KeyboardInterrupt, BrokenPipeError)  # a command ends with `complain`
 CONSOLE = "optimizer-study"  # installed beside Python: no file of the user's folder shadows it
 COMMANDS = {
     "search": "find and rank the best settings of every optimizer",
@@ -49,7 +52,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     """What was typed; from here on a sign that the terminal does not have is printed as "?"."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="replace", line_buffering=True)  # a log is up to date
     return parser.parse_args(argv)
 
 
@@ -69,13 +72,16 @@ def in_flags(sentence: str, given: object) -> str:
     return re.sub(r"`(\w+)`", flag, sentence)
 
 
-def complain(error: UserError | KeyboardInterrupt, given: object) -> int:
-    """Print a mistake on standard error, nothing after Ctrl-C; returns the exit code.
+def complain(error: UserError | KeyboardInterrupt | BrokenPipeError, given: object) -> int:
+    """Print a mistake on standard error, nothing after the other `ENDS`; returns the exit code.
 
     User's code is shown with its traceback.
     """
     if isinstance(error, KeyboardInterrupt):
         return STOPPED
+    if isinstance(error, BrokenPipeError):  # else Python complains when it closes the output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
     if isinstance(error, CodeError):
         print("\n".join(error.traceback_lines()), file=sys.stderr)
     print(f"error: {in_flags(str(error), given)}", file=sys.stderr)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from study.common.command import complain, parse, typed
-from study.common.errors import UserError
+from study.common.command import ENDS, complain, parse, typed
 from study.common.files import write_atomically
 from study.common.text import printable
 from study.images.loading import load_images
@@ -38,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = np.arange(len(images.paths))
         write_atomically(given.grid, sample_grid(images, rows, seed=1, title="Images and classes"))
         print(f"sample grid: {printable(given.grid)}")
-    except (UserError, KeyboardInterrupt) as error:
+    except ENDS as error:
         return complain(error, given)
     except OSError as error:
         print(f"error: {printable(given.grid)}: {error.strerror}", file=sys.stderr)

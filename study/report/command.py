@@ -17,8 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.common.command import add_study, complain, parse, typed
-from study.common.errors import UserError
+from study.common.command import ENDS, add_study, complain, parse, typed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             name = options.study[0] if options.study else None
             write_report(options.logs, name, margin=options.margin)
-    except (UserError, KeyboardInterrupt) as error:
+    except ENDS as error:
         return complain(error, options)
     except OSError as error:
         print(f"error: the report could not be written: {error}", file=sys.stderr)

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with stoppable():
             search(arguments)
-    except UserError as error:
+    except (UserError, BrokenPipeError) as error:
         return complain(error, arguments)
     except KeyboardInterrupt:
         print(
