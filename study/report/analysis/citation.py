@@ -78,28 +78,31 @@ def _own_code(meta: StudyMeta) -> Iterable[str]:
 
 def _judged(meta: StudyMeta, answer: Answer) -> str:
     what = "cross-fitted validation accuracy" if meta.cross_fitted else "best validation accuracy"
-    looks = ", ".join(str(look.repeats) for look in answer.looks)
     return (
         f"The measure is the {what}, paired over repeats. An optimizer is good enough if it is at "
         f"most {points(answer.margin)} points behind the best. The bounds are simultaneous, with "
         "95 % confidence over all optimizers and looks (multiple comparisons with the best, Hsu "
-        "1984; variances moderated, Smyth 2004; new images after Nadeau and Bengio 2003); looks "
-        f"were fixed beforehand at {looks} repeats, and {answer.looked} of {len(answer.looks)} "
-        "used."
+        "1984; variances moderated, Smyth 2004; new images after Nadeau and Bengio 2003). "
+        + _looks(answer)
     )
+
+
+def _looks(answer: Answer) -> str:
+    at = [str(look.repeats) for look in answer.looks]
+    if len(at) == 1:
+        return f"There was one look, at {at[0]} repeats."
+    return f"Looks at {join(at)} repeats share the error rate; {answer.looked} of them used."
 
 
 def _verdicts(answer: Answer) -> str:
     parts = [_verdict(one) for verdict in Verdict for one in answer.of(verdict)]
-    return f"Verdicts: {'; '.join(parts)}."
+    return (
+        "Verdicts, with the points that each may be behind the best at most, on these images and "
+        f"on new ones of the same kind (-: no bound): {'; '.join(parts)}."
+    )
 
 
 def _verdict(one: Judged) -> str:
-    if one.at_most_behind is None:
-        return f"{one.optimizer} {one.verdict}"
-    new = one.at_most_behind_new_images
-    more = "" if new is None else f", {points(new)} on new images"
-    return (
-        f"{one.optimizer} {one.verdict} (at most {points(one.at_most_behind)} points behind the "
-        f"best on these images{more})"
-    )
+    bounds = (one.at_most_behind, one.at_most_behind_new_images)
+    words = ["-" if bound is None else points(bound) for bound in bounds]
+    return f"{one.optimizer} {one.verdict} ({words[0]}, {words[1]})"
