@@ -53,7 +53,7 @@ def search(arguments: argparse.Namespace) -> Options:
     keep_programs(arguments.cache_dir and Path(arguments.cache_dir))
     import_tensorflow()
     from study.features.vgg16 import pick_device
-    from study.search.own_code import run_code
+    from study.search.own_code import check_used, run_code
     from study.search.study_run import run
     from study.space.own_optimizers import blamed
     from study.space.space import load_space
@@ -63,6 +63,7 @@ def search(arguments: argparse.Namespace) -> Options:
         with blamed():
             run_code(map(Path, arguments.code or ()))
             space = load_space(arguments.space)
+            check_used(space)
             options = resolve_options(arguments, space.study, space.name)
             if options.optimizers:
                 space = space.restrict(options.optimizers.split(","))

@@ -25,7 +25,7 @@ from study.search.best_models import write_best
 from study.search.budget import is_longer, promotions
 from study.search.live_progress import Watch, round_line, round_name
 from study.search.options import Options
-from study.search.own_code import alone_words, check_used, code_facts
+from study.search.own_code import alone_words, code_facts
 from study.search.plan import Plan, make_plan, model_summary, plan_lines
 from study.search.protocol import Protocol, Round
 from study.search.runner import Runner
@@ -43,7 +43,6 @@ from study.training.program_key import few_widths
 
 def run(options: Options, space: SearchSpace) -> None:
     """Images -> features -> heads -> records -> report."""
-    check_used(space)
     images = load_images(Path(options.data) if options.data else None, strict=options.strict)
     _say_images(images)
     splits = make_splits(images, options)
