@@ -127,3 +127,16 @@ def test_the_command_compares_and_writes_page_table_and_numbers(logs, capsys):
 def test_the_same_study_twice_is_refused(logs, capsys):
     assert main(["--logs", str(logs), "--study", "a", "--study", "a"]) == 2
     assert "named twice" in capsys.readouterr().err
+
+
+def test_two_versions_of_ones_own_optimizer_differ_in_their_code():
+    def one(name, digest, keras):
+        own = {"class": "Mine", "file": "mine.py", "digest": digest, "alone": ""}
+        versions = [{"keras": "3.14.0"}, {"keras": keras}]
+        return summary(runs("mine", [[v] for v in BASE]), name=name, code={"mine": own},
+                       versions=versions)  # fmt: skip
+
+    found = compare(one("first", "a" * 64, "3.14.1"), one("second", "b" * 64, "3.14.2"))
+    assert found.differences == ("other code of mine", "keras 3.14.1 and 3.14.2")
+    same = compare(one("first", "a" * 64, "3.14.1"), one("second", "a" * 64, "3.14.1"))
+    assert same.differences == ()

@@ -197,7 +197,7 @@ def _reversed(first: Summary, second: Summary) -> list[tuple[str, str]]:
 
 
 def _differences(first: Summary, second: Summary) -> list[str]:
-    """Settings, images and space that are not the same."""
+    """Settings, images, space, code and versions that are not the same."""
     found = []
     before, after = first.meta.settings, second.meta.settings
     for key in dict.fromkeys([*before, *after]):
@@ -211,6 +211,14 @@ def _differences(first: Summary, second: Summary) -> list[str]:
     ):
         if a.get(key) != b.get(key):
             found.append(f"other {what}")
+    own = first.meta.code, second.meta.code
+    for name in sorted(own[0].keys() & own[1].keys()):
+        if own[0][name]["digest"] != own[1][name]["digest"]:
+            found.append(f"other code of {name}")
+    versions = first.meta.versions[-1], second.meta.versions[-1]
+    for name in sorted(versions[0].keys() & versions[1].keys()):
+        if versions[0][name] != versions[1][name]:
+            found.append(f"{name} {versions[0][name]} and {versions[1][name]}")
     return found
 
 
