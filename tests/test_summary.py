@@ -471,3 +471,25 @@ def test_the_paragraph_for_a_paper_has_budget_code_margin_looks_and_every_verdic
     assert study(runs("adam", [[0.9]], phase=Phase.SEARCH)).citation == ()
     little = study(runs("adam", good[:2]), runs("mine", bad[:2])).citation
     assert little[1:] == ("Nothing is claimed: that takes two optimizers and 5 repeats.",)
+
+
+def test_a_study_in_which_nothing_beats_the_largest_class_says_so_first():
+    counts = {"class_counts": [14, 190], "settings": {"confirm": 5}}
+    poor, good = ([[value + i / 1e3 for i in range(5)] for _ in range(6)] for value in (0.76, 0.95))
+
+    def text(values, **changes):
+        records = runs("adam", values)
+        return summarize(
+            make_meta(["adam"], ["dogs", "cats"], **counts | changes), records
+        ).headline.text
+
+    assert text(poor).startswith(
+        "Nothing beats always naming the largest class, cats, which is right for 93.1 % of the "
+        "images: the best optimizer reaches 76.2 %. adam reaches"
+    )
+    assert text(good).startswith("adam reaches 95.2 %")
+    assert text(poor, class_counts=[100, 100]).startswith("adam reaches")
+    guessing = [[0.5] * 5] * 6
+    assert text(guessing, class_counts=[100, 100]).startswith(
+        "Nothing beats always naming one class"
+    )

@@ -14,7 +14,11 @@ from scipy.special import stdtrit
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row
-from study.report.analysis.without_answer import nothing_compared, nothing_confirmed
+from study.report.analysis.without_answer import (
+    nothing_compared,
+    nothing_confirmed,
+    nothing_learned,
+)
 from study.report.analysis.wording import counted, join, points
 from study.verdicts.answer import Answer, Judged, Verdict
 from study.verdicts.bounds import MOST_BORROWED
@@ -35,6 +39,11 @@ class Headline(NamedTuple):
 
 def headline(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Headline:
     """Put the answer into words; `rows` are best first."""
+    found = _answered(meta, rows, answer)
+    return found._replace(text=f"{nothing_learned(meta, rows)} {found.text}".strip())
+
+
+def _answered(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Headline:
     confirmed = [row for row in rows if row.basis is Phase.CONFIRM]
     if not confirmed:
         return Headline(*nothing_confirmed(meta, rows))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from study.common.text import plain
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row, how_lost, lost_every_trial
@@ -11,6 +12,22 @@ from study.verdicts.answer import Answer
 from study.verdicts.looks import AUTO, FEWEST_REPEATS
 
 Words = tuple[str, tuple[str, ...], str]  # text, details and reason of a `Headline`
+
+
+def nothing_learned(meta: StudyMeta, rows: Sequence[Row]) -> str:
+    """What has to be said first where no optimizer beats always naming the largest class."""
+    reached = [row.mean for row in rows if row.basis is Phase.CONFIRM and row.converged]
+    most = max(meta.class_counts, default=0)
+    share = most / max(sum(meta.class_counts), 1)
+    if not reached or max(reached) > share:
+        return ""
+    which = "one class,"
+    if meta.class_counts.count(most) == 1:
+        which = f"the largest class, {plain(meta.class_names[meta.class_counts.index(most)])},"
+    return (
+        f"Nothing beats always naming {which} which is right for {100 * share:.1f} % of the "
+        f"images: the best optimizer reaches {100 * max(reached):.1f} %."
+    )
 
 
 def nothing_confirmed(meta: StudyMeta, rows: Sequence[Row]) -> Words:
