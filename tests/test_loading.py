@@ -242,6 +242,34 @@ def test_a_tilde_is_the_home_folder(folder, monkeypatch):
         load_images("~nobody-of-this-name/data")
 
 
+def test_a_class_that_would_be_lost_whole_is_refused_by_name(folder):
+    draw(folder / "birds" / "a.png", 7)
+    for name in ("0.jpg", "1.jpg"):
+        place = folder / "fish" / name
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(
+        UserError,
+        match=r"^class fish in .*data would be lost, for nothing in it can be used: .*0\.jpg is a "
+        r"Git LFS pointer.*`git lfs pull`; .*1\.jpg .*; mend the files or move the folder away$",
+    ):
+        load_images(folder)
+    (folder / "birds" / "a.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"class birds .* would be lost \(as would fish\), for"):
+        load_images(folder)
+    for place in (folder / "birds", folder / "fish"):
+        draw(place / "good.png", len(place.name))
+    assert len(load_images(folder).class_names) == 4
+
+
+def test_a_folder_of_other_things_beside_the_classes_is_no_lost_class(folder):
+    (folder / "annotations").mkdir()
+    (folder / "annotations" / "0.xml").write_text("<box/>")
+    images = load_images(folder)
+    assert images.class_names == ("cats", "dogs")
+    assert "annotations" in reasons(images)
+
+
 def test_folders_without_two_classes_are_refused(tmp_path):
     with pytest.raises(UserError, match="has no class folders: `data` wants"):
         load_images(tmp_path)

@@ -33,6 +33,7 @@ BATCH = (
     512  # files handed to the threads at once, so that Ctrl-C and a million files are no trouble
 )
 NAMED = 5  # files named in one sentence
+NO_CLASS = "holds no image that can be read, so it is no class"
 PEOPLE, PHOTOS = 40, 10  # of the built-in faces
 PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}  # never classes
 
@@ -42,8 +43,8 @@ def load_images(data: str | Path | None, *, strict: bool = False) -> ImageSet:
 
     A text as it was typed may begin with `~`, the user's home.
 
-    Raises `UserError` where there is no folder, fewer than two classes have images, or, with
-    `strict`, any file had to be left out.
+    Raises `UserError` where there is no folder, fewer than two classes have images, a class would
+    be lost because nothing in it can be used, or, with `strict`, any file had to be left out.
     """
     if data is None:
         return _load_faces()
@@ -55,6 +56,7 @@ def load_images(data: str | Path | None, *, strict: bool = False) -> ImageSet:
             f"{printable(root)} has {number} {'entry' if number == 1 else 'entries'} that cannot "
             f"be used: {_some(images.problems)}; mend or remove them, or leave out `strict`"
         )
+    _refuse_lost_classes(images)
     if len(images.class_names) < 2:
         raise UserError(_too_few_classes(images))
     if _is_divided(images):
@@ -126,9 +128,7 @@ def _load(root: Path, found: Found) -> ImageSet:
     names = sorted(set(folders))
     number_of = {name: number for number, name in enumerate(names)}
     problems += [
-        Problem(entry, "holds no image that can be read, so it is no class")
-        for entry in class_folders(root)
-        if entry.name not in number_of
+        Problem(entry, NO_CLASS) for entry in class_folders(root) if entry.name not in number_of
     ]
     return ImageSet(
         root=root,
@@ -171,6 +171,24 @@ def _across_classes(
     for (path, digest), folder in zip(good, folders, strict=True):
         groups[digest][path] = folder
     return tuple(tuple(group) for group in groups.values() if len(set(group.values())) > 1)
+
+
+def _refuse_lost_classes(images: ImageSet) -> None:
+    """A study of the other classes would answer another question than was asked."""
+    kept = {path.relative_to(images.root).parts[0] for path in images.paths}
+    folders = {folder.name for folder in class_folders(images.root)} - kept
+    lost: dict[str, list[Problem]] = defaultdict(list)
+    for problem in images.problems:
+        top = problem.path.relative_to(images.root).parts[0]
+        if top in folders and problem.reason != NO_CLASS:
+            lost[printable(top)].append(problem)
+    if kept and lost:
+        name, problems = next(iter(lost.items()))
+        others = f" (as would {', '.join(list(lost)[1:])})" if len(lost) > 1 else ""
+        raise UserError(
+            f"class {name} in {printable(images.root)} would be lost{others}, for nothing in it "
+            f"can be used: {_some(tuple(problems))}; mend the files or move the folder away"
+        )
 
 
 def _too_few_classes(images: ImageSet) -> str:
