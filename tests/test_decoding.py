@@ -193,6 +193,14 @@ def test_a_transparent_colour_of_rgb_or_grey_is_white(tmp_path, quarters):
     same(tmp_path / "grey.png", np.full((SIDE, SIDE, 3), 255))
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif"])
+def test_one_flat_colour_is_noticed(tmp_path, quarters, suffix):
+    Image.new("RGB", (SIDE, SIDE), GREEN).save(tmp_path / f"flat{suffix}")
+    assert inspect(tmp_path / f"flat{suffix}").flat
+    quarters.save(tmp_path / f"x{suffix}")
+    assert not inspect(tmp_path / f"x{suffix}").flat
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".tif", ".webp", ".png"])
 def test_the_first_frame_counts(tmp_path, suffix):
     first, second = (Image.new("RGB", (SIDE, SIDE), colour) for colour in (RED, BLUE))

@@ -11,6 +11,7 @@ from PIL import Image
 
 from study.common.errors import UserError
 from study.images import main
+from study.images.doubts import doubts
 from study.images.image_set import ImageSet
 from study.images.loading import load_images
 
@@ -319,9 +320,34 @@ def test_the_command_prints_what_is_there_and_draws_a_grid(folder, tmp_path, cap
         "modes: RGB 7, L 1",
         "left out: 1; ignored, no images: 0; copies: 1",
         "cut.png is empty (0 bytes)",
-        "same content in different classes: ",
+        "the same content in several classes: ",
+        "1 image is one flat colour: ",
     ):
         assert words in printed
+
+
+def test_many_doubts_are_few_lines(folder):
+    for number in range(40):
+        (folder / "cats" / f"e{number:02}.jpg").touch()
+        draw(folder / "cats" / f"s{number:02}.png", 100 + number)
+        draw(folder / "dogs" / f"s{number:02}.png", 100 + number)
+    for number in range(16):  # white icons on transparency
+        Image.new("RGBA", (8 + number, 8), (255, 255, 255, 0)).save(
+            folder / "dogs" / f"{number}w.png"
+        )
+    (folder / "cats" / "page.jpg").write_text("<html>404</html>")
+    lines = doubts(load_images(folder))
+    assert [line for line in lines if "empty" in line][-2:] == [
+        f"left out: {folder}/cats/e04.jpg is empty (0 bytes)",
+        "left out: each of 35 more is empty (0 bytes)",
+    ]
+    assert len(lines) == 6 + 1 + 6 + 1
+    assert lines[-2] == (
+        "the same content in several classes: 35 more such groups; 80 images in all, which a "
+        "stratified split trains on and never judges"
+    )
+    assert lines[-1].startswith("16 images are one flat colour: ")
+    assert lines[-1].endswith("dogs/12w.png, " + f"{folder}/dogs/13w.png and 11 more")
 
 
 def test_the_command_refuses_with_one_sentence(tmp_path, capsys):

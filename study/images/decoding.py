@@ -59,6 +59,7 @@ class Looked(NamedTuple):
 
     digest: str = ""  # sha256 of the file's bytes, hex
     reason: str = ""  # why it cannot be used, to be read after its name: "is cut off"
+    flat: bool = False  # one colour everywhere, as a white icon on transparency has it
 
 
 class UnusableImageError(Exception):
@@ -104,9 +105,9 @@ def inspect(path: Path) -> Looked:
             with image:
                 claims = True
                 _refuse_raw(path, file, head)
-                _to_rgb(image)
+                flat = _to_rgb(image).getcolors(1) is not None  # None: more than one
             file.seek(0)
-            return Looked(digest=hashlib.file_digest(file, "sha256").hexdigest())
+            return Looked(digest=hashlib.file_digest(file, "sha256").hexdigest(), flat=flat)
     except Exception as error:  # decoders raise nearly every kind of exception on hostile bytes
         unreadable = isinstance(error, OSError) and error.errno is not None
         return Looked(reason=_in_words(error)) if claims or unreadable else Looked()

@@ -26,13 +26,13 @@ from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import printable
 from study.images.decoding import Looked, inspect
+from study.images.doubts import NAMED
 from study.images.folders import Found, Problem, class_folders, find_files
 from study.images.image_set import ImageSet
 
 BATCH = (
     512  # files handed to the threads at once, so that Ctrl-C and a million files are no trouble
 )
-NAMED = 5  # files named in one sentence
 NO_CLASS = "holds no image that can be read, so it is no class"
 PEOPLE, PHOTOS = 40, 10  # of the built-in faces
 PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}  # never classes
@@ -139,6 +139,7 @@ def _load(root: Path, found: Found) -> ImageSet:
         problems=tuple(sorted(found.problems + problems)),
         duplicates=_across_classes(good, folders),
         ignored=found.ignored + sum(looked == Looked() for _, looked in pairs),
+        flat=tuple(path for path, looked in pairs if looked.flat),
     )
 
 
