@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from synthetic import write_study
 
 from study.common.errors import UserError
 from study.images import main
 from study.images.doubts import doubts
 from study.images.image_set import ImageSet
 from study.images.loading import load_images
+from study.images.splits import keras_split
 
 
 def draw(path: Path, number: int) -> Path:
@@ -83,6 +85,48 @@ def test_what_is_no_image_is_ignored_and_counted(folder):
     assert len(images.paths) == 6
     assert images.ignored == 6
     assert images.problems == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["#recycle", "$RECYCLE.BIN", "lost+found", "@eaDir", "__MACOSX", ".ipynb_checkpoints"],
+)
+def test_what_other_programs_leave_behind_is_no_data(folder, name):
+    before = load_images(folder)
+    for place in (folder / name, folder / "cats" / name, folder / "cats" / "deep" / name):
+        draw(place / "0.png", 90)
+        draw(place / "more" / "1.png", 91)
+    after = load_images(folder)
+    assert after.fingerprint == before.fingerprint
+    assert after.problems == ()
+
+
+def test_the_programs_own_output_is_no_data(folder, monkeypatch):
+    before = load_images(folder)
+    split = keras_split(before, 0.4, seed=12)
+    monkeypatch.chdir(folder)
+    for _ in range(2):  # the second time logs/samples.png is there
+        assert main(["--data", "."]) == 0
+        assert load_images(".").fingerprint == before.fingerprint
+    for logs in (folder / "logs", folder / "cats" / "out"):  # wherever --logs leads
+        study = write_study(logs, ["sgd"], records=[])
+        draw(study / "report" / "figures" / "ranking.png", 92)
+    after = load_images(".")
+    assert (after.fingerprint, after.problems) == (before.fingerprint, ())
+    assert keras_split(after, 0.4, seed=12).digest == split.digest
+    for place in ("logs", "logs/faces-hyperband"):
+        with pytest.raises(UserError, match="holds what a study has written, not its images"):
+            load_images(place)
+
+
+def test_a_class_is_data_also_where_it_looks_like_output(folder):
+    draw(folder / "logs" / "0.png", 93)  # timber
+    draw(folder / "logs" / "samples.png", 94)
+    (folder / "logs" / "study.json").write_text('{"patient": 1}')
+    write_study(folder / "dogs", ["sgd"], records=[])  # --logs led into a class
+    images = load_images(folder)
+    assert images.class_names == ("cats", "dogs", "logs")
+    assert len(images.paths) == 8
 
 
 def test_every_broken_file_is_named_with_its_reason(folder):

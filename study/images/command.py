@@ -13,6 +13,7 @@ import numpy as np
 from study.common.command import ENDS, complain, parse, typed
 from study.common.files import write_atomically
 from study.common.text import printable
+from study.images.foreign_folders import SAMPLES
 from study.images.loading import load_images
 
 
@@ -25,9 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--grid",
         type=Path,
-        default=Path("logs/samples.png"),
+        default=Path("logs", SAMPLES),
         metavar="FILE",
-        help="where to draw 15 of them with their classes (default: logs/samples.png)",
+        help="where to draw 15 of them with their classes (default: %(default)s)",
     )
     given = parse(parser, argv)
     try:

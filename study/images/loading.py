@@ -7,7 +7,8 @@ here, in threads, before anything expensive, and their pixels forgotten. What ha
 - named like an image, or begins like one, and cannot be decoded: left out, listed in `problems`
   with the reason; so are symbolic links that lead out of the folder or to folders (never followed),
   images beside the class folders, and class folders without a single image;
-- anything else, and whatever is hidden (a name that begins with a dot): ignored, files counted.
+- anything else, and whatever is hidden (a name that begins with a dot): ignored, files counted;
+- studies of this program, and what others leave behind (`#recycle`, `__MACOSX`): passed over.
 
 Look at the data, in seconds:  python -m study.images [--data DIR] [--grid FILE.png]
 """
@@ -28,6 +29,7 @@ from study.common.text import printable
 from study.images.decoding import Looked, inspect
 from study.images.doubts import NAMED
 from study.images.folders import Found, Problem, class_folders, find_files
+from study.images.foreign_folders import is_output
 from study.images.image_set import ImageSet
 
 BATCH = (
@@ -49,6 +51,11 @@ def load_images(data: str | Path | None, *, strict: bool = False) -> ImageSet:
     if data is None:
         return _load_faces()
     root = _existing(_typed_folder(data))
+    if is_output(root):
+        raise UserError(
+            f"{printable(root)} holds what a study has written, not its images: give `data` a "
+            "folder that holds one folder per class"
+        )
     images = _load(root, find_files(root))
     if strict and images.problems:
         number = len(images.problems)
