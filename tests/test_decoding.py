@@ -16,6 +16,7 @@ from PIL import Image
 from study.common.errors import UserError
 from study.common.text import printable
 from study.images.decoding import decode, describe, inspect
+from study.images.foreign_formats import kind_in_words
 
 SIDE = 16
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -304,6 +305,12 @@ def test_a_photo_of_a_phone_names_the_extra_that_reads_it(tmp_path, name, brand)
     assert "pillow-heif" in " ".join(pyproject["project"]["optional-dependencies"]["phone"])
 
 
+def test_an_avif_image_names_the_extra_where_pillow_was_built_without():
+    words = kind_in_words(CONTAINER % b"avif")
+    assert words.startswith("is an AVIF image, which is read with the extra")
+    assert words.endswith("or save the image as JPEG")
+
+
 def test_a_photo_of_a_phone_is_read_with_the_extra(tmp_path, quarters):
     pytest.importorskip("pillow_heif").register_heif_opener()
     quarters.resize((64, 64)).save(tmp_path / "x.jpg", format="HEIF", quality=100)
@@ -369,6 +376,15 @@ def test_the_preview_in_camera_raw_is_no_photo(tmp_path, name, tags):
     looked = inspect(tmp_path / name)
     assert looked.reason.startswith("is camera raw (DNG, NEF, CR2 or the like), of which only the")
     assert not looked.digest
+
+
+def test_a_big_tiff_is_an_image_by_its_content_and_damaged_if_it_is(tmp_path, quarters):
+    quarters.save(tmp_path / "x.tif", big_tiff=True)
+    content = (tmp_path / "x.tif").read_bytes()
+    assert content[2:3] == b"+"
+    same(tmp_path / "x.tif", quarters)
+    (tmp_path / "x").write_bytes(content[:16] + bytes(90))
+    assert inspect(tmp_path / "x").reason == "begins like an image but its header is damaged"
 
 
 def test_an_ordinary_tiff_with_smaller_copies_inside_is_an_image(tmp_path):

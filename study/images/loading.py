@@ -192,10 +192,12 @@ def _refuse_lost_classes(images: ImageSet) -> None:
             lost[printable(top)].append(problem)
     if kept and lost:
         name, problems = next(iter(lost.items()))
+        examples = {problem.reason: problem for problem in reversed(problems)}
         others = f" (as would {', '.join(list(lost)[1:])})" if len(lost) > 1 else ""
         raise UserError(
             f"class {name} in {printable(images.root)} would be lost{others}, for nothing in it "
-            f"can be used: {_some(tuple(problems))}; mend the files or move the folder away"
+            f"can be used ({len(problems)} left out, such as {_some(tuple(examples.values()))}); "
+            "mend the files or move the folder away"
         )
 
 

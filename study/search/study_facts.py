@@ -33,7 +33,9 @@ def study_meta(
     """What `study.json` says of a study that is about to start."""
     first = splits("confirm", 0)
     looks = planned_looks(options.repeats, options.most_repeats)
-    folder = "built-in faces" if options.data is None else Path(options.data).name
+    folder = (
+        "built-in faces" if options.data is None else Path(options.data).name or images.root.name
+    )
     return StudyMeta(
         name=options.name,
         settings=options.settings(),
