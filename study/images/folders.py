@@ -11,6 +11,7 @@ from typing import NamedTuple
 from study.common.errors import UserError
 from study.common.text import printable
 from study.images.decoding import SUFFIXES
+from study.images.foreign_folders import is_foreign
 
 
 class Problem(NamedTuple):
@@ -40,7 +41,7 @@ def find_files(root: Path) -> Found:
         hidden = entry.name.startswith(".")
         if entry.is_symlink() and not entry.is_file():
             problems.append(Problem(entry, "is a symbolic link, which is not followed"))
-        elif entry.is_dir() and not hidden:
+        elif entry.is_dir() and not is_foreign(entry):
             inside = _find_below(entry, root)
             files += inside.files
             problems += inside.problems
@@ -57,7 +58,7 @@ def class_folders(root: Path) -> list[Path]:
     return [
         entry
         for entry in entries(root)
-        if entry.is_dir() and not entry.is_symlink() and not entry.name.startswith(".")
+        if entry.is_dir() and not entry.is_symlink() and not is_foreign(entry)
     ]
 
 
@@ -81,10 +82,10 @@ def _find_below(class_folder: Path, root: Path) -> Found:
     ignored = 0
     for place, folders, names in os.walk(class_folder, onerror=unreadable):
         here = Path(place)
+        folders[:] = [name for name in folders if not is_foreign(here / name)]
         for name in folders:
             if _is_link(here / name):
                 problems.append(Problem(here / name, "is a symbolic link, which is not followed"))
-        folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = here / name
             if name.startswith("."):

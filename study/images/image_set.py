@@ -21,6 +21,7 @@ class ImageSet(NamedTuple):
     problems: tuple[Problem, ...]  # files that were left out
     duplicates: tuple[tuple[Path, ...], ...]  # groups of equal content in different classes
     ignored: int  # files that are no images
+    flat: tuple[Path, ...] = ()  # images of one colour
 
     @property
     def fingerprint(self) -> str:

@@ -7,7 +7,8 @@ here, in threads, before anything expensive, and their pixels forgotten. What ha
 - named like an image, or begins like one, and cannot be decoded: left out, listed in `problems`
   with the reason; so are symbolic links that lead out of the folder or to folders (never followed),
   images beside the class folders, and class folders without a single image;
-- anything else, and whatever is hidden (a name that begins with a dot): ignored, files counted.
+- anything else, and whatever is hidden (a name that begins with a dot): ignored, files counted;
+- studies of this program, and what others leave behind (`#recycle`, `__MACOSX`): passed over.
 
 Look at the data, in seconds:  python -m study.images [--data DIR] [--grid FILE.png]
 """
@@ -15,6 +16,7 @@ Look at the data, in seconds:  python -m study.images [--data DIR] [--grid FILE.
 import importlib.util
 import itertools
 import os
+import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,26 +27,35 @@ from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import printable
 from study.images.decoding import Looked, inspect
+from study.images.doubts import NAMED
 from study.images.folders import Found, Problem, class_folders, find_files
+from study.images.foreign_folders import is_output
 from study.images.image_set import ImageSet
 
 BATCH = (
     512  # files handed to the threads at once, so that Ctrl-C and a million files are no trouble
 )
-NAMED = 5  # files named in one sentence
+NO_CLASS = "holds no image that can be read, so it is no class"
 PEOPLE, PHOTOS = 40, 10  # of the built-in faces
 PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}  # never classes
 
 
-def load_images(data: Path | None, *, strict: bool = False) -> ImageSet:
+def load_images(data: str | Path | None, *, strict: bool = False) -> ImageSet:
     """Check every file of `data` (None: the built-in faces) and return the usable images.
 
-    Raises `UserError` where there is no folder, fewer than two classes have images, or, with
-    `strict`, any file had to be left out.
+    A text as it was typed may begin with `~`, the user's home.
+
+    Raises `UserError` where there is no folder, fewer than two classes have images, a class would
+    be lost because nothing in it can be used, or, with `strict`, any file had to be left out.
     """
     if data is None:
         return _load_faces()
-    root = _existing(data)
+    root = _existing(_typed_folder(data))
+    if is_output(root):
+        raise UserError(
+            f"{printable(root)} holds what a study has written, not its images: give `data` a "
+            "folder that holds one folder per class"
+        )
     images = _load(root, find_files(root))
     if strict and images.problems:
         number = len(images.problems)
@@ -52,6 +63,7 @@ def load_images(data: Path | None, *, strict: bool = False) -> ImageSet:
             f"{printable(root)} has {number} {'entry' if number == 1 else 'entries'} that cannot "
             f"be used: {_some(images.problems)}; mend or remove them, or leave out `strict`"
         )
+    _refuse_lost_classes(images)
     if len(images.class_names) < 2:
         raise UserError(_too_few_classes(images))
     if _is_divided(images):
@@ -83,6 +95,24 @@ def _load_faces() -> ImageSet:
     return images
 
 
+def _typed_folder(data: str | Path) -> Path:
+    text = str(data)
+    if isinstance(data, str) and not text.strip():  # `Path("")` would be the current folder
+        raise UserError(
+            "`data` is empty, perhaps an unset variable of the shell: give a folder that holds one "
+            "folder per class (. is the current one)"
+        )
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # a `Path` keeps one of two slashes
+        raise UserError(
+            f"{printable(text)} is an address on the web, and only folders of this machine are "
+            "read: download the images, then give `data` their folder"
+        )
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # nobody of that name
+        return Path(text)
+
+
 def _existing(folder: Path) -> Path:
     try:
         if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
@@ -105,9 +135,7 @@ def _load(root: Path, found: Found) -> ImageSet:
     names = sorted(set(folders))
     number_of = {name: number for number, name in enumerate(names)}
     problems += [
-        Problem(entry, "holds no image that can be read, so it is no class")
-        for entry in class_folders(root)
-        if entry.name not in number_of
+        Problem(entry, NO_CLASS) for entry in class_folders(root) if entry.name not in number_of
     ]
     return ImageSet(
         root=root,
@@ -118,6 +146,7 @@ def _load(root: Path, found: Found) -> ImageSet:
         problems=tuple(sorted(found.problems + problems)),
         duplicates=_across_classes(good, folders),
         ignored=found.ignored + sum(looked == Looked() for _, looked in pairs),
+        flat=tuple(path for path, looked in pairs if looked.flat),
     )
 
 
@@ -150,6 +179,26 @@ def _across_classes(
     for (path, digest), folder in zip(good, folders, strict=True):
         groups[digest][path] = folder
     return tuple(tuple(group) for group in groups.values() if len(set(group.values())) > 1)
+
+
+def _refuse_lost_classes(images: ImageSet) -> None:
+    """A study of the other classes would answer another question than was asked."""
+    kept = {path.relative_to(images.root).parts[0] for path in images.paths}
+    folders = {folder.name for folder in class_folders(images.root)} - kept
+    lost: dict[str, list[Problem]] = defaultdict(list)
+    for problem in images.problems:
+        top = problem.path.relative_to(images.root).parts[0]
+        if top in folders and problem.reason != NO_CLASS:
+            lost[printable(top)].append(problem)
+    if kept and lost:
+        name, problems = next(iter(lost.items()))
+        examples = {problem.reason: problem for problem in reversed(problems)}
+        others = f" (as would {', '.join(list(lost)[1:])})" if len(lost) > 1 else ""
+        raise UserError(
+            f"class {name} in {printable(images.root)} would be lost{others}, for nothing in it "
+            f"can be used ({len(problems)} left out, such as {_some(tuple(examples.values()))}); "
+            "mend the files or move the folder away"
+        )
 
 
 def _too_few_classes(images: ImageSet) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from study.common.command import in_flags, typed
-from study.common.text import printable
 from study.features.extract import extract_features
 from study.features.vgg16 import Backbone, load_backbone
+from study.images.doubts import doubts
 from study.images.image_set import ImageSet
 from study.images.loading import load_images
 from study.images.samples import sample_grid
@@ -43,7 +43,7 @@ from study.training.program_key import few_widths
 
 def run(options: Options, space: SearchSpace) -> None:
     """Images -> features -> heads -> records -> report."""
-    images = load_images(Path(options.data) if options.data else None, strict=options.strict)
+    images = load_images(options.data, strict=options.strict)
     _say_images(images)
     splits = make_splits(images, options)
     backbone = load_backbone(
@@ -192,12 +192,8 @@ def _report(options: Options, folder: Path, events: EventFolder) -> None:
 
 
 def _say_images(images: ImageSet) -> None:
-    """Count the images; name every file that was left out."""
-    print(_data_line(images))
-    for problem in images.problems:
-        print(f"left out: {problem}")
-    for group in images.duplicates:
-        print("the same content in several classes: " + ", ".join(map(printable, group)))
+    """Count the images; name what was left out or is doubtful."""
+    print("\n".join([_data_line(images), *doubts(images)]))
 
 
 def _data_line(images: ImageSet) -> str:
