@@ -31,8 +31,13 @@ class Found(NamedTuple):
     ignored: int  # hidden files, and files beside the class folders that are not named like images
 
 
-def find_files(root: Path) -> Found:
-    """Walk all class folders of `root`; raises `UserError` where `root` cannot be read."""
+def find_files(root: Path, whole: Path) -> Found:
+    """Walk all class folders of `root`; raises `UserError` where `root` cannot be read.
+
+    Args:
+        root: holds the class folders.
+        whole: `root` or what it is a part of; links may lead to files in it.
+    """
     files: list[Path] = []
     problems: list[Problem] = []
     ignored = 0
@@ -41,7 +46,7 @@ def find_files(root: Path) -> Found:
         if entry.is_symlink() and not entry.is_file():
             problems.append(Problem(entry, "is a symbolic link, which is not followed"))
         elif entry.is_dir() and not hidden:
-            inside = _find_below(entry, root)
+            inside = _find_below(entry, whole)
             files += inside.files
             problems += inside.problems
             ignored += inside.ignored
@@ -71,7 +76,7 @@ def entries(folder: Path) -> list[Path]:
         ) from None
 
 
-def _find_below(class_folder: Path, root: Path) -> Found:
+def _find_below(class_folder: Path, whole: Path) -> Found:
     problems: list[Problem] = []
 
     def unreadable(error: OSError) -> None:
@@ -82,14 +87,14 @@ def _find_below(class_folder: Path, root: Path) -> Found:
     for place, folders, names in os.walk(class_folder, onerror=unreadable):
         here = Path(place)
         for name in folders:
-            if _is_link(here / name):
+            if is_link(here / name):
                 problems.append(Problem(here / name, "is a symbolic link, which is not followed"))
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = here / name
             if name.startswith("."):
                 ignored += 1
-            elif _is_link(path) and not _leads_inside(path, root):
+            elif is_link(path) and not _leads_inside(path, whole):
                 problems.append(Problem(path, "is a symbolic link that leads out of the folder"))
             else:
                 files.append(path)
@@ -97,7 +102,8 @@ def _find_below(class_folder: Path, root: Path) -> Found:
     return Found(files, problems, ignored)
 
 
-def _is_link(path: Path) -> bool:
+def is_link(path: Path) -> bool:
+    """Whether `path` is a symbolic link, as far as it may be looked at."""
     try:
         return path.is_symlink()
     except OSError:  # a folder that may be listed but not entered; opening will name the file
