@@ -170,7 +170,7 @@ def test_parts_may_be_wrapped_once_more(tmp_path: Path):
     assert images.class_names == ("cats", "dogs")
     assert np.bincount(images.labels[images.of_part("test")]).tolist() == [3, 3]
     assert images.notes == (
-        f"the classes are those in {tmp_path}/archive, all that {tmp_path} holds",
+        f"taken: {tmp_path}/archive, the only folder with images in {tmp_path}",
     )
 
 
@@ -178,17 +178,17 @@ REFUSED = {
     ("test", "val"): r"holds test, val and no folder train with class folders to train on: add it",
     ("test",): r"holds a folder test and none to train on: give `data` the folder that holds train",
     ("train", "dev", "val"): r"holds dev, val, which all mean validation: join them",
-    ("A", "B"): r"same folders \(cats, dogs\).* A \(like no part by its name\), B \(like no part",
+    ("A", "B"): r"same folders \(cats, dogs\).* A \(no part by its name\), B \(no part",
     (
         "train_images",
         "test_images",
     ): r"test_images \(looks like test\), train_images \(looks like t",
-    ("train", "extra"): r"\(cats, dogs\).*: extra \(like no .*\), train \(looks like train\); name",
+    ("train", "extra"): r"\(cats, dogs\).*: extra \(no .*\), train \(looks like train\); name",
     (
         "train",
         "test",
         "fold3",
-    ): r"\(cats, dogs\).*: fold3 \(like no part by its name\), test \(looks",
+    ): r"\(cats, dogs\).*: fold3 \(no part by its name\), test \(looks",
     ("2021", "2022", "2023"): r"\(cats, dogs\), so they may be parts of a division and not classes",
 }
 
@@ -225,9 +225,41 @@ def test_a_folder_around_the_classes_is_passed_through_and_said(tmp_path: Path, 
     (tmp_path / "data" / "docs" / "readme.txt").write_text("no image")
     images = load_images(tmp_path / "data")
     plain = load_images(tmp_path / "data" / wrap)
-    assert images.notes and images.notes[0].startswith(f"the classes are those in {plain.root}, ")
+    assert images.notes and images.notes[0].startswith(f"taken: {plain.root}, the only folder")
     assert images._replace(notes=()).fingerprint == plain.fingerprint
     assert images.paths == plain.paths and images.root == plain.root
+
+
+def test_links_are_not_followed_and_keep_their_neighbour_a_class(tmp_path: Path):
+    elsewhere = fill(tmp_path / "elsewhere", cats=2, dogs=2)
+    root = fill(tmp_path / "data" / "cats", kittens=2, old=2).parent
+    (root / "dogs").symlink_to(elsewhere)
+    with pytest.raises(UserError, match="images in one class folder only, cats: a study needs two"):
+        load_images(root)
+    parts = divided(tmp_path / "parts", "train", "val")
+    (parts / "test").symlink_to(elsewhere)
+    assert [str(problem) for problem in load_images(parts).problems] == [
+        f"{parts}/test is a symbolic link, which is not followed"
+    ]
+
+
+def test_parts_without_class_folders_are_refused(tmp_path: Path):
+    fill(tmp_path, train=3, test=3)
+    with pytest.raises(UserError, match="divided into test, train, which hold images but no class"):
+        load_images(tmp_path)
+
+
+def test_doubtful_classes_are_taken_with_a_warning(tmp_path: Path):
+    fill(tmp_path / "scenes" / "a", airfield=2, alley=2)
+    fill(tmp_path / "scenes" / "b", barn=2, beach=2)
+    (warning,) = load_images(tmp_path / "scenes").notes
+    assert (
+        "the classes (a, b) hold only folders; if these are" in warning
+        and "airfield, alley, barn" in warning
+    )
+    (warning,) = load_images(fill(tmp_path / "flat", images=2, masks=2)).notes
+    assert warning == "warning: masks is taken as a class, but named like annotations"
+    assert load_images(fill(tmp_path / "good", cats=2, dogs=2)).notes == ()
 
 
 def test_one_class_alone_is_not_opened_for_its_folders(tmp_path: Path):

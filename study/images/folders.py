@@ -76,6 +76,40 @@ def entries(folder: Path) -> list[Path]:
         ) from None
 
 
+def subfolders(folder: Path) -> frozenset[str]:
+    """Names of the folders in `folder`; none where it may not be read, which is said elsewhere."""
+    _, folders, _ = next(os.walk(folder), ("", [], []))
+    return frozenset(
+        name for name in folders if not name.startswith(".") and not _is_link(folder / name)
+    )
+
+
+def is_nested(folder: Path) -> bool:
+    """Whether `folder` holds folders, and no image beside them."""
+    return bool(subfolders(folder)) and not holds_loose_images(folder)
+
+
+def holds_loose_images(folder: Path) -> bool:
+    """Whether files named like images lie directly in `folder`."""
+    _, _, names = next(os.walk(folder), ("", [], []))
+    return any(map(may_be_image, names))
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether any file in or below `folder` may be an image by its name; it may have no suffix."""
+    unread: list[OSError] = []  # may hold images, too
+    for _, folders, names in os.walk(folder, onerror=unread.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if any(may_be_image(name) or "." not in name for name in names):
+            return True
+    return bool(unread)
+
+
+def may_be_image(name: str) -> bool:
+    """Whether a file is named like an image."""
+    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+
+
 def _find_below(class_folder: Path, whole: Path) -> Found:
     problems: list[Problem] = []
 
@@ -87,14 +121,14 @@ def _find_below(class_folder: Path, whole: Path) -> Found:
     for place, folders, names in os.walk(class_folder, onerror=unreadable):
         here = Path(place)
         for name in folders:
-            if is_link(here / name):
+            if _is_link(here / name):
                 problems.append(Problem(here / name, "is a symbolic link, which is not followed"))
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = here / name
             if name.startswith("."):
                 ignored += 1
-            elif is_link(path) and not _leads_inside(path, whole):
+            elif _is_link(path) and not _leads_inside(path, whole):
                 problems.append(Problem(path, "is a symbolic link that leads out of the folder"))
             else:
                 files.append(path)
@@ -102,8 +136,7 @@ def _find_below(class_folder: Path, whole: Path) -> Found:
     return Found(files, problems, ignored)
 
 
-def is_link(path: Path) -> bool:
-    """Whether `path` is a symbolic link, as far as it may be looked at."""
+def _is_link(path: Path) -> bool:
     try:
         return path.is_symlink()
     except OSError:  # a folder that may be listed but not entered; opening will name the file

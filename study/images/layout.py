@@ -6,16 +6,25 @@ Where the same folders repeat below others of unknown names, the user is asked: 
 classes would rank optimizers by how well they tell train from test.
 """
 
-import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from study.common.errors import UserError
 from study.common.text import printable
-from study.images.decoding import SUFFIXES
-from study.images.folders import Found, Problem, class_folders, entries, find_files, is_link
+from study.images.folders import (
+    Found,
+    Problem,
+    class_folders,
+    entries,
+    find_files,
+    holds_images,
+    holds_loose_images,
+    is_nested,
+    may_be_image,
+    subfolders,
+)
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PART_OF = {
@@ -25,6 +34,7 @@ PART_OF = {
     **dict.fromkeys(("test", "testing", "test_set", "testing_set", "seg_test"), TEST),
 }
 LOOKS = {"train": TRAIN, "val": VALIDATION, "dev": VALIDATION, "test": TEST}  # within a name
+ANNOTATIONS = {"mask", "masks", "annotation", "annotations", "labels", "segmentation", "gt"}
 NAMED = 5  # folders named in one sentence
 
 
@@ -78,12 +88,12 @@ def find_layout(data: Path) -> Layout:
             )
         root = inner
     notes = (_taken(root, data),) if root != data else ()
-    tops = [folder for folder in class_folders(root) if _holds_images(folder)]
+    tops = [folder for folder in class_folders(root) if holds_images(folder)]
     named = {top: part for top in tops if (part := part_of(top))}
     if _is_divided(tops, named):
         return _by_names(root, tops, named, notes)
     _ask_about(root, tops)
-    return Layout(root, notes=notes)
+    return Layout(root, notes=(*notes, *_doubts(tops)))
 
 
 def part_of(folder: Path) -> str | None:
@@ -92,24 +102,25 @@ def part_of(folder: Path) -> str | None:
 
 
 def _taken(root: Path, data: Path) -> str:
-    return f"the classes are those in {printable(root)}, all that {printable(data)} holds"
+    return f"taken: {printable(root)}, the only folder with images in {printable(data)}"
 
 
 def _only_folder(root: Path) -> Path | None:
     """The one folder with images in `root`, if it is no class but what holds the classes."""
-    tops = [folder for folder in class_folders(root) if _holds_images(folder)]
-    if len(tops) != 1 or not _subfolders(tops[0]):
+    tops = [folder for folder in class_folders(root) if holds_images(folder)]
+    links = any(entry.is_symlink() and entry.is_dir() for entry in entries(root))
+    if len(tops) != 1 or not subfolders(tops[0]) or links:
         return None
-    inside = [Path(name) for name in _subfolders(tops[0])]
-    loose = _holds_loose_images(tops[0])  # of a class with folders, or beside parts
+    inside = [Path(name) for name in subfolders(tops[0])]
+    loose = holds_loose_images(tops[0])  # of a class with folders, or beside parts
     return None if loose and not any(map(part_of, [tops[0], *inside])) else tops[0]
 
 
 def _is_divided(tops: Sequence[Path], named: dict[Path, str]) -> bool:
     """Two parts by name, or one beside any other folder that may be a part."""
-    nested = [top for top in tops if _is_nested(top)]
+    nested = [top for top in tops if is_nested(top)]
     if len(named) > 1:
-        return any(map(_subfolders, named))
+        return any(map(subfolders, named))
     return any(top in named for top in nested) and len(nested) > 1
 
 
@@ -117,7 +128,7 @@ def _by_names(
     root: Path, tops: Sequence[Path], named: dict[Path, str], notes: tuple[str, ...]
 ) -> Layout:
     """The layout of a folder with parts known by name."""
-    holding = {top: part for top, part in named.items() if _subfolders(top)}
+    holding = {top: part for top, part in named.items() if subfolders(top)}
     _check_parts(root, holding)
     parts = {
         part: _unwrapped(top, part)
@@ -125,24 +136,25 @@ def _by_names(
         for top, its in holding.items()
         if its == part
     }
-    classes = {name for top in parts.values() for name in _subfolders(top)}
-    problems = [
-        Problem(path, "lies in no class folder")
-        for path in entries(root)
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
-    for top in tops:
-        if top in holding:
-            continue
-        if top in named:
-            problems.append(
-                Problem(top, "holds images without class folders, so their classes are not known")
-            )
-        elif len(holding) == 1 or classes & _subfolders(top):
-            raise UserError(_question(root, tops, classes & _subfolders(top)))
-        else:
-            problems.append(Problem(top, f"is no part beside {_names(holding)}"))
-    return Layout(root, parts, tuple(problems), notes)
+    classes = {name for top in parts.values() for name in subfolders(top)}
+    others = [top for top in tops if top not in holding]
+    for top in others:
+        same = classes & subfolders(top)
+        if top not in named and (len(holding) == 1 or same):
+            raise UserError(_question(root, tops, same))
+    return Layout(root, parts, tuple(_beside(root, others, holding)), notes)
+
+
+def _beside(root: Path, others: Sequence[Path], holding: Iterable[Path]) -> Iterator[Problem]:
+    """What lies beside the parts and is left out."""
+    for entry in entries(root):
+        if entry.is_symlink() and entry.is_dir():
+            yield Problem(entry, "is a symbolic link, which is not followed")
+        elif may_be_image(entry.name) and entry.is_file():
+            yield Problem(entry, "lies in no class folder")
+    for top in others:
+        unknown = "holds images without class folders, so their classes are not known"
+        yield Problem(top, unknown if part_of(top) else f"is no part beside {_names(holding)}")
 
 
 def _check_parts(root: Path, holding: dict[Path, str]) -> None:
@@ -167,8 +179,13 @@ def _unwrapped(top: Path, part: str) -> Path:
 
 
 def _ask_about(root: Path, tops: Sequence[Path]) -> None:
-    """Refuse where the same folders lie below most others, whatever the names are."""
-    below = Counter(name for top in tops if _is_nested(top) for name in _subfolders(top))
+    """Refuse where the same folders lie below most others, and where all are flat parts."""
+    if len(tops) > 1 and all(map(part_of, tops)):
+        raise UserError(
+            f"{printable(root)} is divided into {_names(tops)}, which hold images but no class "
+            "folders: put the images of each into one folder per class"
+        )
+    below = Counter(name for top in tops if is_nested(top) for name in subfolders(top))
     common = {name for name, count in below.items() if count > len(tops) / 2 and count > 1}
     if len(common) < 2:
         return
@@ -180,6 +197,20 @@ def _ask_about(root: Path, tops: Sequence[Path]) -> None:
     raise UserError(_question(root, tops, common))
 
 
+def _doubts(tops: Sequence[Path]) -> Iterator[str]:
+    """What makes it doubtful that these are the classes, in words."""
+    beside = [top for top in tops if top.name.strip().lower() in ANNOTATIONS]
+    if beside and len(beside) < len(tops):
+        yield f"warning: {_names(beside)} is taken as a class, but named like annotations"
+    nested = [top for top in tops if is_nested(top)]
+    inside = {name for top in nested for name in subfolders(top)}
+    if len(nested) == len(tops) > 1 and len(inside) > len(tops):
+        yield (
+            f"warning: the classes ({_names(tops)}) hold only folders; if these are the classes "
+            f"({_names(inside)}), put them side by side into one folder"
+        )
+
+
 def _turned(common: Iterable[str], tops: Sequence[Path]) -> str:
     part, name = printable(max(common)), _name(tops[0])
     return f"{part}/{name} in place of {name}/{part}"
@@ -188,18 +219,21 @@ def _turned(common: Iterable[str], tops: Sequence[Path]) -> str:
 def _question(root: Path, tops: Sequence[Path], common: Iterable[str]) -> str:
     same = sorted(common)
     what = f" with the same folders ({_names(same)})" if same else " that hold folders"
+    way = "what is in them so that no two hold a folder of the same name"
+    if not same:
+        way = "the one that is named like a part"
     looks = ", ".join(map(_looks_like, tops[:NAMED])) + (", ..." if len(tops) > NAMED else "")
     return (
         f"{printable(root)} holds folders{what}, so they may be parts of a division and not "
         f"classes: {looks}; name the parts train, val and test and move all else away, or, if they "
-        "are classes, rename what is in them so that no two hold a folder of the same name"
+        f"are classes, rename {way}"
     )
 
 
 def _looks_like(folder: Path) -> str:
     part = part_of(folder)
     found = [part] if part else [its for word, its in LOOKS.items() if word in folder.name.lower()]
-    guess = f"looks like {found[0]}" if len(found) == 1 else "like no part by its name"
+    guess = f"looks like {found[0]}" if len(found) == 1 else "no part by its name"
     return f"{_name(folder)} ({guess})"
 
 
@@ -210,34 +244,3 @@ def _names(folders: Iterable[Path | str]) -> str:
 
 def _name(folder: Path) -> str:
     return printable(folder.name)
-
-
-def _is_nested(folder: Path) -> bool:
-    return bool(_subfolders(folder)) and not _holds_loose_images(folder)
-
-
-def _subfolders(folder: Path) -> frozenset[str]:
-    """Names of the folders in `folder`; none where it may not be read, which is said elsewhere."""
-    _, folders, _ = next(os.walk(folder), ("", [], []))
-    return frozenset(
-        name for name in folders if not name.startswith(".") and not is_link(folder / name)
-    )
-
-
-def _holds_loose_images(folder: Path) -> bool:
-    _, _, names = next(os.walk(folder), ("", [], []))
-    return any(map(_may_be_image, names))
-
-
-def _holds_images(folder: Path) -> bool:
-    """Whether any file in or below `folder` may be an image by its name; it may have no suffix."""
-    unread: list[OSError] = []  # may hold images, too
-    for _, folders, names in os.walk(folder, onerror=unread.append):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        if any(_may_be_image(name) or "." not in name for name in names):
-            return True
-    return bool(unread)
-
-
-def _may_be_image(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
