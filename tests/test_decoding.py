@@ -1,6 +1,9 @@
 """Every format and mode that Pillow writes, with the pixels that must come out."""
 
+import importlib.util
 import io
+import struct
+import tomllib
 import warnings
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from PIL import Image
 from study.common.errors import UserError
 from study.common.text import printable
 from study.images.decoding import decode, describe, inspect
+from study.images.foreign_formats import kind_in_words
 
 SIDE = 16
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -190,6 +194,14 @@ def test_a_transparent_colour_of_rgb_or_grey_is_white(tmp_path, quarters):
     same(tmp_path / "grey.png", np.full((SIDE, SIDE, 3), 255))
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif"])
+def test_one_flat_colour_is_noticed(tmp_path, quarters, suffix):
+    Image.new("RGB", (SIDE, SIDE), GREEN).save(tmp_path / f"flat{suffix}")
+    assert inspect(tmp_path / f"flat{suffix}").flat
+    quarters.save(tmp_path / f"x{suffix}")
+    assert not inspect(tmp_path / f"x{suffix}").flat
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".tif", ".webp", ".png"])
 def test_the_first_frame_counts(tmp_path, suffix):
     first, second = (Image.new("RGB", (SIDE, SIDE), colour) for colour in (RED, BLUE))
@@ -241,7 +253,7 @@ def test_reasons_are_plain_words(tmp_path, quarters):
         "empty.jpg": (b"", "is empty (0 bytes)"),
         "page.jpg": (b"\n<!DOCTYPE html><p>404", "is named .jpg but holds HTML or XML"),
         "words.png": (b"hello", "is in no format that is read here (JPEG, PNG, "),
-        "photo.heic": (b"\0\0\0\x18ftypheic", "is in no format that is read here ("),
+        "photo.jxl": (b"\xff\x0a\0", "is in no format that is read here ("),
         "figure.eps": (b"%!PS-Adobe-3.0 EPSF-3.0", "is in no format that is read here ("),
         "cut.jpg": (good[: len(good) // 2], "is cut off"),
         "no_suffix": (good[:3] + b"garbage", "begins like an image but its header is damaged"),
@@ -250,6 +262,134 @@ def test_reasons_are_plain_words(tmp_path, quarters):
         (tmp_path / name).write_bytes(content)
         assert inspect(tmp_path / name).reason.startswith(reason), name
     assert inspect(tmp_path / "gone.jpg").reason == "cannot be opened (No such file or directory)"
+
+
+CONTAINER = b"\0\0\0\x18ftyp%s\0\0\0\0mif1miaf"
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x", "x.heic"])
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a", "is a Git LFS pointer"),
+        (b"/annex/objects/SHA256E-s7--4d7a.jpg", "is a git-annex pointer"),
+        (b"%PDF-1.7", "is a PDF: "),
+        (b"PK\3\4\x14\0", "is an archive or compressed: unpack it"),
+        (b"\x1f\x8b\x08\0", "is an archive or compressed: unpack it"),
+        (b"cats/1.jpg".ljust(257, b"\0") + b"ustar\x0000", "is an archive or compressed"),
+        (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", "is a video: "),
+        (b"\0\0\0\x18ftypisom\0\0\2\0isommp42", "is a video: "),
+        (b"\x1aE\xdf\xa3\x01", "is a video: "),
+        (b"RIFF\0\0\0\0AVI LIST", "is a video: "),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "is camera raw "),
+        (b"FUJIFILMCCD-RAW 0201", "is camera raw "),
+        (b"II*\0\x10\0\0\0CR\2\0", "is camera raw "),
+    ],
+)
+def test_what_is_no_image_is_recognised_by_its_first_bytes(tmp_path, name, start, words):
+    (tmp_path / name).write_bytes(start + bytes(100))
+    looked = inspect(tmp_path / name)
+    assert looked.reason.startswith(words)
+    assert not looked.digest
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pillow_heif") is not None, reason="HEIC is read")
+@pytest.mark.parametrize("name", ["IMG_1.heic", "IMG_1.jpg"])
+@pytest.mark.parametrize("brand", [b"heic", b"mif1"])
+def test_a_photo_of_a_phone_names_the_extra_that_reads_it(tmp_path, name, brand):
+    (tmp_path / name).write_bytes(CONTAINER % brand + bytes(100))
+    reason = inspect(tmp_path / name).reason
+    assert reason.startswith("is a HEIC photo, which is read with the extra")
+    assert 'pip install -e ".[phone]"' in reason and "save the photo as JPEG" in reason
+    pyproject = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    assert "pillow-heif" in " ".join(pyproject["project"]["optional-dependencies"]["phone"])
+
+
+def test_an_avif_image_names_the_extra_where_pillow_was_built_without():
+    words = kind_in_words(CONTAINER % b"avif")
+    assert words.startswith("is an AVIF image, which is read with the extra")
+    assert words.endswith("or save the image as JPEG")
+
+
+def test_a_photo_of_a_phone_is_read_with_the_extra(tmp_path, quarters):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    quarters.resize((64, 64)).save(tmp_path / "x.jpg", format="HEIF", quality=100)
+    looked = inspect(tmp_path / "x.jpg")
+    assert looked.digest, looked.reason
+    assert describe(tmp_path / "x.jpg")[0] == "HEIF"
+    corners = decode(tmp_path / "x.jpg", SIDE)[[2, 2, -3, -3], [2, -3, 2, -3]].astype(int)
+    assert np.abs(corners - [RED, GREEN, BLUE, (0, 0, 0)]).max() < 60
+
+
+def tiff(pixels: np.ndarray, tags: tuple[tuple[int, int], ...] = ()) -> bytes:
+    """An uncompressed TIFF of any number of bands and bits, with more `tags` (number, value)."""
+    height, width, bands = pixels.shape
+    lists = {
+        258: struct.pack(f"<{bands}H", *[8 * pixels.dtype.itemsize] * bands),
+        339: struct.pack(f"<{bands}H", *["?uifc".index(pixels.dtype.kind)] * bands),
+    }
+    one = {256: width, 257: height, 259: 1, 262: 1 + (bands > 2), 277: bands, 278: height}
+    one |= {279: pixels.nbytes, 273: 0, **dict(tags)}
+    body, entries = 8 + 2 + 12 * (len(one) + 2) + 4, b""
+    one[273] = body + 4 * bands
+    for tag in sorted({*one, *lists}):
+        if tag in lists:
+            place = struct.pack("<I", body + (tag == 339) * 2 * bands)
+            value = lists[tag].ljust(4, b"\0") if bands < 3 else place
+            entries += struct.pack("<HHI", tag, 3, bands) + value
+        else:
+            entries += struct.pack("<HHII", tag, 4, 1, one[tag])
+    start = struct.pack("<2sHIH", b"II", 42, 8, len(one) + 2)
+    return start + entries + bytes(4) + lists[258] + lists[339] + pixels.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("bands", "dtype", "words"),
+    [
+        (5, "u1", "with 5 bands of 8-bit numbers"),
+        (13, "u2", "with 13 bands of 16-bit numbers"),
+        (1, "f8", "with 1 band of 64-bit floating-point numbers"),
+    ],
+)
+def test_a_tiff_that_is_not_supported_is_not_called_damaged(tmp_path, bands, dtype, words, capfd):
+    content = tiff(np.ones((SIDE, SIDE, bands), dtype))
+    (tmp_path / "x.tif").write_bytes(content)
+    reason = inspect(tmp_path / "x.tif").reason
+    assert reason.startswith(f"is a TIFF {words}, a kind that is not supported: save it as 8-bit")
+    (tmp_path / "x.tif").write_bytes(content[:-9])
+    assert inspect(tmp_path / "x.tif").reason == "is cut off"
+    assert capfd.readouterr().err == ""  # nothing of Pillow's own beside it
+
+
+@pytest.mark.parametrize(
+    ("name", "tags"),
+    [
+        ("x.NEF", ((254, 1), (330, 8))),  # a reduced picture, the photo in a sub-directory
+        ("x.dng", ((50706, 0x401),)),
+        ("x.tif", ((50706, 0x401),)),
+        ("x.pef", ()),
+        ("x.tif", ((262, 32803),)),
+    ],
+)
+def test_the_preview_in_camera_raw_is_no_photo(tmp_path, name, tags):
+    (tmp_path / name).write_bytes(tiff(np.ones((SIDE, SIDE, 3), "u1"), tags))
+    looked = inspect(tmp_path / name)
+    assert looked.reason.startswith("is camera raw (DNG, NEF, CR2 or the like), of which only the")
+    assert not looked.digest
+
+
+def test_a_big_tiff_is_an_image_by_its_content_and_damaged_if_it_is(tmp_path, quarters):
+    quarters.save(tmp_path / "x.tif", big_tiff=True)
+    content = (tmp_path / "x.tif").read_bytes()
+    assert content[2:3] == b"+"
+    same(tmp_path / "x.tif", quarters)
+    (tmp_path / "x").write_bytes(content[:16] + bytes(90))
+    assert inspect(tmp_path / "x").reason == "begins like an image but its header is damaged"
+
+
+def test_an_ordinary_tiff_with_smaller_copies_inside_is_an_image(tmp_path):
+    (tmp_path / "x.tif").write_bytes(tiff(np.ones((SIDE, SIDE, 3), "u1"), ((254, 0), (330, 8))))
+    same(tmp_path / "x.tif", np.ones((SIDE, SIDE, 3)))
 
 
 def test_the_content_decides_not_the_name(tmp_path, quarters):

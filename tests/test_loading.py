@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from synthetic import write_study
 
 from study.common.errors import UserError
 from study.images import main
+from study.images.doubts import doubts
 from study.images.image_set import ImageSet
 from study.images.loading import load_images
+from study.images.splits import keras_split
 
 
 def draw(path: Path, number: int) -> Path:
@@ -82,6 +85,48 @@ def test_what_is_no_image_is_ignored_and_counted(folder):
     assert len(images.paths) == 6
     assert images.ignored == 6
     assert images.problems == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["#recycle", "$RECYCLE.BIN", "lost+found", "@eaDir", "__MACOSX", ".ipynb_checkpoints"],
+)
+def test_what_other_programs_leave_behind_is_no_data(folder, name):
+    before = load_images(folder)
+    for place in (folder / name, folder / "cats" / name, folder / "cats" / "deep" / name):
+        draw(place / "0.png", 90)
+        draw(place / "more" / "1.png", 91)
+    after = load_images(folder)
+    assert after.fingerprint == before.fingerprint
+    assert after.problems == ()
+
+
+def test_the_programs_own_output_is_no_data(folder, monkeypatch):
+    before = load_images(folder)
+    split = keras_split(before, 0.4, seed=12)
+    monkeypatch.chdir(folder)
+    for _ in range(2):  # the second time logs/samples.png is there
+        assert main(["--data", "."]) == 0
+        assert load_images(".").fingerprint == before.fingerprint
+    for logs in (folder / "logs", folder / "cats" / "out"):  # wherever --logs leads
+        study = write_study(logs, ["sgd"], records=[])
+        draw(study / "report" / "figures" / "ranking.png", 92)
+    after = load_images(".")
+    assert (after.fingerprint, after.problems) == (before.fingerprint, ())
+    assert keras_split(after, 0.4, seed=12).digest == split.digest
+    for place in ("logs", "logs/faces-hyperband"):
+        with pytest.raises(UserError, match="holds what a study has written, not its images"):
+            load_images(place)
+
+
+def test_a_class_is_data_also_where_it_looks_like_output(folder):
+    draw(folder / "logs" / "0.png", 93)  # timber
+    draw(folder / "logs" / "samples.png", 94)
+    (folder / "logs" / "study.json").write_text('{"patient": 1}')
+    write_study(folder / "dogs", ["sgd"], records=[])  # --logs led into a class
+    images = load_images(folder)
+    assert images.class_names == ("cats", "dogs", "logs")
+    assert len(images.paths) == 8
 
 
 def test_every_broken_file_is_named_with_its_reason(folder):
@@ -220,6 +265,56 @@ def test_a_folder_that_is_none_is_refused(folder, tmp_path):
             load_images(place)
 
 
+@pytest.mark.parametrize("given", ["", " "])
+def test_an_empty_name_is_no_folder(folder, given, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match="`data` is empty, perhaps an unset variable"):
+        load_images(given)
+    assert len(load_images(".").paths) == 6
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+@pytest.mark.parametrize("address", ["https://x.org/cats.zip", "s3://bucket/photos"])
+def test_an_address_on_the_web_is_named_as_such(address, kind):
+    with pytest.raises(UserError, match=r"is an address on the web.*: download the images, then"):
+        load_images(kind(address))
+
+
+def test_a_tilde_is_the_home_folder(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert len(load_images("~/data").paths) == 6
+    with pytest.raises(UserError, match="~nobody-of-this-name/data does not exist"):
+        load_images("~nobody-of-this-name/data")
+
+
+def test_a_class_that_would_be_lost_whole_is_refused_by_name(folder):
+    draw(folder / "birds" / "a.png", 7)
+    for name in ("0.jpg", "1.jpg"):
+        place = folder / "fish" / name
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(
+        UserError,
+        match=r"^class fish in .*data would be lost, for nothing in it can be used \(2 left out, "
+        r"such as \S*0\.jpg is a Git LFS pointer[^;]*`git lfs pull`\); mend the files or move the",
+    ):
+        load_images(folder)
+    (folder / "birds" / "a.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"class birds .* would be lost \(as would fish\), for"):
+        load_images(folder)
+    for place in (folder / "birds", folder / "fish"):
+        draw(place / "good.png", len(place.name))
+    assert len(load_images(folder).class_names) == 4
+
+
+def test_a_folder_of_other_things_beside_the_classes_is_no_lost_class(folder):
+    (folder / "annotations").mkdir()
+    (folder / "annotations" / "0.xml").write_text("<box/>")
+    images = load_images(folder)
+    assert images.class_names == ("cats", "dogs")
+    assert "annotations" in reasons(images)
+
+
 def test_folders_without_two_classes_are_refused(tmp_path):
     with pytest.raises(UserError, match="has no class folders: `data` wants"):
         load_images(tmp_path)
@@ -260,14 +355,46 @@ def test_the_command_prints_what_is_there_and_draws_a_grid(folder, tmp_path, cap
         "modes: RGB 7, L 1",
         "left out: 1; ignored, no images: 0; copies: 1",
         "cut.png is empty (0 bytes)",
-        "same content in different classes: ",
+        "the same content in several classes: ",
+        "1 image is one flat colour: ",
     ):
         assert words in printed
+
+
+def test_many_doubts_are_few_lines(folder):
+    for number in range(40):
+        (folder / "cats" / f"e{number:02}.jpg").touch()
+        draw(folder / "cats" / f"s{number:02}.png", 100 + number)
+        draw(folder / "dogs" / f"s{number:02}.png", 100 + number)
+    for number in range(16):  # white icons on transparency
+        Image.new("RGBA", (8 + number, 8), (255, 255, 255, 0)).save(
+            folder / "dogs" / f"{number}w.png"
+        )
+    (folder / "cats" / "page.jpg").write_text("<html>404</html>")
+    lines = doubts(load_images(folder))
+    assert [line for line in lines if "empty" in line][-2:] == [
+        f"left out: {folder}/cats/e04.jpg is empty (0 bytes)",
+        "left out: each of 35 more is empty (0 bytes)",
+    ]
+    assert len(lines) == 6 + 1 + 6 + 1
+    assert lines[-2] == (
+        "the same content in several classes: 35 more such groups; 80 images in all, which a "
+        "stratified split trains on and never judges"
+    )
+    assert lines[-1].startswith("16 images are one flat colour: ")
+    assert lines[-1].endswith("dogs/12w.png, " + f"{folder}/dogs/13w.png and 11 more")
 
 
 def test_the_command_refuses_with_one_sentence(tmp_path, capsys):
     assert main(["--data", str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_command_refuses_an_empty_name(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert main(["--data", ""]) == 2
+    assert "--data is empty" in capsys.readouterr().err
+    assert not (folder / "logs").exists()
 
 
 def test_looking_at_images_needs_no_tensorflow(folder, tmp_path):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import study
 from study.predict import in_words, predict
@@ -376,19 +377,26 @@ def test_broken_odd_and_misnamed_files_are_named_and_left_out(
     (stripes / "cut.png").write_bytes((stripes / "00.png").read_bytes()[:200])
     (stripes / "notes.txt").write_text("not an image")
     shutil.copy(stripes / "01.png", stripes / "really a png.jpg")
+    shutil.copy(stripes / "02.png", data / "circles" / "copy.png")
+    Image.new("RGBA", (32, 32), (255, 255, 255, 0)).save(data / "circles" / "white.png")
     arguments = ["--data", data, *SMALL, "--logs", tmp_path / "logs"]
     arguments += ["--cache-dir", tmp_path / "cache", "--tuner", "random", "--trials", "1"]
     assert main([str(argument) for argument in arguments]) == 0
     printed = capsys.readouterr().out
-    assert "37 in 3 classes, 1 other files ignored" in printed
+    assert "39 in 3 classes, 1 other files ignored" in printed
     for name in ("empty.jpg", "page.jpg", "cut.png"):
         assert any(line.startswith("left out:") and name in line for line in printed.split("\n"))
+    assert "3 files or folders were left out: one is cut off; one is empty (0 bytes); " in printed
+    assert "2 images have the same content as one of another class (1 group, such as" in printed
+    assert "1 image is one flat colour (circles/white.png)" in printed
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--data", "no/such/folder"], ["no/such/folder", "does not exist", "--data"]),
+        (["--data", ""], ["--data", "received ''"]),
+        (["--data", "https://x.org/photos"], ["https://x.org/photos", "an address on the web"]),
         (["--space", "fast"], ["--space fast", "default, quick"]),
         (["--optimizers", "adam,sdg"], ["'sdg'", "valid: sgd"]),
         (["--seed", "0"], ["--seed", "'0'", "at least 1"]),

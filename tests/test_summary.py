@@ -247,6 +247,45 @@ def warned(summary):
     return {c.kind: c.text for c in summary.cautions}
 
 
+def test_what_was_doubtful_about_the_images_is_said_again():
+    data = {
+        "features": 512,
+        "left_out": ["a.png is cut off"] * 20 + ["b.png is empty"],
+        "left_out_reasons": {"is cut off": 20, "is empty": 1},
+        "in_several_classes": [["cats/0.png", "dogs/0.png"], ["cats/1.png", "dogs/1.png"]],
+        "flat": [f"cats/{number}.png" for number in range(16)],
+        "split_warnings": ["Keras's split leaves no training image of birds"],
+    }
+    said = warned(study(runs("adam", [[0.9], [0.9]]), data=data))
+    assert said["left out"] == (
+        "21 files or folders were left out: each of 20 is cut off; one is empty. study.json names "
+        "each."
+    )
+    assert (
+        "4 images have the same content as one of another class (2 groups, such as"
+        in (said["in several classes"])
+    )
+    assert "never judged, so the other parts are smaller" in said["in several classes"]
+    assert said["flat images"].startswith("16 images are one flat colour (cats/0.png, cats/1.png, ")
+    assert "and 13 more), so" in said["flat images"]
+    assert said["split"] == "Keras's split leaves no training image of birds."
+
+
+def test_many_reasons_are_five_and_a_number():
+    reasons = {f"is broken in way {number}": number for number in range(1, 9)}
+    data = {"features": 512, "left_out": ["x"] * 36, "left_out_reasons": reasons}
+    said = warned(study(runs("adam", [[0.9], [0.9]]), data=data))["left out"]
+    assert "left out: each of 8 is broken in way 8; each of 7 is" in said
+    assert "each of 4 is broken in way 4; 6 for other reasons. study.json" in said
+
+
+def test_a_study_that_says_nothing_of_its_images_is_not_doubted():
+    data = {"features": 512, "left_out": ["a.png is cut off"]}  # as before this was recorded
+    said = warned(study(runs("adam", [[0.9], [0.9]]), data=data))
+    assert said["left out"] == "1 file or folder was left out. study.json names it."
+    assert not said.keys() & {"in several classes", "flat images", "split"}
+
+
 def test_a_best_value_at_the_edge_names_the_side_and_what_to_try():
     table = {
         "optimizers": {"adam": {"one_minus_beta_1": {"min": 1e-3, "max": 0.5, "scale": "log"}}}

@@ -13,19 +13,22 @@ import numpy as np
 from study.common.command import ENDS, complain, parse, typed
 from study.common.files import write_atomically
 from study.common.text import printable
+from study.images.foreign_folders import SAMPLES
 from study.images.loading import load_images
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print what is in a folder of images and draw some of them; returns the exit code."""
     parser = argparse.ArgumentParser(prog=typed("images"), description=main.__doc__)
-    parser.add_argument("--data", type=Path, help="folder of class folders (default: the faces)")
+    parser.add_argument(
+        "--data", metavar="DIR", help="folder of class folders (default: the faces)"
+    )
     parser.add_argument(
         "--grid",
         type=Path,
-        default=Path("logs/samples.png"),
+        default=Path("logs", SAMPLES),
         metavar="FILE",
-        help="where to draw 15 of them with their classes (default: logs/samples.png)",
+        help="where to draw 15 of them with their classes (default: %(default)s)",
     )
     given = parse(parser, argv)
     try:

@@ -7,12 +7,17 @@ Rules, for every mode and format:
   fixed white: see `_to_8_bits`;
 - a cut-off file is no image, and neither is one with more pixels than Pillow's warning limit
   (89 million): it is refused before a pixel is decoded;
+- camera raw is refused: Pillow would take the small preview inside for the photo;
+- HEIC needs pillow-heif, the extra `phone`;
 - formats that can run programs or hold no raster (EPS, PDF, WMF ...) are not opened at all.
 """
 
+import contextlib
 import errno
 import functools
 import hashlib
+import importlib.util
+import logging
 import stat
 import warnings
 from pathlib import Path
@@ -23,8 +28,9 @@ from PIL import Image, UnidentifiedImageError
 
 from study.common.errors import UserError
 from study.common.text import printable
+from study.images.foreign_formats import AVIF, HEIC, TIFF, kind_in_words, tiff_in_words
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000", "ICO")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO")
 
 # A file named so claims to be an image, whether it is read here or not.
 # fmt: off
@@ -35,7 +41,7 @@ SUFFIXES = frozenset((
 ))
 
 # fmt: on
-MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", *TIFF)
 WHITE = (255, 255, 255, 255)
 UPRIGHT = {  # EXIF orientation -> what undoes it
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -53,6 +59,7 @@ class Looked(NamedTuple):
 
     digest: str = ""  # sha256 of the file's bytes, hex
     reason: str = ""  # why it cannot be used, to be read after its name: "is cut off"
+    flat: bool = False  # one colour everywhere, as a white icon on transparency has it
 
 
 class UnusableImageError(Exception):
@@ -88,18 +95,19 @@ def inspect(path: Path) -> Looked:
             return Looked(reason="is no regular file")
         with path.open("rb") as file:
             head = file.read(512)
-            claims = claims or head.startswith(MAGIC) or _is_webp(head)
+            claims = claims or head.startswith(MAGIC) or _is_webp(head) or bool(kind_in_words(head))
             if not head:
                 raise UnusableImageError("is empty (0 bytes)")
             try:
                 image = _open(file)
             except UnidentifiedImageError:
-                raise UnusableImageError(_unknown(path, head)) from None
+                raise UnusableImageError(_unknown(path, file, head)) from None
             with image:
                 claims = True
-                _to_rgb(image)
+                _refuse_raw(path, file, head)
+                flat = _to_rgb(image).getcolors(1) is not None  # None: more than one
             file.seek(0)
-            return Looked(digest=hashlib.file_digest(file, "sha256").hexdigest())
+            return Looked(digest=hashlib.file_digest(file, "sha256").hexdigest(), flat=flat)
     except Exception as error:  # decoders raise nearly every kind of exception on hostile bytes
         unreadable = isinstance(error, OSError) and error.errno is not None
         return Looked(reason=_in_words(error)) if claims or unreadable else Looked()
@@ -114,6 +122,10 @@ def describe(path: Path) -> tuple[str, tuple[int, int], str]:
 @functools.cache
 def _known_formats() -> tuple[str, ...]:
     Image.init()
+    if importlib.util.find_spec("pillow_heif"):
+        import pillow_heif  # the extra `phone`
+
+        pillow_heif.register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)  # AVIF depends on the build
 
 
@@ -130,12 +142,13 @@ def _open(file: BinaryIO) -> Image.Image:
 
 
 def _silence_pillow() -> None:
-    """Ignore Pillow's warnings from now on: odd metadata does not matter, big images are refused.
+    """Ignore Pillow's warnings and log from now on: what matters is refused in our own words.
 
     `warnings.catch_warnings` would be tidier, but it is not safe in threads.
     """
     pattern = r"PIL\."
     if not any(getattr(entry[3], "pattern", None) == pattern for entry in warnings.filters):
+        logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what it refuses
         warnings.filterwarnings("ignore", module=pattern)
 
 
@@ -182,12 +195,28 @@ def _is_webp(head: bytes) -> bool:
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
-def _unknown(path: Path, head: bytes) -> str:
+def _refuse_raw(path: Path, file: BinaryIO, head: bytes) -> None:
+    if not head.startswith(TIFF):
+        return
+    place = file.tell()  # Pillow decodes from here on
+    if wrong := tiff_in_words(file, head, path.suffix.lower(), decodable=True):
+        raise UnusableImageError(wrong)
+    file.seek(place)
+
+
+def _unknown(path: Path, file: BinaryIO, head: bytes) -> str:
+    """Why Pillow does not know it, after its name."""
+    kind, known = kind_in_words(head), _known_formats()
+    if kind and not (kind == HEIC and "HEIF" in known) and not (kind == AVIF and "AVIF" in known):
+        return kind
     if head.lstrip().startswith(b"<") and path.suffix.lower() != ".svg":
         return f"is named {path.suffix} but holds HTML or XML"
-    if head.startswith(MAGIC) or _is_webp(head):
+    if head.startswith(TIFF):
+        with contextlib.suppress(Exception):  # a header that cannot be read is a damaged one
+            return tiff_in_words(file, head, path.suffix.lower(), decodable=False)
+    if kind or head.startswith(MAGIC) or _is_webp(head):
         return "begins like an image but its header is damaged"
-    return f"is in no format that is read here ({', '.join(_known_formats())})"
+    return f"is in no format that is read here ({', '.join(known)})"
 
 
 def _in_words(error: Exception) -> str:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from study.common.errors import UserError
 from study.common.text import printable
 from study.images.decoding import SUFFIXES
+from study.images.foreign_folders import is_foreign
 
 
 class Problem(NamedTuple):
@@ -45,7 +46,7 @@ def find_files(root: Path, whole: Path) -> Found:
         hidden = entry.name.startswith(".")
         if entry.is_symlink() and not entry.is_file():
             problems.append(Problem(entry, "is a symbolic link, which is not followed"))
-        elif entry.is_dir() and not hidden:
+        elif entry.is_dir() and not is_foreign(entry):
             inside = _find_below(entry, whole)
             files += inside.files
             problems += inside.problems
@@ -62,7 +63,7 @@ def class_folders(root: Path) -> list[Path]:
     return [
         entry
         for entry in entries(root)
-        if entry.is_dir() and not entry.is_symlink() and not entry.name.startswith(".")
+        if entry.is_dir() and not entry.is_symlink() and not is_foreign(entry)
     ]
 
 
@@ -80,7 +81,7 @@ def subfolders(folder: Path) -> frozenset[str]:
     """Names of the folders in `folder`; none where it may not be read, which is said elsewhere."""
     _, folders, _ = next(os.walk(folder), ("", [], []))
     return frozenset(
-        name for name in folders if not name.startswith(".") and not _is_link(folder / name)
+        name for name in folders if not _is_link(folder / name) and not is_foreign(folder / name)
     )
 
 
@@ -98,8 +99,8 @@ def holds_loose_images(folder: Path) -> bool:
 def holds_images(folder: Path) -> bool:
     """Whether any file in or below `folder` may be an image by its name; it may have no suffix."""
     unread: list[OSError] = []  # may hold images, too
-    for _, folders, names in os.walk(folder, onerror=unread.append):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for place, folders, names in os.walk(folder, onerror=unread.append):
+        folders[:] = [name for name in folders if not is_foreign(Path(place, name))]
         if any(may_be_image(name) or "." not in name for name in names):
             return True
     return bool(unread)
@@ -120,10 +121,10 @@ def _find_below(class_folder: Path, whole: Path) -> Found:
     ignored = 0
     for place, folders, names in os.walk(class_folder, onerror=unreadable):
         here = Path(place)
+        folders[:] = [name for name in folders if not is_foreign(here / name)]
         for name in folders:
             if _is_link(here / name):
                 problems.append(Problem(here / name, "is a symbolic link, which is not followed"))
-        folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = here / name
             if name.startswith("."):

@@ -22,6 +22,7 @@ class ImageSet(NamedTuple):
     problems: tuple[Problem, ...]  # files that were left out
     duplicates: tuple[tuple[Path, ...], ...]  # groups of equal content in different classes
     ignored: int  # files that are no images
+    flat: tuple[Path, ...] = ()  # images of one colour
     parts: tuple[str, ...] = ()  # N of a divided folder: "train", "validation" or "test"
     notes: tuple[str, ...] = ()  # how the folder was understood, in words
 

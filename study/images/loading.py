@@ -8,7 +8,8 @@ pixels forgotten. What happens to a file:
 - named like an image, or begins like one, and cannot be decoded: left out, listed in `problems`
   with the reason; so are symbolic links that lead out of the folder or to folders (never followed),
   images beside the class folders, and class folders without a single image;
-- anything else, and whatever is hidden (a name that begins with a dot): ignored, files counted.
+- anything else, and whatever is hidden (a name that begins with a dot): ignored, files counted;
+- studies of this program, and what others leave behind (`#recycle`, `__MACOSX`): passed over.
 
 Look at the data, in seconds:  python -m study.images [--data DIR] [--grid FILE.png]
 """
@@ -16,6 +17,7 @@ Look at the data, in seconds:  python -m study.images [--data DIR] [--grid FILE.
 import importlib.util
 import itertools
 import os
+import re
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,26 +28,35 @@ from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import printable
 from study.images.decoding import Looked, inspect
+from study.images.doubts import NAMED
 from study.images.folders import Found, Problem, find_files
+from study.images.foreign_folders import is_output
 from study.images.image_set import ImageSet
 from study.images.layout import TRAIN, Layout, find_layout
 
 BATCH = (
     512  # files handed to the threads at once, so that Ctrl-C and a million files are no trouble
 )
-NAMED = 5  # files named in one sentence
+NO_CLASS = "holds no image that can be read, so it is no class"
 PEOPLE, PHOTOS = 40, 10  # of the built-in faces
 
 
-def load_images(data: Path | None, *, strict: bool = False) -> ImageSet:
+def load_images(data: str | Path | None, *, strict: bool = False) -> ImageSet:
     """Check every file of `data` (None: the built-in faces) and return the usable images.
 
-    Raises `UserError` where there is no folder, fewer than two classes have images, or, with
-    `strict`, any file had to be left out.
+    A text as it was typed may begin with `~`, the user's home.
+
+    Raises `UserError` where there is no folder, fewer than two classes have images, a class would
+    be lost because nothing in it can be used, or, with `strict`, any file had to be left out.
     """
     if data is None:
         return _load_faces()
-    root = _existing(data)
+    root = _existing(_typed_folder(data))
+    if is_output(root):
+        raise UserError(
+            f"{printable(root)} holds what a study has written, not its images: give `data` a "
+            "folder that holds one folder per class"
+        )
     layout = find_layout(root)
     images = _load(layout, layout.find())
     if strict and images.problems:
@@ -54,6 +65,7 @@ def load_images(data: Path | None, *, strict: bool = False) -> ImageSet:
             f"{printable(root)} has {number} {'entry' if number == 1 else 'entries'} that cannot "
             f"be used: {_some(images.problems)}; mend or remove them, or leave out `strict`"
         )
+    _refuse_lost_classes(images, layout)
     if len(images.class_names) < 2:
         raise UserError(_too_few_classes(images))
     if untrained := images.missing_in(TRAIN):
@@ -86,6 +98,24 @@ def _load_faces() -> ImageSet:
     return images
 
 
+def _typed_folder(data: str | Path) -> Path:
+    text = str(data)
+    if isinstance(data, str) and not text.strip():  # `Path("")` would be the current folder
+        raise UserError(
+            "`data` is empty, perhaps an unset variable of the shell: give a folder that holds one "
+            "folder per class (. is the current one)"
+        )
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # a `Path` keeps one of two slashes
+        raise UserError(
+            f"{printable(text)} is an address on the web, and only folders of this machine are "
+            "read: download the images, then give `data` their folder"
+        )
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # nobody of that name
+        return Path(text)
+
+
 def _existing(folder: Path) -> Path:
     try:
         if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
@@ -109,9 +139,7 @@ def _load(layout: Layout, found: Found) -> ImageSet:
     names = sorted(set(folders))
     number_of = {name: number for number, name in enumerate(names)}
     problems += [
-        Problem(entry, "holds no image that can be read, so it is no class")
-        for entry in layout.class_folders()
-        if entry.name not in number_of
+        Problem(entry, NO_CLASS) for entry in layout.class_folders() if entry.name not in number_of
     ]
     return ImageSet(
         root=layout.root,
@@ -122,6 +150,7 @@ def _load(layout: Layout, found: Found) -> ImageSet:
         problems=tuple(sorted(found.problems + problems)),
         duplicates=_across_classes(good, folders),
         ignored=found.ignored + sum(looked == Looked() for _, looked in pairs),
+        flat=tuple(path for path, looked in pairs if looked.flat),
         parts=tuple(part for part, _ in places) if layout.parts else (),
         notes=layout.notes,
     )
@@ -156,6 +185,26 @@ def _across_classes(
     for (path, digest), folder in zip(good, folders, strict=True):
         groups[digest][path] = folder
     return tuple(tuple(group) for group in groups.values() if len(set(group.values())) > 1)
+
+
+def _refuse_lost_classes(images: ImageSet, layout: Layout) -> None:
+    """A study of the other classes would answer another question than was asked."""
+    kept = {layout.place_of(path)[1] for path in images.paths}
+    folders = {folder.name for folder in layout.class_folders()} - kept
+    lost: dict[str, list[Problem]] = defaultdict(list)
+    for problem in images.problems:
+        top = layout.place_of(problem.path)[1]
+        if top in folders and problem.reason != NO_CLASS:
+            lost[printable(top)].append(problem)
+    if kept and lost:
+        name, problems = next(iter(lost.items()))
+        examples = {problem.reason: problem for problem in reversed(problems)}
+        others = f" (as would {', '.join(list(lost)[1:])})" if len(lost) > 1 else ""
+        raise UserError(
+            f"class {name} in {printable(images.root)} would be lost{others}, for nothing in it "
+            f"can be used ({len(problems)} left out, such as {_some(tuple(examples.values()))}); "
+            "mend the files or move the folder away"
+        )
 
 
 def _too_few_classes(images: ImageSet) -> str:

@@ -6,6 +6,7 @@ from statistics import median
 
 from study.common.text import printable
 from study.images.decoding import describe
+from study.images.doubts import doubts
 from study.images.image_set import ImageSet
 from study.images.layout import TEST
 
@@ -35,11 +36,7 @@ def overview(images: ImageSet) -> str:
         f"modes: {_tally(mode for _, _, mode in headers)}",
         f"left out: {len(images.problems)}; ignored, no images: {images.ignored}; copies: {copies}",
     ]
-    lines += [f"  {problem}" for problem in images.problems]
-    lines += [
-        f"  same content in different classes: {', '.join(printable(path) for path in group)}"
-        for group in images.duplicates
-    ]
+    lines += [f"  {line}" for line in doubts(images)]
     return "\n".join(lines)
 
 

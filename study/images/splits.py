@@ -17,6 +17,8 @@ import numpy as np
 from study.common.errors import UserError
 from study.common.seeds import draw_of
 from study.common.text import printable
+from study.images.folders import class_folders
+from study.images.foreign_folders import is_output
 from study.images.image_set import ImageSet
 from study.images.layout import TEST, TRAIN, VALIDATION
 
@@ -181,10 +183,12 @@ def _require(images: ImageSet, label: int, units: int, parts: str) -> None:
 
 def _listed_by_keras(root: Path) -> list[str]:
     files: list[str] = []
-    for folder in sorted(root.iterdir()):
-        if folder.name.startswith(".") or folder.is_symlink() or not folder.is_dir():
-            continue
-        for place, _, names in sorted(os.walk(folder), key=lambda entry: entry[0]):
+    for folder in class_folders(root):
+        places: list[tuple[str, list[str]]] = []
+        for place, folders, names in os.walk(folder):
+            folders[:] = [name for name in folders if not is_output(Path(place, name))]
+            places.append((place, names))
+        for place, names in sorted(places):
             files += [
                 str(Path(place, n)) for n in sorted(names) if n.lower().endswith(KERAS_SUFFIXES)
             ]

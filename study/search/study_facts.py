@@ -2,13 +2,15 @@
 
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from study.common.text import printable
 from study.features.vgg16 import FEATURES, Backbone
 from study.images.image_set import ImageSet
 from study.images.study_splits import Splits
@@ -31,7 +33,9 @@ def study_meta(
     """What `study.json` says of a study that is about to start."""
     first = splits("confirm", 0)
     looks = planned_looks(options.repeats, options.most_repeats)
-    folder = "built-in faces" if options.data is None else Path(options.data).name
+    folder = (
+        "built-in faces" if options.data is None else Path(options.data).name or images.root.name
+    )
     return StudyMeta(
         name=options.name,
         settings=options.settings(),
@@ -48,6 +52,10 @@ def study_meta(
             "images": len(images.paths),
             "features": FEATURES,
             "left_out": [str(problem) for problem in images.problems],
+            "left_out_reasons": dict(Counter(problem.reason for problem in images.problems)),
+            "in_several_classes": [_within(images, group) for group in images.duplicates],
+            "flat": _within(images, images.flat),
+            "split_warnings": splits.warnings(several=False),
             "fingerprint": images.fingerprint,
         },
         space={"name": space.name, "fingerprint": space.fingerprint, "table": space.table},
@@ -64,6 +72,10 @@ def study_meta(
         looks=list(looks),
         code=code,
     )
+
+
+def _within(images: ImageSet, paths: Iterable[Path]) -> list[str]:
+    return [printable(path.relative_to(images.root).as_posix()) for path in paths]
 
 
 def _git_commit() -> str | None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from study.common.command import in_flags, typed
-from study.common.text import printable
 from study.features.extract import extract_features
 from study.features.vgg16 import Backbone, load_backbone
+from study.images.doubts import doubts
 from study.images.image_set import ImageSet
 from study.images.loading import load_images
 from study.images.overview import classes_line
@@ -45,7 +45,7 @@ from study.training.program_key import few_widths
 def run(options: Options, space: SearchSpace) -> None:
     """Images -> features -> heads -> records -> report."""
     check_used(space)
-    images = load_images(Path(options.data) if options.data else None, strict=options.strict)
+    images = load_images(options.data, strict=options.strict)
     _say_images(images)
     splits = make_splits(images, options)
     backbone = load_backbone(
@@ -196,13 +196,9 @@ def _report(options: Options, folder: Path, events: EventFolder) -> None:
 
 
 def _say_images(images: ImageSet) -> None:
-    """Count the images; name every file that was left out."""
-    print(_data_line(images))
-    print("\n".join([classes_line(images), *images.notes]))
-    for problem in images.problems:
-        print(f"left out: {problem}")
-    for group in images.duplicates:
-        print("the same content in several classes: " + ", ".join(map(printable, group)))
+    """Count the images; name what was left out or is doubtful."""
+    lines = [_data_line(images), classes_line(images), *images.notes, *doubts(images)]
+    print("\n".join(lines))
 
 
 def _data_line(images: ImageSet) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
+from study.report.analysis.image_cautions import image_cautions
 from study.report.analysis.range_edges import edges
 from study.report.analysis.ranking import Row, how_lost, lost_every_trial
 from study.report.analysis.search_trials import Gain
@@ -65,6 +66,7 @@ def cautions(
     found += _absurd(meta, confirmed)
     found += _single_rows(meta)
     found += _classes(meta)
+    found += [Caution(*caution) for caution in image_cautions(meta)]
     found += _made_otherwise(meta)
     return found
 

@@ -1,0 +1,113 @@
+"""First bytes of a file -> what it is, in words, and what to do: for all that is no usable image.
+
+Only asked of files that Pillow does not know, and of TIFFs, whose header camera raw shares: there
+Pillow would show the small preview inside as if it were the photo.
+"""
+
+import os
+from typing import BinaryIO
+
+from PIL import TiffImagePlugin
+
+TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")  # the last two are BigTIFF's
+RAW = (
+    "is camera raw (DNG, NEF, CR2 or the like), of which only the small preview inside could be "
+    "read: develop it to JPEG or TIFF"
+)
+POINTER = "is a Git LFS pointer, not the image itself: fetch the images with `git lfs pull`"
+ANNEX = "is a git-annex pointer, not the image itself: fetch the images with `git annex get`"
+HEIC = (
+    'is a HEIC photo, which is read with the extra "phone" only: get it with '
+    'pip install -e ".[phone]" (or "optimizer-study[phone]"), or save the photo as JPEG'
+)
+AVIF = HEIC.replace("a HEIC photo", "an AVIF image").replace("the photo", "the image")
+PDF = "is a PDF: save its pages or pictures as images"
+VIDEO = "is a video: save the frames that count as images"
+ARCHIVE = "is an archive or compressed: unpack it"
+
+# fmt: off
+STARTS = {
+    b"version https://git-lfs.github.com/": POINTER,
+    b"/annex/objects/": ANNEX,
+    b"%PDF-": PDF,
+    b"PK\x03\x04": ARCHIVE, b"\x1f\x8b": ARCHIVE, b"7z\xbc\xaf\x27\x1c": ARCHIVE,
+    b"Rar!\x1a\x07": ARCHIVE, b"BZh": ARCHIVE, b"\xfd7zXZ\x00": ARCHIVE,
+    b"\x28\xb5\x2f\xfd": ARCHIVE,
+    b"\x1aE\xdf\xa3": VIDEO, b"\x00\x00\x01\xba": VIDEO, b"\x00\x00\x01\xb3": VIDEO,
+    b"FLV\x01": VIDEO, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": VIDEO,  # WMV
+    b"FUJIFILMCCD-RAW": RAW, b"IIU\x00": RAW, b"IIRO": RAW, b"IIRS": RAW, b"MMOR": RAW,
+    b"FOVb": RAW, b"\x00MRM": RAW, b"II\x1a\x00\x00\x00HEAPCCDR": RAW,
+}
+RAW_SUFFIXES = frozenset((
+    ".dng", ".nef", ".nrw", ".cr2", ".arw", ".sr2", ".srf", ".pef", ".srw", ".3fr", ".iiq", ".erf",
+    ".dcr", ".kdc", ".mos", ".rwl",
+))
+# fmt: on
+HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
+SUB_FILE, PHOTOMETRIC, SUB_IFDS, DNG_VERSION = 254, 262, 330, 50706  # tags of TIFF 6.0, of DNG
+BITS, BANDS, KIND = 258, 277, 339
+PLACES = {273: 279, 324: 325}  # of the strips or tiles: how long each is
+SENSOR = (32803, 34892)  # photometric: pixels of a colour filter, linear raw
+NUMBERS = {1: "", 2: "signed ", 3: "floating-point ", 5: "complex ", 6: "complex "}
+
+
+def kind_in_words(head: bytes) -> str:
+    """What a file that begins with `head` is, to be read after its name; "" for the unknown."""
+    for start, words in STARTS.items():
+        if head.startswith(start):
+            return words
+    if head[4:8] == b"ftyp":
+        return _of_brands(head)
+    if head[4:8] in (b"moov", b"mdat", b"wide") or head[:4] + head[8:12] == b"RIFFAVI ":
+        return VIDEO
+    return ARCHIVE if head[257:262] == b"ustar" else ""
+
+
+def _of_brands(head: bytes) -> str:
+    """Phone photos and videos share a container: its brands say which it is."""
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[8:12], *(head[place : place + 4] for place in range(16, end, 4))}
+    if head[8:12] == b"crx ":
+        return RAW
+    if brands & {b"avif", b"avis"}:
+        return AVIF
+    return HEIC if brands & HEIC_BRANDS else VIDEO
+
+
+def tiff_in_words(file: BinaryIO, head: bytes, suffix: str, *, decodable: bool) -> str:
+    """What is wrong with a TIFF, to be read after its name; "" if nothing is.
+
+    Raises whatever Pillow raises for a damaged header.
+    """
+    file.seek(0)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if b"+" in head[:4] else 8))
+    file.seek(tags.next)
+    tags.load(file)
+    if _is_raw(tags, head, suffix):
+        return RAW
+    if decodable:
+        return ""
+    if _end(tags) > file.seek(0, os.SEEK_END):
+        return "is cut off"
+    bands, bits = tags.get(BANDS, 1), tags[BITS][0]
+    kind = NUMBERS.get(tags.get(KIND, (1,))[0], "")
+    return (
+        f"is a TIFF with {bands} band{'' if bands == 1 else 's'} of {bits}-bit {kind}numbers, a "
+        "kind that is not supported: save it as 8-bit grey or RGB"
+    )
+
+
+def _is_raw(tags: TiffImagePlugin.ImageFileDirectory_v2, head: bytes, suffix: str) -> bool:
+    """By its tags, or where the maker wrote an ordinary TIFF, by its name.
+
+    NEF, ARW and their like begin with a reduced picture and keep the photo in a sub-directory.
+    """
+    preview = tags.get(SUB_FILE, 0) & 1 and SUB_IFDS in tags
+    sensor = DNG_VERSION in tags or tags.get(PHOTOMETRIC) in SENSOR
+    return bool(preview or sensor or head[8:10] == b"CR" or suffix in RAW_SUFFIXES)
+
+
+def _end(tags: TiffImagePlugin.ImageFileDirectory_v2) -> int:
+    """Where the pixels end; a `KeyError` if the header does not say where they are."""
+    places = next((key for key in PLACES if key in tags), 273)
+    return max(map(sum, zip(tags[places], tags[PLACES[places]], strict=False)))

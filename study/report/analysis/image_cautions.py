@@ -1,0 +1,60 @@
+"""What was doubtful about the images, as the search found it, in words: (kind, text)."""
+
+from collections.abc import Iterator, Sequence
+
+from study.records.study_meta import StudyMeta
+from study.report.analysis.wording import counted, join
+
+NAMED, REASONS = 3, 5  # images and reasons in one sentence
+
+
+def image_cautions(meta: StudyMeta) -> Iterator[tuple[str, str]]:
+    """Nothing for what a study of an earlier version does not say."""
+    yield from _left_out(meta)
+    yield from _in_several_classes(meta)
+    flat = meta.data.get("flat", [])
+    if flat:
+        number = "1 image is" if len(flat) == 1 else f"{len(flat)} images are"
+        yield (
+            "flat images",
+            f"{number} one flat colour ({_some(flat)}), so there is nothing to see: what lies on "
+            "transparency is laid on white, look whether it is white itself.",
+        )
+    for text in meta.data.get("split_warnings", []):
+        yield "split", f"{text}."
+
+
+def _left_out(meta: StudyMeta) -> Iterator[tuple[str, str]]:
+    number = len(meta.data.get("left_out", []))
+    if not number:
+        return
+    reasons = sorted(meta.data.get("left_out_reasons", {}).items(), key=lambda item: -item[1])
+    parts = [
+        f"{'one' if count == 1 else f'each of {count}'} {reason}"
+        for reason, count in reasons[:REASONS]
+    ]
+    if others := sum(count for _, count in reasons[REASONS:]):
+        parts.append(f"{others} for other reasons")
+    things = "1 file or folder was" if number == 1 else f"{number} files or folders were"
+    why = f": {'; '.join(parts)}" if parts else ""
+    yield "left out", f"{things} left out{why}. study.json names {'it' if number == 1 else 'each'}."
+
+
+def _in_several_classes(meta: StudyMeta) -> Iterator[tuple[str, str]]:
+    groups = meta.data.get("in_several_classes", [])
+    if not groups:
+        return
+    done = "they are trained on and never judged, so the other parts are smaller"
+    if meta.settings.get("split") == "keras":
+        done = "Keras's split trains on them and judges by them like any other"
+    yield (
+        "in several classes",
+        f"{sum(map(len, groups))} images have the same content as one of another class "
+        f"({counted(len(groups), 'group')}, such as {join(groups[0][:NAMED])}), and nobody can "
+        f"tell which class is right: {done}.",
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
