@@ -12,6 +12,8 @@ from study.common.errors import UserError
 from study.common.text import printable
 from study.images.decoding import SUFFIXES
 
+DOCUMENTS = {".txt", ".md", ".rst", ".html", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml"}
+
 
 class Problem(NamedTuple):
     """A file or folder that was left out."""
@@ -95,12 +97,13 @@ def holds_loose_images(folder: Path) -> bool:
     return any(map(may_be_image, names))
 
 
-def holds_images(folder: Path) -> bool:
-    """Whether any file in or below `folder` may be an image by its name; it may have no suffix."""
+def holds_data(folder: Path) -> bool:
+    """Whether any file in or below `folder` may be a picture, or meant as one, by its name."""
     unread: list[OSError] = []  # may hold images, too
     for _, folders, names in os.walk(folder, onerror=unread.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        if any(may_be_image(name) or "." not in name for name in names):
+        seen = (name for name in names if not name.startswith("."))
+        if any(Path(name).suffix.lower() not in DOCUMENTS for name in seen):
             return True
     return bool(unread)
 
