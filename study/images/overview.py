@@ -78,8 +78,8 @@ def _division(images: ImageSet) -> str:
     if TEST not in folders:
         return f"divided into {sizes}: a search draws all it needs from {pool}{kept}"
     return (
-        f"divided into {sizes}: a search has {folders[TEST]} as its test set and draws training and "
-        f"validation images from {pool}, anew for every repeat{kept}"
+        f"divided into {sizes}: a search has {folders[TEST]} as its test set and draws training "
+        f"and validation images from {pool}, anew for every repeat{kept}"
     )
 
 
