@@ -243,6 +243,14 @@ def test_links_are_not_followed_and_keep_their_neighbour_a_class(tmp_path: Path)
     ]
 
 
+def test_a_class_of_unknown_files_keeps_its_neighbour_a_class(tmp_path: Path):
+    fill(tmp_path / "cats", kittens=2, old=2)
+    (tmp_path / "dogs").mkdir()
+    (tmp_path / "dogs" / "scan.xyz").write_bytes(b"of some camera")
+    with pytest.raises(UserError, match="images in one class folder only, cats: a study needs two"):
+        load_images(tmp_path)
+
+
 def test_parts_without_class_folders_are_refused(tmp_path: Path):
     fill(tmp_path, train=3, test=3)
     with pytest.raises(UserError, match="divided into test, train, which hold images but no class"):

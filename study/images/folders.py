@@ -13,6 +13,8 @@ from study.common.text import printable
 from study.images.decoding import SUFFIXES
 from study.images.foreign_folders import is_foreign
 
+DOCUMENTS = {".txt", ".md", ".rst", ".html", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml"}
+
 
 class Problem(NamedTuple):
     """A file or folder that was left out."""
@@ -96,12 +98,13 @@ def holds_loose_images(folder: Path) -> bool:
     return any(map(may_be_image, names))
 
 
-def holds_images(folder: Path) -> bool:
-    """Whether any file in or below `folder` may be an image by its name; it may have no suffix."""
+def holds_data(folder: Path) -> bool:
+    """Whether any file in or below `folder` may be a picture, or meant as one, by its name."""
     unread: list[OSError] = []  # may hold images, too
     for place, folders, names in os.walk(folder, onerror=unread.append):
         folders[:] = [name for name in folders if not is_foreign(Path(place, name))]
-        if any(may_be_image(name) or "." not in name for name in names):
+        seen = (name for name in names if not name.startswith("."))
+        if any(Path(name).suffix.lower() not in DOCUMENTS for name in seen):
             return True
     return bool(unread)
 

@@ -19,7 +19,7 @@ from study.images.folders import (
     class_folders,
     entries,
     find_files,
-    holds_images,
+    holds_data,
     holds_loose_images,
     is_nested,
     may_be_image,
@@ -88,7 +88,7 @@ def find_layout(data: Path) -> Layout:
             )
         root = inner
     notes = (_taken(root, data),) if root != data else ()
-    tops = [folder for folder in class_folders(root) if holds_images(folder)]
+    tops = [folder for folder in class_folders(root) if holds_data(folder)]
     named = {top: part for top in tops if (part := part_of(top))}
     if _is_divided(tops, named):
         return _by_names(root, tops, named, notes)
@@ -107,7 +107,7 @@ def _taken(root: Path, data: Path) -> str:
 
 def _only_folder(root: Path) -> Path | None:
     """The one folder with images in `root`, if it is no class but what holds the classes."""
-    tops = [folder for folder in class_folders(root) if holds_images(folder)]
+    tops = [folder for folder in class_folders(root) if holds_data(folder)]
     links = any(entry.is_symlink() and entry.is_dir() for entry in entries(root))
     if len(tops) != 1 or not subfolders(tops[0]) or links:
         return None

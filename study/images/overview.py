@@ -8,7 +8,7 @@ from study.common.text import printable
 from study.images.decoding import describe
 from study.images.doubts import doubts
 from study.images.image_set import ImageSet
-from study.images.layout import TEST
+from study.images.layout import TEST, VALIDATION
 
 NAMED = 5  # classes named in one line
 
@@ -70,10 +70,13 @@ def _division(images: ImageSet) -> str:
     if not folders:
         return "not divided: a search draws training, validation and test images from all of them"
     sizes = ", ".join(f"{name} {len(images.of_part(part)):,}" for part, name in folders.items())
-    test = f"{folders[TEST]} is its test set" if TEST in folders else "it draws a test set, too"
+    pool = " and ".join(name for part, name in folders.items() if part != TEST)
+    kept = "; --split folders keeps the parts as they are" if VALIDATION in folders else ""
+    if TEST not in folders:
+        return f"divided into {sizes}: a search draws all it needs from {pool}{kept}"
     return (
-        f"divided into {sizes}: a search draws training and validation images from all but the "
-        f"test set, {test}; --split folders keeps train, val and test as they are"
+        f"divided into {sizes}: a search has {folders[TEST]} as its test set and draws training "
+        f"and validation images from {pool}, anew for every repeat{kept}"
     )
 
 
