@@ -158,9 +158,17 @@ def test_what_lies_beside_the_parts_is_named_and_left_out(tmp_path: Path):
     assert {str(p.path.relative_to(root)): p.reason for p in images.problems} == {
         "0.png": "lies in no class folder",
         "seg_pred": "is no part beside train, val",
-        "test": "holds images without class folders, so their classes are not known",
+        "test": "has no class folders named like those of train, so its classes are not known",
     }
     assert set(images.parts) == {"train", "validation"}
+
+
+@pytest.mark.parametrize("inner", ["unknown", "test"])
+def test_a_test_folder_with_no_classes_is_left_out(tmp_path: Path, inner: str):
+    fill(divided(tmp_path, "train", "val") / "test", **{inner: 3})
+    images = load_images(tmp_path)
+    assert images.class_names == ("cats", "dogs") and images.missing_in("test") == []
+    assert [problem.path.name for problem in images.problems] == ["test"]
 
 
 def test_parts_may_be_wrapped_once_more(tmp_path: Path):

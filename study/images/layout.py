@@ -7,7 +7,7 @@ classes would rank optimizers by how well they tell train from test.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,13 +134,14 @@ def _by_names(
         part: _unwrapped(top, part)
         for part in (TRAIN, VALIDATION, TEST)
         for top, its in holding.items()
-        if its == part
+        if its == part and not (part != TRAIN and _is_unlabelled(top, holding))
     }
+    holding = {top: part for top, part in holding.items() if part in parts}
     classes = {name for top in parts.values() for name in subfolders(top)}
     others = [top for top in tops if top not in holding]
     for top in others:
         same = classes & subfolders(top)
-        if top not in named and (len(holding) == 1 or same):
+        if top not in named and (len(named) == 1 or same):
             raise UserError(_question(root, tops, same))
     return Layout(root, parts, tuple(_beside(root, others, holding)), notes)
 
@@ -153,8 +154,15 @@ def _beside(root: Path, others: Sequence[Path], holding: Iterable[Path]) -> Iter
         elif may_be_image(entry.name) and entry.is_file():
             yield Problem(entry, "lies in no class folder")
     for top in others:
-        unknown = "holds images without class folders, so their classes are not known"
+        unknown = "has no class folders named like those of train, so its classes are not known"
         yield Problem(top, unknown if part_of(top) else f"is no part beside {_names(holding)}")
+
+
+def _is_unlabelled(top: Path, holding: Mapping[Path, str]) -> bool:
+    """`test/unknown`: one folder that is no class, around images whose classes nobody tells."""
+    inside = subfolders(_unwrapped(top, holding[top]))
+    train = (subfolders(_unwrapped(one, TRAIN)) for one, part in holding.items() if part == TRAIN)
+    return len(inside) == 1 and not inside & next(train)
 
 
 def _check_parts(root: Path, holding: dict[Path, str]) -> None:
@@ -212,7 +220,8 @@ def _doubts(tops: Sequence[Path]) -> Iterator[str]:
 
 
 def _turned(common: Iterable[str], tops: Sequence[Path]) -> str:
-    part, name = printable(max(common)), _name(tops[0])
+    train = max(common, key=lambda name: (part_of(Path(name)) == TRAIN, name))
+    part, name = printable(train), _name(tops[0])
     return f"{part}/{name} in place of {name}/{part}"
 
 
