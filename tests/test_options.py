@@ -83,7 +83,7 @@ WRONG = {  # arguments -> what the sentence must say
     ("--validation-split", "20%"): "--validation-split: received '20%', but needs a part",
     ("--test-split", "-0.1"): "--test-split: received '-0.1', but needs a part of the images, 0 to",
     ("--validation-split", "0.5", "--test-split", "0.5"): "leave nothing to train on; together",
-    ("--split", "random"): "--split: received 'random'; valid: stratified, keras",
+    ("--split", "random"): "--split: received 'random'; valid: stratified, keras, folders",
     ("--split", "keras"): "--split keras knows no test set; set --test-split 0 or use --split str",
     ("--preprocess", "none"): "--preprocess: received 'none'; valid: caffe, rescale",
     ("--tuner", "optuna"): "--tuner: received 'optuna'; valid: hyperband, random, bayesian, grid",

@@ -339,6 +339,33 @@ def test_what_the_posts_own_split_gets_wrong_is_said(
     assert "all repeats share one split" in printed
 
 
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ("stratified", ["18 train, 6 validation, 12 test", "so --test-split does not apply;"]),
+        ("folders", ["12 train, 12 validation, 12 test", "--split folders all repeats share one"]),
+    ],
+)
+def test_the_plan_of_a_divided_folder_says_where_the_split_comes_from(
+    picture_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    split: str,
+    words: list[str],
+) -> None:
+    for part in range(3):
+        for path in sorted(picture_folder.glob("*/*.png"))[part::3]:
+            place = tmp_path / "up" / ("Training", "dev", "test")[part] / path.parent.name
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
+    arguments = ["--data", str(tmp_path / "up"), "--split", split, "--validation-split", "0.25"]
+    arguments += ["--weights", "random", "--image-size", "32", "--dry-run", "--logs", str(tmp_path)]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    for sentence in ["circles 12 (4 Training, 4 dev, 4 test)", *words]:
+        assert sentence in printed
+
+
 def test_broken_odd_and_misnamed_files_are_named_and_left_out(
     picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

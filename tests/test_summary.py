@@ -368,9 +368,11 @@ def test_tuning_that_loses_to_the_defaults_is_named():
     assert "momentum (90.5 % untuned, 86.5 % tuned)" in warned(found)["tuning lost"]
 
 
-def test_repeats_on_one_split_are_said_to_leave_out_its_luck():
-    found = study(runs("adam", [[0.9], [0.9]]), settings={"split": "keras"})
-    assert "one split" in warned(found)
+@pytest.mark.parametrize(("split", "owner"), [("keras", "Keras's"), ("folders", "the folders'")])
+def test_repeats_on_one_split_are_said_to_leave_out_its_luck(split, owner):
+    found = study(runs("adam", [[0.9], [0.9]]), settings={"split": split})
+    assert f"share {owner} one split" in warned(found)["one split"]
+    assert "one split" not in warned(study(runs("adam", [[0.9], [0.9]])))
 
 
 def test_a_test_accuracy_below_the_interval_warns_of_the_picked_epoch():

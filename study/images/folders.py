@@ -13,6 +13,8 @@ from study.common.text import printable
 from study.images.decoding import SUFFIXES
 from study.images.foreign_folders import is_foreign
 
+DOCUMENTS = {".txt", ".md", ".rst", ".html", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml"}
+
 
 class Problem(NamedTuple):
     """A file or folder that was left out."""
@@ -32,8 +34,13 @@ class Found(NamedTuple):
     ignored: int  # hidden files, and files beside the class folders that are not named like images
 
 
-def find_files(root: Path) -> Found:
-    """Walk all class folders of `root`; raises `UserError` where `root` cannot be read."""
+def find_files(root: Path, whole: Path) -> Found:
+    """Walk all class folders of `root`; raises `UserError` where `root` cannot be read.
+
+    Args:
+        root: holds the class folders.
+        whole: `root` or what it is a part of; links may lead to files in it.
+    """
     files: list[Path] = []
     problems: list[Problem] = []
     ignored = 0
@@ -42,7 +49,7 @@ def find_files(root: Path) -> Found:
         if entry.is_symlink() and not entry.is_file():
             problems.append(Problem(entry, "is a symbolic link, which is not followed"))
         elif entry.is_dir() and not is_foreign(entry):
-            inside = _find_below(entry, root)
+            inside = _find_below(entry, whole)
             files += inside.files
             problems += inside.problems
             ignored += inside.ignored
@@ -72,7 +79,42 @@ def entries(folder: Path) -> list[Path]:
         ) from None
 
 
-def _find_below(class_folder: Path, root: Path) -> Found:
+def subfolders(folder: Path) -> frozenset[str]:
+    """Names of the folders in `folder`; none where it may not be read, which is said elsewhere."""
+    _, folders, _ = next(os.walk(folder), ("", [], []))
+    return frozenset(
+        name for name in folders if not _is_link(folder / name) and not is_foreign(folder / name)
+    )
+
+
+def is_nested(folder: Path) -> bool:
+    """Whether `folder` holds folders, and no image beside them."""
+    return bool(subfolders(folder)) and not holds_loose_images(folder)
+
+
+def holds_loose_images(folder: Path) -> bool:
+    """Whether files named like images lie directly in `folder`."""
+    _, _, names = next(os.walk(folder), ("", [], []))
+    return any(map(may_be_image, names))
+
+
+def holds_data(folder: Path) -> bool:
+    """Whether any file in or below `folder` may be a picture, or meant as one, by its name."""
+    unread: list[OSError] = []  # may hold images, too
+    for place, folders, names in os.walk(folder, onerror=unread.append):
+        folders[:] = [name for name in folders if not is_foreign(Path(place, name))]
+        seen = (name for name in names if not name.startswith("."))
+        if any(Path(name).suffix.lower() not in DOCUMENTS for name in seen):
+            return True
+    return bool(unread)
+
+
+def may_be_image(name: str) -> bool:
+    """Whether a file is named like an image."""
+    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+
+
+def _find_below(class_folder: Path, whole: Path) -> Found:
     problems: list[Problem] = []
 
     def unreadable(error: OSError) -> None:
@@ -90,7 +132,7 @@ def _find_below(class_folder: Path, root: Path) -> Found:
             path = here / name
             if name.startswith("."):
                 ignored += 1
-            elif _is_link(path) and not _leads_inside(path, root):
+            elif _is_link(path) and not _leads_inside(path, whole):
                 problems.append(Problem(path, "is a symbolic link that leads out of the folder"))
             else:
                 files.append(path)

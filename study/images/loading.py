@@ -1,7 +1,8 @@
 """A folder of class folders, or the built-in faces -> `ImageSet`: what a study may rely on.
 
-Every direct subfolder is a class; its images may lie deeper. All files are opened and decoded once
-here, in threads, before anything expensive, and their pixels forgotten. What happens to a file:
+Every direct subfolder is a class, or a part with class folders (`layout.py`); images may lie
+deeper. All files are opened and decoded once here, in threads, before anything expensive, and their
+pixels forgotten. What happens to a file:
 
 - an image by its content, whatever its name: used;
 - named like an image, or begins like one, and cannot be decoded: left out, listed in `problems`
@@ -28,16 +29,16 @@ from study.common.progress import progress
 from study.common.text import printable
 from study.images.decoding import Looked, inspect
 from study.images.doubts import NAMED
-from study.images.folders import Found, Problem, class_folders, find_files
+from study.images.folders import Found, Problem, find_files
 from study.images.foreign_folders import is_output
 from study.images.image_set import ImageSet
+from study.images.layout import TRAIN, Layout, find_layout
 
 BATCH = (
     512  # files handed to the threads at once, so that Ctrl-C and a million files are no trouble
 )
 NO_CLASS = "holds no image that can be read, so it is no class"
 PEOPLE, PHOTOS = 40, 10  # of the built-in faces
-PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}  # never classes
 
 
 def load_images(data: str | Path | None, *, strict: bool = False) -> ImageSet:
@@ -56,21 +57,22 @@ def load_images(data: str | Path | None, *, strict: bool = False) -> ImageSet:
             f"{printable(root)} holds what a study has written, not its images: give `data` a "
             "folder that holds one folder per class"
         )
-    images = _load(root, find_files(root))
+    layout = find_layout(root)
+    images = _load(layout, layout.find())
     if strict and images.problems:
         number = len(images.problems)
         raise UserError(
             f"{printable(root)} has {number} {'entry' if number == 1 else 'entries'} that cannot "
             f"be used: {_some(images.problems)}; mend or remove them, or leave out `strict`"
         )
-    _refuse_lost_classes(images)
+    _refuse_lost_classes(images, layout)
     if len(images.class_names) < 2:
         raise UserError(_too_few_classes(images))
-    if _is_divided(images):
+    if untrained := images.missing_in(TRAIN):
         raise UserError(
-            f"{printable(root)} is divided into {', '.join(images.class_names)}, which are no "
-            f"classes: give `data` one of these folders, such as {printable(root)}/"
-            f"{images.class_names[0]}"
+            f"{printable(layout.root)} has no training image of {', '.join(untrained)}, only "
+            "others: put some into a folder of the same name in the train folder, or remove the "
+            "class from the other parts"
         )
     return images
 
@@ -85,8 +87,9 @@ def _load_faces() -> ImageSet:
             '"optimizer-study[demo]"), or name a folder of your own with `data`'
         )
     root = roots[0].resolve()
-    faces = [path for path in find_files(root).files if path.suffix == ".pgm"]  # no stray files
-    images = _load(root, Found(faces, [], 0))
+    files = find_files(root, root).files
+    faces = [path for path in files if path.suffix == ".pgm"]  # no stray ones
+    images = _load(Layout(root), Found(faces, [], 0))
     if Counter(images.labels.tolist()) != dict.fromkeys(range(PEOPLE), PHOTOS):
         raise UserError(
             f"the built-in faces in {printable(root)} are not {PEOPLE} people with {PHOTOS} photos "
@@ -126,19 +129,20 @@ def _existing(folder: Path) -> Path:
     )
 
 
-def _load(root: Path, found: Found) -> ImageSet:
+def _load(layout: Layout, found: Found) -> ImageSet:
     """Decode what was found; a class is a folder with at least one image."""
     pairs = list(zip(found.files, _inspect_all(found.files), strict=True))
     good = [(path, looked.digest) for path, looked in pairs if looked.digest]
     problems = [Problem(path, looked.reason) for path, looked in pairs if looked.reason]
-    folders = [path.relative_to(root).parts[0] for path, _ in good]
+    places = [layout.place_of(path) for path, _ in good]
+    folders = [name for _, name in places]
     names = sorted(set(folders))
     number_of = {name: number for number, name in enumerate(names)}
     problems += [
-        Problem(entry, NO_CLASS) for entry in class_folders(root) if entry.name not in number_of
+        Problem(entry, NO_CLASS) for entry in layout.class_folders() if entry.name not in number_of
     ]
     return ImageSet(
-        root=root,
+        root=layout.root,
         paths=tuple(path for path, _ in good),
         labels=np.array([number_of[name] for name in folders], dtype=np.int32),
         class_names=_distinct([printable(name) for name in names]),
@@ -147,6 +151,8 @@ def _load(root: Path, found: Found) -> ImageSet:
         duplicates=_across_classes(good, folders),
         ignored=found.ignored + sum(looked == Looked() for _, looked in pairs),
         flat=tuple(path for path, looked in pairs if looked.flat),
+        parts=tuple(part for part, _ in places) if layout.parts else (),
+        notes=layout.notes,
     )
 
 
@@ -181,13 +187,13 @@ def _across_classes(
     return tuple(tuple(group) for group in groups.values() if len(set(group.values())) > 1)
 
 
-def _refuse_lost_classes(images: ImageSet) -> None:
+def _refuse_lost_classes(images: ImageSet, layout: Layout) -> None:
     """A study of the other classes would answer another question than was asked."""
-    kept = {path.relative_to(images.root).parts[0] for path in images.paths}
-    folders = {folder.name for folder in class_folders(images.root)} - kept
+    kept = {layout.place_of(path)[1] for path in images.paths}
+    folders = {folder.name for folder in layout.class_folders()} - kept
     lost: dict[str, list[Problem]] = defaultdict(list)
     for problem in images.problems:
-        top = problem.path.relative_to(images.root).parts[0]
+        top = layout.place_of(problem.path)[1]
         if top in folders and problem.reason != NO_CLASS:
             lost[printable(top)].append(problem)
     if kept and lost:
@@ -204,11 +210,9 @@ def _refuse_lost_classes(images: ImageSet) -> None:
 def _too_few_classes(images: ImageSet) -> str:
     root = printable(images.root)
     if images.class_names:
-        only = _class_folder(images, 0)
-        hint = f", perhaps {printable(only)}" if len(class_folders(only)) > 1 else ""
         return (
             f"{root} has images in one class folder only, {images.class_names[0]}: a study needs "
-            f"two or more classes; give `data` the folder that holds the class folders{hint}"
+            f"two or more classes; give `data` the folder that holds the class folders"
         )
     if any(
         problem.path.parent == images.root and problem.path.is_file() for problem in images.problems
@@ -219,17 +223,6 @@ def _too_few_classes(images: ImageSet) -> str:
             f"{root} has no class folder with an image that can be read: {_some(images.problems)}"
         )
     return f"{root} has no class folders: `data` wants a folder that holds one folder per class"
-
-
-def _is_divided(images: ImageSet) -> bool:
-    """Tell a folder of train/ and test/ with the classes below from a folder of classes."""
-    return PARTS.issuperset(name.lower() for name in images.class_names) and all(
-        path.parent != _class_folder(images, row) for row, path in enumerate(images.paths)
-    )
-
-
-def _class_folder(images: ImageSet, row: int) -> Path:
-    return images.root / images.paths[row].relative_to(images.root).parts[0]
 
 
 def _some(problems: tuple[Problem, ...]) -> str:

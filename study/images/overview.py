@@ -8,18 +8,27 @@ from study.common.text import printable
 from study.images.decoding import describe
 from study.images.doubts import doubts
 from study.images.image_set import ImageSet
+from study.images.layout import TEST, VALIDATION
+
+NAMED = 5  # classes named in one line
 
 
 def overview(images: ImageSet) -> str:
     """Return what to know of the images before a study, as lines of text."""
     headers = [describe(path) for path in images.paths]
     widths, heights = zip(*(size for _, size, _ in headers), strict=True)
-    counts = Counter(images.labels.tolist())
+    counts, parts = Counter(images.labels.tolist()), _by_part(images)
     copies = len(images.digests) - len(set(images.digests))
     kind, size, mode = headers[0]
     lines = [f"{len(images.paths):,} images in {len(counts)} classes in {printable(images.root)}"]
-    lines += [f"  {counts[label]:6,}  {name}" for label, name in enumerate(images.class_names)]
     lines += [
+        f"  {counts[label]:6,}  {name}{parts[label]}"
+        for label, name in enumerate(images.class_names)
+    ]
+    lines += images.notes
+    lines += [f"warning: {sentence}" for sentence in images.without_test()]
+    lines += [
+        _division(images),
         f"first image: {printable(images.paths[0])}: {kind} {size} {mode}",
         f"widths {min(widths)} to {max(widths)} (median {median(widths):.0f}), "
         f"heights {min(heights)} to {max(heights)} (median {median(heights):.0f})",
@@ -29,6 +38,46 @@ def overview(images: ImageSet) -> str:
     ]
     lines += [f"  {line}" for line in doubts(images)]
     return "\n".join(lines)
+
+
+def classes_line(images: ImageSet) -> str:
+    """The first classes with their numbers of images."""
+    counts, parts = Counter(images.labels.tolist()), _by_part(images)
+    names = [
+        f"{name} {counts[label]:,}{parts[label]}"
+        for label, name in enumerate(images.class_names[:NAMED])
+    ]
+    rest = len(images.class_names) - NAMED
+    return "classes: " + ", ".join(names) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _by_part(images: ImageSet) -> list[str]:
+    """Per class, in brackets, how many images lie in each folder of a division."""
+    if not images.parts:
+        return [""] * len(images.class_names)
+    counts, folders = (
+        Counter(zip(images.labels.tolist(), images.parts, strict=True)),
+        images.folders,
+    )
+    return [
+        f" ({', '.join(f'{counts[label, part]:,} {name}' for part, name in folders.items())})"
+        for label in range(len(images.class_names))
+    ]
+
+
+def _division(images: ImageSet) -> str:
+    folders = images.folders
+    if not folders:
+        return "not divided: a search draws training, validation and test images from all of them"
+    sizes = ", ".join(f"{name} {len(images.of_part(part)):,}" for part, name in folders.items())
+    pool = " and ".join(name for part, name in folders.items() if part != TEST)
+    kept = "; --split folders keeps the parts as they are" if VALIDATION in folders else ""
+    if TEST not in folders:
+        return f"divided into {sizes}: a search draws all it needs from {pool}{kept}"
+    return (
+        f"divided into {sizes}: a search has {folders[TEST]} as its test set and draws training "
+        f"and validation images from {pool}, anew for every repeat{kept}"
+    )
 
 
 def _tally(values: Iterable[str]) -> str:

@@ -15,10 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.errors import UserError
-from study.common.seeds import derive_seed, draw_of
+from study.common.seeds import draw_of
+from study.common.text import printable
 from study.images.folders import class_folders
 from study.images.foreign_folders import is_output
 from study.images.image_set import ImageSet
+from study.images.layout import TEST, TRAIN, VALIDATION
 
 KERAS_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 
@@ -98,6 +100,11 @@ def keras_split(images: ImageSet, validation_split: float, *, seed: int) -> Spli
     _check_seed(seed)
     if not 0 < validation_split < 1:
         raise UserError(f"`validation_split` must lie between 0 and 1, but is {validation_split}")
+    if images.parts:
+        raise UserError(
+            f"`split` keras would mix the parts that {printable(images.root)} is divided into: use "
+            "`split` stratified, or `split` folders to keep them as they are"
+        )
     row_of = {str(path): row for row, path in enumerate(images.paths)}
     listed = _listed_by_keras(images.root)
     others = sorted(set(row_of).difference(listed), key=row_of.__getitem__)
@@ -115,6 +122,21 @@ def keras_split(images: ImageSet, validation_split: float, *, seed: int) -> Spli
             f"{validation_split}: training or validation would be empty"
         )
     return Split(_rows(train), _rows(validation), _rows([]))
+
+
+def folders_split(images: ImageSet) -> Split:
+    """Return the parts of a divided folder as they are; `UserError` where one is missing."""
+    if not images.parts:
+        raise UserError(
+            "`split` folders keeps folders train, val and test as they are, but "
+            f"{printable(images.root)} is not divided into such: use `split` stratified"
+        )
+    if VALIDATION not in images.parts:
+        raise UserError(
+            f"`split` folders needs a folder val beside train, and {printable(images.root)} has "
+            "none: use `split` stratified, which draws the validation images from train"
+        )
+    return Split(*(images.of_part(part) for part in (TRAIN, VALIDATION, TEST)))
 
 
 def _units(images: ImageSet) -> list[list[list[int]]]:
@@ -180,77 +202,3 @@ def _check_seed(seed: int) -> None:
 
 def _rows(rows: list[int]) -> np.ndarray:
     return np.array(sorted(rows), dtype=np.int32)
-
-
-class Splits:
-    """The rows of every run: one test set, and fresh training and validation rows.
-
-    Args:
-        images: what to divide.
-        split: "stratified", or "keras" for Keras's one assignment for everything.
-        validation_split: part of all images, above 0 to below 1.
-        test_split: part of all images, 0 to below 1.
-        seed: of the study; every stratified split has a stream of its own.
-        split_seed: of Keras's assignment.
-
-    Raises:
-        UserError: a class has too few images.
-    """
-
-    def __init__(
-        self,
-        images: ImageSet,
-        *,
-        split: str,
-        validation_split: float,
-        test_split: float,
-        seed: int,
-        split_seed: int,
-    ) -> None:
-        self.images, self.validation_split, self.seed = images, validation_split, seed
-        self._made: dict[tuple[str, int, int], Split] = {}
-        self.keras: Split | None = None
-        if split == "keras":
-            self.keras = keras_split(images, validation_split, seed=split_seed)
-        self.test = set_aside_test(images, test_split, seed=derive_seed(seed, "test"))  # (n_test,)
-
-    def __call__(self, purpose: str, repeat: int, number: int = 0) -> Split:
-        """The split of `purpose`, "search" or "confirm", in a repeat; of its run `number`."""
-        if self.keras is not None:
-            return self.keras
-        key = (purpose, repeat, number)
-        if key not in self._made:
-            words = key if number else key[:2]
-            self._made[key] = stratified_split(
-                self.images,
-                self.test,
-                self.validation_split,
-                seed=derive_seed(self.seed, "split", *words),
-            )
-        return self._made[key]
-
-    def warnings(self, *, several: bool) -> list[str]:
-        """What Keras's assignment lets happen, in words; a stratified split prevents it.
-
-        Args:
-            several: whether there is more than one repeat.
-        """
-        if self.keras is None:
-            return []
-        found = []
-        train, validation = self.keras.train, self.keras.validation
-        digests = self.images.digests
-        both = {digests[row] for row in train} & {digests[row] for row in validation}
-        if both:
-            found.append(f"{len(both)} images stand on both sides of Keras's split")
-        for part, rows in (("training", train), ("validation", validation)):
-            present = set(self.images.labels[rows].tolist())
-            missing = [n for i, n in enumerate(self.images.class_names) if i not in present]
-            if missing:
-                found.append(f"Keras's split leaves no {part} image of {', '.join(missing)}")
-        if several:
-            found.append(
-                "with `split` keras all repeats share one split, so the intervals leave out the "
-                "luck of the split; `split` stratified draws fresh ones"
-            )
-        return found

@@ -55,8 +55,8 @@ class Options:
         TEXT,
         "stratified",
         "images",
-        "fresh stratified splits, or Keras's one assignment",
-        choices=("stratified", "keras"),
+        "fresh stratified splits, Keras's one assignment, or folders train, val, test as they are",
+        choices=("stratified", "keras", "folders"),
     )
     split_seed: int = option(whole(1, 2**32 - 1), 12, "images", "seed of --split keras [12]")
     validation_split: float = option(
@@ -66,7 +66,7 @@ class Options:
         part(True),
         0.2,
         "images",
-        "part of all images put aside until the end [0.2; faces 0.3]",
+        "part of all images put aside until the end, without a folder test [0.2; faces 0.3]",
         faces=0.3,
     )
     space: str = option(

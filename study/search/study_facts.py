@@ -13,7 +13,7 @@ import numpy as np
 from study.common.text import printable
 from study.features.vgg16 import FEATURES, Backbone
 from study.images.image_set import ImageSet
-from study.images.splits import Splits
+from study.images.study_splits import Splits
 from study.records.study_meta import StudyMeta
 from study.search.options import Options
 from study.space.space import SearchSpace

@@ -14,6 +14,7 @@ from study.features.vgg16 import Backbone, load_backbone
 from study.images.doubts import doubts
 from study.images.image_set import ImageSet
 from study.images.loading import load_images
+from study.images.overview import classes_line
 from study.images.samples import sample_grid
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import TrialRecord
@@ -55,7 +56,8 @@ def run(options: Options, space: SearchSpace) -> None:
     space, equal = without_equal_values(space, len(splits("search", 0).train))
     alone = trained_alone(space)
     meta = study_meta(options, space, images, backbone, splits, code_facts(space, alone))
-    print("\n".join(_setting_lines(meta)))
+    setting = [*_setting_lines(meta), f"split: {in_flags(splits.origin, options)}"]
+    print("\n".join(setting))
     for warning in splits.warnings(several=options.repeats != 1):
         print(f"warning: {in_flags(warning, options)}")
     for sentence in alone_words(alone):
@@ -79,7 +81,8 @@ def run(options: Options, space: SearchSpace) -> None:
         every = every_trial_fits(plan, folder / "tensorboard")
         events = EventFolder.recreate(folder / "tensorboard", space, known, every_trial=every)
         events.show_text(
-            "search/plan", [_data_line(images), *_setting_lines(meta), _names_line(space), *lines]
+            "search/plan",
+            [_data_line(images), classes_line(images), *setting, _names_line(space), *lines],
         )
         grid = sample_grid(images, splits("confirm", 0).train, seed=options.seed)
         events.show_image("data/training_images", grid)
@@ -193,7 +196,8 @@ def _report(options: Options, folder: Path, events: EventFolder) -> None:
 
 def _say_images(images: ImageSet) -> None:
     """Count the images; name what was left out or is doubtful."""
-    print("\n".join([_data_line(images), *doubts(images)]))
+    lines = [_data_line(images), classes_line(images), *images.notes, *doubts(images)]
+    print("\n".join(lines))
 
 
 def _data_line(images: ImageSet) -> str:

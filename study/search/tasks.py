@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from study.images.image_set import ImageSet
-from study.images.splits import Split, Splits
+from study.images.splits import Split
+from study.images.study_splits import Splits
 from study.records.trial_record import Run
 from study.search.options import Options
 from study.space.head_config import HeadConfig

@@ -106,10 +106,11 @@ def _incomplete(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Iterato
         names = join([name + lost.get(name, "") for name in missing])
         yield Caution("unconfirmed", f"Not confirmed{yet}, so not ranked: {names}.")
     repeats = max((one.repeats for one in answer.optimizers), default=0)
-    if meta.settings.get("split") == "keras" and repeats > 1:
+    owner = {"keras": "Keras's", "folders": "the folders'"}.get(meta.settings.get("split", ""))
+    if owner and repeats > 1:
         yield Caution(
             "one split",
-            "All repeats share Keras's one split, so the intervals leave out the luck of the "
+            f"All repeats share {owner} one split, so the intervals leave out the luck of the "
             "split; --split stratified draws a fresh one for every repeat.",
         )
     if repeats == 1:

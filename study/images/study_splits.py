@@ -1,0 +1,144 @@
+"""The splits of all runs of a study: one test set, fresh training and validation rows.
+
+The test folder of a divided data set is the test set as it stands: nothing of it is drawn, and its
+content is never trained or validated on.
+"""
+
+import numpy as np
+
+from study.common.seeds import derive_seed
+from study.images.image_set import ImageSet
+from study.images.layout import TEST
+from study.images.splits import (
+    Split,
+    folders_split,
+    keras_split,
+    set_aside_test,
+    stratified_split,
+)
+
+
+class Splits:
+    """The rows of every run: one test set, and fresh training and validation rows.
+
+    Args:
+        images: what to divide.
+        split: "stratified", or one assignment for everything: "keras" for Keras's, "folders" for
+            that of a divided folder.
+        validation_split: part of all images outside a test folder, above 0 to below 1.
+        test_split: part of all images, 0 to below 1; not heeded where there is a test folder.
+        seed: of the study; every stratified split has a stream of its own.
+        split_seed: of Keras's assignment.
+
+    Raises:
+        UserError: a class has too few images, or `split` does not suit the folder.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        *,
+        split: str,
+        validation_split: float,
+        test_split: float,
+        seed: int,
+        split_seed: int,
+    ) -> None:
+        self.images, self.validation_split, self.seed = images, validation_split, seed
+        self.split = split
+        self._made: dict[tuple[str, int, int], Split] = {}
+        self.fixed: Split | None = None
+        if split == "keras":
+            self.fixed = keras_split(images, validation_split, seed=split_seed)
+        elif split == "folders":
+            self.fixed = folders_split(images)
+        self.given_test = TEST in images.parts  # where a divided folder has it
+        self.pool = _outside_test(images)  # (n_pool,) rows to draw from
+        if self.given_test or split == "folders":
+            self.test = images.of_part(TEST)  # (n_test,)
+        else:
+            self.test = set_aside_test(images, test_split, seed=derive_seed(seed, "test"))
+
+    def __call__(self, purpose: str, repeat: int, number: int = 0) -> Split:
+        """The split of `purpose`, "search" or "confirm", in a repeat; of its run `number`."""
+        if self.fixed is not None:
+            return self.fixed
+        key = (purpose, repeat, number)
+        if key not in self._made:
+            words = key if number else key[:2]
+            self._made[key] = self._drawn(derive_seed(self.seed, "split", *words))
+        return self._made[key]
+
+    def _drawn(self, seed: int) -> Split:
+        if not self.given_test:
+            return stratified_split(self.images, self.test, self.validation_split, seed=seed)
+        pooled, none = self.images.only(self.pool), np.array([], dtype=np.int32)
+        drawn = stratified_split(pooled, none, self.validation_split, seed=seed)
+        return Split(self.pool[drawn.train], self.pool[drawn.validation], self.test)
+
+    @property
+    def origin(self) -> str:
+        """Where the rows come from, in words."""
+        folders = self.images.folders
+        if self.split == "keras":
+            return "Keras's one assignment, the same for all repeats"
+        if self.split == "folders":
+            return (
+                f"the folders {', '.join(folders.values())} as they are, the same for all repeats"
+            )
+        names = [name for part, name in folders.items() if part != TEST]
+        pool = f" from {' and '.join(names)}" if names else ""
+        drawn = f"training and validation images are drawn anew for every repeat{pool}"
+        if self.given_test:
+            return (
+                f"the test set is the folder {folders[TEST]} as it is, so `test_split` does not "
+                f"apply; {drawn}"
+            )
+        return drawn
+
+    def warnings(self, *, several: bool) -> list[str]:
+        """What a folder's or Keras's division lets happen, in words; none of a stratified split.
+
+        Args:
+            several: whether there is more than one repeat.
+        """
+        found = self._of_one_split(several) if self.fixed is not None else self._copies_of_test()
+        return found + self.images.without_test()
+
+    def _copies_of_test(self) -> list[str]:
+        copies = len(self.images.paths) - len(self.pool) - len(self.images.of_part(TEST))
+        if not copies:
+            return []
+        return [f"left out of the study, as copies of test images: {copies} in the other folders"]
+
+    def _of_one_split(self, several: bool) -> list[str]:
+        assert self.fixed is not None
+        found = []
+        digests = self.images.digests
+        train, validation, test = ({digests[row] for row in part} for part in self.fixed)
+        owner = "Keras's split" if self.split == "keras" else "the folders' split"
+        if both := train & validation:
+            found.append(f"{len(both)} images stand on both sides of {owner}")
+        if both := test & (train | validation):
+            found.append(
+                f"{len(both)} test images have copies outside the test folder, so the test "
+                "accuracy is too high; `split` stratified leaves these copies out"
+            )
+        for part, rows in (("training", self.fixed.train), ("validation", self.fixed.validation)):
+            present = set(self.images.labels[rows].tolist())
+            missing = [n for i, n in enumerate(self.images.class_names) if i not in present]
+            if missing:
+                found.append(f"{owner} leaves no {part} image of {', '.join(missing)}")
+        if several:
+            found.append(
+                f"with `split` {self.split} all repeats share one split, so the intervals leave "
+                "out the luck of the split; `split` stratified draws fresh ones"
+            )
+        return found
+
+
+def _outside_test(images: ImageSet) -> np.ndarray:
+    """Rows that are neither in a folder's test part nor copies of what is."""
+    tested = {images.digests[row] for row in images.of_part(TEST)}
+    rows = [row for row, digest in enumerate(images.digests) if digest not in tested]
+    return np.array(rows, dtype=np.int32)
