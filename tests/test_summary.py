@@ -534,3 +534,20 @@ def test_a_study_in_which_nothing_beats_the_largest_class_says_so_first():
     assert text(guessing, class_counts=[100, 100]).startswith(
         "Nothing beats always naming one class"
     )
+
+
+@pytest.mark.parametrize("split", ["keras", "folders"])
+def test_one_split_for_all_repeats_says_nothing_of_new_images(split: str):
+    good, bad = ([[0.9 + i / 1e3 + k for i in range(5)] for _ in range(6)] for k in (0, -0.4))
+    found, usual = (
+        study(runs("adam", good), runs("sgd", bad), settings={"confirm": 5, "split": name})
+        for name in (split, "stratified")
+    )
+    assert [one.at_most_behind for one in found.answer.optimizers] == [
+        one.at_most_behind for one in usual.answer.optimizers
+    ]
+    assert usual.headline.text.startswith("Use adam")
+    assert found.headline.text.startswith("On these images adam is good enough")
+    assert all(one.at_most_behind_new_images is None for one in found.answer.optimizers)
+    assert any("because all repeats share one split" in text for text in found.headline.details)
+    assert all(math.isnan(pair.new_low) and not pair.carries_over for pair in found.pairs)

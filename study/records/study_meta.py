@@ -53,6 +53,11 @@ class StudyMeta:
     partial: str = ""  # why the study ended early, in words; empty if it did not
     seconds: Mapping[str, float] = field(default_factory=dict)  # features, search
 
+    @property
+    def one_split(self) -> bool:
+        """Whether all repeats share one split, so that nothing is known of other images."""
+        return self.settings.get("split") in ("keras", "folders")
+
 
 def save_meta(study: Path, meta: StudyMeta) -> None:
     """Write `study.json` atomically."""

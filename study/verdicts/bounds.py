@@ -61,7 +61,8 @@ class Bounds(NamedTuple):
         """(K, K): the error of `difference` on new images of the same kind.
 
         Args:
-            ratio: validation / training rows.
+            ratio: validation / training rows; NaN, and nothing can be claimed, where all repeats
+                share one split: how results differ from split to split is not known then.
             seeds: variance that seeds alone give one optimizer's result of a repeat.
         """
         of_images = np.maximum(self.variance - 2 * seeds, 0)

@@ -52,7 +52,9 @@ def judge(
     error = field.bounds.new_error(results.ratio, results.seeds)
     at_most = field.claimed(field.bounds.high(), margin)
     on_new = field.bounds.difference + field.bounds.reach() * error
-    on_new_images = field.claimed(on_new, margin)
+    # excluded on the one split there is does not mean behind on others
+    nothing: list[float | None] = [None] * len(names)
+    on_new_images = nothing if math.isnan(results.ratio) else field.claimed(on_new, margin)
     good = np.array(
         [
             bound is not None and bound <= margin and not results.diverged.get(name)

@@ -28,7 +28,7 @@ class Results(NamedTuple):
     diverged: Mapping[str, int]  # of the reruns
     seeds: float  # variance that seeds alone give a repeat's mean; 0 where it cannot be known
     step: float  # deviation of rounding to whole validation images
-    ratio: float  # validation / training rows
+    ratio: float  # validation / training rows; NaN: all repeats share one split
 
 
 def results_of(
@@ -70,8 +70,12 @@ def results_of(
         },
         seeds=_seeds(reruns, wanted),
         step=accuracy_step(meta),
-        ratio=meta.split_sizes.get("validation", 0) / max(meta.split_sizes.get("train", 1), 1),
+        ratio=math.nan if meta.one_split else _ratio(meta.split_sizes),
     )
+
+
+def _ratio(sizes: Mapping[str, int]) -> float:
+    return sizes.get("validation", 0) / max(sizes.get("train", 1), 1)
 
 
 def whole_repeats(results: Results) -> dict[str, int]:

@@ -53,8 +53,9 @@ def _budget(meta: StudyMeta, rows: Sequence[Row]) -> str:
     one = "one search over all optimizers" if settings.get("allocation") == "joint" else (
         "a search for each optimizer, all with the same budget"
     )  # fmt: skip
-    fixed = settings.get("split") in ("keras", "folders")
-    fresh = "the same split as all others, fresh seeds" if fixed else "fresh splits and seeds"
+    fresh = "the same split as all others, fresh seeds" if meta.one_split else (
+        "fresh splits and seeds"
+    )  # fmt: skip
     return (
         f"A repeat has {fresh} and {one} ({settings.get('tuner')}, {trials}, "
         f"at most {counted(settings.get('max_epochs', 0), 'epoch')}; search space {space[0]}, "

@@ -223,6 +223,11 @@ def _new_images(meta: StudyMeta, answer: Answer) -> str:
     """Whether it holds for other images of the same kind, and how many would show it."""
     if not answer.known:
         return ""
+    if meta.one_split:
+        return (
+            "Nothing is known of new images of the same kind, because all repeats share one split; "
+            "--split stratified draws fresh ones."
+        )
     good = answer.of(Verdict.GOOD_ENOUGH)
     if _holds_for_new_images(answer):
         return "This holds for new images of the same kind, too."

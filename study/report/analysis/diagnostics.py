@@ -106,8 +106,8 @@ def _incomplete(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Iterato
         names = join([name + lost.get(name, "") for name in missing])
         yield Caution("unconfirmed", f"Not confirmed{yet}, so not ranked: {names}.")
     repeats = max((one.repeats for one in answer.optimizers), default=0)
-    owner = {"keras": "Keras's", "folders": "the folders'"}.get(meta.settings.get("split", ""))
-    if owner and repeats > 1:
+    owner = "Keras's" if meta.settings.get("split") == "keras" else "the folders'"
+    if meta.one_split and repeats > 1:
         yield Caution(
             "one split",
             f"All repeats share {owner} one split, so the intervals leave out the luck of the "
