@@ -16,7 +16,7 @@ from study.records.outcomes import BUDGETS, incumbent, search_winner
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus, trial_id
 from study.records.trials_file import append_trials
-from study.search.options import parse, resolve_options
+from study.search.command_line import parse, resolve_options
 from study.space.schedule_table import SCHEDULES, schedule_keys
 from study.verdicts.looks import planned_looks
 

@@ -18,7 +18,7 @@ from study.common.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 GIVEN = argparse.Namespace(image_size=3, data=None)
-COMMANDS_OWN = ("command.py", "options.py", "option_rules.py", "predict.py")
+COMMANDS_OWN = ("command.py", "command_line.py", "options.py", "option_rules.py", "predict.py")
 # another command's flag, named with that command; pip's own
 OTHERS = ("search--overwrite", "--force-reinstall", "--no-deps")
 

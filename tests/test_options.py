@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from study.common.command import in_flags
 from study.common.errors import UserError
 from study.search.arguments import as_arguments
-from study.search.options import OPTIONS, Options, parse, resolve_options
+from study.search.command_line import parse, resolve_options
+from study.search.options import OPTIONS, Options
 
 
 def resolve(*argv: str, study: dict[str, Any] | None = None, space: str = "default") -> Options:

@@ -15,8 +15,9 @@ from study.images.splits import Split
 from study.records.study_meta import Look
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.search import live_progress as watch_module
+from study.search.command_line import parse, resolve_options
 from study.search.live_progress import Watch
-from study.search.options import Options, parse, resolve_options
+from study.search.options import Options
 from study.search.plan import (
     Plan,
     PlannedSearch,

@@ -12,7 +12,8 @@ from study.features.extract import feature_rows
 from study.images.image_set import ImageSet
 from study.records.trial_record import Phase, TrialRecord, TrialStatus, cross_fitted
 from study.search.budget import budget_of, plan_search, promotions
-from study.search.options import Options, parse, resolve_options
+from study.search.command_line import parse, resolve_options
+from study.search.options import Options
 from study.search.protocol import Protocol
 from study.search.runner import Runner, judge
 from study.search.tasks import Data, make_splits

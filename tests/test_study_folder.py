@@ -17,7 +17,7 @@ from study.records.layout import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import StudyMeta, load_meta
 from study.records.trial_record import Phase
 from study.records.trials_file import append_trials, load_trials
-from study.search.options import parse, resolve_options
+from study.search.command_line import parse, resolve_options
 from study.search.study_folder import clear, locked, resume
 from study.verdicts.looks import planned_looks
 

@@ -23,7 +23,7 @@ from study.report.tensorboard import protos
 from study.report.tensorboard.event_file import RunFile
 from study.report.tensorboard.runs import CURVES, STATUS, run_name
 from study.report.tensorboard.standings import Standing, standings
-from study.search.options import parse, resolve_options
+from study.search.command_line import parse, resolve_options
 from study.search.plan import make_plan
 from study.search.tensorboard import MOST_RUNS, EventFolder, every_trial_fits
 from study.space.space import SearchSpace, load_space

@@ -5,7 +5,8 @@ import os
 from typing import Any
 
 from study.common.errors import UserError
-from study.search.options import OPTIONS, checked, parse
+from study.search.command_line import checked, parse
+from study.search.options import OPTIONS
 from study.space.value_reader import near
 
 

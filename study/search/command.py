@@ -17,7 +17,8 @@ from study.common.command import STOPPED, complain
 from study.common.errors import UserError
 from study.common.signals import stoppable
 from study.common.tensorflow import import_tensorflow
-from study.search.options import Options, parse, resolve_options
+from study.search.command_line import parse, resolve_options
+from study.search.options import Options
 from study.training.program_cache import keep_programs
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

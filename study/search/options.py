@@ -1,28 +1,18 @@
-"""The command line of a search, or the arguments of `study.run`, come in, checked `Options` go out.
+"""Everything that a user can decide about a study: `Options`.
 
-Each option is declared once, as a field of `Options`: its type, its rule, its default, its help.
-A value comes from the user, else from the search space's `[study]` table, else from the
-default; the built-in faces bring their own, because with more training photos every optimizer ends
-at 1.0 and a study shows nothing. Each value passes the same check wherever it stood, so a sentence
-about a wrong one names its key and its place.
+Each option is declared once, as a field: its type, its rule, its default, its help. How values come
+in and are checked stands in `command_line.py`.
 """
 
-import argparse
-import reprlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from study.common import command
-from study.common.errors import UserError
 from study.search.option_rules import (
     NAME,
     PATH,
     TEXT,
     Option,
-    in_name,
     minutes,
     option,
     part,
@@ -197,104 +187,3 @@ class Options:
 
 
 OPTIONS: dict[str, Option] = {one.name: one.metadata["option"] for one in fields(Options)}
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line, grouped, with units and defaults in the help."""
-    top = argparse.ArgumentParser(
-        prog=command.typed("search"),
-        description="Search the best hyperparameters of every optimizer on your images, with equal "
-        "budgets, and rank the optimizers. The same command again resumes.",
-        allow_abbrev=False,
-    )
-    groups = {
-        title: top.add_argument_group(title) for title in ("images", "search", "machine", "files")
-    }
-    for key, one in OPTIONS.items():
-        group = groups[one.group]
-        if one.read is None:
-            group.add_argument(_flag(key), action="store_true", help=one.help)
-        else:
-            metavar = "{" + ",".join(one.choices) + "}" if one.choices else None
-            action = "append" if one.many else "store"
-            group.add_argument(_flag(key), help=one.help, metavar=metavar, action=action)
-    return top
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line; values are checked later, together with the space's."""
-    arguments = command.parse(parser(), argv)
-    arguments.space = arguments.space or str(OPTIONS["space"].default)
-    return arguments
-
-
-def resolve_options(
-    arguments: argparse.Namespace, study_table: Mapping[str, Any], space_name: str
-) -> Options:
-    """Merge what the user gave with the space's `[study]` table and the defaults.
-
-    Raises:
-        UserError: a key of the table is unknown, or a value is not valid.
-    """
-    place = f"search space {space_name}: study."
-    valid = [key for key, one in OPTIONS.items() if one.in_space]
-    for key in study_table:
-        if key not in valid:
-            raise UserError(f"{place}{key}: unknown key; valid: {', '.join(valid)}")
-    faces = arguments.data is None and "data" not in study_table
-    values: dict[str, Any] = {}
-    for key, one in OPTIONS.items():
-        value = getattr(arguments, key)
-        if one.many:
-            values[key] = tuple(checked(text, one, f"`{key}`") for text in value or ())
-        elif value is not None:
-            values[key] = checked(value, one, f"`{key}`")
-        elif key in study_table:
-            values[key] = checked(study_table[key], one, f"{place}{key}")
-        else:
-            own = faces and one.faces is not None
-            values[key] = one.faces if own else one.default
-    _check_together(values)
-    values["name"] = values["name"] or _default_name(space_name, values["tuner"])
-    return Options(**values)
-
-
-def _check_together(values: Mapping[str, Any]) -> None:
-    if values["validation_split"] + values["test_split"] >= 1:
-        raise UserError(
-            f"`validation_split` {values['validation_split']} and `test_split` "
-            f"{values['test_split']} leave nothing to train on; together they must stay below 1"
-        )
-    if values["split"] == "keras" and values["test_split"]:
-        raise UserError(
-            "`split` keras knows no test set; set `test_split` 0 or use `split` stratified"
-        )
-
-
-def _default_name(space_name: str, tuner: str) -> str:
-    """SPACE-TUNER; what a file's name may have and a study's may not becomes a hyphen."""
-    plain = "".join(c if in_name(c) else "-" for c in space_name).encode()[:80]
-    return f"{plain.decode(errors='ignore').lstrip('.-') or 'study'}-{tuner}"
-
-
-def _flag(key: str) -> str:
-    return "--" + key.replace("_", "-")
-
-
-def checked(value: Any, one: Option, where: str) -> Any:
-    """A value in its type; it comes as a text, as TOML or as Python has it."""
-    received = f"{where}: received {reprlib.repr(value)}"
-    names = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    text = ",".join(value) if names else str(value)
-    if one.choices and text not in one.choices:
-        raise UserError(f"{received}; valid: {', '.join(one.choices)}")
-    try:
-        if one.read is None:
-            if isinstance(value, bool):
-                return value
-            raise ValueError
-        if not names and (isinstance(value, bool) or not isinstance(value, str | Real)):
-            raise ValueError
-        return one.read(text)
-    except ValueError:
-        raise UserError(f"{received}, but needs {one.rule}") from None

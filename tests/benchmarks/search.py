@@ -33,7 +33,7 @@ from study.images.image_set import ImageSet
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials
 from study.search.budget import promotions
-from study.search.options import parse, resolve_options
+from study.search.command_line import parse, resolve_options
 from study.search.protocol import Protocol, Round
 from study.search.runner import Runner
 from study.search.tasks import Data, make_splits

@@ -24,7 +24,8 @@ from study.features.vgg16 import load_backbone
 from study.images.loading import load_images
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import TrialRecord
-from study.search.options import Options, parse, resolve_options
+from study.search.command_line import parse, resolve_options
+from study.search.options import Options
 from study.search.oracles import Proposal
 from study.search.protocol import Protocol
 from study.search.runner import Runner
