@@ -9,7 +9,7 @@ import pytest
 from synthetic import make_meta
 
 from study.features.extract import feature_rows
-from study.images.image_set import ImageSet
+from study.images.examples import Examples
 from study.records.trial_record import Phase, TrialRecord, TrialStatus, cross_fitted
 from study.search.budget import budget_of, plan_search, promotions
 from study.search.command_line import parse, resolve_options
@@ -52,9 +52,10 @@ def study(
     labels = np.arange(N, dtype=np.int32) % CLASSES
     centres = rng.normal(size=(CLASSES, 8))
     features = (centres[labels] + rng.normal(scale=0.8, size=(N, 8))).astype(np.float32)
-    paths = tuple(Path(f"{row}.png") for row in range(N))
     digests = tuple(f"{row:064d}" for row in range(N))
-    images = ImageSet(Path("blobs"), paths, labels, ("a", "b", "c"), digests, (), (), 0)
+    images = Examples(
+        source=Path("blobs"), labels=labels, class_names=("a", "b", "c"), digests=digests
+    )
     data = Data(features, labels, CLASSES, make_splits(images, chosen))
     population = Population(features, labels, CLASSES, max_epochs=chosen.max_epochs, size=4)
     promoted = promotions(chosen.tuner, chosen.max_epochs, chosen.factor)

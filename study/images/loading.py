@@ -142,6 +142,7 @@ def _load(layout: Layout, found: Found) -> ImageSet:
         Problem(entry, NO_CLASS) for entry in layout.class_folders() if entry.name not in number_of
     ]
     return ImageSet(
+        source=layout.root,
         root=layout.root,
         paths=tuple(path for path, _ in good),
         labels=np.array([number_of[name] for name in folders], dtype=np.int32),
@@ -152,6 +153,11 @@ def _load(layout: Layout, found: Found) -> ImageSet:
         ignored=found.ignored + sum(looked == Looked() for _, looked in pairs),
         flat=tuple(path for path, looked in pairs if looked.flat),
         parts=tuple(part for part, _ in places) if layout.parts else (),
+        part_names={
+            part: printable(top.relative_to(layout.root).parts[0])
+            for part, top in layout.parts.items()
+            if part in {its for its, _ in places}
+        },
         notes=layout.notes,
     )
 

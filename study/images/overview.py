@@ -57,7 +57,7 @@ def _by_part(images: ImageSet) -> list[str]:
         return [""] * len(images.class_names)
     counts, folders = (
         Counter(zip(images.labels.tolist(), images.parts, strict=True)),
-        images.folders,
+        images.part_names,
     )
     return [
         f" ({', '.join(f'{counts[label, part]:,} {name}' for part, name in folders.items())})"
@@ -66,7 +66,7 @@ def _by_part(images: ImageSet) -> list[str]:
 
 
 def _division(images: ImageSet) -> str:
-    folders = images.folders
+    folders = images.part_names
     if not folders:
         return "not divided: a search draws training, validation and test images from all of them"
     sizes = ", ".join(f"{name} {len(images.of_part(part)):,}" for part, name in folders.items())

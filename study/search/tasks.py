@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.images.image_set import ImageSet
+from study.images.examples import Examples
 from study.images.splits import Split
 from study.images.study_splits import Splits
 from study.records.trial_record import Run
@@ -29,14 +29,14 @@ class Data(NamedTuple):
     splits: Splits
 
 
-def make_splits(images: ImageSet, options: Options) -> Splits:
+def make_splits(examples: Examples, options: Options) -> Splits:
     """The splits that a study with these options has.
 
     Raises:
         UserError: a class has too few images.
     """
     return Splits(
-        images,
+        examples,
         split=options.split,
         validation_split=options.validation_split,
         test_split=options.test_split,
