@@ -20,7 +20,7 @@ import math
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -30,9 +30,10 @@ import numpy as np
 
 from study.common.errors import UserError
 from study.common.progress import progress
-from study.common.text import printable
+from study.common.text import first_few, printable
 from study.images.contents import contents
 from study.images.decoding import LOOK, content, inspect
+from study.images.deep_grey import find_scales, is_flat
 from study.images.doubts import NAMED
 from study.images.folders import Found, Problem, find_files
 from study.images.foreign_folders import is_output
@@ -142,6 +143,8 @@ def _load(layout: Layout, found: Found) -> ImageSet:
     good = [(path, looked) for path, looked in pairs if looked.digest]
     seen = contents(good, partial(_in_threads, "comparing images", content))
     problems = [Problem(path, looked.reason) for path, looked in pairs if looked.reason]
+    greys = {row: looked.grey for row, (_, looked) in enumerate(good) if looked.grey}
+    scales = find_scales(list(greys.values()))
     places = [layout.place_of(path) for path, _ in good]
     folders = [name for _, name in places]
     names = sorted(set(folders))
@@ -162,7 +165,13 @@ def _load(layout: Layout, found: Found) -> ImageSet:
         ignored=found.ignored + sum(not (one.digest or one.reason) for one in looks),
         headers=tuple(looked.header for _, looked in good),
         looks=_looks([looked.look for _, looked in good]),
-        flat=tuple(path for path, looked in pairs if looked.flat),
+        scales=scales,
+        greys={row: grey.ends() for row, grey in greys.items()},
+        flat=tuple(
+            path
+            for path, looked in good
+            if (is_flat(looked.grey, scales) if looked.grey else looked.flat)
+        ),
         parts=tuple(part for part, _ in places) if layout.parts else (),
         part_names={
             part: printable(top.relative_to(layout.root).parts[0])
@@ -225,7 +234,7 @@ def _refuse_lost_classes(images: ImageSet, layout: Layout) -> None:
         others = f" (as would {', '.join(list(lost)[1:])})" if len(lost) > 1 else ""
         raise UserError(
             f"class {name} in {printable(images.root)} would be lost{others}, for nothing in it "
-            f"can be used ({len(problems)} left out, such as {_some(tuple(examples.values()))}); "
+            f"can be used ({len(problems)} left out, such as {_some(examples.values())}); "
             "mend the files or move the folder away"
         )
 
@@ -248,6 +257,5 @@ def _too_few_classes(images: ImageSet) -> str:
     return f"{root} has no class folders: `data` wants a folder that holds one folder per class"
 
 
-def _some(problems: tuple[Problem, ...]) -> str:
-    rest = len(problems) - NAMED
-    return "; ".join(map(str, problems[:NAMED])) + (f"; and {rest} more" if rest > 0 else "")
+def _some(problems: Iterable[Problem]) -> str:
+    return first_few(map(str, problems), NAMED, between="; ")
