@@ -15,7 +15,7 @@ from PIL import Image
 
 from study.common.errors import UserError
 from study.common.text import printable
-from study.images.decoding import decode, describe, inspect
+from study.images.decoding import decode, inspect
 from study.images.foreign_formats import kind_in_words
 
 SIDE = 16
@@ -316,7 +316,7 @@ def test_a_photo_of_a_phone_is_read_with_the_extra(tmp_path, quarters):
     quarters.resize((64, 64)).save(tmp_path / "x.jpg", format="HEIF", quality=100)
     looked = inspect(tmp_path / "x.jpg")
     assert looked.digest, looked.reason
-    assert describe(tmp_path / "x.jpg")[0] == "HEIF"
+    assert looked.header.format == "HEIF"
     corners = decode(tmp_path / "x.jpg", SIDE)[[2, 2, -3, -3], [2, -3, 2, -3]].astype(int)
     assert np.abs(corners - [RED, GREEN, BLUE, (0, 0, 0)]).max() < 60
 
@@ -414,7 +414,7 @@ def test_a_file_that_broke_since_the_check_is_named(tmp_path):
 
 def test_describe_reads_the_header(tmp_path):
     Image.new("RGB", (474, 569)).save(tmp_path / "x.jpg")
-    assert describe(tmp_path / "x.jpg") == ("JPEG", (474, 569), "RGB")
+    assert inspect(tmp_path / "x.jpg").header == ("JPEG", (474, 569), "RGB")
 
 
 def test_printable_escapes_what_misleads_and_keeps_every_script():

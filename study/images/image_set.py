@@ -1,8 +1,11 @@
 """What a study may rely on: the images of a folder, checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from study.images.decoding import Header
 from study.images.examples import Examples
 from study.images.folders import Problem
 
@@ -17,3 +20,7 @@ class ImageSet(Examples):
     duplicates: tuple[tuple[Path, ...], ...] = ()  # groups of equal content in different classes
     ignored: int = 0  # files that are no images
     flat: tuple[Path, ...] = ()  # images of one colour
+    headers: tuple[Header, ...] = ()  # N: how each is stored
+    looks: np.ndarray = field(  # (N, 272) uint8: each as 16 rows of 17 shades of grey
+        default_factory=lambda: np.empty((0, 272), np.uint8)
+    )

@@ -16,18 +16,23 @@ Look at the data, in seconds:  python -m study.images [--data DIR] [--grid FILE.
 
 import importlib.util
 import itertools
+import math
 import os
 import re
 from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import printable
-from study.images.decoding import Looked, inspect
+from study.images.contents import contents
+from study.images.decoding import LOOK, content, inspect
 from study.images.doubts import NAMED
 from study.images.folders import Found, Problem, find_files
 from study.images.foreign_folders import is_output
@@ -39,6 +44,7 @@ BATCH = (
 )
 NO_CLASS = "holds no image that can be read, so it is no class"
 PEOPLE, PHOTOS = 40, 10  # of the built-in faces
+T = TypeVar("T")
 
 
 def load_images(data: str | Path | None, *, strict: bool = False) -> ImageSet:
@@ -131,8 +137,10 @@ def _existing(folder: Path) -> Path:
 
 def _load(layout: Layout, found: Found) -> ImageSet:
     """Decode what was found; a class is a folder with at least one image."""
-    pairs = list(zip(found.files, _inspect_all(found.files), strict=True))
-    good = [(path, looked.digest) for path, looked in pairs if looked.digest]
+    looks = _in_threads("checking images", inspect, found.files)
+    pairs = list(zip(found.files, looks, strict=True))
+    good = [(path, looked) for path, looked in pairs if looked.digest]
+    seen = contents(good, partial(_in_threads, "comparing images", content))
     problems = [Problem(path, looked.reason) for path, looked in pairs if looked.reason]
     places = [layout.place_of(path) for path, _ in good]
     folders = [name for _, name in places]
@@ -147,10 +155,13 @@ def _load(layout: Layout, found: Found) -> ImageSet:
         paths=tuple(path for path, _ in good),
         labels=np.array([number_of[name] for name in folders], dtype=np.int32),
         class_names=_distinct([printable(name) for name in names]),
-        digests=tuple(digest for _, digest in good),
+        digests=tuple(looked.digest for _, looked in good),
+        contents=seen,
         problems=tuple(sorted(found.problems + problems)),
-        duplicates=_across_classes(good, folders),
-        ignored=found.ignored + sum(looked == Looked() for _, looked in pairs),
+        duplicates=_across_classes([path for path, _ in good], seen, folders),
+        ignored=found.ignored + sum(not (one.digest or one.reason) for one in looks),
+        headers=tuple(looked.header for _, looked in good),
+        looks=_looks([looked.look for _, looked in good]),
         flat=tuple(path for path, looked in pairs if looked.flat),
         parts=tuple(part for part, _ in places) if layout.parts else (),
         part_names={
@@ -171,25 +182,31 @@ def _distinct(names: list[str]) -> tuple[str, ...]:
     return tuple(taken)
 
 
-def _inspect_all(files: list[Path]) -> list[Looked]:
-    looked: list[Looked] = []
+def _in_threads(words: str, function: Callable[[Path], T], files: Sequence[Path]) -> list[T]:
+    """What `function` says of every file, in their order."""
+    found: list[T] = []
     with (
-        progress("checking images", len(files), "images") as advance,
+        progress(words, len(files), "images") as advance,
         ThreadPoolExecutor(os.cpu_count()) as threads,
     ):
         for start in range(0, len(files), BATCH):
-            for result in threads.map(inspect, files[start : start + BATCH]):
-                looked.append(result)
+            for result in threads.map(function, files[start : start + BATCH]):
+                found.append(result)
                 advance(1)
-    return looked
+    return found
+
+
+def _looks(found: Sequence[bytes]) -> np.ndarray:
+    """(N, 272) uint8."""
+    return np.frombuffer(b"".join(found), np.uint8).reshape(len(found), math.prod(LOOK))
 
 
 def _across_classes(
-    good: list[tuple[Path, str]], folders: list[str]
+    paths: Sequence[Path], seen: Sequence[str], folders: Sequence[str]
 ) -> tuple[tuple[Path, ...], ...]:
     groups: dict[str, dict[Path, str]] = defaultdict(dict)
-    for (path, digest), folder in zip(good, folders, strict=True):
-        groups[digest][path] = folder
+    for path, shown, folder in zip(paths, seen, folders, strict=True):
+        groups[shown][path] = folder
     return tuple(tuple(group) for group in groups.values() if len(set(group.values())) > 1)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from statistics import median
 
 from study.common.text import printable
-from study.images.decoding import describe
 from study.images.doubts import doubts
 from study.images.image_set import ImageSet
 from study.images.layout import TEST, VALIDATION
@@ -15,10 +14,10 @@ NAMED = 5  # classes named in one line
 
 def overview(images: ImageSet) -> str:
     """Return what to know of the images before a study, as lines of text."""
-    headers = [describe(path) for path in images.paths]
+    headers = images.headers
     widths, heights = zip(*(size for _, size, _ in headers), strict=True)
     counts, parts = Counter(images.labels.tolist()), _by_part(images)
-    copies = len(images.digests) - len(set(images.digests))
+    copies = len(images.seen) - len(set(images.seen))
     kind, size, mode = headers[0]
     lines = [f"{len(images.paths):,} images in {len(counts)} classes in {printable(images.root)}"]
     lines += [
