@@ -1,13 +1,12 @@
 """Whom or what an image is about, by the place and the name of its file: a subject, a burst."""
 
 import re
-from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections import Counter, defaultdict
 
 from study.common.errors import UserError
-from study.common.text import first_few, printable
-from study.images.listing import Listed
+from study.common.text import printable
+from study.images.doubts import some
+from study.images.image_set import ImageSet
 
 SUBFOLDER = "subfolder"  # the way of grouping that asks for no pattern
 
@@ -31,25 +30,21 @@ def named_by(group: str | None, pattern: str | None) -> "re.Pattern[str] | None"
         ) from None
 
 
-def groups_of_subfolders(files: Sequence[Listed], root: Path) -> list[str]:
-    """The first folder below the class folder of each file; "" for a file directly in it.
+def groups_of_subfolders(images: ImageSet) -> tuple[str, ...]:
+    """The first folder below the class folder of each image; "" for one directly in it.
 
     Raises:
-        UserError: no class folder has subfolders.
+        UserError: no class folder has folders inside.
     """
-    names = []
-    for one in files:
-        inside = one.path.relative_to(root).parts[bool(one.part) :]
-        names.append(inside[1] if len(inside) > 2 else "")
-    if not any(names):
+    if not any(images.subfolders):
         raise UserError(
-            f"`group` subfolder: no class folder in {printable(root)} has folders inside: give "
-            "`group_pattern`, or a table with a column group"
+            f"`group` subfolder: no class folder in {printable(images.root)} has folders inside: "
+            "give `group_pattern`, or a table with a column group"
         )
-    return names
+    return images.subfolders
 
 
-def groups_of_names(files: Sequence[Listed], root: Path, pattern: "re.Pattern[str]") -> list[str]:
+def groups_of_names(images: ImageSet, pattern: "re.Pattern[str]") -> tuple[str, ...]:
     """What the brackets of `pattern` (without brackets: all of it) find in each file's place.
 
     The place is that below `root`, folders included, with slashes; "" where nothing is found.
@@ -57,36 +52,36 @@ def groups_of_names(files: Sequence[Listed], root: Path, pattern: "re.Pattern[st
     Raises:
         UserError: nothing is found anywhere.
     """
+    places = [path.relative_to(images.root).as_posix() for path in images.paths]
     names = []
-    for one in files:
-        found = pattern.search(one.path.relative_to(root).as_posix())
+    for place in places:
+        found = pattern.search(place)
         parts = (found.groups() or (found[0],)) if found else ()
         names.append("/".join(part for part in parts if part))
-    if files and not any(names):
-        first = printable(files[0].path.relative_to(root).as_posix())
+    if not any(names):
         raise UserError(
-            f"`group_pattern` {pattern.pattern} matches no file, the first is {first}: it must "
-            "find what names the group in that text"
+            f"`group_pattern` {pattern.pattern} finds nothing in any file's place, the first is "
+            f"{printable(places[0])}: it must find what names the group there"
         )
-    return names
+    return tuple(names)
 
 
-def groups_in_words(files: Sequence[Listed], names: Sequence[str]) -> list[str]:
+def groups_in_words(images: ImageSet) -> list[str]:
     """What the groups are, in a line or two."""
-    sizes = Counter(name for name in names if name)
+    sizes = Counter(name for name in images.groups if name)
     if not sizes:
         return []
     largest, most = max(sizes.items(), key=lambda item: item[1])
-    labels: dict[str, set[str]] = {}
-    for one, name in zip(files, names, strict=True):
-        labels.setdefault(name, set()).add(one.label)
+    labels: dict[str, set[int]] = defaultdict(set)
+    for name, label in zip(images.groups, images.labels.tolist(), strict=True):
+        labels[name].add(label)
     across = sum(len(labels[name]) > 1 for name in sizes)
     lines = [
-        f"groups: {len(sizes):,} of {sum(sizes.values()):,} images, none stands on both sides of a "
-        f"split; the largest, {printable(largest)}, has {most:,}"
+        f"groups: {len(sizes):,} of {sum(sizes.values()):,} images, none stands on several sides "
+        f"of a split; the largest, {printable(largest)}, has {most:,}"
         + (f"; {across:,} have images of several classes" if across else "")
     ]
-    alone = [one.path for one, name in zip(files, names, strict=True) if not name]
+    alone = [path for path, name in zip(images.paths, images.groups, strict=True) if not name]
     if alone:
-        lines.append(f"in no group, each on its own: {first_few(map(printable, alone))}")
+        lines.append(f"in no group, each on its own: {some(alone)}")
     return lines

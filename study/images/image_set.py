@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from study.images.decoding import Header
+from study.images.decoding import LOOK_BYTES, Header
 from study.images.examples import Examples
 from study.images.folders import Problem
 
@@ -19,8 +19,9 @@ class ImageSet(Examples):
     problems: tuple[Problem, ...] = ()  # files that were left out
     duplicates: tuple[tuple[Path, ...], ...] = ()  # groups of equal content in different classes
     ignored: int = 0  # files that are no images
+    subfolders: tuple[str, ...] = ()  # N: the first folder below the class's; "" for none
     flat: tuple[Path, ...] = ()  # images of one colour
     headers: tuple[Header, ...] = ()  # N: how each is stored
-    looks: np.ndarray = field(  # (N, 272) uint8: each as 16 rows of 17 shades of grey
-        default_factory=lambda: np.empty((0, 272), np.uint8)
+    looks: np.ndarray = field(  # (N, 320) uint8: each image made small, see `decoding.Looked`
+        default_factory=lambda: np.empty((0, LOOK_BYTES), np.uint8)
     )

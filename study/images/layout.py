@@ -65,12 +65,12 @@ class Layout:
         """The folders that may be classes."""
         return [folder for top in self.tops for folder in class_folders(top)]
 
-    def place_of(self, path: Path) -> tuple[str, str]:
-        """The part ("" where there is none) and the class folder's name of a file."""
+    def place_of(self, path: Path) -> tuple[str, ...]:
+        """The part ("" where there is none), the class folder's name, and what follows it."""
         for part, top in self.parts.items():
             if path.is_relative_to(top):
-                return part, path.relative_to(top).parts[0]
-        return "", path.relative_to(self.root).parts[0]
+                return part, *path.relative_to(top).parts
+        return "", *path.relative_to(self.root).parts
 
 
 def find_layout(data: Path) -> Layout:

@@ -1,14 +1,20 @@
 """Small looks of images come in, groups of near copies go out: saved again, resized, retouched.
 
-A photo and a copy of it on both sides of a split measure memory. Two images count as near copies if
-their looks, grey, 17 x 16 pixels, correlate by at least `CORRELATION` and their difference hashes
-(256 bits: is a pixel brighter than its left neighbour?) differ in at most `BITS`. Each alone names
-different images: 225 pairs of handwritten digits differ in at most 8 bits, 176 of 2,624 solar cells
-correlate by 0.995. Together they named none of 400 faces (ten of each person), none of 1,797
-digits, and 74 of the cells, neighbours in one photo; of copies at half the size 69 to 99 %, as JPEG
-of quality 50 97 to 100 %, of quality 20 75 to 100 %, blurred over two pixels 62 to 100 %.
-Rotated or cropped ones are not found. Candidates come from a k-d tree over the looks' principal
-components, so a million images are no million squared pairs.
+A photo and a copy of it on both sides of a split measure memory. Two images are near copies if
+their looks in grey, 17 x 16 pixels, correlate by `CORRELATION` and their difference hashes (256
+bits: is a pixel brighter than its left neighbour?) differ in at most `BITS`, or if they correlate
+by `ALONE`, where a smooth image leaves the hash to noise; and their 4 x 4 colours correlate by
+`COLOUR`. Each of these by itself names different images: 225 pairs of handwritten digits differ in
+at most 8 bits, 176 pairs of 2,624 solar cells correlate by 0.995, discs of different colours look
+the same in grey.
+
+Together they named none of 400 faces (ten of each person), none of 1,797 digits, and 79 of the
+solar cells, neighbours in one photo; of copies as JPEG of quality 50 99 to 100 %, of quality 20 95
+to 100 %, of half the size 69 (faces of 92 x 112 pixels) to 100 %, brightened 90 to 100 %, blurred
+over two pixels 62 to 100 %. Not found are rotated and cropped copies, and those of 8 x 8 pixels.
+
+Candidates come from a k-d tree over the looks' principal components, so a million images are no
+million squared pairs.
 """
 
 from collections.abc import Iterator
@@ -16,13 +22,20 @@ from typing import Any
 
 import numpy as np
 
+from study.images.decoding import SHADES
+
+TOGETHER, KEEP = "together", "keep"  # what may be done with near copies
 CORRELATION = 0.995
 BITS = 24
-COLUMNS, ROWS = 17, 16
+ALONE = 0.998
+COLOUR = 0.95
+COLUMNS, ROWS = SHADES
+GREY = COLUMNS * ROWS  # the first numbers of a look
 COMPONENTS = 8  # principal ones that the tree is built of
 CROWD = 100  # candidates of one image
 CHUNK = 2048  # images whose candidates are looked for together
 PIECE = 32_768  # pairs compared at once
+TINY = 1e-6
 FAINT = 2.0  # grey levels of standard deviation: below it there is nothing to compare
 
 
@@ -30,16 +43,16 @@ def near_copies(looks: np.ndarray) -> list[tuple[int, ...]]:
     """Groups of two or more images that are near copies, by chains, each in rising order.
 
     Args:
-        looks: (N, 272) uint8, grey, row by row; equal ones may occur.
+        looks: (N, 320) uint8, see `decoding.Looked`; equal ones may occur.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import KDTree
 
-    telling = np.flatnonzero(looks.std(axis=1) >= FAINT)
+    telling = np.flatnonzero(looks[:, :GREY].std(axis=1) >= FAINT)
     if len(telling) < 2:
         return []
-    units = _unit_vectors(looks[telling])  # (n, 272) float32
+    units = _unit_vectors(looks[telling, :GREY])  # (n, 272) float32
     tree = KDTree(units @ _principal(units))
     found = np.concatenate([*_pairs(tree, units, looks[telling])])  # (pairs, 2)
     size = len(telling)
@@ -74,15 +87,16 @@ def _pairs(tree: Any, units: np.ndarray, looks: np.ndarray) -> Iterator[np.ndarr
 
 
 def _unit_vectors(looks: np.ndarray) -> np.ndarray:
-    """(n, 272) float32 of mean 0 and length 1: their products are correlations."""
+    """(n, d) float32 of mean 0 and length 1, or 0 if all are equal: products are correlations."""
     centred = looks.astype(np.float32)
     centred -= centred.mean(axis=1, keepdims=True)
-    return centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    units: np.ndarray = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), TINY)
+    return units
 
 
 def _principal(units: np.ndarray) -> np.ndarray:
     """(272, `COMPONENTS`) orthonormal axes along which the looks differ most."""
-    _, axes = np.linalg.eigh(units.T @ units)
+    axes: np.ndarray = np.linalg.eigh(units.T @ units)[1]
     return axes[:, -COMPONENTS:]
 
 
@@ -93,16 +107,19 @@ def _checked(
     kept = [np.empty((0, 2), np.int64)]
     for at in range(0, len(left), PIECE):
         a, b = left[at : at + PIECE], right[at : at + PIECE]
-        alike = np.einsum("ij,ij->i", units[a], units[b]) >= CORRELATION
-        a, b = a[alike], b[alike]
+        grey = np.einsum("ij,ij->i", units[a], units[b])  # (pairs,)
+        a, b, grey = a[grey >= CORRELATION], b[grey >= CORRELATION], grey[grey >= CORRELATION]
         differ = (_hashes(looks[a]) != _hashes(looks[b])).sum(axis=(1, 2))
-        kept.append(np.stack([a[differ <= BITS], b[differ <= BITS]], axis=1))
+        colours = [_unit_vectors(looks[side, GREY:]) for side in (a, b)]
+        same = np.einsum("ij,ij->i", *colours) >= COLOUR
+        near = ((differ <= BITS) | (grey >= ALONE)) & same
+        kept.append(np.stack([a[near], b[near]], axis=1))
     return np.concatenate(kept)
 
 
 def _hashes(looks: np.ndarray) -> np.ndarray:
     """(n, 16, 16) bool."""
-    grid = looks.reshape(-1, ROWS, COLUMNS)
+    grid = looks[:, :GREY].reshape(-1, ROWS, COLUMNS)
     return grid[:, :, 1:] > grid[:, :, :-1]
 
 

@@ -1,9 +1,9 @@
 """A table of labels, a CSV file -> which file has which label, group and part.
 
 Columns are `file` and `label`, and perhaps `split` and `group`, in any order and case; others are
-ignored. Nothing is guessed: a file with two labels, a word that is no part, a name that leads out of
-the folder are refused with their lines. What a file's first line divides it by (comma, semicolon,
-tab) is looked at there.
+ignored. Nothing is guessed: a file with two labels, a word that is no part, a name that leads out
+of the folder are refused with their lines. What divides the columns (comma, semicolon, tab) is
+taken from the first line.
 """
 
 import csv
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from study.common.errors import UserError
-from study.common.text import first_few, printable
+from study.common.text import printable
 from study.images.layout import TRAIN, part_of
 
 NEEDED, OPTIONAL = ("file", "label"), ("split", "group")
@@ -123,7 +123,7 @@ def _columns(header: Sequence[str], where: str) -> dict[str, int]:
     found = {name: names.index(name) for name in (*NEEDED, *OPTIONAL) if name in names}
     missing = [name for name in NEEDED if name not in found]
     if missing:
-        shown = first_few([repr(printable(name)) for name in header]) or "none"
+        shown = ", ".join(repr(printable(name)) for name in header[:10]) or "none"
         raise UserError(
             f"{where}: the first line must name the columns file and label (and may name split and "
             f"group), but {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing; "
