@@ -28,6 +28,14 @@ def printable(name: str | Path) -> str:
     )
 
 
+def first_few(names: Iterable[str | Path], most: int, *, between: str = ", ") -> str:
+    """The first `most` names, printable, and how many more: "a, b and 3 more"."""
+    shown = [printable(name) for name in names]
+    last = " and" if between == ", " else f"{between}and"
+    more = f"{last} {len(shown) - most} more" if len(shown) > most else ""
+    return between.join(shown[:most]) + more
+
+
 def _misleads(character: str) -> bool:
     """Whether it ends a line, moves the cursor, turns the text round or is no character at all."""
     if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):

@@ -63,15 +63,15 @@ def extract_features(
     start = time.monotonic()
     cache = _open_cache(cache_dir, backbone)
     features = feature_rows(len(images.paths), cache.folder if cache else None)
-    rows: dict[str, int] = {}  # content -> the first row that needs it
-    for row, digest in enumerate(images.digests):
-        rows.setdefault(digest, row)
+    rows: dict[str, int] = {}  # key -> the first row that needs it
+    for row, key in enumerate(images.feature_keys):
+        rows.setdefault(key, row)
     missing = _fill_from_cache(features, rows, cache)
     if missing:
         _compute(features, missing, images, backbone, cache)
-    for row, digest in enumerate(images.digests):
-        if rows[digest] != row:
-            features[row] = features[rows[digest]]
+    for row, key in enumerate(images.feature_keys):
+        if rows[key] != row:
+            features[row] = features[rows[key]]
     seconds = time.monotonic() - start
     return FeatureSet(features, len(missing), len(rows) - len(missing), seconds)
 
@@ -153,11 +153,11 @@ def _open_cache(cache_dir: Path | None, backbone: Backbone) -> RowCache | None:
 def _fill_from_cache(
     features: np.ndarray, rows: dict[str, int], cache: RowCache | None
 ) -> list[tuple[str, int]]:
-    """Copy the cached rows; returns (digest, row) of what is left to compute, in row order."""
+    """Copy the cached rows; returns (key, row) of what is left to compute, in row order."""
     missing = dict(rows)
-    for digests, chunk in cache.read() if cache else ():
-        for place, digest in enumerate(digests):
-            if (row := missing.pop(digest, None)) is not None:
+    for keys, chunk in cache.read() if cache else ():
+        for place, key in enumerate(keys):
+            if (row := missing.pop(key, None)) is not None:
                 features[row] = chunk[place]
         if not missing:
             break
@@ -208,7 +208,7 @@ def _in_order(
 def _save(cache: RowCache, features: np.ndarray, part: list[tuple[str, int]]) -> RowCache | None:
     """Append to the cache; None (and a warning) once the disk refuses, and the study goes on."""
     try:
-        cache.append([digest for digest, _ in part], features[[row for _, row in part]])
+        cache.append([key for key, _ in part], features[[row for _, row in part]])
     except OSError as error:
         print(
             f"warning: feature cache {cache.folder} cannot be written ({error.strerror}); "
@@ -232,8 +232,8 @@ def _batches(
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as threads:
 
         def refill() -> None:
-            for digest, row in islice(todo, (BATCHES_AHEAD + most) * batch - len(jobs)):
-                jobs.append(threads.submit(_pixels, images.paths[row], digest, size))
+            for _, row in islice(todo, (BATCHES_AHEAD + most) * batch - len(jobs)):
+                jobs.append(threads.submit(_pixels, images, row, size))
 
         try:
             for first in range(0, len(missing), batch):
@@ -247,15 +247,16 @@ def _batches(
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _pixels(path: Path, digest: str, size: int) -> np.ndarray:
+def _pixels(images: ImageSet, row: int, size: int) -> np.ndarray:
     """Decode one image, after making sure that it is still the one that was looked at."""
+    path = images.paths[row]
     try:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise UserError(f"{printable(path)} cannot be read any more ({error.strerror})") from error
-    if content != digest:
+    if content != images.digests[row]:
         raise UserError(
             f"{printable(path)} was changed while the study ran: leave the images alone and "
             "start it again"
         )
-    return decode(path, size)
+    return decode(path, size, images.scales)

@@ -8,6 +8,7 @@ by percentiles of all pixels. Pixels without a value are black.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -43,7 +44,11 @@ class Measured(NamedTuple):
     kind: str  # WHOLE or FLOATS
     pixels: int  # with a value
     without: int  # pixels without a value
-    quantiles: np.ndarray  # (257,) of the values at PARTS; (0,) if there is none
+    quantiles: np.ndarray  # (257,) of the values at PARTS, or their ends; (0,) if there is none
+
+    def ends(self) -> "Measured":
+        """Only the smallest and the largest value are kept."""
+        return self._replace(quantiles=self.quantiles[[0, -1]] if self.pixels else self.quantiles)
 
 
 class Scale(NamedTuple):
@@ -97,20 +102,22 @@ def measure(grey: DeepGrey) -> Measured:
 
 
 def find_scales(images: Sequence[Measured]) -> dict[str, Scale]:
-    """The white points of a set, one for whole numbers and one for floats, if it has any.
+    """The white points of a set, one for whole numbers and one for floats, where it has such.
 
     Floats, and whole numbers outside 0..65535, run from the 0.1th to the 99.9th percentile of all
     pixels of the set, computed from 257 quantiles an image. The rank of what is found is off by at
     most 0.4 % of the pixels, and by less than 0.01 % where the images are alike.
     """
     kinds = {image.kind for image in images}
-    having = {
-        kind: [image for image in images if image.kind == kind and image.pixels] for kind in kinds
+    return {
+        kind: _scale(kind, [image for image in images if image.kind == kind and image.pixels])
+        for kind in sorted(kinds)
     }
-    return {kind: _scale(kind, found) for kind, found in sorted(having.items()) if found}
 
 
 def _scale(kind: str, images: Sequence[Measured]) -> Scale:
+    if not images:  # no pixel of this kind has a value: all are black
+        return Scale(0.0, 1.0)
     low = float(min(image.quantiles[0] for image in images))
     high = float(max(image.quantiles[-1] for image in images))
     if kind == WHOLE and low >= 0 and high <= max(WHITES):
@@ -166,6 +173,15 @@ def old_8_bits(grey: np.ndarray) -> np.ndarray:
     return np.rint(values / (white or 1.0) * 255.0).astype(np.uint8)
 
 
+def depth(image: Measured) -> str:
+    """The range that the values of one image take, roughly: "12 bits", "floats up to 1e+03"."""
+    low, high = image.quantiles[[0, -1]].tolist() if image.pixels else (0, 0)
+    if image.kind == WHOLE and low >= 0 and high <= max(WHITES):
+        return f"{next(bits for white, bits in WHITES.items() if high <= white)} bits"
+    largest = max(abs(low), abs(high))
+    return f"{image.kind} up to {10.0 ** math.ceil(math.log10(largest)) if largest else 0:g}"
+
+
 def is_flat(image: Measured, scales: Scales) -> bool:
     """Whether the pixels of an image all become one shade."""
     if not image.pixels:
@@ -180,7 +196,7 @@ def feature_key(digest: str, image: Measured | None, scales: Scales) -> str:
 
     Features of studies without a white point are so found again wherever they are the same.
     """
-    if image is None or image.kind not in scales:  # 8 bits; no value in any image: black
+    if image is None:
         return digest
     scale = scales[image.kind]
     if image.kind == WHOLE and scale == Scale(0, OLD_WHITE) and not image.without:

@@ -4,8 +4,8 @@ import re
 from collections import Counter, defaultdict
 
 from study.common.errors import UserError
-from study.common.text import printable
-from study.images.doubts import some
+from study.common.text import first_few, printable
+from study.images.doubts import NAMED
 from study.images.image_set import ImageSet
 
 SUBFOLDER = "subfolder"  # the way of grouping that asks for no pattern
@@ -83,5 +83,5 @@ def groups_in_words(images: ImageSet) -> list[str]:
     ]
     alone = [path for path, name in zip(images.paths, images.groups, strict=True) if not name]
     if alone:
-        lines.append(f"in no group, each on its own: {some(alone)}")
+        lines.append(f"in no group, each on its own: {first_few(alone, NAMED)}")
     return lines

@@ -1,11 +1,15 @@
 """What a study may rely on: the images of a folder, checked."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from study.images.decoding import LOOK_BYTES, Header
+from study.images.deep_grey import Measured, Scales, depth, feature_key
 from study.images.examples import Examples
 from study.images.folders import Problem
 
@@ -21,7 +25,39 @@ class ImageSet(Examples):
     ignored: int = 0  # files that are no images
     subfolders: tuple[str, ...] = ()  # N: the first folder below the class's; "" for none
     flat: tuple[Path, ...] = ()  # images of one colour
+    scales: Scales = field(default_factory=dict)  # the white points of its deep grey
+    greys: Mapping[int, Measured] = field(default_factory=dict)  # row of deep grey -> its ends
     headers: tuple[Header, ...] = ()  # N: how each is stored
     looks: np.ndarray = field(  # (N, 320) uint8: each image made small, see `decoding.Looked`
         default_factory=lambda: np.empty((0, LOOK_BYTES), np.uint8)
     )
+
+    @cached_property
+    def feature_keys(self) -> tuple[str, ...]:
+        """N digests of what the features of an image depend on."""
+        return tuple(
+            feature_key(digest, self.greys.get(row), self.scales)
+            for row, digest in enumerate(self.digests)
+        )
+
+    @property
+    def rescaled(self) -> int:
+        """How many images a study without white points showed otherwise."""
+        return sum(key != one for key, one in zip(self.feature_keys, self.digests, strict=True))
+
+    @property
+    def same_pixels(self) -> int:
+        """How many images show the pixels of another one and differ from it in their bytes."""
+        return len(set(self.digests)) - len(set(self.seen))
+
+    @property
+    def depths(self) -> list[str]:
+        """N: the range of values of deep grey, "" of 8 bits."""
+        return [
+            depth(self.greys[row]) if row in self.greys else "" for row in range(len(self.digests))
+        ]
+
+    @property
+    def deep_kinds(self) -> Mapping[str, int]:
+        """How many images are deep grey of whole numbers, of floats."""
+        return Counter(image.kind for image in self.greys.values())

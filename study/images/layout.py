@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from study.common.errors import UserError
-from study.common.text import printable
+from study.common.text import first_few, printable
 from study.images.folders import (
     Found,
     Problem,
@@ -231,7 +231,7 @@ def _question(root: Path, tops: Sequence[Path], common: Iterable[str]) -> str:
     way = "what is in them so that no two hold a folder of the same name"
     if not same:
         way = "the one that is named like a part"
-    looks = ", ".join(map(_looks_like, tops[:NAMED])) + (", ..." if len(tops) > NAMED else "")
+    looks = first_few(map(_looks_like, tops), NAMED)
     return (
         f"{printable(root)} holds folders{what}, so they may be parts of a division and not "
         f"classes: {looks}; name the parts train, val and test and move all else away, or, if they "
@@ -247,8 +247,7 @@ def _looks_like(folder: Path) -> str:
 
 
 def _names(folders: Iterable[Path | str]) -> str:
-    names = sorted(printable(Path(folder).name) for folder in folders)
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    return first_few(sorted(Path(folder).name for folder in folders), NAMED)
 
 
 def _name(folder: Path) -> str:

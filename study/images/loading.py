@@ -18,7 +18,7 @@ import itertools
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -29,9 +29,10 @@ import numpy as np
 
 from study.common.errors import UserError
 from study.common.progress import progress
-from study.common.text import printable
+from study.common.text import first_few, printable
 from study.images.contents import contents
 from study.images.decoding import LOOK_BYTES, content, inspect
+from study.images.deep_grey import find_scales, is_flat
 from study.images.doubts import NAMED
 from study.images.folders import Problem
 from study.images.groups import groups_in_words, groups_of_names, groups_of_subfolders, named_by
@@ -131,6 +132,8 @@ def _check(listing: Listing, *, near: bool) -> ImageSet:
         [(one.path, looked) for one, looked in good],
         partial(_in_threads, "comparing images", content),
     )
+    greys = {row: looked.grey for row, (_, looked) in enumerate(good) if looked.grey}
+    scales = find_scales(list(greys.values()))
     present = {one.label for one, _ in good}
     names = [label for label in listing.labels if label in present]
     number_of = {name: number for number, name in enumerate(names)}
@@ -151,7 +154,13 @@ def _check(listing: Listing, *, near: bool) -> ImageSet:
         ignored=listing.ignored + sum(not (one.digest or one.reason) for one in looks),
         headers=tuple(looked.header for _, looked in good),
         looks=small,
-        flat=tuple(one.path for one, looked in pairs if looked.flat),
+        scales=scales,
+        greys={row: grey.ends() for row, grey in greys.items()},
+        flat=tuple(
+            one.path
+            for one, looked in good
+            if (is_flat(looked.grey, scales) if looked.grey else looked.flat)
+        ),
         parts=tuple(one.part for one, _ in good) if listing.part_names else (),
         part_names={part: name for part, name in listing.part_names.items() if part in parts},
         subfolders=tuple(one.subfolder for one, _ in good),
@@ -216,7 +225,7 @@ def _refuse_lost_classes(images: ImageSet, listing: Listing) -> None:
         others = f" (as would {', '.join(list(lost)[1:])})" if len(lost) > 1 else ""
         raise UserError(
             f"class {name} in {printable(images.source)} would be lost{others}, for nothing in it "
-            f"can be used ({len(problems)} left out, such as {_some(tuple(examples.values()))}); "
+            f"can be used ({len(problems)} left out, such as {_some(examples.values())}); "
             "mend the files or move the class away"
         )
 
@@ -239,6 +248,5 @@ def _too_few_classes(images: ImageSet) -> str:
     return f"{root} has no class folders: `data` wants a folder that holds one folder per class"
 
 
-def _some(problems: tuple[Problem, ...]) -> str:
-    rest = len(problems) - NAMED
-    return "; ".join(map(str, problems[:NAMED])) + (f"; and {rest} more" if rest > 0 else "")
+def _some(problems: Iterable[Problem]) -> str:
+    return first_few(map(str, problems), NAMED, between="; ")

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from statistics import median
 
-from study.common.text import printable
+from study.common.text import first_few, printable
+from study.images.deep_grey import WHITES
 from study.images.doubts import doubts
 from study.images.image_set import ImageSet
 from study.images.layout import TEST, VALIDATION
@@ -24,7 +25,7 @@ def overview(images: ImageSet) -> str:
         f"  {counts[label]:6,}  {name}{parts[label]}"
         for label, name in enumerate(images.class_names)
     ]
-    lines += images.notes
+    lines += [*images.notes, *white_points(images)]
     lines += [f"warning: {sentence}" for sentence in images.without_test()]
     lines += [
         _division(images),
@@ -43,11 +44,24 @@ def classes_line(images: ImageSet) -> str:
     """The first classes with their numbers of images."""
     counts, parts = Counter(images.labels.tolist()), _by_part(images)
     names = [
-        f"{name} {counts[label]:,}{parts[label]}"
-        for label, name in enumerate(images.class_names[:NAMED])
+        f"{name} {counts[label]:,}{parts[label]}" for label, name in enumerate(images.class_names)
     ]
-    rest = len(images.class_names) - NAMED
-    return "classes: " + ", ".join(names) + (f" and {rest} more" if rest > 0 else "")
+    return f"classes: {first_few(names, NAMED)}"
+
+
+def white_points(images: ImageSet) -> list[str]:
+    """How deep grey is shown, a line for each kind of it."""
+    counts = images.deep_kinds
+    lines = []
+    for kind, (black, white) in images.scales.items():
+        bits = f" ({WHITES[int(white)]} bits)" if not black and white in WHITES else ""
+        lines.append(
+            f"deep grey: {counts[kind]:,} images of {kind}, {black:.6g} is black and {white:.6g} "
+            f"white{bits} in all of them"
+        )
+    if without := sum(image.without > 0 for image in images.greys.values()):
+        lines.append(f"deep grey: pixels without a value are black (in {without:,} images)")
+    return lines
 
 
 def _by_part(images: ImageSet) -> list[str]:

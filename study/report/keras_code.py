@@ -6,7 +6,6 @@ test runs it for every class and schedule and compares curves with what the stud
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from study.common.aliases import Value
 from study.common.errors import UserError
@@ -78,7 +77,7 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
         *(f"    {line}" for line in body),
         "",
         "",
-        *_from_pixels(meta.settings),
+        *_from_pixels(meta),
     ]
 
 
@@ -160,17 +159,37 @@ def _warm_up() -> list[str]:
     return [*text.replace("  # type: ignore[misc]", "").strip().splitlines(), "", ""]
 
 
-def _from_pixels(settings: Mapping[str, Any]) -> list[str]:
+def _from_pixels(meta: StudyMeta) -> list[str]:
     """A function that puts VGG16 in front, as `best/winner.keras` has it."""
+    settings = meta.settings
     size = settings.get("image_size", 224)
     inputs = "keras.applications.vgg16.preprocess_input(pixels)"
     if settings.get("preprocess") == "rescale":
         inputs = "pixels / 255.0"
     return [
+        *_white_points(meta),
         "def from_pixels(head):",
         '    """Photos, RGB from 0 to 255, to probabilities; VGG16 stays as it is."""',
         f"    pixels = layers.Input(({size}, {size}, 3))",
         '    base = keras.applications.VGG16(include_top=False, pooling="avg")',
         "    base.trainable = False",
         f"    return keras.Model(pixels, head(base({inputs}, training=False)))",
+    ]
+
+
+def _white_points(meta: StudyMeta) -> list[str]:
+    """How deep grey becomes pixels from 0 to 255, which the model itself cannot know."""
+    points = meta.data.get("deep_grey", {}).get("white_points", {})
+    if not points:
+        return []
+    ranges = (
+        f"#   {kind}: black = {point['black']!r}, white = {point['white']!r}"
+        for kind, point in points.items()
+    )
+    return [
+        "# Images of deep grey (16 or 32 bits) were brought to 0..255 before they were resized, by",
+        "# np.rint(np.clip((values - black) / (white - black) * 255, 0, 255)), with",
+        *ranges,
+        "# Pixels without a value are 0; all channels are equal. best/winner.keras expects the",
+        "# same, and study.predict does it by itself.",
     ]

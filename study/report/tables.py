@@ -208,6 +208,7 @@ def study_table(summary: Summary) -> Table:
         "created": meta.created,
         "classes": len(meta.class_names),
         "images": sum(meta.class_counts),
+        "deep grey": _white_points(meta.data.get("deep_grey", {}).get("white_points", {})),
         "split": ", ".join(f"{part} {size}" for part, size in meta.split_sizes.items()),
         "runs": len(summary.records),
         "device": ", ".join(str(value) for value in meta.device.values()),
@@ -218,6 +219,14 @@ def study_table(summary: Summary) -> Table:
     facts |= {f"--{key.replace('_', '-')}": value for key, value in meta.settings.items()}
     rows = [(plain(key, 40), plain(str(value), 200)) for key, value in facts.items() if value != ""]
     return Table("About this study", "", ("what", "value"), tuple(rows))
+
+
+def _white_points(points: Mapping[str, Mapping[str, float]]) -> str:
+    return "; ".join(
+        f"{kind} from {point['black']:.6g} (black) to {point['white']:.6g} (white) in "
+        f"{point['images']} images"
+        for kind, point in points.items()
+    )
 
 
 def _versions(found: Mapping[str, str]) -> str:

@@ -77,7 +77,8 @@ def _show_mistakes(folder: Path, images: ImageSet, task: Task, table: Prediction
     examples = {
         int(label): images.paths[rows[at]] for label, at in zip(classes, first, strict=True)
     }
-    write_mistakes(folder, table, [images.root / path for path in table.paths], examples)
+    paths = [images.root / path for path in table.paths]
+    write_mistakes(folder, table, paths, examples, images.scales)
 
 
 def _save_model(path: Path, model: keras.Model) -> None:

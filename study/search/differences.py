@@ -31,6 +31,7 @@ def differences(
         *_space(old, new),
         *_code(old, new, recorded),
         *_versions(old, new),
+        *_pixels(old, new),
     ]
     size, asked = old.device.get("population"), new.settings.get("population")
     if None not in (size, asked) and size != asked:  # it decides how the results are rounded
@@ -122,6 +123,34 @@ def _code(old: StudyMeta, new: StudyMeta, recorded: set[str]) -> Iterator[str]:
             )
         elif bool(before["alone"]) != bool(after["alone"]):
             yield f"{name} is trained {'alone' if after['alone'] else 'with others'} now"
+
+
+def _pixels(old: StudyMeta, new: StudyMeta) -> Iterator[str]:
+    """Equal images that are shown or divided otherwise than by the version that began.
+
+    Going on by the old rules would need both for ever; the features and splits of one study must
+    not be mixed.
+    """
+    before, after = old.data.get("deep_grey", {}), new.data.get("deep_grey", {})
+    if not before and after.get("rescaled"):
+        yield (
+            f"{after['rescaled']} deep grey images are shown by one white point for all, no longer "
+            "each by itself"
+        )
+    elif before and before.get("white_points") != after.get("white_points"):
+        yield f"white points of deep grey {_points(before)} -> {_points(after)}"
+    same = new.data.get("same_pixels", 0)
+    shared = old.split_digests.keys() & new.split_digests.keys()
+    if same != old.data.get("same_pixels", 0) and any(
+        old.split_digests[key] != new.split_digests[key] for key in shared
+    ):
+        yield f"{same} files with the pixels of another one never part from it any more"
+
+
+def _points(data: Mapping[str, Any]) -> str:
+    points = data.get("white_points", {})
+    words = (f"{kind} {one['black']:g} to {one['white']:g}" for kind, one in points.items())
+    return ", ".join(words) or "none"
 
 
 def _versions(old: StudyMeta, new: StudyMeta) -> Iterator[str]:

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from study.common.text import printable
 from study.features.vgg16 import FEATURES, Backbone
+from study.images.doubts import mixed_grey
 from study.images.image_set import ImageSet
+from study.images.shortcuts import shortcuts
 from study.images.study_splits import Splits
 from study.records.study_meta import StudyMeta
 from study.search.options import Options
@@ -55,6 +58,9 @@ def study_meta(
             "left_out_reasons": dict(Counter(problem.reason for problem in images.problems)),
             "in_several_classes": [_within(images, group) for group in images.duplicates],
             "flat": _within(images, images.flat),
+            "shortcuts": shortcuts(images),
+            "deep_grey": _deep_grey(images),
+            "same_pixels": images.same_pixels,
             "split_warnings": splits.warnings(several=False),
             "fingerprint": images.fingerprint,
         },
@@ -72,6 +78,15 @@ def study_meta(
         looks=list(looks),
         code=code,
     )
+
+
+def _deep_grey(images: ImageSet) -> dict[str, Any]:
+    """White points by kind, and how many images studies of before showed otherwise."""
+    points = {
+        kind: {**scale._asdict(), "images": images.deep_kinds[kind]}
+        for kind, scale in images.scales.items()
+    }
+    return {"white_points": points, "rescaled": images.rescaled, "doubts": mixed_grey(images)}
 
 
 def _within(images: ImageSet, paths: Iterable[Path]) -> list[str]:

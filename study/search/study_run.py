@@ -14,7 +14,7 @@ from study.features.vgg16 import Backbone, load_backbone
 from study.images.doubts import doubts
 from study.images.image_set import ImageSet
 from study.images.loading import load_images
-from study.images.overview import classes_line
+from study.images.overview import classes_line, white_points
 from study.images.samples import sample_grid
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import TrialRecord
@@ -203,8 +203,8 @@ def _report(options: Options, folder: Path, events: EventFolder) -> None:
 
 def _say_images(images: ImageSet) -> None:
     """Count the images; name what was left out or is doubtful."""
-    lines = [_data_line(images), classes_line(images), *images.notes, *doubts(images)]
-    print("\n".join(lines))
+    facts = [_data_line(images), classes_line(images), *images.notes, *white_points(images)]
+    print("\n".join([*facts, *doubts(images)]))
 
 
 def _data_line(images: ImageSet) -> str:

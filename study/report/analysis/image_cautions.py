@@ -1,7 +1,8 @@
 """What was doubtful about the images, as the search found it, in words: (kind, text)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from study.common.text import first_few
 from study.records.study_meta import StudyMeta
 from study.report.analysis.wording import counted, join
 
@@ -17,11 +18,15 @@ def image_cautions(meta: StudyMeta) -> Iterator[tuple[str, str]]:
         number = "1 image is" if len(flat) == 1 else f"{len(flat)} images are"
         yield (
             "flat images",
-            f"{number} one flat colour ({_some(flat)}), so there is nothing to see: what lies on "
-            "transparency is laid on white, look whether it is white itself.",
+            f"{number} one flat colour ({first_few(flat, NAMED)}), so there is nothing to see: "
+            "what lies on transparency is laid on white, look whether it is white itself.",
         )
     for text in meta.data.get("split_warnings", []):
         yield "split", f"{text}."
+    for text in meta.data.get("shortcuts", []):
+        yield "shortcut", f"{text[:1].upper()}{text[1:]}."
+    for text in meta.data.get("deep_grey", {}).get("doubts", []):
+        yield "deep grey", f"{text[:1].upper()}{text[1:]}."
 
 
 def _left_out(meta: StudyMeta) -> Iterator[tuple[str, str]]:
@@ -53,8 +58,3 @@ def _in_several_classes(meta: StudyMeta) -> Iterator[tuple[str, str]]:
         f"({counted(len(groups), 'group')}, such as {join(groups[0][:NAMED])}), and nobody can "
         f"tell which class is right: {done}.",
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
