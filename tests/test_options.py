@@ -124,7 +124,7 @@ def test_arguments_of_python_are_read_as_those_of_the_command_line():
 
 WRONG_IN_PYTHON: list[tuple[dict[str, Any], str]] = [
     ({"optimzers": "adam"}, "`optimzers`: unknown option (did you mean optimizers?); valid: data,"),
-    ({"xyzzy": 1}, "`xyzzy`: unknown option; valid: data, strict"),
+    ({"xyzzy": 1}, "`xyzzy`: unknown option; valid: data, labels"),
     ({"seed": 0}, "`seed`: received 0, but needs a whole number, at least 1"),
     ({"repeats": True}, "`repeats`: received True, but needs auto, or a whole number"),
     ({"overwrite": "no"}, "`overwrite`: received 'no', but needs True or False"),
@@ -145,7 +145,7 @@ def test_a_wrong_argument_of_python_is_refused_by_its_name(
 
 
 WRONG_IN_SPACE: list[tuple[dict[str, Any], str]] = [
-    ({"epochs": 3}, "study.epochs: unknown key; valid: data, image_size, preprocess"),
+    ({"epochs": 3}, "study.epochs: unknown key; valid: data, labels, group"),
     ({"name": "x"}, "study.name: unknown key"),
     ({"logs": "/etc"}, "study.logs: unknown key"),
     ({"weights": "/etc/x.h5"}, "study.weights: unknown key"),

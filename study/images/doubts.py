@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from study.common.text import first_few
+from study.common.text import first_few, printable
 from study.images.folders import Problem
 from study.images.image_set import ImageSet
 from study.images.shortcuts import shortcuts
@@ -23,6 +23,12 @@ def doubts(images: ImageSet) -> list[str]:
             f"{several}: {more}{sum(map(len, images.duplicates))} images in all, which a "
             "stratified split trains on and never judges"
         )
+    lines += _near_copies(images)
+    if not any(images.groups) and (inside := subfolders_of_all(images)):
+        lines.append(
+            f"every class has folders inside ({', '.join(inside)}): if each is one subject or "
+            "scene, --group subfolder keeps it on one side of every split"
+        )
     if images.flat:
         number = "1 image is" if len(images.flat) == 1 else f"{len(images.flat)} images are"
         lines.append(f"{number} one flat colour: {first_few(images.flat, NAMED)}")
@@ -38,6 +44,33 @@ def mixed_grey(images: ImageSet) -> list[str]:
         f"the deep grey images hold {parts}, which have white points of their own: equal things "
         "may look different, so save all of them in one kind"
     ]
+
+
+def _near_copies(images: ImageSet) -> list[str]:
+    """The first groups, and what is done with them."""
+    groups = [[images.paths[row] for row in rows] for rows in images.near]
+    lines = [f"nearly the same picture: {first_few(group, NAMED)}" for group in groups[:NAMED]]
+    if groups:
+        rest = len(groups) - NAMED
+        more = f"{rest} more such group{'' if rest == 1 else 's'}; " if rest > 0 else ""
+        across = sum(len(set(images.labels[list(rows)].tolist())) > 1 for rows in images.near)
+        several = f", {across} of the groups in several classes" if across else ""
+        lines.append(
+            f"nearly the same picture: {more}{sum(map(len, groups))} images in all{several}; none "
+            "stands on several sides of a split (--near-duplicates keep takes them for different)"
+        )
+    return lines
+
+
+def subfolders_of_all(images: ImageSet) -> list[str]:
+    """Two folders inside a class folder, as "cats/anna", if every class has two or more."""
+    inside: dict[int, set[str]] = defaultdict(set)
+    for label, name in zip(images.labels.tolist(), images.subfolders, strict=False):
+        if name:
+            inside[label].add(name)
+    if len(inside) < len(images.class_names) or min(map(len, inside.values()), default=0) < 2:
+        return []
+    return [f"{images.class_names[0]}/{printable(name)}" for name in sorted(inside[0])[:2]]
 
 
 def _by_reason(problems: Iterable[Problem]) -> list[str]:

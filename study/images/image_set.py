@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from study.images.decoding import Header
+from study.images.decoding import LOOK_BYTES, Header
 from study.images.deep_grey import Measured, Scales, depth, feature_key
 from study.images.examples import Examples
 from study.images.folders import Problem
@@ -23,12 +23,13 @@ class ImageSet(Examples):
     problems: tuple[Problem, ...] = ()  # files that were left out
     duplicates: tuple[tuple[Path, ...], ...] = ()  # groups of equal content in different classes
     ignored: int = 0  # files that are no images
+    subfolders: tuple[str, ...] = ()  # N: the first folder below the class's; "" for none
     flat: tuple[Path, ...] = ()  # images of one colour
     scales: Scales = field(default_factory=dict)  # the white points of its deep grey
     greys: Mapping[int, Measured] = field(default_factory=dict)  # row of deep grey -> its ends
     headers: tuple[Header, ...] = ()  # N: how each is stored
-    looks: np.ndarray = field(  # (N, 272) uint8: each as 16 rows of 17 shades of grey
-        default_factory=lambda: np.empty((0, 272), np.uint8)
+    looks: np.ndarray = field(  # (N, 320) uint8: each image made small, see `decoding.Looked`
+        default_factory=lambda: np.empty((0, LOOK_BYTES), np.uint8)
     )
 
     @cached_property

@@ -65,12 +65,12 @@ class Layout:
         """The folders that may be classes."""
         return [folder for top in self.tops for folder in class_folders(top)]
 
-    def place_of(self, path: Path) -> tuple[str, str]:
-        """The part ("" where there is none) and the class folder's name of a file."""
+    def place_of(self, path: Path) -> tuple[str, ...]:
+        """The part ("" where there is none), the class folder's name, and what follows it."""
         for part, top in self.parts.items():
             if path.is_relative_to(top):
-                return part, path.relative_to(top).parts[0]
-        return "", path.relative_to(self.root).parts[0]
+                return part, *path.relative_to(top).parts
+        return "", *path.relative_to(self.root).parts
 
 
 def find_layout(data: Path) -> Layout:
@@ -81,7 +81,7 @@ def find_layout(data: Path) -> Layout:
     """
     root = data
     while (inner := _only_folder(root)) is not None:
-        if part_of(inner) in (VALIDATION, TEST):
+        if part_of(inner.name) in (VALIDATION, TEST):
             raise UserError(
                 f"{printable(root)} holds a folder {_name(inner)} and none to train on: give "
                 "`data` the folder that holds train, too"
@@ -89,16 +89,16 @@ def find_layout(data: Path) -> Layout:
         root = inner
     notes = (_taken(root, data),) if root != data else ()
     tops = [folder for folder in class_folders(root) if holds_data(folder)]
-    named = {top: part for top in tops if (part := part_of(top))}
+    named = {top: part for top in tops if (part := part_of(top.name))}
     if _is_divided(tops, named):
         return _by_names(root, tops, named, notes)
     _ask_about(root, tops)
     return Layout(root, notes=(*notes, *_doubts(tops)))
 
 
-def part_of(folder: Path) -> str | None:
-    """The part that a folder's name means; None for any other name."""
-    return PART_OF.get(folder.name.strip().lower().replace("-", "_").replace(" ", "_"))
+def part_of(name: str) -> str | None:
+    """The part that a name means; None for any other name."""
+    return PART_OF.get(name.strip().lower().replace("-", "_").replace(" ", "_"))
 
 
 def _taken(root: Path, data: Path) -> str:
@@ -111,9 +111,9 @@ def _only_folder(root: Path) -> Path | None:
     links = any(entry.is_symlink() and entry.is_dir() for entry in entries(root))
     if len(tops) != 1 or not subfolders(tops[0]) or links:
         return None
-    inside = [Path(name) for name in subfolders(tops[0])]
+    inside = subfolders(tops[0])
     loose = holds_loose_images(tops[0])  # of a class with folders, or beside parts
-    return None if loose and not any(map(part_of, [tops[0], *inside])) else tops[0]
+    return None if loose and not any(map(part_of, [tops[0].name, *inside])) else tops[0]
 
 
 def _is_divided(tops: Sequence[Path], named: dict[Path, str]) -> bool:
@@ -155,7 +155,7 @@ def _beside(root: Path, others: Sequence[Path], holding: Iterable[Path]) -> Iter
             yield Problem(entry, "lies in no class folder")
     for top in others:
         unknown = "has no class folders named like those of train, so its classes are not known"
-        yield Problem(top, unknown if part_of(top) else f"is no part beside {_names(holding)}")
+        yield Problem(top, unknown if part_of(top.name) else f"is no part beside {_names(holding)}")
 
 
 def _is_unlabelled(top: Path, holding: Mapping[Path, str]) -> bool:
@@ -181,14 +181,14 @@ def _check_parts(root: Path, holding: dict[Path, str]) -> None:
 
 def _unwrapped(top: Path, part: str) -> Path:
     """`training_set/training_set/cats`: what holds the class folders of a part."""
-    while (inner := _only_folder(top)) is not None and part_of(inner) == part:
+    while (inner := _only_folder(top)) is not None and part_of(inner.name) == part:
         top = inner
     return top
 
 
 def _ask_about(root: Path, tops: Sequence[Path]) -> None:
     """Refuse where the same folders lie below most others, and where all are flat parts."""
-    if len(tops) > 1 and all(map(part_of, tops)):
+    if len(tops) > 1 and all(part_of(top.name) for top in tops):
         raise UserError(
             f"{printable(root)} is divided into {_names(tops)}, which hold images but no class "
             "folders: put the images of each into one folder per class"
@@ -197,7 +197,7 @@ def _ask_about(root: Path, tops: Sequence[Path]) -> None:
     common = {name for name, count in below.items() if count > len(tops) / 2 and count > 1}
     if len(common) < 2:
         return
-    if all(part_of(Path(name)) for name in common):
+    if all(map(part_of, common)):
         raise UserError(
             f"{printable(root)} holds classes that are each divided into {_names(common)}: put the "
             f"parts on top and the classes inside, {_turned(common, tops)}"
@@ -220,7 +220,7 @@ def _doubts(tops: Sequence[Path]) -> Iterator[str]:
 
 
 def _turned(common: Iterable[str], tops: Sequence[Path]) -> str:
-    train = max(common, key=lambda name: (part_of(Path(name)) == TRAIN, name))
+    train = max(common, key=lambda name: (part_of(name) == TRAIN, name))
     part, name = printable(train), _name(tops[0])
     return f"{part}/{name} in place of {name}/{part}"
 
@@ -240,7 +240,7 @@ def _question(root: Path, tops: Sequence[Path], common: Iterable[str]) -> str:
 
 
 def _looks_like(folder: Path) -> str:
-    part = part_of(folder)
+    part = part_of(folder.name)
     found = [part] if part else [its for word, its in LOOKS.items() if word in folder.name.lower()]
     guess = f"looks like {found[0]}" if len(found) == 1 else "no part by its name"
     return f"{_name(folder)} ({guess})"

@@ -60,7 +60,8 @@ def resolve_options(
     for key in study_table:
         if key not in valid:
             raise UserError(f"{place}{key}: unknown key; valid: {', '.join(valid)}")
-    faces = arguments.data is None and "data" not in study_table
+    brought = {"data", "labels"} & study_table.keys() or arguments.data or arguments.labels
+    faces = not brought
     values: dict[str, Any] = {}
     for key, one in OPTIONS.items():
         value = getattr(arguments, key)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from study.images.groups import SUBFOLDER
+from study.images.near_copies import KEEP, TOGETHER
 from study.search.option_rules import (
     NAME,
     PATH,
@@ -29,6 +31,37 @@ class Options:
 
     data: str | None = option(
         TEXT, None, "images", "folder of class folders [the built-in faces]", continued="free"
+    )
+    labels: str | None = option(
+        TEXT,
+        None,
+        "images",
+        "CSV file with columns file and label, perhaps split and group, of images in --data [the "
+        "folder of the table]",
+        continued="free",
+    )
+    group: str | None = option(
+        TEXT,
+        None,
+        "images",
+        "images of one folder inside a class folder stay on one side of a split",
+        choices=(SUBFOLDER,),
+        continued="free",
+    )
+    group_pattern: str | None = option(
+        TEXT,
+        None,
+        "images",
+        "regular expression: images whose path has the same text in its brackets stay on one side",
+        continued="free",
+    )
+    near_duplicates: str = option(
+        TEXT,
+        TOGETHER,
+        "images",
+        "near copies stay on one side of a split, or are kept as different images [together]",
+        choices=(TOGETHER, KEEP),
+        continued="free",
     )
     strict: bool = switch("images", "refuse a folder with files that cannot be decoded")
     image_size: int = option(

@@ -44,7 +44,14 @@ from study.training.program_key import few_widths
 
 def run(options: Options, space: SearchSpace) -> None:
     """Images -> features -> heads -> records -> report."""
-    images = load_images(options.data, strict=options.strict)
+    images = load_images(
+        options.data,
+        labels=options.labels,
+        group=options.group,
+        group_pattern=options.group_pattern,
+        near_duplicates=options.near_duplicates,
+        strict=options.strict,
+    )
     _say_images(images)
     splits = make_splits(images, options)
     backbone = load_backbone(
