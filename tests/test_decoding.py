@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from study.common.errors import UserError
-from study.common.text import printable
+from study.common.text import first_few, printable
 from study.images.decoding import decode, inspect
 from study.images.foreign_formats import kind_in_words
 
@@ -468,3 +468,12 @@ def check_any(factory: pytest.TempPathFactory, content: bytes) -> None:
     assert looked.reason == printable(looked.reason)
     if looked.digest:
         assert decode(path, 8).shape == (8, 8, 3)
+
+
+def test_the_first_few_names_and_how_many_more():
+    assert first_few([], 2) == ""
+    assert first_few(["a", "b"], 2) == "a, b"
+    assert first_few([Path("a"), "b\n", "c", "d"], 2) == "a, b\\n and 2 more"
+    assert first_few(iter(["a is cut off", "b", "c"]), 2, between="; ") == (
+        "a is cut off; b; and 1 more"
+    )

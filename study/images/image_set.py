@@ -46,11 +46,6 @@ class ImageSet(Examples):
         return sum(key != one for key, one in zip(self.feature_keys, self.digests, strict=True))
 
     @property
-    def same_pixels(self) -> int:
-        """How many images show the pixels of another one and differ from it in their bytes."""
-        return len(set(self.digests)) - len(set(self.seen))
-
-    @property
     def depths(self) -> list[str]:
         """N: the range of values of deep grey, "" of 8 bits."""
         return [

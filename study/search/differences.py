@@ -46,7 +46,7 @@ def differences(
         before, after = before_table.get(key), after_table.get(key)
         if before != after:
             found.append(f"{words} {str(before)[:12]} -> {str(after)[:12]}")
-    return found
+    return found or list(_splits(old, new))
 
 
 def more_trials(old: StudyMeta, new: StudyMeta) -> bool:
@@ -126,10 +126,10 @@ def _code(old: StudyMeta, new: StudyMeta, recorded: set[str]) -> Iterator[str]:
 
 
 def _pixels(old: StudyMeta, new: StudyMeta) -> Iterator[str]:
-    """Equal images that are shown or divided otherwise than by the version that began.
+    """Equal images that are shown otherwise than by the version that began.
 
-    Going on by the old rules would need both for ever; the features and splits of one study must
-    not be mixed.
+    Features of two kinds must not be mixed in one study, and the old rule is kept for `predict`
+    only: what it made of such images is what nobody should go on with.
     """
     before, after = old.data.get("deep_grey", {}), new.data.get("deep_grey", {})
     if not before and after.get("rescaled"):
@@ -139,12 +139,16 @@ def _pixels(old: StudyMeta, new: StudyMeta) -> Iterator[str]:
         )
     elif before and before.get("white_points") != after.get("white_points"):
         yield f"white points of deep grey {_points(before)} -> {_points(after)}"
-    same = new.data.get("same_pixels", 0)
+
+
+def _splits(old: StudyMeta, new: StudyMeta) -> Iterator[str]:
+    """Equal images and options, and yet another division."""
     shared = old.split_digests.keys() & new.split_digests.keys()
-    if same != old.data.get("same_pixels", 0) and any(
-        old.split_digests[key] != new.split_digests[key] for key in shared
-    ):
-        yield f"{same} files with the pixels of another one never part from it any more"
+    if any(old.split_digests[key] != new.split_digests[key] for key in shared):
+        yield (
+            "the images are divided otherwise, for others stay together by now: those of equal "
+            "pixels, and what `near_duplicates`, `group` and `group_pattern` say"
+        )
 
 
 def _points(data: Mapping[str, Any]) -> str:

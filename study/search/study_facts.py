@@ -60,7 +60,6 @@ def study_meta(
             "flat": _within(images, images.flat),
             "shortcuts": shortcuts(images),
             "deep_grey": _deep_grey(images),
-            "same_pixels": images.same_pixels,
             "split_warnings": splits.warnings(several=False),
             "fingerprint": images.fingerprint,
         },
