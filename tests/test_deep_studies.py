@@ -85,10 +85,10 @@ def test_the_white_point_is_kept_with_the_study_and_predict_uses_it(
     table = found.optimizers[found.winner]
     answers = predict(study, [folder / path for path in table.paths])
     confidence = [answer.probabilities[0] for answer in answers]
-    np.testing.assert_allclose(confidence, table.confidence, atol=2e-3)
+    np.testing.assert_allclose(confidence, table.confidence, atol=0.02)  # trained in bfloat16
     model = load_model(study / WINNER_FILE)
     dark = np.stack([decode(folder / path, 32) for path in table.paths]).astype(np.float32)
-    assert np.abs(np.asarray(model(dark)).max(axis=1) - confidence).max() > 0.01
+    assert np.abs(np.asarray(model(dark)).max(axis=1) - confidence).max() > 0.1
 
 
 def test_the_report_says_what_the_model_alone_expects(study: Path) -> None:
