@@ -98,7 +98,12 @@ def find_layout(data: Path) -> Layout:
 
 def part_of(folder: Path) -> str | None:
     """The part that a folder's name means; None for any other name."""
-    return PART_OF.get(folder.name.strip().lower().replace("-", "_").replace(" ", "_"))
+    return part_named(folder.name)
+
+
+def part_named(name: str) -> str | None:
+    """The part that a name means, however it is written."""
+    return PART_OF.get(name.strip().lower().replace("-", "_").replace(" ", "_"))
 
 
 def _taken(root: Path, data: Path) -> str:

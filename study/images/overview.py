@@ -7,6 +7,7 @@ from statistics import median
 from study.common.text import printable
 from study.images.decoding import describe
 from study.images.doubts import doubts
+from study.images.examples import Examples
 from study.images.image_set import ImageSet
 from study.images.layout import TEST, VALIDATION
 
@@ -40,8 +41,8 @@ def overview(images: ImageSet) -> str:
     return "\n".join(lines)
 
 
-def classes_line(images: ImageSet) -> str:
-    """The first classes with their numbers of images."""
+def classes_line(images: Examples) -> str:
+    """The first classes with their numbers of examples."""
     counts, parts = Counter(images.labels.tolist()), _by_part(images)
     names = [
         f"{name} {counts[label]:,}{parts[label]}"
@@ -51,8 +52,8 @@ def classes_line(images: ImageSet) -> str:
     return "classes: " + ", ".join(names) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _by_part(images: ImageSet) -> list[str]:
-    """Per class, in brackets, how many images lie in each folder of a division."""
+def _by_part(images: Examples) -> list[str]:
+    """Per class, in brackets, how many examples lie in each part of a division."""
     if not images.parts:
         return [""] * len(images.class_names)
     counts, folders = (
