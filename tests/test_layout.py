@@ -99,9 +99,7 @@ def test_a_division_without_a_test_folder_gets_a_test_set_drawn(tmp_path: Path):
 def test_folders_without_the_parts_they_need_are_refused_by_name(tmp_path: Path):
     images = load_images(divided(tmp_path / "a", "train", "test"))
     assert len(splits(images)("search", 0).validation) == 4
-    with pytest.raises(
-        UserError, match=r"`split` folders needs a part val beside train, and .*/a"
-    ):
+    with pytest.raises(UserError, match=r"`split` folders needs a part val beside train, and .*/a"):
         splits(images, "folders")
     with pytest.raises(UserError, match=r"`split` keras would mix the parts that .*/a is divided"):
         splits(images, "keras", test_split=0.0)

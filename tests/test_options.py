@@ -124,7 +124,7 @@ def test_arguments_of_python_are_read_as_those_of_the_command_line():
 
 WRONG_IN_PYTHON: list[tuple[dict[str, Any], str]] = [
     ({"optimzers": "adam"}, "`optimzers`: unknown option (did you mean optimizers?); valid: data,"),
-    ({"xyzzy": 1}, "`xyzzy`: unknown option; valid: data, strict"),
+    ({"xyzzy": 1}, "`xyzzy`: unknown option; valid: data, features"),
     ({"seed": 0}, "`seed`: received 0, but needs a whole number, at least 1"),
     ({"repeats": True}, "`repeats`: received True, but needs auto, or a whole number"),
     ({"overwrite": "no"}, "`overwrite`: received 'no', but needs True or False"),

@@ -215,4 +215,3 @@ def _taken(file: IO[bytes], header: Header, count: int) -> np.ndarray:
 def sized(shape: tuple[int, ...]) -> str:
     """ "(1797, 64)"."""
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
-

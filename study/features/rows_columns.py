@@ -154,5 +154,5 @@ def _distinct(file: NpzFile, key: str, names: Names) -> Names:
     shown = tuple(map(printable, names))
     if len(set(shown)) < len(shown):
         twice = next(name for place, name in enumerate(shown) if name in shown[:place])
-        raise file.error(key, f"two classes are both named {twice!r}")
+        raise file.error(key, f"two classes are both named {twice}")
     return shown

@@ -105,7 +105,7 @@ def _check_shapes(file: NpzFile) -> tuple[int, int]:
         raise file.error("x", f"is {sized(x.shape)}, but has to be (N, d), a row each{hint}")
     if x.dtype.newbyteorder("=").name not in FLOATS:
         raise file.error(
-            "x", f"is {x.dtype}, but has to be {', '.join(FLOATS)}: x.astype('float32')"
+            "x", f"is {x.dtype}, but has to be one of {', '.join(FLOATS)}: x.astype('float32')"
         )
     count, width = x.shape
     if not count or not width or count > MOST_ROWS:
@@ -126,7 +126,7 @@ def _fill(rows: np.ndarray, file: NpzFile) -> None:
         UserError: a number is none, infinite, or beyond float32.
     """
     wrong = _Wrong()
-    with progress("reading rows", rows.size, "numbers") as advance, np.errstate(over="ignore"):
+    with progress("reading x", rows.size, "numbers") as advance, np.errstate(over="ignore"):
         for piece in file.pieces("x"):
             target = rows[piece.rows, piece.columns]
             target[:] = piece.values
@@ -160,7 +160,7 @@ class _Wrong:
             what = "1 number is" if count == 1 else f"{count:,} numbers are"
             return (
                 f"{what} {kind}, the first in row {self.first[kind]} (rows from 0): leave such "
-                "rows out, or put numbers there"
+                "rows out, or put finite numbers there"
             )
         return ""
 
