@@ -214,7 +214,10 @@ def test_settings_are_what_decides_the_result_and_fit_into_json():
     settings = resolve("--logs", "a", "--cache-dir", "b", "--time-limit", "5").settings()
     assert json.loads(json.dumps(settings)) == settings
     places = {"strict", "name", "overwrite", "logs", "cache_dir", "dry_run", "code"}
-    assert set(settings) == {field.name for field in dataclasses.fields(Options)} - places
+    every = {field.name for field in dataclasses.fields(Options)} - places
+    assert set(settings) == every - {"features"}  # as before there were any
+    of_images = {"data", "image_size", "preprocess", "split_seed", "weights"}
+    assert set(resolve("--features", "rows.npz").settings()) == every - of_images
 
 
 def test_every_option_but_the_flags_has_a_line_of_help_with_its_default(

@@ -1,4 +1,4 @@
-"""What was doubtful about the images, as the search found it, in words: (kind, text)."""
+"""What was doubtful about the images or rows, as the search found it, in words: (kind, text)."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,8 +20,19 @@ def image_cautions(meta: StudyMeta) -> Iterator[tuple[str, str]]:
             f"{number} one flat colour ({_some(flat)}), so there is nothing to see: what lies on "
             "transparency is laid on white, look whether it is white itself.",
         )
+    if constant := meta.data.get("constant", []):
+        yield "constant columns", _constant(constant, int(meta.data["features"]))
     for text in meta.data.get("split_warnings", []):
         yield "split", f"{text}."
+
+
+def _constant(columns: Sequence[int], width: int) -> str:
+    names = [f"column {column}" for column in columns]
+    never = "never varies and tells" if len(columns) == 1 else "never vary and tell"
+    return (
+        f"Of {width} columns (from 0) {_some(names)} {never} nothing; a head that normalizes "
+        "leaves them undivided."
+    )
 
 
 def _left_out(meta: StudyMeta) -> Iterator[tuple[str, str]]:
@@ -49,7 +60,7 @@ def _in_several_classes(meta: StudyMeta) -> Iterator[tuple[str, str]]:
         done = "Keras's split trains on them and judges by them like any other"
     yield (
         "in several classes",
-        f"{sum(map(len, groups))} images have the same content as one of another class "
+        f"{sum(map(len, groups))} {meta.noun}s have the same content as one of another class "
         f"({counted(len(groups), 'group')}, such as {join(groups[0][:NAMED])}), and nobody can "
         f"tell which class is right: {done}.",
     )
