@@ -185,18 +185,10 @@ def _grouping(groups: tuple[str, ...]) -> Iterable[str]:
 
 def _constant(columns: tuple[int, ...], width: int) -> Iterable[str]:
     if columns:
-        yield f"warning: {constant_words(columns, width)}"
-
-
-def constant_words(columns: Iterable[int], width: int) -> str:
-    """ "columns 3 and 7 of 64 never vary ..."."""
-    found = list(columns)
-    named = ", ".join(map(str, found[:NAMED]))
-    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    one = len(found) == 1
-    return (
-        f"column{'' if one else 's'} {named}{more} of {width} (from 0) never "
-        f"var{'ies' if one else 'y'}: {'it says' if one else 'they say'} nothing of the classes, "
-        f"and {'is' if one else 'are'} left as {'it is' if one else 'they are'}, without division "
-        "where the head normalizes"
-    )
+        named = ", ".join(map(str, columns[:NAMED]))
+        more = f" and {len(columns) - NAMED} more" if len(columns) > NAMED else ""
+        vary = "varies, so it tells" if len(columns) == 1 else "vary, so they tell"
+        yield (
+            f"warning: column{'' if len(columns) == 1 else 's'} {named}{more} of {width} (from 0) "
+            f"never {vary} nothing; a head that normalizes does not divide there"
+        )

@@ -38,9 +38,7 @@ class StudyMeta:
     class_names: list[str]
     class_counts: list[int]
     split_sizes: Mapping[str, int]  # train, validation, test
-    data: Mapping[
-        str, Any
-    ]  # folder or file, how many examples, length of a row, fingerprint
+    data: Mapping[str, Any]  # folder or file, how many examples, length of a row, fingerprint
     space: Mapping[str, Any]  # name, fingerprint, the TOML as a table
     split_digests: Mapping[str, str]
     device: Mapping[str, Any]  # kind, name, dtype of the backbone

@@ -70,8 +70,8 @@ def ranking_table(summary: Summary) -> Table:
         "another optimizer is certainly ahead, by however little. Behind: at most so many points "
         f"behind the best, all bounds together with 95 % confidence; new: on new {noun}s of the "
         "same kind; a dash: no more is known than that nobody exceeds 100 %. Accuracies in "
-        "percent, means over reruns of the tuned settings; val acc adjusted to the leader's repeats. "
-        "Diverged counts reruns, search diverged counts trials.",
+        "percent, means over reruns of the tuned settings; val acc adjusted to the leader's "
+        "repeats. Diverged counts reruns, search diverged counts trials.",
         (
             *("optimizer", "verdict", "behind ≤", "new ≤", "val acc", "test acc", "diverged"),
             *("repeats", "val loss", "last acc", "best epoch", "s/trial", "trials", "epochs"),

@@ -44,7 +44,7 @@ def _data(meta: StudyMeta) -> str:
 
 def _features(meta: StudyMeta) -> str:
     if meta.noun == "row":
-        return f"given rows of {meta.data['features']} numbers ({meta.data['file']})"
+        return f"given features ({meta.data['file']}, {meta.data['features']} numbers a row)"
     size = meta.settings.get("image_size", 224)
     return f"the {meta.data['features']} pooled features of a frozen ImageNet VGG16 ({size} px)"
 

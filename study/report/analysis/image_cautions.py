@@ -27,12 +27,9 @@ def image_cautions(meta: StudyMeta) -> Iterator[tuple[str, str]]:
 
 
 def _constant(columns: Sequence[int], width: int) -> str:
-    names = [f"column {column}" for column in columns]
-    never = "never varies and tells" if len(columns) == 1 else "never vary and tell"
-    return (
-        f"Of {width} columns (from 0) {_some(names)} {never} nothing; a head that normalizes "
-        "leaves them undivided."
-    )
+    what = "Column" if len(columns) == 1 else "Columns"
+    never = "never varies, so it tells" if len(columns) == 1 else "never vary, so they tell"
+    return f"{what} {_some([str(one) for one in columns])} of {width} (from 0) {never} nothing."
 
 
 def _left_out(meta: StudyMeta) -> Iterator[tuple[str, str]]:
