@@ -37,7 +37,7 @@ def differences(
     if None not in (size, asked) and size != asked:  # it decides how the results are rounded
         found.append(f"`population` {size} -> {asked}")
     compared: list[tuple[str, Mapping[str, Any], Mapping[str, Any], str]] = [
-        ("images", old.data, new.data, "fingerprint"),
+        (f"{new.noun}s" if old.noun == new.noun else "data", old.data, new.data, "fingerprint"),
         ("weights", old.weights, new.weights, "digest"),
         ("device", old.device, new.device, "kind"),
         ("arithmetic", old.device, new.device, "dtype"),

@@ -1,6 +1,6 @@
-"""What was doubtful about the images, as the search found it, in words: (kind, text)."""
+"""What was doubtful about the images or rows, as the search found it, in words: (kind, text)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from study.common.text import first_few
 from study.records.study_meta import StudyMeta
@@ -21,12 +21,20 @@ def image_cautions(meta: StudyMeta) -> Iterator[tuple[str, str]]:
             f"{number} one flat colour ({first_few(flat, NAMED)}), so there is nothing to see: "
             "what lies on transparency is laid on white, look whether it is white itself.",
         )
+    if constant := meta.data.get("constant", []):
+        yield "constant columns", _constant(constant, int(meta.data["features"]))
     for text in meta.data.get("split_warnings", []):
         yield "split", f"{text}."
     for text in meta.data.get("shortcuts", []):
         yield "shortcut", f"{text[:1].upper()}{text[1:]}."
     for text in meta.data.get("deep_grey", {}).get("doubts", []):
         yield "deep grey", f"{text[:1].upper()}{text[1:]}."
+
+
+def _constant(columns: Sequence[int], width: int) -> str:
+    what = "Column" if len(columns) == 1 else "Columns"
+    never = "never varies, so it tells" if len(columns) == 1 else "never vary, so they tell"
+    return f"{what} {first_few(map(str, columns), NAMED)} of {width} (from 0) {never} nothing."
 
 
 def _left_out(meta: StudyMeta) -> Iterator[tuple[str, str]]:
@@ -54,7 +62,7 @@ def _in_several_classes(meta: StudyMeta) -> Iterator[tuple[str, str]]:
         done = "Keras's split trains on them and judges by them like any other"
     yield (
         "in several classes",
-        f"{sum(map(len, groups))} images have the same content as one of another class "
+        f"{sum(map(len, groups))} {meta.noun}s have the same content as one of another class "
         f"({counted(len(groups), 'group')}, such as {join(groups[0][:NAMED])}), and nobody can "
         f"tell which class is right: {done}.",
     )
