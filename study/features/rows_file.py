@@ -11,7 +11,7 @@ even if they are whole: they may as well be what a regression predicts.
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from study.features.npz_file import PIECE, NpzFile, Piece, opened, sized
 from study.features.row_room import feature_rows
 from study.features.rows_columns import class_column, group_column, split_column
 from study.images.examples import Examples
+from study.images.groups import groups_in_words
 
 KEYS = ("x", "y", "group", "split", "class_names")
 FLOATS = ("float16", "float32", "float64")
@@ -71,7 +72,7 @@ def load_rows(features: str | Path, *, folder: Path | None = None) -> RowSet:
         digests, constant = _looked_at(rows)
     if len(constant) == width:
         raise file.error("x", "all rows are equal, so there is nothing to learn")
-    return RowSet(
+    found = RowSet(
         source=path.resolve(),
         rows=rows,
         labels=labels,
@@ -81,8 +82,9 @@ def load_rows(features: str | Path, *, folder: Path | None = None) -> RowSet:
         parts=parts,
         part_names=part_names,
         constant=constant,
-        notes=(*said, *_grouping(groups), *_constant(constant, width)),
+        notes=(*said, *_constant(constant, width)),
     )
+    return replace(found, notes=(*groups_in_words(found), *found.notes))
 
 
 def _typed_file(features: str | Path) -> Path:
@@ -176,11 +178,6 @@ def _looked_at(rows: np.ndarray) -> tuple[tuple[str, ...], tuple[int, ...]]:
         little = some.astype("<f4", copy=False)
         digests += [hashlib.sha256(row.data).hexdigest() for row in little]
     return tuple(digests), tuple(np.flatnonzero(~varies).tolist())
-
-
-def _grouping(groups: tuple[str, ...]) -> Iterable[str]:
-    if groups:
-        yield f"group: {len(set(groups) - {''}):,} groups, whose rows never part"
 
 
 def _constant(columns: tuple[int, ...], width: int) -> Iterable[str]:

@@ -92,8 +92,8 @@ def load_images(
     if untrained := images.missing_in(TRAIN):
         raise UserError(
             f"{printable(images.source)} has no training image of {', '.join(untrained)}, only "
-            "others: put some into a folder of the same name in the train folder, or remove the "
-            "class from the other parts"
+            "others: put some into a folder of the same name in the train folder (in a table, give "
+            "some split train), or remove the class from the other parts"
         )
     if data is None and labels is None:
         _check_faces(images)
@@ -167,6 +167,7 @@ def _check(listing: Listing, *, near: bool) -> ImageSet:
         groups=tuple(one.group for one, _ in good) if any(one.group for one, _ in good) else (),
         near=_different(near_copies(small), seen) if near else (),
         notes=listing.notes,
+        part_noun=listing.part_noun,
     )
 
 

@@ -46,7 +46,7 @@ def differences(
         before, after = before_table.get(key), after_table.get(key)
         if before != after:
             found.append(f"{words} {str(before)[:12]} -> {str(after)[:12]}")
-    return found
+    return found or [*_splits(old, new)]
 
 
 def more_trials(old: StudyMeta, new: StudyMeta) -> bool:
@@ -139,12 +139,20 @@ def _pixels(old: StudyMeta, new: StudyMeta) -> Iterator[str]:
         )
     elif before and before.get("white_points") != after.get("white_points"):
         yield f"white points of deep grey {_points(before)} -> {_points(after)}"
-    same = new.data.get("same_pixels", 0)
+
+
+def _splits(old: StudyMeta, new: StudyMeta) -> Iterator[str]:
+    """Splits that are drawn otherwise although nothing else has changed."""
     shared = old.split_digests.keys() & new.split_digests.keys()
-    if same != old.data.get("same_pixels", 0) and any(
-        old.split_digests[key] != new.split_digests[key] for key in shared
-    ):
-        yield f"{same} files with the pixels of another one never part from it any more"
+    if any(old.split_digests[key] != new.split_digests[key] for key in shared):
+        before, after = (_together(meta) for meta in (old, new))
+        yield f"what stays on one side of a split: {before} -> {after} (`near_duplicates`)"
+
+
+def _together(meta: StudyMeta) -> str:
+    near, same = sum(map(len, meta.data.get("near_copies", []))), meta.data.get("same_pixels", 0)
+    parts = [f"{near} near copies"] * (near > 0) + [f"{same} files of equal pixels"] * (same > 0)
+    return " and ".join(parts) or "files of equal bytes"
 
 
 def _points(data: Mapping[str, Any]) -> str:

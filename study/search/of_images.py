@@ -12,7 +12,7 @@ import numpy as np
 from study.common.text import printable
 from study.features.extract import extract_features
 from study.features.vgg16 import FEATURES, Backbone, in_float32, load_backbone
-from study.images.doubts import doubts, mixed_grey
+from study.images.doubts import doubts, mixed_grey, subfolders_of_all
 from study.images.loading import load_images
 from study.images.overview import classes_line, white_points
 from study.images.samples import sample_grid
@@ -103,6 +103,10 @@ class ImageSubject:
             "shortcuts": shortcuts(images),
             "deep_grey": self._deep_grey(),
             "same_pixels": images.same_pixels,
+            "near_copies": [
+                self._within(images.paths[row] for row in rows) for rows in images.near
+            ],
+            "subfolders": [] if any(images.groups) else subfolders_of_all(images),
         }
 
     def _deep_grey(self) -> dict[str, Any]:

@@ -64,7 +64,6 @@ class Options:
         "images",
         "images of one folder inside a class folder stay on one side of a split",
         choices=(SUBFOLDER,),
-        continued="free",
         only_for="images",
     )
     group_pattern: str | None = option(
@@ -72,7 +71,6 @@ class Options:
         None,
         "images",
         "regular expression: images whose path has the same text in its brackets stay on one side",
-        continued="free",
         only_for="images",
     )
     near_duplicates: str = option(

@@ -43,6 +43,7 @@ def study_meta(
         },
         data={
             **subject.facts(),
+            "groups": len({name for name in examples.groups if name}),
             "split_warnings": splits.warnings(several=False),
             "fingerprint": examples.fingerprint,
         },

@@ -39,7 +39,17 @@ def _data(meta: StudyMeta) -> str:
         f"({programs}) as trainers of a dense head on {_features(meta)}, on "
         f"{sum(meta.class_counts)} {meta.noun}s of {len(meta.class_names)} classes: "
         f"{sizes['train']} to train, {sizes['validation']} to validate, {sizes['test']} to test."
+        + _groups(meta)
     )
+
+
+def _groups(meta: StudyMeta) -> str:
+    number = meta.data.get("groups", 0)
+    if not number:
+        return ""
+    if meta.one_split:
+        return f" They belong to {counted(number, 'group')}; the split is the data's own."
+    return f" They belong to {counted(number, 'group')}, none of which a split parts."
 
 
 def _features(meta: StudyMeta) -> str:

@@ -21,6 +21,14 @@ def image_cautions(meta: StudyMeta) -> Iterator[tuple[str, str]]:
             f"{number} one flat colour ({first_few(flat, NAMED)}), so there is nothing to see: "
             "what lies on transparency is laid on white, look whether it is white itself.",
         )
+    yield from _near_copies(meta)
+    if inside := meta.data.get("subfolders", []):
+        yield (
+            "subfolders",
+            f"Every class has folders inside ({join(inside)}). If each is one subject or scene, "
+            "its images stand on several sides of the splits, and what is measured is too high: "
+            "search once more with --group subfolder and another --name.",
+        )
     if constant := meta.data.get("constant", []):
         yield "constant columns", _constant(constant, int(meta.data["features"]))
     for text in meta.data.get("split_warnings", []):
@@ -29,6 +37,20 @@ def image_cautions(meta: StudyMeta) -> Iterator[tuple[str, str]]:
         yield "shortcut", f"{text[:1].upper()}{text[1:]}."
     for text in meta.data.get("deep_grey", {}).get("doubts", []):
         yield "deep grey", f"{text[:1].upper()}{text[1:]}."
+
+
+def _near_copies(meta: StudyMeta) -> Iterator[tuple[str, str]]:
+    groups = meta.data.get("near_copies", [])
+    if not groups:
+        return
+    done = "none stands on several sides of a stratified split"
+    if meta.one_split:
+        done = "this split may have them on several sides"
+    yield (
+        "near copies",
+        f"{sum(map(len, groups))} images are nearly the same as another one "
+        f"({counted(len(groups), 'group')}, such as {first_few(groups[0], NAMED)}): {done}.",
+    )
 
 
 def _constant(columns: Sequence[int], width: int) -> str:
