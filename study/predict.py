@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.command import ENDS, add_study, complain, parse, typed
+from study.common.errors import UserError
 from study.common.tensorflow import load_model
 from study.common.text import printable
 from study.images.decoding import decode, inspect
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parse(_parser(), argv)
     try:
         study = find_winner(given.logs, given.study)
+        _refuse_rows(study)
         if sentence := outdated(study):
             print(f"warning: {sentence}", file=sys.stderr)
         scales = white_points(study)
@@ -67,6 +69,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     add_study(parser)
     return parser
+
+
+def _refuse_rows(study: Path) -> None:
+    """Nobody but the user has what turns a photo into such rows."""
+    data = load_meta(study).data
+    if "rows" in data:
+        raise UserError(
+            f"study {printable(study.name)} is of rows of {data['features']} numbers "
+            f"({printable(data['file'])}), so its winner takes such rows, not images: compute them "
+            "as you did those, then "
+            f"keras.models.load_model({str(study / WINNER_FILE)!r}).predict(rows); or give `study` "
+            "one of images"
+        )
 
 
 def outdated(study: Path) -> str:

@@ -124,7 +124,7 @@ def test_arguments_of_python_are_read_as_those_of_the_command_line():
 
 WRONG_IN_PYTHON: list[tuple[dict[str, Any], str]] = [
     ({"optimzers": "adam"}, "`optimzers`: unknown option (did you mean optimizers?); valid: data,"),
-    ({"xyzzy": 1}, "`xyzzy`: unknown option; valid: data, labels"),
+    ({"xyzzy": 1}, "`xyzzy`: unknown option; valid: data, features"),
     ({"seed": 0}, "`seed`: received 0, but needs a whole number, at least 1"),
     ({"repeats": True}, "`repeats`: received True, but needs auto, or a whole number"),
     ({"overwrite": "no"}, "`overwrite`: received 'no', but needs True or False"),
@@ -214,7 +214,11 @@ def test_settings_are_what_decides_the_result_and_fit_into_json():
     settings = resolve("--logs", "a", "--cache-dir", "b", "--time-limit", "5").settings()
     assert json.loads(json.dumps(settings)) == settings
     places = {"strict", "name", "overwrite", "logs", "cache_dir", "dry_run", "code"}
-    assert set(settings) == {field.name for field in dataclasses.fields(Options)} - places
+    every = {field.name for field in dataclasses.fields(Options)} - places
+    assert set(settings) == every - {"features"}  # as before there were any
+    of_images = {"data", "labels", "group", "group_pattern", "near_duplicates"}
+    of_images |= {"image_size", "preprocess", "split_seed", "weights"}
+    assert set(resolve("--features", "rows.npz").settings()) == every - of_images
 
 
 def test_every_option_but_the_flags_has_a_line_of_help_with_its_default(

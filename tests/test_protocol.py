@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from synthetic import make_meta
 
-from study.features.extract import feature_rows
+from study.features.row_room import feature_rows
 from study.images.examples import Examples
 from study.records.trial_record import Phase, TrialRecord, TrialStatus, cross_fitted
 from study.search.budget import budget_of, plan_search, promotions
@@ -210,7 +210,7 @@ def test_rows_mapped_from_the_disk_give_the_same_curves(tmp_path: Path) -> None:
     space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
     rng = np.random.default_rng(3)
     labels = np.arange(N, dtype=np.int32) % CLASSES
-    mapped = feature_rows(N, tmp_path, memory=1)
+    mapped = feature_rows(N, 512, tmp_path, memory=1)
     mapped[:] = rng.normal(size=mapped.shape)
     rows = rng.permutation(N).astype(np.int32)
     run = HeadRun(space.default("sgd"), rows[:40], rows[40:], seed=1, epochs=2)

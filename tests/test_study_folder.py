@@ -308,7 +308,7 @@ def test_images_that_are_divided_otherwise_are_refused(tmp_path: Path):
     resume(tmp_path, old)
     other = {**old.split_digests, "search/0": "0" * 16}
     sentence = refusal(tmp_path, replace(old, split_digests=other))
-    assert "the images are divided otherwise" in sentence and "--near-duplicates" in sentence
+    assert "what stays on one side of a split: " in sentence and "--near-duplicates" in sentence
     more = {**old.split_digests, "search/1": "1" * 16}  # of a repeat that is new
     resume(tmp_path, replace(old, split_digests=more))
 

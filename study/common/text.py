@@ -1,5 +1,6 @@
 """Texts as people may read them: on one line, safe, short enough. No matplotlib here."""
 
+import difflib
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,6 +43,15 @@ def _misleads(character: str) -> bool:
         return True
     marks = unicodedata.bidirectional(character) in _BIDI_MARKS
     return marks or character in "\u200e\u200f\u061c"
+
+
+def near(given: object, known: Iterable[str]) -> str:
+    """ " (did you mean Adam?)" for a name that looks like one of these, else nothing."""
+    if not isinstance(given, str):
+        return ""
+    names = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(given[:60].lower(), names, n=1)
+    return f" (did you mean {names[found[0]]}?)" if found else ""
 
 
 def label_width(names: Iterable[str], size: float = 9) -> float:

@@ -10,7 +10,6 @@ of at most `CHUNK_SECONDS`.
 import hashlib
 import os
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import printable
 from study.features.row_cache import RowCache
+from study.features.row_room import feature_rows
 from study.features.vgg16 import FEATURES, Backbone
 from study.images.decoding import decode
 from study.images.image_set import ImageSet
@@ -35,7 +35,6 @@ CHUNK_ROWS = 4096  # and at most this many rows: a GPU fills them sooner
 CPU_PIXELS = 2 * 336 * 336  # of a batch on one core: 60 to 120 MB of activations
 GPU_PIXELS = 16 * 336 * 336  # of a batch on a GPU: 1 GB
 MAX_BATCH = 64
-MEMORY_PART = 0.5  # of the machine's memory that the rows may fill before they move to the disk
 BATCHES_AHEAD = 2  # decoded or being decoded while the network works
 Forward = Callable[[np.ndarray], np.ndarray]
 
@@ -62,7 +61,7 @@ def extract_features(
     """
     start = time.monotonic()
     cache = _open_cache(cache_dir, backbone)
-    features = feature_rows(len(images.paths), cache.folder if cache else None)
+    features = feature_rows(len(images.paths), FEATURES, cache.folder if cache else None)
     rows: dict[str, int] = {}  # key -> the first row that needs it
     for row, key in enumerate(images.feature_keys):
         rows.setdefault(key, row)
@@ -74,32 +73,6 @@ def extract_features(
             features[row] = features[rows[key]]
     seconds = time.monotonic() - start
     return FeatureSet(features, len(missing), len(rows) - len(missing), seconds)
-
-
-def feature_rows(count: int, folder: Path | None, *, memory: int | None = None) -> np.ndarray:
-    """Room for (count, 512) float32: in memory, or mapped from a file where that is too small.
-
-    The file lies in `folder` (None: the system's place for temporary files), has no name and goes
-    with the process; the system keeps in memory what is in use.
-
-    Args:
-        count: rows.
-        folder: with room for 2 kB a row.
-        memory: of the machine in bytes; None asks the system.
-    """
-    needed = count * FEATURES * 4
-    if needed <= MEMORY_PART * (memory or _memory()):
-        return np.empty((count, FEATURES), np.float32)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.truncate(needed)
-        return np.memmap(file, np.float32, "r+", shape=(count, FEATURES))
-
-
-def _memory() -> int:
-    """Bytes of memory in this machine; unlimited where the system does not say (Windows)."""
-    if not hasattr(os, "sysconf"):
-        return sys.maxsize
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def batch_size(backbone: Backbone) -> int:

@@ -25,6 +25,8 @@ class Examples:
     groups: tuple[str, ...] = ()  # N names of whom an example is about; "": of nobody else
     near: tuple[tuple[int, ...], ...] = ()  # rows that are nearly the same image, two or more each
     notes: tuple[str, ...] = ()  # how the data were understood, in words
+    noun: str = "image"  # what sentences call one of them
+    part_noun: str = "folder"  # and what holds a part of divided data
 
     def of_part(self, part: str) -> np.ndarray:
         """The rows of a part of divided data, int32."""
@@ -41,7 +43,7 @@ class Examples:
         """A sentence where a class has nothing in the test part."""
         missing = self.missing_in("test")
         names = ", ".join(missing)
-        return [f"the test folder has no image of {names}"] if missing else []
+        return [f"the test {self.part_noun} has no {self.noun} of {names}"] if missing else []
 
     def only(self, rows: np.ndarray) -> "Examples":
         """The examples `rows`, undivided."""
@@ -55,6 +57,8 @@ class Examples:
             contents=tuple(self.contents[row] for row in rows) if self.contents else (),
             groups=tuple(self.groups[row] for row in rows) if self.groups else (),
             near=tuple(tuple(members) for members in near if len(members) > 1),
+            noun=self.noun,
+            part_noun=self.part_noun,
         )
 
     @property

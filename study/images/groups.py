@@ -4,8 +4,8 @@ import re
 from collections import Counter, defaultdict
 
 from study.common.errors import UserError
-from study.common.text import first_few, printable
-from study.images.doubts import NAMED
+from study.common.text import printable
+from study.images.examples import Examples
 from study.images.image_set import ImageSet
 
 SUBFOLDER = "subfolder"  # the way of grouping that asks for no pattern
@@ -66,22 +66,21 @@ def groups_of_names(images: ImageSet, pattern: "re.Pattern[str]") -> tuple[str, 
     return tuple(names)
 
 
-def groups_in_words(images: ImageSet) -> list[str]:
-    """What the groups are, in a line or two."""
-    sizes = Counter(name for name in images.groups if name)
+def groups_in_words(examples: Examples) -> list[str]:
+    """What the groups are, in a line or two; nothing where there are none."""
+    sizes = Counter(name for name in examples.groups if name)
     if not sizes:
         return []
-    largest, most = max(sizes.items(), key=lambda item: item[1])
+    noun, (largest, most) = examples.noun, sizes.most_common(1)[0]
     labels: dict[str, set[int]] = defaultdict(set)
-    for name, label in zip(images.groups, images.labels.tolist(), strict=True):
+    for name, label in zip(examples.groups, examples.labels.tolist(), strict=True):
         labels[name].add(label)
     across = sum(len(labels[name]) > 1 for name in sizes)
     lines = [
-        f"groups: {len(sizes):,} of {sum(sizes.values()):,} images, none stands on several sides "
+        f"groups: {len(sizes):,} of {sum(sizes.values()):,} {noun}s, none stands on several sides "
         f"of a split; the largest, {printable(largest)}, has {most:,}"
-        + (f"; {across:,} have images of several classes" if across else "")
+        + (f"; {across:,} have {noun}s of several classes" if across else "")
     ]
-    alone = [path for path, name in zip(images.paths, images.groups, strict=True) if not name]
-    if alone:
-        lines.append(f"in no group, each on its own: {first_few(alone, NAMED)}")
+    if alone := len(examples.groups) - sum(sizes.values()):
+        lines.append(f"in no group, each on its own: {alone:,} {noun}{'' if alone == 1 else 's'}")
     return lines

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from study.images.decoding import LOOK_BYTES, Header
+from study.images.decoding import Header
 from study.images.deep_grey import Measured, Scales, depth, feature_key
 from study.images.examples import Examples
 from study.images.folders import Problem
+from study.images.small_look import LOOK_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class ImageSet(Examples):
     scales: Scales = field(default_factory=dict)  # the white points of its deep grey
     greys: Mapping[int, Measured] = field(default_factory=dict)  # row of deep grey -> its ends
     headers: tuple[Header, ...] = ()  # N: how each is stored
-    looks: np.ndarray = field(  # (N, 320) uint8: each image made small, see `decoding.Looked`
+    looks: np.ndarray = field(  # (N, 320) uint8: each image made small, see `small_look`
         default_factory=lambda: np.empty((0, LOOK_BYTES), np.uint8)
     )
 
@@ -44,6 +45,11 @@ class ImageSet(Examples):
     def rescaled(self) -> int:
         """How many images a study without white points showed otherwise."""
         return sum(key != one for key, one in zip(self.feature_keys, self.digests, strict=True))
+
+    @property
+    def same_pixels(self) -> int:
+        """How many images show the pixels of another one and differ from it in their bytes."""
+        return len(set(self.digests)) - len(set(self.seen))
 
     @property
     def depths(self) -> list[str]:

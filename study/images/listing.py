@@ -48,6 +48,7 @@ class Listing(NamedTuple):
     ignored: int
     part_names: dict[str, str]  # part -> its folder, or the table's word
     notes: tuple[str, ...]
+    part_noun: str = "folder"  # what holds a part of divided data
 
 
 def list_files(data: str | Path | None, labels: str | Path | None) -> Listing:
@@ -184,6 +185,7 @@ def _list_table(source: Path, root: Path) -> Listing:
         ignored=0,
         part_names={part: table.part_names[part] for part in PARTS if part in table.part_names},
         notes=tuple(notes),
+        part_noun="part",
     )
 
 

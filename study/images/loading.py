@@ -31,7 +31,7 @@ from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import first_few, printable
 from study.images.contents import contents
-from study.images.decoding import LOOK_BYTES, content, inspect
+from study.images.decoding import content, inspect
 from study.images.deep_grey import find_scales, is_flat
 from study.images.doubts import NAMED
 from study.images.folders import Problem
@@ -40,6 +40,7 @@ from study.images.image_set import ImageSet
 from study.images.layout import TRAIN
 from study.images.listing import Listed, Listing, list_files
 from study.images.near_copies import TOGETHER, near_copies
+from study.images.small_look import LOOK_BYTES
 
 BATCH = (
     512  # files handed to the threads at once, so that Ctrl-C and a million files are no trouble
@@ -92,8 +93,8 @@ def load_images(
     if untrained := images.missing_in(TRAIN):
         raise UserError(
             f"{printable(images.source)} has no training image of {', '.join(untrained)}, only "
-            "others: put some into a folder of the same name in the train folder, or remove the "
-            "class from the other parts"
+            "others: put some into a folder of the same name in the train folder (in a table, give "
+            "some split train), or remove the class from the other parts"
         )
     if data is None and labels is None:
         _check_faces(images)
@@ -167,6 +168,7 @@ def _check(listing: Listing, *, near: bool) -> ImageSet:
         groups=tuple(one.group for one, _ in good) if any(one.group for one, _ in good) else (),
         near=_different(near_copies(small), seen) if near else (),
         notes=listing.notes,
+        part_noun=listing.part_noun,
     )
 
 

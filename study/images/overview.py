@@ -7,6 +7,7 @@ from statistics import median
 from study.common.text import first_few, printable
 from study.images.deep_grey import WHITES
 from study.images.doubts import doubts
+from study.images.examples import Examples
 from study.images.image_set import ImageSet
 from study.images.layout import TEST, VALIDATION
 
@@ -40,8 +41,8 @@ def overview(images: ImageSet) -> str:
     return "\n".join(lines)
 
 
-def classes_line(images: ImageSet) -> str:
-    """The first classes with their numbers of images."""
+def classes_line(images: Examples) -> str:
+    """The first classes with their numbers of examples."""
     counts, parts = Counter(images.labels.tolist()), _by_part(images)
     names = [
         f"{name} {counts[label]:,}{parts[label]}" for label, name in enumerate(images.class_names)
@@ -64,8 +65,8 @@ def white_points(images: ImageSet) -> list[str]:
     return lines
 
 
-def _by_part(images: ImageSet) -> list[str]:
-    """Per class, in brackets, how many images lie in each folder of a division."""
+def _by_part(images: Examples) -> list[str]:
+    """Per class, in brackets, how many examples lie in each part of a division."""
     if not images.parts:
         return [""] * len(images.class_names)
     counts, folders = (

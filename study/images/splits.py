@@ -72,8 +72,8 @@ def stratified_split(
     share = len(test) / len(examples.labels)
     if share + validation_split > 1 - 1e-9:
         raise UserError(
-            f"`validation_split` {validation_split} and a test set of {share:.0%} of all images "
-            "leave nothing to train on: their sum must be below 1"
+            f"`validation_split` {validation_split} and a test set of {share:.0%} of all "
+            f"{examples.noun}s leave nothing to train on: their sum must be below 1"
         )
     held = frozenset(test.tolist())
     parts = "training, validation and test" if held else "training and validation"
@@ -125,13 +125,13 @@ def folders_split(examples: Examples) -> Split:
     """Return the parts of a divided folder as they are; `UserError` where one is missing."""
     if not examples.parts:
         raise UserError(
-            "`split` folders keeps folders train, val and test as they are, but "
+            f"`split` folders keeps {examples.part_noun}s train, val and test as they are, but "
             f"{printable(examples.source)} is not divided into such: use `split` stratified"
         )
     if VALIDATION not in examples.parts:
         raise UserError(
             f"`split` folders needs a part val beside train, and {printable(examples.source)} has "
-            "none: use `split` stratified, which draws the validation images from train"
+            f"none: use `split` stratified, which draws the validation {examples.noun}s from train"
         )
     return Split(*(examples.of_part(part) for part in (TRAIN, VALIDATION, TEST)))
 
@@ -259,13 +259,13 @@ def _require(examples: Examples, units: list[_Unit], parts: str) -> None:
         if having[label] >= needed:
             continue
         what = f"different {'one' if having[label] == 1 else 'ones'} of its own"
-        mend = "add images or remove the class"
+        mend = f"add {examples.noun}s or remove the class"
         if examples.grouped:
             what = f"group{'' if having[label] == 1 else 's'} that never part"
-            mend = "add images of others, remove the class, or make the groups smaller"
+            mend = f"add {examples.noun}s of others, remove the class, or make the groups smaller"
         raise UserError(
-            f"class {name} in {printable(examples.source)} has too few images: {having[label]} "
-            f"{what}, but {parts} need at least {needed}; {mend}"
+            f"class {name} in {printable(examples.source)} has too few {examples.noun}s: "
+            f"{having[label]} {what}, but {parts} need at least {needed}; {mend}"
         )
 
 

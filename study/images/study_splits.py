@@ -85,19 +85,21 @@ class Splits:
     def origin(self) -> str:
         """Where the rows come from, in words."""
         folders = self.examples.part_names
+        noun, part_noun = self.examples.noun, self.examples.part_noun
         if self.split == "keras":
             return "Keras's one assignment, the same for all repeats"
         if self.split == "folders":
             return (
-                f"the folders {', '.join(folders.values())} as they are, the same for all repeats"
+                f"the {part_noun}s {', '.join(folders.values())} as they are, the same for all "
+                "repeats"
             )
         names = [name for part, name in folders.items() if part != TEST]
         pool = f" from {' and '.join(names)}" if names else ""
-        drawn = f"training and validation images are drawn anew for every repeat{pool}"
+        drawn = f"training and validation {noun}s are drawn anew for every repeat{pool}"
         if self.given_test:
             return (
-                f"the test set is the folder {folders[TEST]} as it is, so `test_split` does not "
-                f"apply; {drawn}"
+                f"the test set is the {part_noun} {folders[TEST]} as it is, so `test_split` does "
+                f"not apply; {drawn}"
             )
         return drawn
 
@@ -118,20 +120,23 @@ class Splits:
         copies = sum(digest in tested for digest in self.examples.seen) - len(
             self.examples.of_part(TEST)
         )
-        what = [f"as copies of test images: {copies} in the other folders"] if copies else []
+        noun, others = self.examples.noun, f"the other {self.examples.part_noun}s"
+        what = [f"as copies of test {noun}s: {copies} in {others}"] if copies else []
         if related := count - copies:
-            what.append(f"because they belong to test images: {related} in the other folders")
+            what.append(f"because they belong to test {noun}s: {related} in {others}")
         return [f"left out of the study, {text}" for text in what]
 
     def _of_one_split(self, several: bool) -> list[str]:
         assert self.fixed is not None
-        owner = "Keras's split" if self.split == "keras" else "the folders' split"
+        owner = f"the {self.examples.part_noun}s' split"
+        owner = "Keras's split" if self.split == "keras" else owner
         found = [*self._on_both_sides(self.fixed, owner)]
         for part, rows in (("training", self.fixed.train), ("validation", self.fixed.validation)):
             present = set(self.examples.labels[rows].tolist())
             missing = [n for i, n in enumerate(self.examples.class_names) if i not in present]
             if missing:
-                found.append(f"{owner} leaves no {part} image of {', '.join(missing)}")
+                noun = self.examples.noun
+                found.append(f"{owner} leaves no {part} {noun} of {', '.join(missing)}")
         if several:
             found.append(
                 f"with `split` {self.split} all repeats share one split, so the intervals leave "
@@ -142,20 +147,22 @@ class Splits:
     def _on_both_sides(self, split: Split, owner: str) -> Iterator[str]:
         """Copies, and what belongs together, in words."""
         seen, units = self.examples.seen, self.examples.units
+        noun = self.examples.noun
         train, validation, test = ({seen[row] for row in part} for part in split)
         if both := train & validation:
-            yield f"{len(both)} images stand on both sides of {owner}"
+            yield f"{len(both)} {noun}s stand on both sides of {owner}"
         if both := test & (train | validation):
             yield (
-                f"{len(both)} test images have copies outside the test folder, so the test "
-                "accuracy is too high; `split` stratified leaves these copies out"
+                f"{len(both)} test {noun}s have copies outside the test "
+                f"{self.examples.part_noun}, so the test accuracy is too high; `split` stratified "
+                "leaves these copies out"
             )
         if self.examples.grouped:
             learned, judged, tested = (set(units[part].tolist()) for part in split)
             apart = len((learned & judged) | (tested & (learned | judged)))
             if apart:
                 yield (
-                    f"{apart} group{'' if apart == 1 else 's'} of images that belong together "
+                    f"{apart} group{'' if apart == 1 else 's'} of {noun}s that belong together "
                     f"stand on several sides of {owner}, so what is measured is too high; `split` "
                     "stratified keeps them on one"
                 )

@@ -77,7 +77,7 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
         *(f"    {line}" for line in body),
         "",
         "",
-        *_from_pixels(meta),
+        *(_from_pixels(meta) if meta.noun == "image" else _from_rows(meta)),
     ]
 
 
@@ -157,6 +157,15 @@ def _warm_up() -> list[str]:
     """The class that training uses, from its file without the docstring on top."""
     text = WARM_UP.read_text(encoding="utf-8").partition('"""\n\n')[2]
     return [*text.replace("  # type: ignore[misc]", "").strip().splitlines(), "", ""]
+
+
+def _from_rows(meta: StudyMeta) -> list[str]:
+    """How to use the trained head on rows like those of the study."""
+    return [
+        f"# best/winner.keras is such a head, trained: rows (N, {meta.data['features']}) go in,",
+        f"# probabilities (N, {len(meta.class_names)}) come out:",
+        '# keras.models.load_model("best/winner.keras").predict(rows)',
+    ]
 
 
 def _from_pixels(meta: StudyMeta) -> list[str]:

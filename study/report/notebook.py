@@ -93,6 +93,8 @@ class Study:
     def winner(self) -> Any:
         """The Keras model of the winner, from pixels (N, size, size, 3) to probabilities.
 
+        Of a study of rows: from rows (N, d).
+
         Raises:
             UserError: the study has none yet, or its file is damaged.
         """

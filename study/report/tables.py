@@ -63,15 +63,15 @@ def ranking_table(summary: Summary) -> Table:
                 str(row.failed),
             )
         )
-    margin = points(summary.answer.margin)
+    margin, noun = points(summary.answer.margin), summary.meta.noun
     return Table(
         "Ranking",
         f"Good enough: at most {margin} points behind the best, and no rerun diverged. Excluded: "
         "another optimizer is certainly ahead, by however little. Behind: at most so many points "
-        "behind the best, all bounds together with 95 % confidence; new: on new images of the same "
-        "kind; a dash: no more is known than that nobody exceeds 100 %. Accuracies in percent, "
-        "means over reruns of the tuned settings; val acc adjusted to the leader's repeats. "
-        "Diverged counts reruns, search diverged counts trials.",
+        f"behind the best, all bounds together with 95 % confidence; new: on new {noun}s of the "
+        "same kind; a dash: no more is known than that nobody exceeds 100 %. Accuracies in "
+        "percent, means over reruns of the tuned settings; val acc adjusted to the leader's "
+        "repeats. Diverged counts reruns, search diverged counts trials.",
         (
             *("optimizer", "verdict", "behind ≤", "new ≤", "val acc", "test acc", "diverged"),
             *("repeats", "val loss", "last acc", "best epoch", "s/trial", "trials", "epochs"),
@@ -164,6 +164,7 @@ def robustness_table(summary: Summary) -> Table:
 
 def pairs_table(summary: Summary) -> Table:
     """Pairwise differences, the surest first."""
+    noun = summary.meta.noun
     ordered = sorted(
         summary.pairs,
         key=lambda p: -abs(p.difference) / (p.high - p.low) if p.high > p.low else math.inf,
@@ -189,12 +190,12 @@ def pairs_table(summary: Summary) -> Table:
         "Differences",
         "In points of validation accuracy, paired by repeat; intervals hold for all pairs and all "
         "looks together, so they are wider than those of the verdicts. Separated: more than luck "
-        "of splits, searches and seeds on these images. New images: the same for other images of "
-        "the same kind. P(A > B): one rerun of A beats one of B on the same rows; meaningful if "
+        f"of splits, searches and seeds on these {noun}s. New {noun}s: the same for other {noun}s "
+        "of the same kind. P(A > B): one rerun of A beats one of B on the same rows; meaningful if "
         "that is at least 0.75 and its interval stays above 0.5 (Bouthillier et al. 2021).",
         (
             *("pair", "repeats", "difference", "95 %", "separated"),
-            *("95 % new images", "holds there", "P(A > B)", "95 % of P", "meaningful"),
+            *(f"95 % new {noun}s", "holds there", "P(A > B)", "95 % of P", "meaningful"),
         ),
         tuple(rows),
     )
@@ -207,7 +208,8 @@ def study_table(summary: Summary) -> Table:
         "study": meta.name,
         "created": meta.created,
         "classes": len(meta.class_names),
-        "images": sum(meta.class_counts),
+        f"{meta.noun}s": sum(meta.class_counts),
+        "groups that never part": meta.data.get("groups") or "",
         "deep grey": _white_points(meta.data.get("deep_grey", {}).get("white_points", {})),
         "split": ", ".join(f"{part} {size}" for part, size in meta.split_sizes.items()),
         "runs": len(summary.records),

@@ -37,7 +37,7 @@ def differences(
     if None not in (size, asked) and size != asked:  # it decides how the results are rounded
         found.append(f"`population` {size} -> {asked}")
     compared: list[tuple[str, Mapping[str, Any], Mapping[str, Any], str]] = [
-        ("images", old.data, new.data, "fingerprint"),
+        (f"{new.noun}s" if old.noun == new.noun else "data", old.data, new.data, "fingerprint"),
         ("weights", old.weights, new.weights, "digest"),
         ("device", old.device, new.device, "kind"),
         ("arithmetic", old.device, new.device, "dtype"),
@@ -46,7 +46,7 @@ def differences(
         before, after = before_table.get(key), after_table.get(key)
         if before != after:
             found.append(f"{words} {str(before)[:12]} -> {str(after)[:12]}")
-    return found or list(_splits(old, new))
+    return found or [*_splits(old, new)]
 
 
 def more_trials(old: StudyMeta, new: StudyMeta) -> bool:
@@ -142,13 +142,17 @@ def _pixels(old: StudyMeta, new: StudyMeta) -> Iterator[str]:
 
 
 def _splits(old: StudyMeta, new: StudyMeta) -> Iterator[str]:
-    """Equal images and options, and yet another division."""
+    """Splits that are drawn otherwise although nothing else has changed."""
     shared = old.split_digests.keys() & new.split_digests.keys()
     if any(old.split_digests[key] != new.split_digests[key] for key in shared):
-        yield (
-            "the images are divided otherwise, for others stay together by now: those of equal "
-            "pixels, and what `near_duplicates`, `group` and `group_pattern` say"
-        )
+        before, after = (_together(meta) for meta in (old, new))
+        yield f"what stays on one side of a split: {before} -> {after} (`near_duplicates`)"
+
+
+def _together(meta: StudyMeta) -> str:
+    near, same = sum(map(len, meta.data.get("near_copies", []))), meta.data.get("same_pixels", 0)
+    parts = [f"{near} near copies"] * (near > 0) + [f"{same} files of equal pixels"] * (same > 0)
+    return " and ".join(parts) or "files of equal bytes"
 
 
 def _points(data: Mapping[str, Any]) -> str:

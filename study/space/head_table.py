@@ -25,7 +25,7 @@ HEAD: dict[str, Key] = {
 
 SINGLE_ROWS = (
     "batch_size 1 together with batch_norm: a batch of one row less its own mean is 0, so such a "
-    "head learns nothing of the images and guesses; take 2 or more, or batch_norm = false"
+    "head learns nothing and guesses; take 2 or more, or batch_norm = false"
 )
 
 

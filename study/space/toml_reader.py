@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.common.errors import UserError
+from study.common.text import near
 from study.space.domains import ONE_MINUS, Domain, OptimizerSpace, argument_of, turned
 from study.space.head_table import HEAD
 from study.space.keras_optimizers import (
@@ -26,7 +27,7 @@ from study.space.keras_optimizers import (
 )
 from study.space.keys import LEARNING_RATE
 from study.space.schedule_table import SCHEDULES, schedule_keys
-from study.space.value_reader import ValueReader, near, shown
+from study.space.value_reader import ValueReader, shown
 
 MAX_FILE_BYTES = 100_000
 MOST_DOTS = 200  # in a line: dotted keys cost tomllib time by the square of their depth

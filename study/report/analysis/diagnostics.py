@@ -61,7 +61,7 @@ def cautions(
     diverging = {row.optimizer for row in _diverging(rows)}
     found += [Caution("edge of range", text) for text in edges(meta, settings, diverging)]
     found += _untuned(meta, rows, gains)
-    found += _training(confirmed, curves)
+    found += _training(meta, confirmed, curves)
     found += _diverged(rows)
     found += _absurd(meta, confirmed)
     found += _single_rows(meta)
@@ -159,9 +159,9 @@ def _resolution(meta: StudyMeta, answer: Answer) -> Iterator[Caution]:
     reach = math.sqrt(answer.images_needed) * answer.margin
     yield Caution(
         "few images",
-        f"The validation set has {images} images: on new images of the same kind the gap "
-        f"between {answer.leader} and another optimizer stays uncertain by up to {points(reach)} "
-        "points to either side, however many repeats are run.",
+        f"The validation set has {images} {meta.noun}s: on new {meta.noun}s of the same kind the "
+        f"gap between {answer.leader} and another optimizer stays uncertain by up to "
+        f"{points(reach)} points to either side, however many repeats are run.",
     )
 
 
@@ -173,7 +173,7 @@ def _untuned(meta: StudyMeta, rows: Iterable[Row], gains: Iterable[Gain]) -> Ite
             for g in lost
         ]
         tried = {row.optimizer: row.trials - row.searches for row in rows}
-        why = "the search was misled, by luck on few validation images"
+        why = f"the search was misled, by luck on few validation {meta.noun}s"
         if meta.partial:
             why = "the search was cut short"
         elif not any(tried[g.optimizer] for g in lost):
@@ -181,14 +181,14 @@ def _untuned(meta: StudyMeta, rows: Iterable[Row], gains: Iterable[Gain]) -> Ite
         elif meta.settings.get("tuner") == "hyperband":
             why += " or by stopping slow starters early; --tuner random does not stop any"
         else:
-            why += "; more trials or more images may help"
+            why += f"; more trials or more {meta.noun}s may help"
         yield Caution(
             "tuning lost",
             f"Keras's default settings did better than the tuned ones for {join(names)}: {why}.",
         )
 
 
-def _training(rows: Sequence[Row], curves: Iterable[Curves]) -> Iterator[Caution]:
+def _training(meta: StudyMeta, rows: Sequence[Row], curves: Iterable[Curves]) -> Iterator[Caution]:
     late = [
         r.optimizer
         for r in rows
@@ -212,7 +212,7 @@ def _training(rows: Sequence[Row], curves: Iterable[Curves]) -> Iterator[Caution
         yield Caution(
             "overfitting",
             f"Training accuracy ends well above validation accuracy for {join(fit)} "
-            f"({worst}: by {points(gaps[worst])} points): more images, more dropout or a "
+            f"({worst}: by {points(gaps[worst])} points): more {meta.noun}s, more dropout or a "
             "narrower layer may help.",
         )
     lucky = [
@@ -222,7 +222,7 @@ def _training(rows: Sequence[Row], curves: Iterable[Curves]) -> Iterator[Caution
         yield Caution(
             "test below validation",
             f"Test accuracy lies below the interval of the validation accuracy for {join(lucky)}: "
-            "the best epoch was picked on the validation images, so trust the test column.",
+            f"the best epoch was picked on the validation {meta.noun}s, so trust the test column.",
         )
 
 
@@ -277,7 +277,7 @@ def _classes(meta: StudyMeta) -> Iterator[Caution]:
     most, least = counts.index(max(counts)), counts.index(min(counts))
     yield Caution(
         "unbalanced classes",
-        f"Classes are unbalanced: {meta.class_names[most]} has {counts[most]} images, "
+        f"Classes are unbalanced: {meta.class_names[most]} has {counts[most]} {meta.noun}s, "
         f"{meta.class_names[least]} {counts[least]}; always saying {meta.class_names[most]} would "
         f"be right for {100 * counts[most] / max(sum(counts), 1):.0f} %.",
     )

@@ -26,7 +26,7 @@ def nothing_learned(meta: StudyMeta, rows: Sequence[Row]) -> str:
         which = f"the largest class, {plain(meta.class_names[meta.class_counts.index(most)])},"
     return (
         f"Nothing beats always naming {which} which is right for {100 * share:.1f} % of the "
-        f"images: the best optimizer reaches {100 * max(reached):.1f} %."
+        f"{meta.noun}s: the best optimizer reaches {100 * max(reached):.1f} %."
     )
 
 

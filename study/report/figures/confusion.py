@@ -25,7 +25,8 @@ def draw_confusion(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Dra
         return
     names = shown_names(summary.meta.class_names, fonts)
     winner = look[found.optimizer].label
-    about = f"{winner}, {found.images} images, accuracy {100 * found.accuracy:.1f} %"
+    noun = summary.meta.noun
+    about = f"{winner}, {found.images} {noun}s, accuracy {100 * found.accuracy:.1f} %"
     yield (
         "confusion",
         "Confusion matrix",
@@ -35,8 +36,8 @@ def draw_confusion(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Dra
     yield (
         "per_class",
         "Accuracy by class",
-        "Share of each class's images that the winner names rightly.",
-        _per_class_figure(found, names, about),
+        f"Share of each class's {noun}s that the winner names rightly.",
+        _per_class_figure(found, names, about, noun),
     )
 
 
@@ -109,7 +110,7 @@ def _draw_confused(axis: Axes, found: Confusion, texts: Sequence[str]) -> None:
     axis.set_title("Most frequent mistakes\ntrue → predicted", size=8.5)
 
 
-def _per_class_figure(found: Confusion, names: Mapping[int, str], about: str) -> Figure:
+def _per_class_figure(found: Confusion, names: Mapping[int, str], about: str, noun: str) -> Figure:
     order = np.argsort(np.nan_to_num(found.per_class, nan=2.0), kind="stable")
     imperfect = int(np.sum(found.per_class < 1))
     order = order[: min(MOST_COUNTS, max(imperfect, FEWEST_CLASSES))]  # the hardest ones
@@ -127,7 +128,7 @@ def _per_class_figure(found: Confusion, names: Mapping[int, str], about: str) ->
     axis.plot(values, range(classes), "o", color="#0b4f8a", ms=5)
     axis.axvline(found.accuracy, color=MUTED, lw=0.9, ls=":")
     for place, (value, total) in enumerate(zip(values, totals, strict=True)):
-        text = "no images" if np.isnan(value) else f"{round(value * total)} of {total}"
+        text = f"no {noun}s" if np.isnan(value) else f"{round(value * total)} of {total}"
         axis.annotate(
             text,
             (1, place),
@@ -142,7 +143,7 @@ def _per_class_figure(found: Confusion, names: Mapping[int, str], about: str) ->
     axis.set_ylim(classes - 0.4, -0.6)
     axis.set_xlim(0, 1.02)
     axis.grid(axis="y", visible=False)
-    axis.set_xlabel("Accuracy; dotted: over all images")
+    axis.set_xlabel(f"Accuracy; dotted: over all {noun}s")
     percent_axis(axis, "x")
     return figure
 
