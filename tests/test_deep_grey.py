@@ -222,6 +222,19 @@ def test_features_of_another_white_point_are_never_taken_from_the_cache(tmp_path
     np.testing.assert_array_equal(more.features[rows], before.features)
 
 
+def test_pictures_that_are_nearly_black_are_named(tmp_path):
+    rng = np.random.default_rng(1)
+    for number in range(4):
+        mask = rng.integers(0, 6, (SIDE, SIDE), dtype=np.uint8)  # class numbers
+        save(tmp_path / "ab"[number % 2] / f"mask{number}.png", mask)
+        save(tmp_path / "ab"[number % 2] / f"dim{number}.png", mask * np.uint8(12))
+        save(tmp_path / "ab"[number % 2] / f"deep{number}.png", mask.astype(np.uint16))
+    save(tmp_path / "a" / "black.png", np.zeros((SIDE, SIDE), np.uint8))
+    images = load_images(tmp_path)
+    assert [path.name for path in images.dark] == [f"mask{number}.png" for number in (0, 2, 1, 3)]
+    assert "4 images are nearly black, as label masks are" in "\n".join(doubts(images))
+
+
 def test_a_netpbm_of_twelve_bits_says_its_white_itself(tmp_path):
     for number in range(4):
         path = tmp_path / "ab"[number % 2] / f"{number}.pgm"

@@ -14,6 +14,8 @@ from study.images.examples import Examples
 from study.images.folders import Problem
 from study.images.small_look import LOOK_BYTES
 
+DARK = 15  # of 255: what 12 bits reach in a file of 16
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet(Examples):
@@ -45,6 +47,13 @@ class ImageSet(Examples):
     def rescaled(self) -> int:
         """How many images a study without white points showed otherwise."""
         return sum(key != one for key, one in zip(self.feature_keys, self.digests, strict=True))
+
+    @property
+    def dark(self) -> tuple[Path, ...]:
+        """Images of more than one shade in which no part is brighter than `DARK`."""
+        found = np.flatnonzero(self.looks.max(axis=1, initial=0) <= DARK)
+        flat = set(self.flat)
+        return tuple(self.paths[row] for row in found if self.paths[row] not in flat)
 
     @property
     def same_pixels(self) -> int:
