@@ -106,7 +106,7 @@ def decode(path: Path, size: int, scales: Scales | None = None) -> np.ndarray:
     return np.array(resized)  # (size, size, 3)
 
 
-def content(path: Path) -> str:
+def pixel_digest(path: Path) -> str:
     """Sha256 of the decoded upright pixels and their size; of deep grey as it is stored.
 
     Raises `UserError` as `decode` does.

@@ -83,7 +83,7 @@ def _nodata(image: Image.Image) -> float | None:
     """The number that a TIFF's own tag declares to be no value."""
     try:
         return float(str(getattr(image, "tag_v2", {})[GDAL_NODATA]).strip(" \0"))
-    except (KeyError, ValueError):  # none, or one that says nothing usable
+    except Exception:  # none, or a broken one, which raises anything: its picture is still one
         return None
 
 

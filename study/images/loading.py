@@ -31,7 +31,7 @@ from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import first_few, printable
 from study.images.contents import contents
-from study.images.decoding import content, inspect
+from study.images.decoding import inspect, pixel_digest
 from study.images.deep_grey import find_scales, is_flat
 from study.images.doubts import NAMED
 from study.images.folders import Problem
@@ -131,7 +131,7 @@ def _check(listing: Listing, *, near: bool) -> ImageSet:
     good = [(one, looked) for one, looked in pairs if looked.digest]
     seen = contents(
         [(one.path, looked) for one, looked in good],
-        partial(_in_threads, "comparing images", content),
+        partial(_in_threads, "comparing images", pixel_digest),
     )
     greys = {row: looked.grey for row, (_, looked) in enumerate(good) if looked.grey}
     scales = find_scales(list(greys.values()))
