@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--group", choices=(SUBFOLDER,), help="what stays on one side of a split")
     parser.add_argument("--group-pattern", metavar="REGEX", help="the same by the files' names")
     parser.add_argument("--near-duplicates", choices=(TOGETHER, KEEP), default=TOGETHER)
+    parser.add_argument("--follow-links", action="store_true", help="links to files elsewhere")
     parser.add_argument(
         "--grid",
         type=Path,
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             group=given.group,
             group_pattern=given.group_pattern,
             near_duplicates=given.near_duplicates,
+            follow_links=given.follow_links,
         )
         from study.images.overview import overview  # matplotlib: kept out of --help
         from study.images.samples import sample_grid  # matplotlib: kept out of --help

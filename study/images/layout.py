@@ -52,9 +52,9 @@ class Layout:
         """The folders that hold class folders; of a divided one train, validation, test."""
         return list(self.parts.values()) or [self.root]
 
-    def find(self) -> Found:
-        """Every file that may be an image, by part."""
-        found = [find_files(top, self.root) for top in self.tops]
+    def find(self, *, follow: bool) -> Found:
+        """Every file that may be an image, by part; `follow` as in `find_files`."""
+        found = [find_files(top, self.root, follow=follow) for top in self.tops]
         return Found(
             [path for one in found for path in one.files],
             [*self.problems, *(problem for one in found for problem in one.problems)],
@@ -73,8 +73,8 @@ class Layout:
         return "", *path.relative_to(self.root).parts
 
 
-def find_layout(data: Path) -> Layout:
-    """Look for the classes in `data`.
+def find_layout(data: Path, *, ask: bool = True) -> Layout:
+    """Look for the classes in `data`; without `ask`, folders inside of classes are no doubt.
 
     Raises `UserError` where folders may be parts or classes and nobody can tell, where the parts
     lack one to train on, and where a folder cannot be read.
@@ -92,8 +92,10 @@ def find_layout(data: Path) -> Layout:
     named = {top: part for top in tops if (part := part_of(top.name))}
     if _is_divided(tops, named):
         return _by_names(root, tops, named, notes)
-    _ask_about(root, tops)
-    return Layout(root, notes=(*notes, *_doubts(tops)))
+    if ask:
+        _ask_about(root, tops)
+        notes = (*notes, *_doubts(tops))
+    return Layout(root, notes=notes)
 
 
 def part_of(name: str) -> str | None:
@@ -236,6 +238,7 @@ def _question(root: Path, tops: Sequence[Path], common: Iterable[str]) -> str:
         f"{printable(root)} holds folders{what}, so they may be parts of a division and not "
         f"classes: {looks}; name the parts train, val and test and move all else away, or, if they "
         f"are classes, rename {way}"
+        + (", or give `group` subfolder if each holds one subject" if same else "")
     )
 
 

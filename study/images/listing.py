@@ -51,8 +51,14 @@ class Listing(NamedTuple):
     part_noun: str = "folder"  # what holds a part of divided data
 
 
-def list_files(data: str | Path | None, labels: str | Path | None) -> Listing:
-    """The files that `load_images` was asked for.
+def list_files(
+    data: str | Path | None,
+    labels: str | Path | None,
+    *,
+    grouped: bool = False,
+    follow_links: bool = False,
+) -> Listing:
+    """The files that `load_images` was asked for; `grouped` by their subfolders.
 
     Raises:
         UserError: there is no such folder or table, or it says what cannot be true.
@@ -71,7 +77,7 @@ def list_files(data: str | Path | None, labels: str | Path | None) -> Listing:
             f"{printable(root)} holds what a study has written, not its images: give `data` a "
             "folder that holds one folder per class"
         )
-    return _list_folders(find_layout(root))
+    return _list_folders(find_layout(root, ask=not grouped), follow=follow_links)
 
 
 def _typed(given: str | Path, name: str, wanted: str) -> Path:
@@ -121,13 +127,13 @@ def _list_faces() -> Listing:
     return found._replace(files=faces, problems=[], ignored=0)
 
 
-def _list_folders(layout: Layout) -> Listing:
+def _list_folders(layout: Layout, *, follow: bool = False) -> Listing:
     """The files in class folders.
 
     Raises:
         UserError: a folder cannot be read.
     """
-    found = layout.find()
+    found = layout.find(follow=follow)
     files = []
     for path in found.files:
         part, label, *inside = layout.place_of(path)

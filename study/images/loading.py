@@ -6,8 +6,8 @@ pixels forgotten. What happens to a file:
 
 - an image by its content, whatever its name: used;
 - named like an image, or begins like one, and cannot be decoded: left out, listed in `problems`
-  with the reason; so are symbolic links that lead out of the folder or to folders (never followed),
-  images beside the class folders, and class folders without a single image;
+  with the reason; so are symbolic links that lead out of the folder or to folders (unless they are
+  followed), images beside the class folders, and class folders without a single image;
 - anything else, and whatever is hidden (a name that begins with a dot): ignored, files counted;
 - studies of this program, and what others leave behind (`#recycle`, `__MACOSX`): passed over.
 
@@ -34,7 +34,7 @@ from study.images.contents import contents
 from study.images.decoding import inspect, pixel_digest
 from study.images.deep_grey import find_scales, is_flat
 from study.images.doubts import NAMED
-from study.images.folders import Problem
+from study.images.folders import Problem, entries
 from study.images.groups import groups_in_words, groups_of_names, groups_of_subfolders, named_by
 from study.images.image_set import ImageSet
 from study.images.layout import TRAIN
@@ -57,6 +57,7 @@ def load_images(
     group: str | None = None,
     group_pattern: str | None = None,
     near_duplicates: str = TOGETHER,
+    follow_links: bool = False,
     strict: bool = False,
 ) -> ImageSet:
     """Check every file of `data` (None: the built-in faces) and return the usable images.
@@ -71,6 +72,7 @@ def load_images(
         group_pattern: regular expression that finds an image's group in its place below `data`.
         near_duplicates: "together" keeps near copies on one side of every split; "keep" takes them
             for different images.
+        follow_links: use what links in class folders lead to, outside of `data`, too.
         strict: refuse where any file has to be left out.
 
     Raises:
@@ -79,7 +81,7 @@ def load_images(
             found to group by.
     """
     pattern = named_by(group, group_pattern)
-    listing = list_files(data, labels)
+    listing = list_files(data, labels, grouped=group is not None, follow_links=follow_links)
     images = _check(listing, near=near_duplicates == TOGETHER)
     if strict and images.problems:
         number = len(images.problems)
@@ -233,21 +235,38 @@ def _refuse_lost_classes(images: ImageSet, listing: Listing) -> None:
 
 
 def _too_few_classes(images: ImageSet) -> str:
-    root = printable(images.root)
+    where, table = printable(images.source), _table_beside(images.root)
+    if images.source != images.root:
+        only = f", {images.class_names[0]}" if images.class_names else ""
+        examples = {problem.reason: problem for problem in reversed(images.problems)}
+        left = f" ({_some(examples.values())})" if examples else ""
+        return f"{where} has a usable image of fewer than two labels{only}{left}: two are needed"
     if images.class_names:
         return (
-            f"{root} has images in one class folder only, {images.class_names[0]}: a study needs "
-            f"two or more classes; give `data` the folder that holds the class folders"
+            f"{where} has images in one class folder only, {images.class_names[0]}: a study needs "
+            f"two or more classes; give `data` the folder that holds the class folders{table}"
         )
     if any(
         problem.path.parent == images.root and problem.path.is_file() for problem in images.problems
     ):
-        return f"{root} holds images but no class folders: put them into one folder per class"
+        return (
+            f"{where} holds images but no class folders: put them into one folder per class{table}"
+        )
     if images.problems:
         return (
-            f"{root} has no class folder with an image that can be read: {_some(images.problems)}"
+            f"{where} has no class folder with an image that can be read: {_some(images.problems)}"
         )
-    return f"{root} has no class folders: `data` wants a folder that holds one folder per class"
+    wanted = f"`data` wants a folder that holds one folder per class{table}"
+    return f"{where} has no class folders: {wanted}"
+
+
+def _table_beside(root: Path) -> str:
+    """A way out where a table lies in the folder or beside it."""
+    places = [*entries(root), *entries(root.parent)]
+    tables = [entry for entry in places if entry.suffix.lower() in (".csv", ".tsv")]
+    if not tables:
+        return ""
+    return f", or give `labels` {printable(tables[0])}, if that is the table of their classes"
 
 
 def _some(problems: Iterable[Problem]) -> str:

@@ -58,7 +58,9 @@ class Splits:
         elif split == "folders":
             self.fixed = folders_split(examples)
         self.given_test = TEST in examples.parts  # where divided data have it
-        self.pool = _outside_test(examples)  # (n_pool,) rows to draw from
+        if self.fixed is None:
+            self.pool = _outside_test(examples)  # (n_pool,) rows to draw from
+            self._pooled = examples.only(self.pool)
         if self.given_test or split == "folders":
             self.test = examples.of_part(TEST)  # (n_test,)
         else:
@@ -77,8 +79,8 @@ class Splits:
     def _drawn(self, seed: int) -> Split:
         if not self.given_test:
             return stratified_split(self.examples, self.test, self.validation_split, seed=seed)
-        pooled, none = self.examples.only(self.pool), np.array([], dtype=np.int32)
-        drawn = stratified_split(pooled, none, self.validation_split, seed=seed)
+        none = np.array([], dtype=np.int32)
+        drawn = stratified_split(self._pooled, none, self.validation_split, seed=seed)
         return Split(self.pool[drawn.train], self.pool[drawn.validation], self.test)
 
     @property
@@ -181,4 +183,14 @@ def _of_folders(examples: Examples) -> ImageSet:
 def _outside_test(examples: Examples) -> np.ndarray:
     """Rows that are neither in the test part nor belong to what is."""
     tested = examples.units[examples.of_part(TEST)]
-    return np.flatnonzero(~np.isin(examples.units, tested)).astype(np.int32)
+    rows = np.flatnonzero(~np.isin(examples.units, tested)).astype(np.int32)
+    left = set(examples.labels[rows].tolist())
+    lost = [name for label, name in enumerate(examples.class_names) if label not in left]
+    if lost:
+        raise UserError(
+            f"all {examples.noun}s of {', '.join(lost)} outside the test {examples.part_noun} of "
+            f"{printable(examples.source)} are copies of test {examples.noun}s or belong to them, "
+            "so there is nothing to train on: divide the data anew, or keep them as they are with "
+            "`split` folders"
+        )
+    return rows

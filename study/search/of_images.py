@@ -41,6 +41,7 @@ class ImageSubject:
             group=options.group,
             group_pattern=options.group_pattern,
             near_duplicates=options.near_duplicates,
+            follow_links=options.follow_links,
             strict=options.strict,
         )
 

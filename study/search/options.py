@@ -46,6 +46,9 @@ class Options:
         continued="free",
         only_for="rows",
     )
+    follow_links: bool = switch(
+        "images", "use what links inside class folders lead to, anywhere", only_for="images"
+    )
     strict: bool = switch(
         "images", "refuse a folder with files that cannot be decoded", only_for="images"
     )
