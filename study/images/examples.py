@@ -19,7 +19,7 @@ class Examples:
     labels: np.ndarray  # (N,) int32
     class_names: tuple[str, ...]  # C; printable
     digests: tuple[str, ...]  # N sha256 of what was read, hex
-    contents: tuple[str, ...] = ()  # N sha256 of what a model sees; empty: `digests` say that
+    contents: tuple[str, ...] = ()  # N digests, equal where a model sees the same; empty: `digests`
     parts: tuple[str, ...] = ()  # N of divided data: "train", "validation" or "test"
     part_names: Mapping[str, str] = field(default_factory=dict)  # part -> what the user calls it
     groups: tuple[str, ...] = ()  # N names of whom an example is about; "": of nobody else
