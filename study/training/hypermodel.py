@@ -105,7 +105,7 @@ class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         """The trial's weights, of the training rows: Keras takes validation rows from the end."""
         if given is not None:
             warnings.warn(
-                "class_weight is not used: the search space decides it; leave it out there",
+                "class_weight is not used: the search space decides it; keep one of the two",
                 stacklevel=3,
             )
         if not config.balanced:
