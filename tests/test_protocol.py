@@ -45,23 +45,30 @@ def study(
     chosen: Options,
     known: Iterable[TrialRecord] = (),
     saved: list[TrialRecord] | None = None,
+    *,
+    classes: int = CLASSES,
+    scale: float = 1.0,
 ) -> tuple[Protocol, list[TrialRecord]]:
-    """Run all phases; the protocol and the records in the order they were `saved`."""
+    """Run all phases; the protocol and the records in the order they were `saved`.
+
+    Features are `scale` times as large as they should be.
+    """
     saved = [] if saved is None else saved
     rng = np.random.default_rng(3)
-    labels = np.arange(N, dtype=np.int32) % CLASSES
-    centres = rng.normal(size=(CLASSES, 8))
-    features = (centres[labels] + rng.normal(scale=0.8, size=(N, 8))).astype(np.float32)
+    labels = np.arange(N, dtype=np.int32) % classes
+    centres = rng.normal(size=(classes, 8))
+    features = scale * (centres[labels] + rng.normal(scale=0.8, size=(N, 8))).astype(np.float32)
+    names = ("a", "b", "c")[:classes]
     paths = tuple(Path(f"{row}.png") for row in range(N))
     digests = tuple(f"{row:064d}" for row in range(N))
-    images = ImageSet(Path("blobs"), paths, labels, ("a", "b", "c"), digests, (), (), 0)
-    data = Data(features, labels, CLASSES, make_splits(images, chosen))
-    population = Population(features, labels, CLASSES, max_epochs=chosen.max_epochs, size=4)
+    images = ImageSet(Path("blobs"), paths, labels, names, digests, (), (), 0)
+    data = Data(features, labels, classes, make_splits(images, chosen))
+    population = Population(features, labels, classes, max_epochs=chosen.max_epochs, size=4)
     promoted = promotions(chosen.tuner, chosen.max_epochs, chosen.factor)
     runner = Runner(data, population, promoted, known, saved.extend)
     looks = list(planned_looks(chosen.repeats, chosen.most_repeats))
     settings = chosen.settings()
-    meta = make_meta(list(space.optimizers), ["a", "b", "c"], settings=settings, looks=looks)
+    meta = make_meta(list(space.optimizers), list(names), settings=settings, looks=looks)
     protocol = Protocol(chosen, space, runner, meta)
     protocol.run()
     return protocol, saved
@@ -232,6 +239,17 @@ def test_a_weighted_or_smoothed_loss_is_not_called_absurd_where_the_plain_one_wo
     curves = {"loss": [loss], "val_loss": [val_loss], "val_accuracy": [val_accuracy]}
     assert judge(curves, 2)[0] == plain
     assert judge(curves, 2, plain=False)[0] == weighed
+
+
+def test_a_head_that_is_right_and_pays_for_being_sure_has_not_diverged(tmp_path: Path) -> None:
+    text = (
+        HEAD + 'dropout = 0.0\nlabel_smoothing = 0.3\n[optimizers.sgd]\nclass = "SGD"\n'
+        "learning_rate = {choices = [1e-4, 3e-4, 1e-3, 3e-3]}\n"
+    )
+    space = read(tmp_path, text)
+    _, saved = study(space, options("--tuner", "grid"), classes=2, scale=300.0)
+    right = [r for r in saved if r.loss[-1] > 10 * np.log(2) and r.val_accuracy[-1] > 0.75]
+    assert right and all(r.status == TrialStatus.COMPLETED for r in right)
 
 
 LOSS = (
