@@ -39,7 +39,7 @@ def top(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines.append(f"{label}{number}.png,{label},{label}{number // 3}")
         if number == 0:
             with Image.open(path) as image:
-                image.resize((80, 80)).save(top / f"again {label}.jpg", quality=85)
+                image.save(top / f"again {label}.jpg", quality=90)
             lines.append(f"again {label}.jpg,{label},")
     (top / "labels.csv").write_text("\n".join(lines))
     (top / "space.toml").write_text(SPACE)
@@ -119,7 +119,7 @@ def test_what_would_be_another_study_is_refused_by_name(
     more: list[str], expected: str,
 ) -> None:  # fmt: skip
     text = (top / "labels.csv").read_text()
-    (top / "other.csv").write_text(text.replace(",rings0", ",rings1"))
+    (top / "other.csv").write_text(text.replace(",circles0", ",circles1"))
     more = [str(top / word) if word.endswith(".csv") else word for word in more]
     assert search("whole", *more) == 2
     assert expected in capsys.readouterr().err

@@ -15,10 +15,10 @@ from keras import layers
 
 from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import optimizer_class
+from study.training.loss import keras_loss
 from study.training.schedules import make_schedule
 
 DENSE, DROPOUT, PROBABILITIES = "dense", "dropout", "probabilities"  # layers that draw
-LOSS = "sparse_categorical_crossentropy"
 
 
 class Statistics(NamedTuple):
@@ -128,7 +128,7 @@ def compiled_head(
         config, n_features=n_features, n_classes=n_classes, seed=seed, statistics=statistics
     )
     optimizer = make_optimizer(config, make_schedule(config, total_steps))
-    model.compile(optimizer=optimizer, loss=LOSS, metrics=["accuracy"])
+    model.compile(optimizer=optimizer, loss=keras_loss(config), metrics=["accuracy"])
     # stock Hyperband loads a rung's state into it, which an optimizer without variables drops
     optimizer.build(model.trainable_variables)
     return model
