@@ -297,6 +297,13 @@ def test_nothing_pickled_is_ever_loaded(tmp_path: Path, key: str) -> None:
         assert not victim.exists()
 
 
+@pytest.mark.parametrize("kind", ["<U0", "|S0"])
+def test_names_of_no_letters_are_empty(tmp_path: Path, kind: str) -> None:
+    nothing = member(f"{{'descr': '{kind}', 'fortran_order': False, 'shape': ({N},), }}", b"")
+    path = zipped(tmp_path / "rows.npz", {"x.npy": plain(X), "y.npy": nothing})
+    assert "y: 30 names are empty" in refused(path)
+
+
 def test_a_text_column_as_pandas_has_it_is_told_how_to_write_it(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", x=X, y=NAMES[Y].astype(object))
     said = refused(tmp_path / "rows.npz")

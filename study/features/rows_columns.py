@@ -118,7 +118,7 @@ def _texts(file: NpzFile, key: str, *, empty: bool = False) -> np.ndarray:
             key, f"has names of up to {longest:,} characters, but {LONGEST:,} are the most"
         )
     values = file.column(key)
-    if dtype.kind == "U" and values.size and values.view(np.uint32).max() > sys.maxunicode:
+    if dtype.kind == "U" and values.nbytes and values.view(np.uint32).max() > sys.maxunicode:
         raise file.error(key, "holds numbers that are no characters: the file is damaged")
     try:
         texts = [_text(value) for value in values.tolist()]
