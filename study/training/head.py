@@ -22,14 +22,14 @@ DENSE, DROPOUT, PROBABILITIES = "dense", "dropout", "probabilities"  # layers th
 
 
 class Statistics(NamedTuple):
-    """Mean and variance of the training rows, each (512,), for `normalize = true`."""
+    """Mean and variance of the training rows, each (n_features,), for `normalize = true`."""
 
     mean: np.ndarray
     variance: np.ndarray
 
     @classmethod
     def of(cls, rows: np.ndarray) -> "Statistics":
-        """Those of `rows`, (n, 512).
+        """Those of `rows`, (n, n_features).
 
         A feature that never varies gets variance 1, so it is shifted only: Keras would divide the
         first other value by 1e-7.
