@@ -19,7 +19,7 @@ def contents(images: Sequence[tuple[Path, Looked]], hashed: Hash) -> tuple[str, 
 
     Args:
         images: N that can be decoded.
-        hashed: calls `content` on each of some paths, in threads.
+        hashed: calls `pixel_digest` on each of some paths, in threads.
     """
     alike: dict[tuple[bytes, str], dict[str, Path]] = defaultdict(dict)
     for path, looked in images:

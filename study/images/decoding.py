@@ -41,6 +41,7 @@ from study.images.deep_grey import (
     to_8_bits,
 )
 from study.images.foreign_formats import AVIF, HEIC, TIFF, kind_in_words, tiff_in_words
+from study.images.small_look import small_look
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO")
 
@@ -55,8 +56,6 @@ SUFFIXES = frozenset((
 # fmt: on
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", *TIFF)
 WHITE = (255, 255, 255, 255)
-SHADES, COLOURS = (17, 16), (4, 4)  # width, height of an image's small looks
-LOOK_BYTES = 17 * 16 + 4 * 4 * 3
 UPRIGHT = {  # EXIF orientation -> what undoes it
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -83,7 +82,7 @@ class Looked(NamedTuple):
     reason: str = ""  # why it cannot be used, to be read after its name: "is cut off"
     flat: bool = False  # one colour everywhere, as a white icon on transparency; not of deep grey
     header: Header = Header("", (0, 0), "")
-    look: bytes = b""  # the image made small: 17 x 16 shades of grey, then 4 x 4 colours
+    look: bytes = b""  # the image made small, see `small_look`
     grey: Measured | None = None  # of deep grey
 
 
@@ -107,7 +106,7 @@ def decode(path: Path, size: int, scales: Scales | None = None) -> np.ndarray:
     return np.array(resized)  # (size, size, 3)
 
 
-def content(path: Path) -> str:
+def pixel_digest(path: Path) -> str:
     """Sha256 of the decoded upright pixels and their size; of deep grey as it is stored.
 
     Raises `UserError` as `decode` does.
@@ -173,16 +172,9 @@ def _look(image: Image.Image) -> Looked:
     return Looked(
         flat=grey is None and rgb.getcolors(1) is not None,  # None: more than one
         header=header,
-        look=_small(rgb),
+        look=small_look(rgb),
         grey=None if grey is None else measure(grey),
     )
-
-
-def _small(rgb: Image.Image) -> bytes:
-    """`LOOK_BYTES` bytes, row by row; box-filtered, so that every pixel counts alike."""
-    rgb = rgb.convert("RGB")
-    shades = rgb.convert("L").resize(SHADES, Image.Resampling.BOX)
-    return shades.tobytes() + rgb.resize(COLOURS, Image.Resampling.BOX).tobytes()
 
 
 @functools.cache

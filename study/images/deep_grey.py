@@ -83,7 +83,7 @@ def _nodata(image: Image.Image) -> float | None:
     """The number that a TIFF's own tag declares to be no value."""
     try:
         return float(str(getattr(image, "tag_v2", {})[GDAL_NODATA]).strip(" \0"))
-    except (KeyError, ValueError):  # none, or one that says nothing usable
+    except Exception:  # none, or a broken one, which raises anything: its picture is still one
         return None
 
 
@@ -105,8 +105,9 @@ def find_scales(images: Sequence[Measured]) -> dict[str, Scale]:
     """The white points of a set, one for whole numbers and one for floats, where it has such.
 
     Floats, and whole numbers outside 0..65535, run from the 0.1th to the 99.9th percentile of all
-    pixels of the set, computed from 257 quantiles an image. The rank of what is found is off by at
-    most 0.4 % of the pixels, and by less than 0.01 % where the images are alike.
+    pixels of the set, found from 257 quantiles an image. A quantile stands for the pixels half-way
+    to its neighbours, so the rank of what is found is off by less than 0.4 % of all pixels, and by
+    0.02 % where the dark ends of all images are alike, and the bright ones.
     """
     kinds = {image.kind for image in images}
     return {

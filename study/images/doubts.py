@@ -32,6 +32,12 @@ def doubts(images: ImageSet) -> list[str]:
     if images.flat:
         number = "1 image is" if len(images.flat) == 1 else f"{len(images.flat)} images are"
         lines.append(f"{number} one flat colour: {first_few(images.flat, NAMED)}")
+    if dark := images.dark:
+        number = "1 image is" if len(dark) == 1 else f"{len(dark)} images are"
+        lines.append(
+            f"{number} nearly black, as label masks are and 16-bit colour that fills 12 bits only: "
+            f"{first_few(dark, NAMED)}"
+        )
     return [*lines, *mixed_grey(images), *shortcuts(images)]
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from study.images.decoding import LOOK_BYTES, Header
+from study.images.decoding import Header
 from study.images.deep_grey import Measured, Scales, depth, feature_key
 from study.images.examples import Examples
 from study.images.folders import Problem
+from study.images.small_look import LOOK_BYTES
+
+DARK = 15  # of 255: what 12 bits reach in a file of 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,7 @@ class ImageSet(Examples):
     scales: Scales = field(default_factory=dict)  # the white points of its deep grey
     greys: Mapping[int, Measured] = field(default_factory=dict)  # row of deep grey -> its ends
     headers: tuple[Header, ...] = ()  # N: how each is stored
-    looks: np.ndarray = field(  # (N, 320) uint8: each image made small, see `decoding.Looked`
+    looks: np.ndarray = field(  # (N, 320) uint8: each image made small, see `small_look`
         default_factory=lambda: np.empty((0, LOOK_BYTES), np.uint8)
     )
 
@@ -44,6 +47,13 @@ class ImageSet(Examples):
     def rescaled(self) -> int:
         """How many images a study without white points showed otherwise."""
         return sum(key != one for key, one in zip(self.feature_keys, self.digests, strict=True))
+
+    @property
+    def dark(self) -> tuple[Path, ...]:
+        """Images of more than one shade in which no part is brighter than `DARK`."""
+        found = np.flatnonzero(self.looks.max(axis=1, initial=0) <= DARK)
+        flat = set(self.flat)
+        return tuple(self.paths[row] for row in found if self.paths[row] not in flat)
 
     @property
     def same_pixels(self) -> int:

@@ -31,7 +31,7 @@ from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import first_few, printable
 from study.images.contents import contents
-from study.images.decoding import LOOK_BYTES, content, inspect
+from study.images.decoding import inspect, pixel_digest
 from study.images.deep_grey import find_scales, is_flat
 from study.images.doubts import NAMED
 from study.images.folders import Problem, entries
@@ -40,6 +40,7 @@ from study.images.image_set import ImageSet
 from study.images.layout import TRAIN
 from study.images.listing import Listed, Listing, list_files
 from study.images.near_copies import TOGETHER, near_copies
+from study.images.small_look import LOOK_BYTES
 
 BATCH = (
     512  # files handed to the threads at once, so that Ctrl-C and a million files are no trouble
@@ -132,7 +133,7 @@ def _check(listing: Listing, *, near: bool) -> ImageSet:
     good = [(one, looked) for one, looked in pairs if looked.digest]
     seen = contents(
         [(one.path, looked) for one, looked in good],
-        partial(_in_threads, "comparing images", content),
+        partial(_in_threads, "comparing images", pixel_digest),
     )
     greys = {row: looked.grey for row, (_, looked) in enumerate(good) if looked.grey}
     scales = find_scales(list(greys.values()))

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from study.images.decoding import SHADES
+from study.images.small_look import SHADES
 
 TOGETHER, KEEP = "together", "keep"  # what may be done with near copies
 CORRELATION = 0.995
@@ -43,7 +43,7 @@ def near_copies(looks: np.ndarray) -> list[tuple[int, ...]]:
     """Groups of two or more images that are near copies, by chains, each in rising order.
 
     Args:
-        looks: (N, 320) uint8, see `decoding.Looked`; equal ones may occur.
+        looks: (N, 320) uint8, see `small_look`; equal ones may occur.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

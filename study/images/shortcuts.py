@@ -138,7 +138,7 @@ def _claim(guess: Guess, names: Sequence[str]) -> str:
     if guess.strong or len(guess.told) == len(names):
         return f"the {guess.fact} alone tells the class of {guess.accuracy:.0%} of the images"
     told = first_few((names[label] for label in guess.told), NAMED)
-    return f"the {guess.fact} alone tells {told} from the other classes"
+    return f"the {guess.fact} alone tells {told} from the others"
 
 
 def _by_class(fact: str, images: ImageSet) -> str:

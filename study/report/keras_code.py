@@ -225,6 +225,6 @@ def _white_points(meta: StudyMeta) -> list[str]:
         "# Images of deep grey (16 or 32 bits) were brought to 0..255 before they were resized, by",
         "# np.rint(np.clip((values - black) / (white - black) * 255, 0, 255)), with",
         *ranges,
-        "# Pixels without a value are 0; all channels are equal. best/winner.keras expects the",
-        "# same, and study.predict does it by itself.",
+        "# Pixels without a value are 0, all channels equal. best/winner.keras expects the same,",
+        "# and study.predict does it by itself.",
     ]

@@ -126,10 +126,10 @@ def _code(old: StudyMeta, new: StudyMeta, recorded: set[str]) -> Iterator[str]:
 
 
 def _pixels(old: StudyMeta, new: StudyMeta) -> Iterator[str]:
-    """Equal images that are shown or divided otherwise than by the version that began.
+    """Equal images that are shown otherwise than by the version that began.
 
-    Going on by the old rules would need both for ever; the features and splits of one study must
-    not be mixed.
+    Features of two kinds must not be mixed in one study, and the old rule is kept for `predict`
+    only: what it made of such images is what nobody should go on with.
     """
     before, after = old.data.get("deep_grey", {}), new.data.get("deep_grey", {})
     if not before and after.get("rescaled"):

@@ -101,6 +101,7 @@ class ImageSubject:
             "left_out_reasons": dict(Counter(problem.reason for problem in images.problems)),
             "in_several_classes": [self._within(group) for group in images.duplicates],
             "flat": self._within(images.flat),
+            "dark": self._within(images.dark),
             "shortcuts": shortcuts(images),
             "deep_grey": self._deep_grey(),
             "same_pixels": images.same_pixels,

@@ -21,6 +21,13 @@ def image_cautions(meta: StudyMeta) -> Iterator[tuple[str, str]]:
             f"{number} one flat colour ({first_few(flat, NAMED)}), so there is nothing to see: "
             "what lies on transparency is laid on white, look whether it is white itself.",
         )
+    if dark := meta.data.get("dark", []):
+        number = "1 image is" if len(dark) == 1 else f"{len(dark)} images are"
+        yield (
+            "dark images",
+            f"{number} nearly black ({first_few(dark, NAMED)}): label masks are, and 16-bit colour "
+            "of which 12 bits are used only. Save such with 8 bits that reach from black to white.",
+        )
     yield from _near_copies(meta)
     if inside := meta.data.get("subfolders", []):
         yield (
