@@ -362,10 +362,26 @@ def test_an_edge_counts_only_where_most_repeats_end_there():
 
 
 def test_an_end_that_no_range_can_leave_is_no_edge():
-    table = {"head": {"dropout": {"min": 0.0, "max": 0.7}}}
-    values = {"learning_rate": 1e-3, "dropout": 0.001}
+    ranges = {"dropout": {"min": 0.0, "max": 0.7}, "label_smoothing": {"min": 0, "max": 0.2}}
+    table = {"head": ranges}
+    values = {"learning_rate": 1e-3, "dropout": 0.001, "label_smoothing": 0.001}
     found = study(runs("adam", [[0.9]], hyperparameters=values), space={"table": table})
     assert "edge of range" not in warned(found)
+
+
+def test_losses_of_labels_that_are_smoothed_differently_are_said_not_to_compare():
+    def warned_of(*smoothing):
+        names = zip(("adam", "sgd"), smoothing, strict=True)
+        found = [
+            runs(name, [[0.9]], hyperparameters={"learning_rate": 1e-3} | given)
+            for name, given in names
+        ]
+        return warned(study(*found)).get("several losses")
+
+    text = warned_of({"label_smoothing": 0.0}, {"label_smoothing": 0.15})
+    assert "smoothed by 0 to 0.15, so they do not compare between optimizers" in text
+    assert warned_of({"label_smoothing": 0.1}, {"label_smoothing": 0.1}) is None
+    assert warned_of({}, {}) is None
 
 
 def test_tuning_that_loses_to_the_defaults_is_named():

@@ -61,7 +61,7 @@ class NpzFile:
         Raises:
             UserError: the file is damaged, or holds something else than plain arrays named `known`.
         """
-        self.path, self._zipped = path, zipped
+        self.path, self._zipped, self._size = path, zipped, path.stat().st_size
         self.headers: dict[str, Header] = {}
         for info in zipped.infolist():
             key = info.filename.removesuffix(".npy")
@@ -111,7 +111,8 @@ class NpzFile:
             raise self.error(key, f"is encrypted; {HOW}")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise self.error(key, f"is compressed in a way that NumPy does not write; {HOW}")
-        if info.file_size > MOST_PACKED * (info.compress_size + 1):
+        packed = min(info.compress_size, self._size - info.header_offset)
+        if info.file_size > MOST_PACKED * (packed + 1) or info.compress_size > packed:
             raise self.error(
                 key, f"claims {info.file_size:,} bytes, more than its part of the file can hold"
             )

@@ -1,5 +1,6 @@
 """The columns beside the rows of a `.npz` file: classes, groups and parts, checked, as tuples."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -117,6 +118,8 @@ def _texts(file: NpzFile, key: str, *, empty: bool = False) -> np.ndarray:
             key, f"has names of up to {longest:,} characters, but {LONGEST:,} are the most"
         )
     values = file.column(key)
+    if dtype.kind == "U" and values.nbytes and values.view(np.uint32).max() > sys.maxunicode:
+        raise file.error(key, "holds numbers that are no characters: the file is damaged")
     try:
         texts = [_text(value) for value in values.tolist()]
     except ValueError:

@@ -128,7 +128,8 @@ def _fill(rows: np.ndarray, file: NpzFile) -> None:
         UserError: a number is none, infinite, or beyond float32.
     """
     wrong = _Wrong()
-    with progress("reading x", rows.size, "numbers") as advance, np.errstate(over="ignore"):
+    quiet = np.errstate(over="ignore", invalid="ignore")  # they are counted
+    with progress("reading x", rows.size, "numbers") as advance, quiet:
         for piece in file.pieces("x"):
             target = rows[piece.rows, piece.columns]
             target[:] = piece.values

@@ -26,15 +26,23 @@ class Unit(NamedTuple):
 def units_of(examples: Examples) -> list[Unit]:
     """What may be evaluated, in the order of first rows: nothing with a content of two classes."""
     rows: dict[int, list[int]] = defaultdict(list)
-    classes: dict[str, set[int]] = defaultdict(set)
-    labels = examples.labels.tolist()
+    label_of: dict[str, int] = {}
+    several: set[str] = set()  # contents of two classes
+    labels, seen = examples.labels.tolist(), examples.seen
+    alone = [frozenset((label,)) for label in range(len(examples.class_names))]
     for row, unit in enumerate(examples.units.tolist()):
         rows[unit].append(row)
-        classes[examples.seen[row]].add(labels[row])
+        if label_of.setdefault(seen[row], labels[row]) != labels[row]:
+            several.add(seen[row])
     return [
-        Unit(members, frozenset(labels[row] for row in members))
+        Unit(
+            members,
+            alone[labels[members[0]]]
+            if len(members) == 1
+            else frozenset(labels[row] for row in members),
+        )
         for members in rows.values()
-        if all(len(classes[examples.seen[row]]) == 1 for row in members)
+        if not several or several.isdisjoint(seen[row] for row in members)
     ]
 
 

@@ -63,7 +63,7 @@ class TrialRecord(Run):
     """One finished run. Curves have one entry an epoch, from epoch 1 to `epochs`."""
 
     status: TrialStatus
-    loss: list[float]  # training, mean over the epoch, with dropout
+    loss: list[float]  # training, mean over the epoch, with dropout and class weights
     accuracy: list[float]
     val_loss: list[float]
     val_accuracy: list[float]

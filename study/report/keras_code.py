@@ -16,7 +16,7 @@ from study.space.keras_optimizers import OPTIMIZERS
 from study.space.schedule_table import all_schedule_keys, shape
 
 LONGEST = 88  # characters of a line
-WARM_UP = Path(__file__).parents[1] / "training" / "warm_up.py"  # printed, not imported
+TRAINING = Path(__file__).parents[1] / "training"  # classes are printed, not imported
 _HOW = {
     Phase.CONFIRM: "as it was confirmed",
     Phase.SEARCH: "the best trial so far",
@@ -53,6 +53,9 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
     steps, epochs = -(-rows // batch), int(meta.settings.get("max_epochs", run.epochs))
     schedule, warm_up = _schedule(values, steps * epochs)
     own = meta.code.get(run.optimizer, {})
+    smoothing = float(values.get("label_smoothing", 0.0))
+    weights = _weights(values)
+    classes = [*warm_up, *(_printed("smoothed_loss.py") if smoothing else ())]
     body = [
         *(_STATISTICS if values["normalize"] else ()),
         *_head(values, int(meta.data["features"]), len(meta.class_names)),
@@ -60,16 +63,20 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
         *schedule,
         *_call(f"optimizer = {_class(meta, run.optimizer)}", _arguments(values)),
         "optimizer.build(head.trainable_variables)  # some start from the weights",
-        *_call("head.compile", _compiling(own)),
-        f"head.fit(features, labels, batch_size={batch}, epochs={max(run.best_epoch, 1)}, **more)",
+        *_call("head.compile", _compiling(own, smoothing)),
+        *weights,
+        *_call("head.fit", _fitting(batch, run, weighted=bool(weights))),
         "return head",
     ]
     return [
         f"# {' '.join(run.optimizer.split())}, {_HOW[run.phase]}; best epoch {run.best_epoch} of "
         f"{run.epochs}",
-        *(warm_up or ["import keras"]),
+        *(["from typing import Any", ""] if classes else ()),
+        "import keras",
+        *(["import numpy as np"] if weights else ()),
         "from keras import layers",
         *_import_of(own),
+        *classes,
         "",
         "",
         "def train(features, labels, **more):",
@@ -101,9 +108,28 @@ def _import_of(own: Mapping[str, str]) -> list[str]:
     return ["import runpy", "", f"{name} = runpy.run_path({file!r})[{name!r}]{made_of}"]
 
 
-def _compiling(own: Mapping[str, str]) -> list[str]:
-    arguments = ["optimizer", '"sparse_categorical_crossentropy"', 'metrics=["accuracy"]']
+def _compiling(own: Mapping[str, str], smoothing: float) -> list[str]:
+    loss = '"sparse_categorical_crossentropy"'
+    if smoothing:
+        loss = f"SmoothedCrossentropy({smoothing!r})"
+    arguments = ["optimizer", loss, 'metrics=["accuracy"]']
     return [*arguments, "run_eagerly=True"] if own.get("alone") else arguments
+
+
+def _weights(values: Mapping[str, Value]) -> list[str]:
+    """Lines that make `class_weight`, of the rows that are trained with."""
+    if values.get("class_weight") != "balanced":
+        return []
+    return [
+        "present, rows = np.unique(labels, return_counts=True)",
+        "balanced = len(labels) / (len(present) * rows)  # each class weighs the same",
+        "class_weight = dict(zip(present.tolist(), balanced.tolist()))",
+    ]
+
+
+def _fitting(batch: int, run: TrialRecord, *, weighted: bool) -> list[str]:
+    arguments = ["features", "labels", f"batch_size={batch}", f"epochs={max(run.best_epoch, 1)}"]
+    return [*arguments, *(["class_weight=class_weight"] if weighted else ()), "**more"]
 
 
 def _class(meta: StudyMeta, optimizer: str) -> str:
@@ -150,13 +176,13 @@ def _schedule(values: Mapping[str, Value], total_steps: int) -> tuple[list[str],
     if not found.rising:
         return lines, []
     lines.append(f"learning_rate = WarmUp({peak!r}, {found.rising}, learning_rate)")
-    return lines, _warm_up()
+    return lines, _printed("warm_up.py")
 
 
-def _warm_up() -> list[str]:
-    """The class that training uses, from its file without the docstring on top."""
-    text = WARM_UP.read_text(encoding="utf-8").partition('"""\n\n')[2]
-    return [*text.replace("  # type: ignore[misc]", "").strip().splitlines(), "", ""]
+def _printed(file: str) -> list[str]:
+    """The class that training uses, from its file without docstring and imports on top."""
+    text = (TRAINING / file).read_text(encoding="utf-8").partition("\n\n\n")[2]
+    return ["", "", *text.replace("  # type: ignore[misc]", "").strip().splitlines()]
 
 
 def _from_rows(meta: StudyMeta) -> list[str]:

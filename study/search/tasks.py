@@ -23,7 +23,7 @@ class Task(NamedTuple):
 class Data(NamedTuple):
     """What the heads are trained on."""
 
-    features: np.ndarray  # (N, 512) float32
+    features: np.ndarray  # (N, n_features) float32
     labels: np.ndarray  # (N,) int32
     n_classes: int
     splits: Splits
@@ -33,7 +33,7 @@ def make_splits(examples: Examples, options: Options) -> Splits:
     """The splits that a study with these options has.
 
     Raises:
-        UserError: a class has too few images.
+        UserError: a class has too few examples.
     """
     return Splits(
         examples,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from study.common.errors import UserError
 from study.common.text import near
 from study.space.domains import ONE_MINUS, Domain, OptimizerSpace, argument_of, turned
-from study.space.head_table import HEAD
+from study.space.head_table import HEAD, LOSS
 from study.space.keras_optimizers import (
     AVERAGE,
     ONE_MINUS_AVERAGE,
@@ -127,10 +127,12 @@ class _Reader(ValueReader):
 
     def _head(self, table: dict[str, Any]) -> dict[str, Domain]:
         self.known("head.", table, HEAD)
-        return {
+        domains = {
             key: self.domain(f"head.{key}", table.get(key, spec.default), spec)
             for key, spec in HEAD.items()
         }
+        idle = {key for key, spec in LOSS.items() if domains[key].choices == (spec.default,)}
+        return {key: domain for key, domain in domains.items() if key not in idle}
 
     def _schedules(self, table: dict[str, Any]) -> dict[str, dict[str, Domain]]:
         self.known("schedules.", table, SCHEDULES)

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from study.training.head import Statistics, compiled_head, rows_per_step, steps_per_epoch
+from study.training.loss import keras_class_weight, smoothing_of
 from study.training.metrics import EpochMetrics, RowSums, epoch_metrics, half_sums, judged
 from study.training.runs import HeadResult, HeadRun, order_of_rows
 
@@ -48,6 +49,7 @@ def train_plainly(
         statistics=Statistics.of(features[run.train]) if config.normalize else None,
     )
     head.run_eagerly = True
+    weights = keras_class_weight(config, labels[run.train])
     curves, rates = [], []
     best_value, best_weights = -1.0, head.get_weights()
     for epoch in range(run.epochs):
@@ -56,7 +58,7 @@ def train_plainly(
         for at in range(0, len(rows), batch):
             if at + batch >= len(rows):
                 rates.append(_learning_rate(head.optimizer))
-            training = _step(head, features, labels, rows[at : at + batch], training)
+            training = _step(head, features, labels, rows[at : at + batch], training, weights)
         found = epoch_metrics(
             training, _validation(head, features, labels, run), len(rows), len(run.validation)
         )
@@ -75,18 +77,26 @@ def train_plainly(
 
 
 def _step(
-    head: keras.Model, features: np.ndarray, labels: np.ndarray, rows: np.ndarray, sums: RowSums
+    head: keras.Model,
+    features: np.ndarray,
+    labels: np.ndarray,
+    rows: np.ndarray,
+    sums: RowSums,
+    weights: dict[int, float] | None,
 ) -> RowSums:
     """One step of Keras's own `train_step`; adds what it saw."""
     head.reset_metrics()
-    found = head.train_on_batch(features[rows], labels[rows], return_dict=True)
+    found = head.train_on_batch(
+        features[rows], labels[rows], class_weight=weights, return_dict=True
+    )
     count = len(rows)
     return RowSums(sums.loss + found["loss"] * count, sums.hits + found["accuracy"] * count)
 
 
 def _validation(head: keras.Model, features: np.ndarray, labels: np.ndarray, run: HeadRun) -> Any:
     outputs = head(features[run.validation], training=False)
-    return half_sums(tf.constant(labels[run.validation], tf.int32), outputs, None)
+    truth = tf.constant(labels[run.validation], tf.int32)
+    return half_sums(truth, outputs, None, smoothing_of(run.config))
 
 
 def _learning_rate(optimizer: keras.optimizers.Optimizer) -> float:

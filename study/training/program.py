@@ -11,6 +11,7 @@ from study.space.head_config import HeadConfig
 from study.training.dropout_noise import dropout_noise
 from study.training.head import Statistics, steps_per_epoch
 from study.training.head_state import State
+from study.training.loss import empty, stacked
 from study.training.metrics import EpochMetrics, HalfSums, RowSums, epoch_metrics, judged
 from study.training.program_cache import disk_errors, function_of, seal
 from study.training.program_key import Signature
@@ -33,6 +34,7 @@ class Inputs(NamedTuple):
     mean: tf.Tensor  # (K, n_features)
     variance: tf.Tensor  # (K, n_features)
     validation: tf.Tensor  # (K, n_validation) int32
+    loss: dict[str, tf.Tensor]  # see `study.training.loss`; empty where the plain one is meant
 
 
 class Epoch(NamedTuple):
@@ -64,6 +66,7 @@ class Program:
         validation: np.ndarray,
         seeds: np.ndarray,
         normalization: Sequence[Statistics | None],
+        class_weights: Sequence[np.ndarray],
     ) -> Inputs:
         """Stack what K heads bring along."""
         size, width = len(configs), self.signature.width
@@ -86,6 +89,7 @@ class Program:
             mean=tf.constant(mean),
             variance=tf.constant(variance),
             validation=tf.constant(validation, tf.int32),
+            loss=stacked(self.signature.loss, configs, class_weights),
         )
 
     def compile(self, features: tf.Tensor, labels: tf.Tensor) -> None:
@@ -103,6 +107,7 @@ class Program:
             mean=tf.zeros((size, self.n_features)),
             variance=tf.zeros((size, self.n_features)),
             validation=tf.zeros((size, signature.n_validation), tf.int32),
+            loss=empty(signature.loss, size, self.n_classes),
         )
         given = self._stacked([])
         arguments = (features, labels, heads, state, given, tf.constant(0))
@@ -225,6 +230,7 @@ class Program:
                 noise=noise * heads.units[:, None, :],
                 mean=heads.mean,
                 variance=heads.variance,
+                loss=heads.loss,
                 hyperparameters=heads.hyperparameters,
                 weights=weights,
                 statistics=statistics,
@@ -261,6 +267,7 @@ class Program:
                 labels=tf.gather(labels, rows),
                 mean=heads.mean,
                 variance=heads.variance,
+                loss=heads.loss,
                 weights=weights,
                 statistics=statistics,
             )

@@ -35,6 +35,7 @@ class TrainingBatch(NamedTuple):
     mean: Any  # (n_features,)
     variance: Any  # (n_features,)
     hyperparameters: dict[str, Any]  # float64 scalars
+    loss: dict[str, Any]  # its hyperparameters, see `study.training.loss`
     weights: list[Any]
     statistics: list[Any]  # of batch normalization
     optimizer: list[Any]  # its variables
@@ -56,6 +57,7 @@ class EvaluationBatch(NamedTuple):
     labels: Any  # (rows,)
     mean: Any  # (n_features,)
     variance: Any  # (n_features,)
+    loss: dict[str, Any]
     weights: list[Any]
     statistics: list[Any]
 
@@ -108,7 +110,7 @@ class VectorizedHead:
         with tf.GradientTape() as tape:
             tape.watch(batch.weights)
             outputs, statistics = self._forward(batch, noise=batch.noise, mask=mask, training=True)
-            sums = row_sums(batch.labels, outputs, mask)
+            sums = row_sums(batch.labels, outputs, mask, batch.loss)
             loss = sums.loss / count
         gradients = tape.gradient(loss, batch.weights)
         for name, value in batch.hyperparameters.items():
@@ -121,7 +123,7 @@ class VectorizedHead:
     def evaluate(self, batch: EvaluationBatch, mask: Any) -> HalfSums:
         """Sums over the rows that `mask` (rows,) lets count."""
         outputs, _ = self._forward(batch, training=False)
-        return half_sums(batch.labels, outputs, mask)
+        return half_sums(batch.labels, outputs, mask, batch.loss)
 
     def _forward(
         self,

@@ -12,7 +12,7 @@ from study.report.analysis.range_edges import edges
 from study.report.analysis.ranking import Row, how_lost, lost_every_trial
 from study.report.analysis.search_trials import Gain
 from study.report.analysis.winners import Curves, Settings
-from study.report.analysis.wording import join, points
+from study.report.analysis.wording import join, number, points
 from study.space.head_table import SINGLE_ROWS, normalizes_single_rows
 from study.verdicts.answer import Answer
 
@@ -47,7 +47,7 @@ def cautions(
     meta: StudyMeta,
     rows: Sequence[Row],
     answer: Answer,
-    settings: Iterable[Settings],
+    settings: Sequence[Settings],
     curves: Iterable[Curves],
     gains: Iterable[Gain],
 ) -> list[Caution]:
@@ -64,6 +64,7 @@ def cautions(
     found += _training(meta, confirmed, curves)
     found += _diverged(rows)
     found += _absurd(meta, confirmed)
+    found += _several_losses(settings)
     found += _single_rows(meta)
     found += _classes(meta)
     found += [Caution(*caution) for caution in image_cautions(meta)]
@@ -262,6 +263,16 @@ def _absurd(meta: StudyMeta, rows: Iterable[Row]) -> Iterator[Caution]:
             f"The validation loss is absurd for {join(absurd)}; guessing has {guess:.2f}. Such a "
             "head is as sure of its mistakes as of the rest: trust the classes it names as far as "
             "the accuracy goes, and its probabilities not at all.",
+        )
+
+
+def _several_losses(settings: Sequence[Settings]) -> Iterator[Caution]:
+    smoothing = sorted({float(s.values.get("label_smoothing", 0.0)) for s in settings})
+    if len(smoothing) > 1:
+        yield Caution(
+            "several losses",
+            f"Validation losses are those of labels smoothed by {number(smoothing[0])} to "
+            f"{number(smoothing[-1])}, so they do not compare between optimizers; accuracies do.",
         )
 
 
