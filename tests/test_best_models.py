@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.images.decoding import decode
+from study.images.pixels.decoding import decode
 from study.predict import main as predict_main
 from study.records.predictions import MOST_MISTAKES, Predictions, load_predictions, worst_mistakes
 from study.records.study_meta import load_meta

@@ -9,7 +9,7 @@ from PIL import Image
 from study.images.doubts import doubts
 from study.images.loading import load_images
 from study.images.overview import overview
-from study.images.study_splits import Splits
+from study.images.splits.study_splits import Splits
 
 
 def photo(number: int, side: int = 24) -> Image.Image:

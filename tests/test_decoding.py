@@ -15,10 +15,10 @@ from PIL import Image
 
 from study.common.errors import UserError
 from study.common.text import first_few, printable
-from study.images.decoding import decode, inspect, pixel_digest
-from study.images.deep_grey import GDAL_NODATA, depth, find_scales, is_flat
-from study.images.foreign_formats import kind_in_words
-from study.images.small_look import LOOK_BYTES
+from study.images.pixels.decoding import decode, inspect, pixel_digest
+from study.images.pixels.deep_grey import GDAL_NODATA, depth, find_scales, is_flat
+from study.images.pixels.foreign_formats import kind_in_words
+from study.images.pixels.small_look import LOOK_BYTES
 
 SIDE = 16
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

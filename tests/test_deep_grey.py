@@ -9,8 +9,12 @@ from PIL import Image, TiffImagePlugin
 
 from study.features.extract import extract_features
 from study.features.vgg16 import load_backbone
-from study.images.decoding import decode
-from study.images.deep_grey import (
+from study.images.doubts import doubts
+from study.images.image_set import ImageSet
+from study.images.loading import load_images
+from study.images.overview import overview
+from study.images.pixels.decoding import decode
+from study.images.pixels.deep_grey import (
     CLIPPED,
     FLOATS,
     GDAL_NODATA,
@@ -21,10 +25,6 @@ from study.images.deep_grey import (
     measure,
     to_8_bits,
 )
-from study.images.doubts import doubts
-from study.images.image_set import ImageSet
-from study.images.loading import load_images
-from study.images.overview import overview
 
 SIDE = 16
 RAMP = np.tile(np.linspace(0, 1, SIDE), (SIDE, 1))  # black on the left, white on the right

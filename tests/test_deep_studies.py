@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from study.common.tensorflow import load_model
-from study.images.decoding import decode
-from study.images.deep_grey import WHOLE, Scale
+from study.images.pixels.decoding import decode
+from study.images.pixels.deep_grey import WHOLE, Scale
 from study.predict import main as predict_main
 from study.predict import predict, white_points
 from study.records.layout import STUDY_FILE, WINNER_FILE

@@ -13,8 +13,8 @@ from study.images import main
 from study.images.doubts import doubts
 from study.images.examples import Examples
 from study.images.loading import load_images
-from study.images.splits import Split, set_aside_test, stratified_split
-from study.images.study_splits import Splits
+from study.images.splits.assignments import Split, set_aside_test, stratified_split
+from study.images.splits.study_splits import Splits
 
 MADE = {"validation_split": 0.25, "test_split": 0.2, "seed": 1, "split_seed": 1}
 

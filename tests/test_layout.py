@@ -11,7 +11,7 @@ from study.common.errors import UserError
 from study.images import main
 from study.images.image_set import ImageSet
 from study.images.loading import load_images
-from study.images.study_splits import Splits
+from study.images.splits.study_splits import Splits
 
 
 def fill(folder: Path, **numbers: int) -> Path:

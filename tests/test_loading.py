@@ -15,7 +15,7 @@ from study.images import main
 from study.images.doubts import doubts
 from study.images.image_set import ImageSet
 from study.images.loading import load_images
-from study.images.splits import keras_split
+from study.images.splits.assignments import keras_split
 
 
 def draw(path: Path, number: int) -> Path:

@@ -10,7 +10,7 @@ import pytest
 from simulated import draw, equal, looks_of
 from synthetic import make_record
 
-from study.images.splits import Split
+from study.images.splits.assignments import Split
 from study.records.study_meta import Look
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.search import live_progress as watch_module

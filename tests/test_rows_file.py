@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from study.common.errors import UserError
 from study.features import npz_file
 from study.features.rows_file import RowSet, load_rows
-from study.images.study_splits import Splits
+from study.images.splits.study_splits import Splits
 
 N, D = 30, 4
 X = np.random.default_rng(3).normal(size=(N, D)).astype(np.float32)

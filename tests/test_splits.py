@@ -11,7 +11,7 @@ from PIL import Image
 from study.common.errors import UserError
 from study.images.image_set import ImageSet
 from study.images.loading import load_images
-from study.images.splits import Split, keras_split, set_aside_test, stratified_split
+from study.images.splits.assignments import Split, keras_split, set_aside_test, stratified_split
 
 
 def image_set(classes: list[list[str]]) -> ImageSet:

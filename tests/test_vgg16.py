@@ -12,8 +12,8 @@ from study.features import weights as weights_module
 from study.features.vgg16 import Backbone, load_backbone, pick_device
 from study.features.weight_files import LAYERS
 from study.features.weights import IMAGENET_DIGEST, KERAS_FILE, Weights, load_weights, wheel_file
-from study.images.decoding import decode
 from study.images.loading import load_images
+from study.images.pixels.decoding import decode
 
 needs_wheel = pytest.mark.skipif(
     wheel_file() is None or importlib.util.find_spec("onnx") is None,

@@ -26,8 +26,8 @@ from study.common.text import printable
 from study.features.row_cache import RowCache
 from study.features.row_room import feature_rows
 from study.features.vgg16 import FEATURES, Backbone
-from study.images.decoding import decode
 from study.images.image_set import ImageSet
+from study.images.pixels.decoding import decode
 
 CACHE_VERSION = 1  # raise it when decoding or preprocessing changes: old rows are then left alone
 CHUNK_SECONDS = 10.0  # between two writes to the cache

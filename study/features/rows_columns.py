@@ -8,7 +8,7 @@ import numpy as np
 
 from study.common.text import near, printable
 from study.features.npz_file import NpzFile, sized
-from study.images.layout import PART_OF, TEST, TRAIN, VALIDATION, part_of
+from study.images.files.layout import PART_OF, TEST, TRAIN, VALIDATION, part_of
 
 LONGEST = 1000  # characters of a name
 Names = tuple[str, ...]

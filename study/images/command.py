@@ -13,7 +13,7 @@ import numpy as np
 from study.common.command import ENDS, complain, parse, typed
 from study.common.files import write_atomically
 from study.common.text import printable
-from study.images.foreign_folders import SAMPLES
+from study.images.files.foreign_folders import SAMPLES
 from study.images.groups import SUBFOLDER
 from study.images.loading import load_images
 from study.images.near_copies import KEEP, TOGETHER

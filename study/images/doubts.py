@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from study.common.text import first_few, printable
-from study.images.folders import Problem
+from study.images.files.folders import Problem
 from study.images.image_set import ImageSet
 from study.images.shortcuts import shortcuts
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from study.images.decoding import Header
-from study.images.deep_grey import Measured, Scales, depth, feature_key
 from study.images.examples import Examples
-from study.images.folders import Problem
-from study.images.small_look import LOOK_BYTES
+from study.images.files.folders import Problem
+from study.images.pixels.decoding import Header
+from study.images.pixels.deep_grey import Measured, Scales, depth, feature_key
+from study.images.pixels.small_look import LOOK_BYTES
 
 DARK = 15  # of 255: what 12 bits reach in a file of 16
 

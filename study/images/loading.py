@@ -30,17 +30,17 @@ import numpy as np
 from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import first_few, printable
-from study.images.contents import contents
-from study.images.decoding import inspect, pixel_digest
-from study.images.deep_grey import find_scales, is_flat
 from study.images.doubts import NAMED
-from study.images.folders import Problem, entries
+from study.images.files.folders import Problem, entries
+from study.images.files.layout import TRAIN
+from study.images.files.listing import Listed, Listing, list_files
 from study.images.groups import groups_in_words, groups_of_names, groups_of_subfolders, named_by
 from study.images.image_set import ImageSet
-from study.images.layout import TRAIN
-from study.images.listing import Listed, Listing, list_files
 from study.images.near_copies import TOGETHER, near_copies
-from study.images.small_look import LOOK_BYTES
+from study.images.pixels.contents import contents
+from study.images.pixels.decoding import inspect, pixel_digest
+from study.images.pixels.deep_grey import find_scales, is_flat
+from study.images.pixels.small_look import LOOK_BYTES
 
 BATCH = (
     512  # files handed to the threads at once, so that Ctrl-C and a million files are no trouble

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from study.images.small_look import SHADES
+from study.images.pixels.small_look import SHADES
 
 TOGETHER, KEEP = "together", "keep"  # what may be done with near copies
 CORRELATION = 0.995

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from statistics import median
 
 from study.common.text import first_few, printable
-from study.images.deep_grey import WHITES
 from study.images.doubts import doubts
 from study.images.examples import Examples
+from study.images.files.layout import TEST, VALIDATION
 from study.images.image_set import ImageSet
-from study.images.layout import TEST, VALIDATION
+from study.images.pixels.deep_grey import WHITES
 
 NAMED = 5  # classes named in one line
 

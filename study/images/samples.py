@@ -5,8 +5,8 @@ import numpy as np
 from study.common.fonts import find_fonts, shown_names
 from study.common.plot_style import new_figure, style, to_png
 from study.common.text import plain
-from study.images.decoding import decode
 from study.images.image_set import ImageSet
+from study.images.pixels.decoding import decode
 
 COLUMNS, ROWS = 5, 3  # as the blog post has it
 SIDE = 160  # pixels of a picture in the grid

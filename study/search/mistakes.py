@@ -13,8 +13,8 @@ from PIL import Image
 
 from study.common.errors import UserError
 from study.common.files import write_atomically
-from study.images.decoding import decode
-from study.images.deep_grey import Scales
+from study.images.pixels.decoding import decode
+from study.images.pixels.deep_grey import Scales
 from study.records.layout import MISTAKES_FOLDER
 from study.records.predictions import MISTAKE_SIDE, Predictions, worst_mistakes
 

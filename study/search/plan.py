@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.images.splits import Split
+from study.images.splits.assignments import Split
 from study.records.outcomes import BUDGETS
 from study.search.budget import budget_of, hyperband_cost, plan_search, searches_of
 from study.search.options import Options

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from study.images.study_splits import Splits
+from study.images.splits.study_splits import Splits
 from study.records.study_meta import StudyMeta
 from study.search.options import Options
 from study.search.subject import Subject

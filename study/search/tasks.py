@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from study.images.examples import Examples
-from study.images.splits import Split
-from study.images.study_splits import Splits
+from study.images.splits.assignments import Split
+from study.images.splits.study_splits import Splits
 from study.records.trial_record import Run
 from study.search.options import Options
 from study.space.head_config import HeadConfig

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from study.images.decoding import Looked
+from study.images.pixels.decoding import Looked
 
 Hash = Callable[[list[Path]], list[str]]  # paths -> sha256 of their pixels
 

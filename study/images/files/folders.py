@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from study.common.errors import UserError
 from study.common.text import printable
-from study.images.decoding import SUFFIXES
-from study.images.foreign_folders import is_foreign
+from study.images.files.foreign_folders import is_foreign
+from study.images.pixels.decoding import SUFFIXES
 
 DOCUMENTS = {".txt", ".md", ".rst", ".html", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml"}
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from study.common.errors import UserError
 from study.common.text import printable
-from study.images.layout import TRAIN, part_of
+from study.images.files.layout import TRAIN, part_of
 
 NEEDED, OPTIONAL = ("file", "label"), ("split", "group")
 DELIMITERS = ",;\t|"

@@ -12,9 +12,9 @@ from study.common.errors import UserError
 from study.common.seeds import derive_seed
 from study.common.text import printable
 from study.images.examples import Examples
+from study.images.files.layout import TEST
 from study.images.image_set import ImageSet
-from study.images.layout import TEST
-from study.images.splits import (
+from study.images.splits.assignments import (
     Split,
     folders_split,
     keras_split,

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from study.common.errors import UserError
 from study.common.text import printable
-from study.images.folders import Problem, may_be_image
-from study.images.foreign_folders import is_foreign, is_output
-from study.images.layout import TEST, TRAIN, VALIDATION, Layout, find_layout
-from study.images.table import TableRow, missing_hint, ordered_labels, read_table
+from study.images.files.folders import Problem, may_be_image
+from study.images.files.foreign_folders import is_foreign, is_output
+from study.images.files.layout import TEST, TRAIN, VALIDATION, Layout, find_layout
+from study.images.files.table import TableRow, missing_hint, ordered_labels, read_table
 
 NO_LINE = "has no line in the table"
 PARTS = ("", TRAIN, VALIDATION, TEST)

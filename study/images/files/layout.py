@@ -13,7 +13,7 @@ from pathlib import Path
 
 from study.common.errors import UserError
 from study.common.text import first_few, printable
-from study.images.folders import (
+from study.images.files.folders import (
     Found,
     Problem,
     class_folders,

@@ -29,7 +29,7 @@ from PIL import Image, UnidentifiedImageError
 
 from study.common.errors import UserError
 from study.common.text import printable
-from study.images.deep_grey import (
+from study.images.pixels.deep_grey import (
     Measured,
     Scales,
     deep_grey,
@@ -40,8 +40,8 @@ from study.images.deep_grey import (
     stretched,
     to_8_bits,
 )
-from study.images.foreign_formats import AVIF, HEIC, TIFF, kind_in_words, tiff_in_words
-from study.images.small_look import small_look
+from study.images.pixels.foreign_formats import AVIF, HEIC, TIFF, kind_in_words, tiff_in_words
+from study.images.pixels.small_look import small_look
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO")
 

@@ -14,11 +14,11 @@ import numpy as np
 from study.common.errors import UserError
 from study.common.text import printable
 from study.images.examples import Examples
-from study.images.folders import class_folders
-from study.images.foreign_folders import is_output
+from study.images.files.folders import class_folders
+from study.images.files.foreign_folders import is_output
+from study.images.files.layout import TEST, TRAIN, VALIDATION
 from study.images.image_set import ImageSet
-from study.images.layout import TEST, TRAIN, VALIDATION
-from study.images.units import drawn, require, units_of
+from study.images.splits.units import drawn, require, units_of
 
 KERAS_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 

@@ -1,0 +1,1 @@
+"""`Examples` -> the rows of training, validation and test, by units that never part."""
