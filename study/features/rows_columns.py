@@ -78,7 +78,7 @@ def split_column(
                 "valid: train, val, test and what else such folders are called",
             )
         part_of[word] = part
-        called[part].append(printable(word))
+        called[part].append(printable(word.strip()))
     parts = tuple(part_of[word] for word in words.tolist())
     trained = set(labels[[part == TRAIN for part in parts]].tolist())
     lost = [name for label, name in enumerate(names) if label not in trained]
