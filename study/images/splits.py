@@ -149,18 +149,12 @@ def _units(examples: Examples) -> list[_Unit]:
     label_of: dict[str, int] = {}
     several: set[str] = set()  # contents of two classes
     labels, seen = examples.labels.tolist(), examples.seen
-    alone = [frozenset((label,)) for label in range(len(examples.class_names))]
     for row, unit in enumerate(examples.units.tolist()):
         rows[unit].append(row)
         if label_of.setdefault(seen[row], labels[row]) != labels[row]:
             several.add(seen[row])
     return [
-        _Unit(
-            members,
-            alone[labels[members[0]]]
-            if len(members) == 1
-            else frozenset(labels[row] for row in members),
-        )
+        _Unit(members, frozenset(labels[row] for row in members))
         for members in rows.values()
         if not several or several.isdisjoint(seen[row] for row in members)
     ]
@@ -176,11 +170,14 @@ def _drawn(
     """
     stay = Counter(label for unit in units for label in unit.labels)
     chosen = _across(examples, units, fraction, leave=leave, seed=seed, part=part, stay=stay)
-    taken = Counter(examples.labels[chosen].tolist())
+    taken, counts = Counter(examples.labels[chosen].tolist()), Counter(examples.labels.tolist())
+    owned: dict[int, list[list[int]]] = defaultdict(list)
+    for unit in units:
+        if len(unit.labels) == 1:
+            owned[next(iter(unit.labels))].append(unit.rows)
     for label in range(len(examples.class_names)):
-        own = [unit.rows for unit in units if unit.labels == {label}]
-        count = int(np.count_nonzero(examples.labels == label))
-        target = _target(count, fraction) - taken[label]
+        own = owned[label]
+        target = _target(counts[label], fraction) - taken[label]
         rng = draw_of(seed, part, label)
         most = min(stay[label] - leave, len(own))
         chosen += _draw(own, target, most=most, some=not taken[label], rng=rng)
