@@ -29,7 +29,8 @@ def run(
         data: folder of class folders; None: the built-in faces.
         space: default, quick, blog_t11 or a .toml file.
         options: those of the command as Python has them: `optimizers=["adam", "sgd"]`,
-            `repeats=5`, `dry_run=True`; `python -m study.search --help` lists them all.
+            `repeats=5`, `dry_run=True`, `features="rows.npz"` in place of `data`;
+            `python -m study.search --help` lists them all.
 
     Returns:
         the study; None after a dry run, which leaves none.

@@ -143,7 +143,7 @@ def test_the_same_numbers_in_two_classes_are_found(loaded: Write) -> None:
 def test_groups_never_part_and_parts_are_honoured(loaded: Write) -> None:
     group = np.arange(N) // 3
     found = loaded(x=X, y=Y, group=group, split=PARTS)
-    assert found.part_names == {"train": "train", "validation": "valid", "test": "Test "}
+    assert found.part_names == {"train": "train", "validation": "valid", "test": "Test"}
     splits = Splits(
         found, split="stratified", validation_split=0.3, test_split=0.2, seed=1, split_seed=1
     )
@@ -153,7 +153,13 @@ def test_groups_never_part_and_parts_are_honoured(loaded: Write) -> None:
         np.testing.assert_array_equal(split.test, tested)
         assert not set(group[split.train]) & set(group[split.validation])
         assert len(split.train) + len(split.validation) == N - len(tested)
-    assert "the test set is the part Test  as it is" in splits.origin
+    assert "the test set is the part Test as it is" in splits.origin
+    kept = Splits(
+        found, split="folders", validation_split=0.3, test_split=0.2, seed=1, split_seed=1
+    )
+    for rows, word in zip(kept("search", 0), ("train", "valid", "Test "), strict=True):
+        np.testing.assert_array_equal(rows, np.flatnonzero(word == PARTS))
+    assert kept.origin.startswith("the parts train, valid, Test as they are")
     names = np.array(["x", ""])[np.arange(N) % 2]
     assert loaded(x=X, y=Y, group=names).groups == tuple(names)
 

@@ -1,6 +1,7 @@
 """The columns beside the rows of a `.npz` file: classes, groups and parts, checked, as tuples."""
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,12 +33,13 @@ def class_column(file: NpzFile) -> tuple[np.ndarray, Names, list[str]]:
         if "class_names" in file.headers:
             given = _class_names(file)
             _check_range(file, numbers, labels, len(given))
-            found = tuple(given[number] for number in numbers.tolist())
-            unused = [name for name in given if name not in found]
-            if unused:
+            used = set(numbers.tolist())
+            found = tuple(given[number] for number in sorted(used))
+            unused = (name for number, name in enumerate(given) if number not in used)
+            if count := len(given) - len(used):
                 said.append(
-                    f"class_names: {len(unused)} of {len(given)} have no row and are left out, "
-                    f"such as {unused[0]}"
+                    f"class_names: {count} of {len(given)} have no row and are left out, such as "
+                    f"{next(unused)}"
                 )
     if len(found) < 2:
         raise file.error("y", f"holds one class only, {printable(found[0])}; two are needed")
@@ -78,7 +80,7 @@ def split_column(
                 "valid: train, val, test and what else such folders are called",
             )
         parts_of[word] = part
-        called[part].append(printable(word))
+        called[part].append(printable(word.strip()))
     parts = tuple(parts_of[word] for word in words.tolist())
     trained = set(labels[[part == TRAIN for part in parts]].tolist())
     lost = [name for label, name in enumerate(names) if label not in trained]
@@ -155,7 +157,7 @@ def _check_range(file: NpzFile, numbers: np.ndarray, labels: np.ndarray, count: 
 def _distinct(file: NpzFile, key: str, names: Names) -> Names:
     """The names, printable."""
     shown = tuple(map(printable, names))
-    if len(set(shown)) < len(shown):
-        twice = next(name for place, name in enumerate(shown) if name in shown[:place])
+    twice = next((name for name, count in Counter(shown).items() if count > 1), None)
+    if twice is not None:
         raise file.error(key, f"two classes are both named {twice}")
     return shown

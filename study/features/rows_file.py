@@ -48,7 +48,8 @@ class RowSet(Examples):
         found: dict[str, list[int]] = defaultdict(list)
         for row, digest in enumerate(self.digests):
             found[digest].append(row)
-        return [rows for rows in found.values() if len(set(self.labels[rows].tolist())) > 1]
+        equal = (rows for rows in found.values() if len(rows) > 1)
+        return [rows for rows in equal if len(set(self.labels[rows].tolist())) > 1]
 
 
 def load_rows(features: str | Path, *, folder: Path | None = None) -> RowSet:

@@ -2,6 +2,7 @@
 
     python -m study.search --tuner hyperband          # the built-in faces
     python -m study.search --data my_photos           # a folder with one folder per class
+    python -m study.search --features rows.npz        # rows that any model has computed
 
 Prints the plan, computes the features of every image once (cached), searches, confirms, and ends
 with the ranking and the next two commands to type. The same command again resumes a study.

@@ -19,12 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from study.common.seeds import derive_seed
-from study.features.extract import extract_features
-from study.features.vgg16 import load_backbone
-from study.images.loading import load_images
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import TrialRecord
 from study.search.command_line import parse, resolve_options
+from study.search.of_images import ImageSubject
 from study.search.options import Options
 from study.search.oracles import Proposal
 from study.search.protocol import Protocol
@@ -71,9 +69,8 @@ def main() -> None:
     given = parser.parse_args()
     command = parse([*ARGUMENTS, *(["--cache-dir", given.cache_dir] if given.cache_dir else [])])
     options = resolve_options(command, {}, "calibration")
-    images = load_images(None)
-    backbone = load_backbone("auto", image_size=options.image_size, preprocess="caffe", device=None)
-    features = extract_features(images, backbone, cache_dir=options.cache_dir).features
+    subject = ImageSubject(options)
+    images, features = subject.examples, subject.features()
     classes = len(images.class_names)
     population = Population(
         features, images.labels, classes, max_epochs=options.max_epochs, size=CPU_HEADS
@@ -88,7 +85,7 @@ def main() -> None:
         splits = make_splits(images, changed)
         data = Data(features, images.labels, classes, splits)
         space = crippled if with_cripple else same
-        meta = study_meta(changed, space, images, backbone, splits)
+        meta = study_meta(changed, space, subject, splits, {})
         _count(counts, answer_of(meta, _records(changed, space, data, population, meta)))
         seed += 1
         if seed % 10 == 1 or time.monotonic() >= end:
