@@ -9,6 +9,7 @@ from study.images.image_set import ImageSet
 from study.images.shortcuts import shortcuts
 
 NAMED = 5  # of a kind; the rest is a number
+NEAR_NAMED, PAIR = 3, 2  # groups of near copies, images of each
 
 
 def doubts(images: ImageSet) -> list[str]:
@@ -54,10 +55,10 @@ def mixed_grey(images: ImageSet) -> list[str]:
 
 def _near_copies(images: ImageSet) -> list[str]:
     """The first groups, and what is done with them."""
-    groups = [[images.paths[row] for row in rows] for rows in images.near]
-    lines = [f"nearly the same picture: {first_few(group, NAMED)}" for group in groups[:NAMED]]
+    groups = [[images.paths[row].relative_to(images.root) for row in rows] for rows in images.near]
+    lines = [f"nearly the same picture: {first_few(group, PAIR)}" for group in groups[:NEAR_NAMED]]
     if groups:
-        rest = len(groups) - NAMED
+        rest = len(groups) - NEAR_NAMED
         more = f"{rest} more such group{'' if rest == 1 else 's'}; " if rest > 0 else ""
         across = sum(len(set(images.labels[list(rows)].tolist())) > 1 for rows in images.near)
         several = f", {across} of the groups in several classes" if across else ""

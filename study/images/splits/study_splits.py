@@ -21,6 +21,7 @@ from study.images.splits.assignments import (
     set_aside_test,
     stratified_split,
 )
+from study.images.splits.units import units_of
 
 
 class Splits:
@@ -98,6 +99,11 @@ class Splits:
         names = [name for part, name in folders.items() if part != TEST]
         pool = f" from {' and '.join(names)}" if names else ""
         drawn = f"training and validation {noun}s are drawn anew for every repeat{pool}"
+        judged = sum(len(unit.rows) for unit in units_of(self._pooled))
+        if never := len(self.pool) - judged:
+            drawn += (
+                f"; {never:,} {noun}s of contents in several classes are trained on, never judged"
+            )
         if self.given_test:
             return (
                 f"the test set is the {part_noun} {folders[TEST]} as it is, so `test_split` does "
