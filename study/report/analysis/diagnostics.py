@@ -18,9 +18,8 @@ from study.verdicts.answer import Answer
 
 MANY_DIVERGED = 0.25  # of an optimizer's trials
 UNEQUAL = 1.1  # largest over smallest budget
-UNBALANCED = 3.0  # largest over smallest class
-OVERFIT = 0.15  # training minus validation accuracy at the last epoch
-LOST = 0.01  # accuracy
+OVERFIT = 0.15  # training minus validation value at the last epoch
+LOST = 0.01  # of the metric
 ABSURD_LOSS = 10.0  # times the loss of guessing
 LATE = 0.9  # best epoch / trained epochs
 
@@ -61,7 +60,7 @@ def cautions(
     diverging = {row.optimizer for row in _diverging(rows)}
     found += [Caution("edge of range", text) for text in edges(meta, settings, diverging)]
     found += _untuned(meta, rows, gains)
-    found += _training(confirmed, curves)
+    found += _training(meta, confirmed, curves)
     found += _diverged(rows)
     found += _absurd(meta, confirmed)
     found += _single_rows(meta)
@@ -188,7 +187,8 @@ def _untuned(meta: StudyMeta, rows: Iterable[Row], gains: Iterable[Gain]) -> Ite
         )
 
 
-def _training(rows: Sequence[Row], curves: Iterable[Curves]) -> Iterator[Caution]:
+def _training(meta: StudyMeta, rows: Sequence[Row], curves: Iterable[Curves]) -> Iterator[Caution]:
+    words = meta.metric_words
     late = [
         r.optimizer
         for r in rows
@@ -202,7 +202,7 @@ def _training(rows: Sequence[Row], curves: Iterable[Curves]) -> Iterator[Caution
         )
     shown = {row.optimizer for row in rows}
     gaps = {
-        c.optimizer: float(c.accuracy.mean[-1] - c.val_accuracy.mean[-1])
+        c.optimizer: float(c.value.mean[-1] - c.val_value.mean[-1])
         for c in curves
         if c.optimizer in shown
     }
@@ -211,17 +211,15 @@ def _training(rows: Sequence[Row], curves: Iterable[Curves]) -> Iterator[Caution
         worst = max(fit, key=gaps.__getitem__)
         yield Caution(
             "overfitting",
-            f"Training accuracy ends well above validation accuracy for {join(fit)} "
+            f"Training {words} ends well above validation {words} for {join(fit)} "
             f"({worst}: by {points(gaps[worst])} points): more images, more dropout or a "
             "narrower layer may help.",
         )
-    lucky = [
-        r.optimizer for r in rows if r.mean - r.test_accuracy > 0.03 and r.test_accuracy < r.low
-    ]
+    lucky = [r.optimizer for r in rows if r.mean - r.test_value > 0.03 and r.test_value < r.low]
     if lucky:
         yield Caution(
             "test below validation",
-            f"Test accuracy lies below the interval of the validation accuracy for {join(lucky)}: "
+            f"Test {words} lies below the interval of the validation {words} for {join(lucky)}: "
             "the best epoch was picked on the validation images, so trust the test column.",
         )
 
@@ -261,7 +259,7 @@ def _absurd(meta: StudyMeta, rows: Iterable[Row]) -> Iterator[Caution]:
             "absurd loss",
             f"The validation loss is absurd for {join(absurd)}; guessing has {guess:.2f}. Such a "
             "head is as sure of its mistakes as of the rest: trust the classes it names as far as "
-            "the accuracy goes, and its probabilities not at all.",
+            f"the {meta.metric_words} goes, and its probabilities not at all.",
         )
 
 
@@ -272,7 +270,7 @@ def _single_rows(meta: StudyMeta) -> Iterator[Caution]:
 
 def _classes(meta: StudyMeta) -> Iterator[Caution]:
     counts = meta.class_counts
-    if len(counts) < 2 or max(counts) < UNBALANCED * min(counts):
+    if not meta.unbalanced:
         return
     most, least = counts.index(max(counts)), counts.index(min(counts))
     yield Caution(
