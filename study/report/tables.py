@@ -74,7 +74,7 @@ def ranking_table(summary: Summary) -> Table:
         "behind the best, all bounds together with 95 % confidence; new: on new images of the same "
         f"kind; a dash: no more is known than that nobody exceeds 100 %. {PLURAL[metric]} in "
         f"percent, means over reruns of the tuned settings; val {short} adjusted to the leader's "
-        f"repeats. {'Acc: accuracy at the same epochs. ' if beside else ''}"
+        f"repeats. {'Acc: accuracy at the best epoch. ' if beside else ''}"
         "Diverged counts reruns, search diverged counts trials.",
         (
             *("optimizer", "verdict", "behind ≤", "new ≤", f"val {short}", f"test {short}"),

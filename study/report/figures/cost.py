@@ -27,8 +27,7 @@ def draw_gains(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
         7.5,
         max(3.4, 1.6 + 0.36 * len(found)),
         "What does tuning gain?",
-        f"Validation {summary.meta.metric_words} at Keras's default settings, and tuned. Equal "
-        f"steps upwards divide {_divided(summary.meta.metric)} alike.",
+        _told(summary),
     )
     axis = figure.subplots()
     room = 0.5 + label_width([f"{plain(name, 18)} 00.0 %" for name in names], 8)
@@ -73,8 +72,16 @@ def _height(value: float) -> float:
     return -float(np.log10(max(1 - value, LEAST_ERROR)))
 
 
-def _divided(metric: str) -> str:
-    return "the mistakes" if metric == ACCURACY else "what is missing to 100 %"
+def _told(summary: Summary) -> str:
+    if summary.meta.metric == ACCURACY:
+        return (
+            "Validation accuracy at Keras's default settings, and tuned. Equal steps upwards divide "
+            "the mistakes alike."
+        )
+    return (
+        f"Validation {summary.meta.metric_words} at Keras's defaults, and tuned. Equal steps divide "
+        "the gap to 100 % alike."
+    )
 
 
 def _end(axis: Axes, text: str, side: int, at: float, y: float, colour: str) -> None:
