@@ -75,12 +75,12 @@ def _height(value: float) -> float:
 def _told(summary: Summary) -> str:
     if summary.meta.metric == ACCURACY:
         return (
-            "Validation accuracy at Keras's default settings, and tuned. Equal steps upwards divide "
-            "the mistakes alike."
+            "Validation accuracy at Keras's default settings, and tuned. Equal steps upwards "
+            "divide the mistakes alike."
         )
     return (
-        f"Validation {summary.meta.metric_words} at Keras's defaults, and tuned. Equal steps divide "
-        "the gap to 100 % alike."
+        f"Validation {summary.meta.metric_words} at Keras's defaults, and tuned. Equal steps "
+        "divide the gap to 100 % alike."
     )
 
 
