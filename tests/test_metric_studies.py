@@ -34,6 +34,7 @@ from study.report.figures.draw import draw_figures
 from study.report.keras_code import keras_code
 from study.report.notebook import Study
 from study.search import main as search_main
+from study.search.arguments import as_arguments
 from study.search.budget import promotions
 from study.search.command_line import parse, resolve_options
 from study.search.options import Options
@@ -99,6 +100,16 @@ def by_sklearn(metric: str, labels: np.ndarray, said: np.ndarray) -> float:
     if metric == MACRO_F1:
         return float(f1_score(labels, said, average="macro", zero_division=0))
     return float(balanced_accuracy_score(labels, said))
+
+
+def test_a_metric_comes_from_the_command_from_python_or_from_a_space() -> None:
+    assert options().metric == ACCURACY
+    assert options("--metric", MACRO_F1).metric == MACRO_F1
+    given = as_arguments(data="blobs", metric=BALANCED_ACCURACY)
+    assert resolve_options(given, {}, "space").metric == BALANCED_ACCURACY
+    assert resolve_options(parse([]), {"metric": MACRO_F1}, "space").metric == MACRO_F1
+    with pytest.raises(UserError, match=r"`metric`.*'f1'; valid: accuracy, balanced_acc"):
+        as_arguments(metric="f1")
 
 
 @pytest.mark.parametrize("metric", BY_CLASS)

@@ -1,7 +1,9 @@
 """Balanced accuracy and macro F1 against scikit-learn: formulas, programs, Keras's training."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import keras
 import keras_tuner
 import numpy as np
 import pytest
@@ -179,6 +181,19 @@ def test_keras_training_reports_the_same_curves_to_stock_tuners(metric: str) -> 
         ).history  # fmt: skip
         assert found.metrics.train_metric[epoch] == pytest.approx(told[metric][0], abs=TIPS)
         assert found.metrics.val_metric[epoch] == pytest.approx(told[f"val_{metric}"][0], abs=TIPS)
+
+
+def test_a_model_with_a_metric_is_saved_and_loaded(tmp_path: Path) -> None:
+    run = a_run()
+    model = HeadHyperModel(
+        SPACE, n_features=N_FEATURES, n_classes=CLASSES, n_train=len(run.train),
+        max_epochs=EPOCHS, seed=run.seed, metric=MACRO_F1,
+    ).build_config(run.config)  # fmt: skip
+    held = DATA.features[run.validation], DATA.labels[run.validation]
+    told = model.evaluate(*held, verbose=0, return_dict=True)
+    model.save(tmp_path / "head.keras")
+    loaded = keras.models.load_model(tmp_path / "head.keras")
+    assert loaded.evaluate(*held, verbose=0, return_dict=True) == pytest.approx(told)
 
 
 @pytest.mark.parametrize("metric", BY_CLASS)

@@ -27,7 +27,9 @@ PLURAL = {  # at the beginning of a sentence, of several values
     BALANCED_ACCURACY: "Balanced accuracies",
     MACRO_F1: "Macro F1",
 }
-DIGITS = 6  # of a metric from counts by class: sums that differ in their last bit only still tie
+# Of a metric from counts by class: fewer than a record's, so that the epoch whose weights a program
+# keeps is the one that the record names, also where equal sums differ in their last bit.
+DIGITS = 6
 
 
 def from_counts(metric: str, counts: Any, xp: Any = np) -> Any:

@@ -185,6 +185,7 @@ def _numbers(metric: str) -> int:
     return 6 if metric == ACCURACY else 8
 
 
+@keras.saving.register_keras_serializable(package="optimizer_study")
 class ClassMetric(keras.metrics.Metric):  # type: ignore[misc]
     """A metric from counts by class for Keras's own training, by its name; rows have no weights.
 
@@ -197,6 +198,10 @@ class ClassMetric(keras.metrics.Metric):  # type: ignore[misc]
         super().__init__(name=metric)
         self.metric, self.classes = metric, classes
         self.counts = self.add_weight(shape=(3, classes), initializer="zeros", name="counts")
+
+    def get_config(self) -> dict[str, Any]:
+        """What rebuilds it."""
+        return {"metric": self.metric, "classes": self.classes}
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch: labels (rows,) or (rows, 1), and probabilities (rows, classes)."""
