@@ -157,6 +157,24 @@ def test_counts_of_both_halves_hold_every_row_once_and_no_padding(metric: str) -
     assert np.array_equal(result.metrics.val_counts[0], halves)
 
 
+@pytest.mark.parametrize("metric", BY_CLASS)
+def test_a_run_that_continues_is_judged_as_one_uninterrupted_run(metric: str) -> None:
+    run = a_run(learning_rate=1.5)  # restless
+    trainer = population(metric)
+
+    def only(one: HeadRun) -> HeadResult:
+        ((_, result),) = next(trainer.train([one]))
+        return result
+
+    whole, first = only(run), only(run._replace(epochs=2))
+    rest = only(run._replace(state=first.state))
+    for key in ("train_metric", "val_metric", "val_counts", "val_accuracy"):
+        parts = [getattr(part.metrics, key) for part in (first, rest)]
+        assert np.array_equal(np.concatenate(parts), getattr(whole.metrics, key))
+    for found, wanted in zip(rest.best_weights, whole.best_weights, strict=True):
+        assert np.array_equal(found, wanted)
+
+
 def test_accuracy_and_losses_are_the_same_whatever_judges() -> None:
     plainly, other = (train(metric, a_run())[0].metrics for metric in ("accuracy", MACRO_F1))
     assert plainly.val_metric is None

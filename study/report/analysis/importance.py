@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.common.aliases import Numbers, Value
+from study.common.metrics import ACCURACY, SHORT
 from study.records.outcomes import chance, score
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
@@ -208,7 +209,8 @@ def parallel(
         best[np.argsort(-scores[rows], kind="stable")[: max(3, round(BEST * len(runs)))]] = True
         table = np.column_stack([places[rows], np.clip(scores[rows], 0, 1)])
         lines.append(Parallel(name, table, best))
-    value = ParallelAxis(meta.metric_words, "0 %", "100 %")
+    short = meta.metric_words if meta.metric == ACCURACY else SHORT[meta.metric]
+    value = ParallelAxis(short, "0 %", "100 %")
     return (*(axis for axis, _ in scaled), value), tuple(lines)
 
 
