@@ -74,7 +74,7 @@ def compare(first: Summary, second: Summary) -> Comparison:
         raise UserError(
             f"study {first.meta.name} is judged by {first.meta.metric_words} and study "
             f"{second.meta.name} by {second.meta.metric_words}, which do not compare; name two "
-            "studies with the same --metric"
+            "studies with the same `metric`"
         )
     rows = [_confirmed(summary) for summary in (first, second)]
     names = list(dict.fromkeys([*rows[0], *rows[1]]))
