@@ -16,9 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.command import ENDS, add_study, complain, parse, typed
+from study.common.errors import UserError
 from study.common.tensorflow import load_model
 from study.common.text import printable
 from study.images.decoding import decode, inspect
+from study.images.deep_grey import Scale, Scales
 from study.records.layout import WINNER_FILE
 from study.records.predictions import load_predictions
 from study.records.study_folders import find_winner
@@ -42,9 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parse(_parser(), argv)
     try:
         study = find_winner(given.logs, given.study)
+        _refuse_rows(study)
         if sentence := outdated(study):
             print(f"warning: {sentence}", file=sys.stderr)
-        images, bad = _readable(given.images)
+        scales = white_points(study)
+        images, bad, strange = _readable(given.images, scales)
+        for sentence in strange:
+            print(f"warning: {sentence}", file=sys.stderr)
         for sentence in bad:
             print(f"error: {sentence}", file=sys.stderr)
         if images:
@@ -65,6 +71,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _refuse_rows(study: Path) -> None:
+    """Nobody but the user has what turns a photo into such rows."""
+    data = load_meta(study).data
+    if "rows" in data:
+        raise UserError(
+            f"study {printable(study.name)} is of rows of {data['features']} numbers "
+            f"({printable(data['file'])}), so its winner takes such rows, not images: compute them "
+            "as you did those, then "
+            f"keras.models.load_model({str(study / WINNER_FILE)!r}).predict(rows); or give `study` "
+            "one of images"
+        )
+
+
 def outdated(study: Path) -> str:
     """Whether `winner.keras` is another optimizer's than the one that leads by now, in words."""
     meta, found = load_meta(study), load_predictions(study)
@@ -77,16 +96,34 @@ def outdated(study: Path) -> str:
     )
 
 
-def _readable(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """The images that can be decoded, and a sentence for each of the others."""
-    good, bad = [], []
+def white_points(study: Path) -> Scales | None:
+    """Those that the study was trained with; None of a study that scaled each image by itself."""
+    found = load_meta(study).data.get("deep_grey")
+    if found is None:
+        return None
+    return {
+        kind: Scale(float(point["black"]), float(point["white"]))
+        for kind, point in found["white_points"].items()
+    }
+
+
+def _readable(
+    paths: Sequence[Path], scales: Scales | None
+) -> tuple[list[Path], list[str], list[str]]:
+    """The images that can be decoded, a sentence for each other one, and for each strange one."""
+    good, bad, strange = [], [], []
     for path in paths:
         looked = inspect(path)
         if looked.digest:
             good.append(path)
         else:
             bad.append(f"{printable(path)}: {looked.reason or 'is no image'}")
-    return good, bad
+        if scales is not None and looked.grey and looked.grey.kind not in scales:
+            strange.append(
+                f"{printable(path)} is deep grey of {looked.grey.kind}, and the study has seen no "
+                "such image: its white point is a guess, save it as the study's images are"
+            )
+    return good, bad, strange
 
 
 def predict(study: Path, images: Sequence[Path]) -> list[Prediction]:
@@ -97,10 +134,10 @@ def predict(study: Path, images: Sequence[Path]) -> list[Prediction]:
     """
     meta = load_meta(study)
     model = load_model(study / WINNER_FILE)
-    size = int(model.input_shape[1])
+    size, scales = int(model.input_shape[1]), white_points(study)
     answers = []
     for start in range(0, len(images), BATCH):
-        pixels = np.stack([decode(path, size) for path in images[start : start + BATCH]])
+        pixels = np.stack([decode(path, size, scales) for path in images[start : start + BATCH]])
         table = np.asarray(model(pixels.astype(np.float32), training=False))  # (batch, classes)
         answers += [_answer(meta, row) for row in table]
     return answers

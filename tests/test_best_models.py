@@ -141,9 +141,9 @@ def test_frequent_mistakes_come_first_and_old_pictures_go(tmp_path: Path) -> Non
         paths.append(tmp_path / f"{number}.png")
         Image.new("RGB", (20, 30), (number * 40, 0, 0)).save(paths[-1])
     folder = tmp_path / "study"
-    write_mistakes(folder, table, paths, {0: paths[0], 1: paths[1]})
+    write_mistakes(folder, table, paths, {0: paths[0], 1: paths[1]}, {})
     assert [one.pair[0, 0, 0] for one in load_mistakes(folder, table)] == [160, 120, 0, 80]
     better = replace(table, predictions=[0, 0, 1, 2, 1])
-    write_mistakes(folder, better, paths, {1: paths[1]})
+    write_mistakes(folder, better, paths, {1: paths[1]}, {})
     assert len(load_mistakes(folder, better)) == 1
     assert [p.name for p in (folder / "best" / "mistakes").iterdir()] == ["00.png"]

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from study.common.errors import UserError
-from study.common.text import printable
-from study.images.decoding import decode, describe, inspect
+from study.common.text import first_few, printable
+from study.images.decoding import decode, inspect, pixel_digest
+from study.images.deep_grey import GDAL_NODATA, depth, find_scales, is_flat
 from study.images.foreign_formats import kind_in_words
+from study.images.small_look import LOOK_BYTES
 
 SIDE = 16
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -258,8 +260,8 @@ def test_reasons_are_plain_words(tmp_path, quarters):
         "cut.jpg": (good[: len(good) // 2], "is cut off"),
         "no_suffix": (good[:3] + b"garbage", "begins like an image but its header is damaged"),
     }
-    for name, (content, reason) in cases.items():
-        (tmp_path / name).write_bytes(content)
+    for name, (file, reason) in cases.items():
+        (tmp_path / name).write_bytes(file)
         assert inspect(tmp_path / name).reason.startswith(reason), name
     assert inspect(tmp_path / "gone.jpg").reason == "cannot be opened (No such file or directory)"
 
@@ -316,7 +318,7 @@ def test_a_photo_of_a_phone_is_read_with_the_extra(tmp_path, quarters):
     quarters.resize((64, 64)).save(tmp_path / "x.jpg", format="HEIF", quality=100)
     looked = inspect(tmp_path / "x.jpg")
     assert looked.digest, looked.reason
-    assert describe(tmp_path / "x.jpg")[0] == "HEIF"
+    assert looked.header.format == "HEIF"
     corners = decode(tmp_path / "x.jpg", SIDE)[[2, 2, -3, -3], [2, -3, 2, -3]].astype(int)
     assert np.abs(corners - [RED, GREEN, BLUE, (0, 0, 0)]).max() < 60
 
@@ -352,11 +354,11 @@ def tiff(pixels: np.ndarray, tags: tuple[tuple[int, int], ...] = ()) -> bytes:
     ],
 )
 def test_a_tiff_that_is_not_supported_is_not_called_damaged(tmp_path, bands, dtype, words, capfd):
-    content = tiff(np.ones((SIDE, SIDE, bands), dtype))
-    (tmp_path / "x.tif").write_bytes(content)
+    file = tiff(np.ones((SIDE, SIDE, bands), dtype))
+    (tmp_path / "x.tif").write_bytes(file)
     reason = inspect(tmp_path / "x.tif").reason
     assert reason.startswith(f"is a TIFF {words}, a kind that is not supported: save it as 8-bit")
-    (tmp_path / "x.tif").write_bytes(content[:-9])
+    (tmp_path / "x.tif").write_bytes(file[:-9])
     assert inspect(tmp_path / "x.tif").reason == "is cut off"
     assert capfd.readouterr().err == ""  # nothing of Pillow's own beside it
 
@@ -414,7 +416,7 @@ def test_a_file_that_broke_since_the_check_is_named(tmp_path):
 
 def test_describe_reads_the_header(tmp_path):
     Image.new("RGB", (474, 569)).save(tmp_path / "x.jpg")
-    assert describe(tmp_path / "x.jpg") == ("JPEG", (474, 569), "RGB")
+    assert inspect(tmp_path / "x.jpg").header == ("JPEG", (474, 569), "RGB")
 
 
 def test_printable_escapes_what_misleads_and_keeps_every_script():
@@ -437,6 +439,7 @@ SEEDS += [encoded(kind, "I;16") for kind in ("PNG", "TIFF", "PPM")]
 SEEDS += [encoded("PNG", mode) for mode in ("1", "LA", "RGBA")]
 SEEDS += [encoded(kind, "P", transparency=3) for kind in ("PNG", "GIF")]
 SEEDS += [encoded("JPEG", "CMYK"), encoded("TIFF", "CMYK"), encoded("TIFF", "F")]
+SEEDS += [encoded("TIFF", kind, tiffinfo={GDAL_NODATA: "-9999"}) for kind in ("F", "I;16")]
 SEEDS += [encoded("JPEG", progressive=True), encoded("JPEG", exif=b"Exif\0\0" + encoded("TIFF"))]
 
 
@@ -447,11 +450,11 @@ SEEDS += [encoded("JPEG", progressive=True), encoded("JPEG", exif=b"Exif\0\0" + 
     cut=st.one_of(st.none(), st.integers(0, 5_000)),
 )
 def test_a_mutated_image_is_decoded_or_a_problem(tmp_path_factory, seed, changes, cut):
-    content = bytearray(seed)
+    file = bytearray(seed)
     for place, new in changes:
-        start = place % len(content)
-        content[start : start + len(new)] = new
-    check_any(tmp_path_factory, bytes(content[:cut]))
+        start = place % len(file)
+        file[start : start + len(new)] = new
+    check_any(tmp_path_factory, bytes(file[:cut]))
 
 
 @settings(max_examples=200, deadline=None)
@@ -460,11 +463,27 @@ def test_random_bytes_are_decoded_or_a_problem(tmp_path_factory, head, tail):
     check_any(tmp_path_factory, head + tail)
 
 
-def check_any(factory: pytest.TempPathFactory, content: bytes) -> None:
+def check_any(factory: pytest.TempPathFactory, file: bytes) -> None:
     path = factory.getbasetemp() / "fuzz.jpg"
-    path.write_bytes(content)
+    path.write_bytes(file)
     looked = inspect(path)
     assert bool(looked.digest) != bool(looked.reason)
     assert looked.reason == printable(looked.reason)
     if looked.digest:
         assert decode(path, 8).shape == (8, 8, 3)
+        assert len(pixel_digest(path)) == 64 and len(looked.look) == LOOK_BYTES
+        scales = find_scales([looked.grey] if looked.grey else [])
+        assert decode(path, 8, scales).shape == (8, 8, 3)
+        if looked.grey:
+            assert depth(looked.grey)
+            flat = np.ptp(decode(path, 24, scales)) == 0
+            assert flat or not is_flat(looked.grey, scales)
+
+
+def test_the_first_few_names_and_how_many_more():
+    assert first_few([], 2) == ""
+    assert first_few(["a", "b"], 2) == "a, b"
+    assert first_few([Path("a"), "b\n", "c", "d"], 2) == "a, b\\n and 2 more"
+    assert first_few(iter(["a is cut off", "b", "c"]), 2, between="; ") == (
+        "a is cut off; b; and 1 more"
+    )

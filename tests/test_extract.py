@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from study.common.errors import UserError
-from study.features.extract import batch_size, extract_features, feature_rows
+from study.features.extract import batch_size, extract_features
 from study.features.row_cache import MERGE_FILES, RowCache
+from study.features.row_room import feature_rows
 from study.features.vgg16 import Backbone, load_backbone
 from study.images.decoding import decode
 from study.images.image_set import ImageSet
@@ -260,8 +261,8 @@ def test_chunk_is_a_plain_numpy_table_that_can_be_mapped(tmp_path):
 def test_rows_that_do_not_fit_into_the_memory_are_mapped_from_an_unnamed_file(
     tmp_path: Path,
 ) -> None:
-    small = feature_rows(10, tmp_path, memory=10 * 512 * 4 * 2)
-    large = feature_rows(11, tmp_path, memory=10 * 512 * 4 * 2)
+    small = feature_rows(10, 512, tmp_path, memory=10 * 512 * 4 * 2)
+    large = feature_rows(11, 512, tmp_path, memory=10 * 512 * 4 * 2)
     assert not isinstance(small, np.memmap) and isinstance(large, np.memmap)
     large[:] = np.arange(11 * 512, dtype=np.float32).reshape(11, 512)
     assert large[10, 511] == 11 * 512 - 1

@@ -168,8 +168,10 @@ def test_made_up_studies_have_the_shape_of_a_real_one(tmp_path: Path) -> None:
     """What `tests/synthetic.py` imitates, held against what the search writes."""
     made, real = write_study(tmp_path, ["adam", "sgd"]), STUDIES / FORMATS[-1] / "finished"
     metas = [json.loads((folder / "study.json").read_text()) for folder in (made, real)]
-    for part in ("settings", "data", "space", "split_sizes", "weights"):
+    for part in ("space", "split_sizes", "weights"):
         assert metas[0][part].keys() == metas[1][part].keys(), part
+    assert metas[0]["data"].keys() <= metas[1]["data"].keys()  # nothing that no study says
+    assert metas[0]["settings"].keys() >= metas[1]["settings"].keys()  # options may be newer
     assert metas[0].keys() == metas[1].keys()
     kinds = [
         {(r.phase, kind_of(r.trial_id), bool(r.search), bool(r.number)) for r in found}

@@ -22,6 +22,7 @@ from study.space.schedule_table import SCHEDULES, ScheduleKind, schedule_keys
 from study.space.space import load_space
 from study.training.head import Statistics, make_optimizer
 from study.training.hypermodel import HeadHyperModel
+from study.training.loss import keras_class_weight
 from study.training.schedules import make_schedule
 
 # What `eagerly` sets does not reach tf.data, which is all the same here.
@@ -91,8 +92,9 @@ def assert_same_curves(config: HeadConfig) -> None:
     code = pasted(keras_code(*a_run(config)), own.get_weights())
     size = ROWS if config.batch_size == "full" else int(config.batch_size)
     wanted = own.fit(
-        *train, batch_size=size, epochs=BEST, validation_data=validation, shuffle=False, verbose=0
-    ).history
+        *train, batch_size=size, epochs=BEST, validation_data=validation, shuffle=False, verbose=0,
+        class_weight=keras_class_weight(config, train[1]),
+    ).history  # fmt: skip
     head = code["train"](*train, validation_data=validation, shuffle=False, verbose=0)
     found = head.history.history
     assert len(found["loss"]) == BEST  # it stops at the best epoch
@@ -117,6 +119,35 @@ def test_every_schedule_is_followed_as_the_study_follows_it(schedule: str, warmu
 @pytest.mark.parametrize("changes", [{}, {"batch_norm": False}, {"normalize": True}])
 def test_the_head_is_the_studys_with_its_own_mean_and_variance(changes: dict[str, Any]) -> None:
     assert_same_curves(a_config("Adam", **changes))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"class_weight": "balanced"},
+        {"label_smoothing": 0.2},
+        {"class_weight": "balanced", "label_smoothing": 0.2},
+        {"class_weight": "none", "label_smoothing": 0.0},
+    ],
+    ids=str,
+)
+def test_the_loss_is_the_studys(loss: dict[str, Any], schedule: str) -> None:
+    config = a_config("Adam", schedule, batch_size=16, loss_hyperparameters=loss)
+    settings = {**config.schedule_hyperparameters, "warmup": 0.3}
+    assert_same_curves(replace(config, schedule_hyperparameters=settings))
+    code = keras_code(*a_run(config))
+    assert ("class_weight=class_weight" in code) == config.balanced
+    assert ("SmoothedCrossentropy" in code) == (config.label_smoothing > 0)
+
+
+def test_a_pasted_model_with_smoothed_labels_is_saved_and_loaded(tmp_path: Path) -> None:
+    config = a_config("Adam", loss_hyperparameters={"label_smoothing": 0.2})
+    head = pasted(keras_code(*a_run(config)))["train"](ROWS_X[:ROWS], LABELS[:ROWS], verbose=0)
+    head.save(tmp_path / "head.keras")
+    again = keras.models.load_model(tmp_path / "head.keras")
+    wanted = head.evaluate(ROWS_X, LABELS, verbose=0)
+    assert again.evaluate(ROWS_X, LABELS, verbose=0) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_the_posts_own_decay_is_pasted_in_steps() -> None:

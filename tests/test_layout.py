@@ -1,5 +1,6 @@
 """Where the classes of a folder lie: divisions, archives one folder deeper, and what is asked."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,9 +99,7 @@ def test_a_division_without_a_test_folder_gets_a_test_set_drawn(tmp_path: Path):
 def test_folders_without_the_parts_they_need_are_refused_by_name(tmp_path: Path):
     images = load_images(divided(tmp_path / "a", "train", "test"))
     assert len(splits(images)("search", 0).validation) == 4
-    with pytest.raises(
-        UserError, match=r"`split` folders needs a folder val beside train, and .*/a"
-    ):
+    with pytest.raises(UserError, match=r"`split` folders needs a part val beside train, and .*/a"):
         splits(images, "folders")
     with pytest.raises(UserError, match=r"`split` keras would mix the parts that .*/a is divided"):
         splits(images, "keras", test_split=0.0)
@@ -134,8 +133,8 @@ def test_the_fingerprint_holds_the_division(tmp_path: Path):
     (root / "test" / "cats" / "5.png").rename(root / "train" / "cats" / "moved.png")
     assert load_images(root).fingerprint != before
     inside = load_images(fill(tmp_path / "alone", cats=2, dogs=2))
-    assert inside.fingerprint == inside._replace(notes=("any",), parts=()).fingerprint
-    assert inside.fingerprint != inside._replace(parts=("train",) * 4).fingerprint
+    assert inside.fingerprint == replace(inside, notes=("any",), parts=()).fingerprint
+    assert inside.fingerprint != replace(inside, parts=("train",) * 4).fingerprint
 
 
 def test_a_class_of_some_parts_only_is_named(tmp_path: Path):
@@ -234,7 +233,7 @@ def test_a_folder_around_the_classes_is_passed_through_and_said(tmp_path: Path, 
     images = load_images(tmp_path / "data")
     plain = load_images(tmp_path / "data" / wrap)
     assert images.notes and images.notes[0].startswith(f"taken: {plain.root}, the only folder")
-    assert images._replace(notes=()).fingerprint == plain.fingerprint
+    assert replace(images, notes=()).fingerprint == plain.fingerprint
     assert images.paths == plain.paths and images.root == plain.root
 
 

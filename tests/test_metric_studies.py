@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from study.common.errors import UserError
 from study.common.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1, WORDS
-from study.images.image_set import ImageSet
+from study.images.examples import Examples
 from study.records.outcomes import chance, search_winner, value
 from study.records.study_meta import load_meta
 from study.records.trial_record import (
@@ -73,9 +73,10 @@ def searched(
     labels = np.repeat(np.arange(3), SIZES).astype(np.int32)
     centres = rng.normal(size=(3, 8))
     features = (centres[labels] + rng.normal(scale=1.5, size=(len(labels), 8))).astype(np.float32)
-    paths = tuple(Path(f"{row}.png") for row in range(len(labels)))
     digests = tuple(f"{row:064d}" for row in range(len(labels)))
-    images = ImageSet(Path("blobs"), paths, labels, ("a", "b", "c"), digests, (), (), 0)
+    images = Examples(
+        source=Path("blobs"), labels=labels, class_names=("a", "b", "c"), digests=digests
+    )
     data = Data(features, labels, 3, make_splits(images, chosen))
     population = Population(
         features, labels, 3, max_epochs=chosen.max_epochs, size=4, metric=chosen.metric

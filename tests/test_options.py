@@ -124,7 +124,7 @@ def test_arguments_of_python_are_read_as_those_of_the_command_line():
 
 WRONG_IN_PYTHON: list[tuple[dict[str, Any], str]] = [
     ({"optimzers": "adam"}, "`optimzers`: unknown option (did you mean optimizers?); valid: data,"),
-    ({"xyzzy": 1}, "`xyzzy`: unknown option; valid: data, strict"),
+    ({"xyzzy": 1}, "`xyzzy`: unknown option; valid: data, features"),
     ({"seed": 0}, "`seed`: received 0, but needs a whole number, at least 1"),
     ({"repeats": True}, "`repeats`: received True, but needs auto, or a whole number"),
     ({"overwrite": "no"}, "`overwrite`: received 'no', but needs True or False"),
@@ -145,7 +145,7 @@ def test_a_wrong_argument_of_python_is_refused_by_its_name(
 
 
 WRONG_IN_SPACE: list[tuple[dict[str, Any], str]] = [
-    ({"epochs": 3}, "study.epochs: unknown key; valid: data, image_size, preprocess"),
+    ({"epochs": 3}, "study.epochs: unknown key; valid: data, labels, group"),
     ({"name": "x"}, "study.name: unknown key"),
     ({"logs": "/etc"}, "study.logs: unknown key"),
     ({"weights": "/etc/x.h5"}, "study.weights: unknown key"),
@@ -213,8 +213,12 @@ def test_any_value_in_a_space_is_valid_or_a_user_error(key: str, value: Any):
 def test_settings_are_what_decides_the_result_and_fit_into_json():
     settings = resolve("--logs", "a", "--cache-dir", "b", "--time-limit", "5").settings()
     assert json.loads(json.dumps(settings)) == settings
-    places = {"strict", "name", "overwrite", "logs", "cache_dir", "dry_run", "code"}
-    assert set(settings) == {field.name for field in dataclasses.fields(Options)} - places
+    places = {"strict", "follow_links", "name", "overwrite", "logs", "cache_dir", "dry_run", "code"}
+    every = {field.name for field in dataclasses.fields(Options)} - places
+    assert set(settings) == every - {"features"}  # as before there were any
+    of_images = {"data", "labels", "group", "group_pattern", "near_duplicates"}
+    of_images |= {"image_size", "preprocess", "split_seed", "weights"}
+    assert set(resolve("--features", "rows.npz").settings()) == every - of_images
 
 
 def test_every_option_but_the_flags_has_a_line_of_help_with_its_default(

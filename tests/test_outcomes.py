@@ -133,6 +133,11 @@ def test_a_searchs_winner_has_the_lower_loss_among_equals_then_the_lower_number(
     found = search_winner(trials)
     assert found is not None and found.trial_id == "a/0/search/1"
     assert search_winner(replace(t, status=TrialStatus.DIVERGED) for t in trials) is None
+    smoothed = [  # the one with the lowest number has the higher loss for its smoother labels
+        replace(t, val_loss=[1.0 + part, 9.0], hyperparameters={"label_smoothing": part})
+        for t, part in zip(trials, (0.0, 0.1, 0.2), strict=True)
+    ]
+    assert search_winner(smoothed) == smoothed[-1]
 
 
 def test_predict_says_when_its_model_is_not_the_winners(tmp_path: Path) -> None:

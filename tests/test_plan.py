@@ -10,7 +10,6 @@ import pytest
 from simulated import draw, equal, looks_of
 from synthetic import make_record
 
-from study.features.vgg16 import load_backbone
 from study.images.splits import Split
 from study.records.study_meta import Look
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
@@ -27,6 +26,7 @@ from study.search.plan import (
     plan_lines,
 )
 from study.search.protocol import Round
+from study.search.study_run import open_subject
 from study.space.space import SearchSpace, load_space
 from study.verdicts.answer import Answer
 from study.verdicts.judge import judge
@@ -145,12 +145,12 @@ def test_the_plan_says_what_the_first_look_and_the_longest_study_cost():
 
 
 @pytest.mark.parametrize("name", ["default", "blog_t11"])
-def test_the_model_summary_shows_the_parameters(name: str):
+def test_the_model_summary_shows_the_parameters(name: str, picture_folder: Path):
     space: SearchSpace = load_space(name)
-    backbone = load_backbone("random", image_size=32, preprocess="caffe", device="cpu")
-    text = model_summary(space, backbone, 17)
-    assert "Total params: 14,805,485" in text
-    assert "Trainable params: 90,457" in text
+    given = options("--data", str(picture_folder), "--image-size", "32", "--weights", "random")
+    text = model_summary(space, open_subject(given))
+    assert "Total params: 14,803,091" in text
+    assert "Trainable params: 88,063" in text
     assert "batch_norm" in text
 
 

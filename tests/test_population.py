@@ -112,6 +112,11 @@ def keras_training(
     ).build_config(run.config)
     if compiled and run.config.batch_norm:
         take_masked_moments(model.get_layer("batch_norm"))
+    labels, weights = DATA.labels, None
+    if run.config.has_own_loss:
+        labels, weights = np.eye(N_CLASSES, dtype=np.float32)[labels], balanced(run)
+        smoothed = keras.losses.CategoricalCrossentropy(label_smoothing=run.config.label_smoothing)
+        model.compile(model.optimizer, smoothed, metrics=["accuracy"])
     model.jit_compile = compiled  # without it seconds less to compile
     batch = len(run.train) if run.config.batch_size == "full" else run.config.batch_size
     curves: dict[str, list[float]] = {}
@@ -120,14 +125,25 @@ def keras_training(
         seen = {"loss": 0.0, "accuracy": 0.0}
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            step = model.train_on_batch(DATA.features[rows], DATA.labels[rows], return_dict=True)
+            step = model.train_on_batch(
+                DATA.features[rows], labels[rows], class_weight=weights, return_dict=True
+            )
             seen = {key: seen[key] + step[key] * len(rows) / len(order) for key in seen}
-        held = (DATA.features[run.validation], DATA.labels[run.validation])
+        held = (DATA.features[run.validation], labels[run.validation])
         held_out = model.evaluate(*held, verbose=0, return_dict=True)
         seen |= {f"val_{key}": value for key, value in held_out.items()}
         for key, value in seen.items():
             curves.setdefault(key, []).append(float(value))
     return {key: np.array(values) for key, values in curves.items()}, model.get_weights()
+
+
+def balanced(run: HeadRun) -> dict[int, float] | None:
+    """n / (C n_c), as scikit-learn has it, for `class_weight` of Keras's fit."""
+    if not run.config.balanced:
+        return None
+    present, counts = np.unique(DATA.labels[run.train], return_counts=True)
+    weights = len(run.train) / (len(present) * counts)
+    return dict(zip(present.tolist(), weights.tolist(), strict=True))
 
 
 def take_masked_moments(layer: keras.layers.BatchNormalization) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from synthetic import make_meta
 
-from study.features.extract import feature_rows
-from study.images.image_set import ImageSet
+from study.features.row_room import feature_rows
+from study.images.examples import Examples
 from study.records.trial_record import Phase, TrialRecord, TrialStatus, cross_fitted
 from study.search.budget import budget_of, plan_search, promotions
 from study.search.command_line import parse, resolve_options
@@ -45,23 +45,29 @@ def study(
     chosen: Options,
     known: Iterable[TrialRecord] = (),
     saved: list[TrialRecord] | None = None,
+    *,
+    classes: int = CLASSES,
+    scale: float = 1.0,
 ) -> tuple[Protocol, list[TrialRecord]]:
-    """Run all phases; the protocol and the records in the order they were `saved`."""
+    """Run all phases; the protocol and the records in the order they were `saved`.
+
+    Features are `scale` times as large as they should be.
+    """
     saved = [] if saved is None else saved
     rng = np.random.default_rng(3)
-    labels = np.arange(N, dtype=np.int32) % CLASSES
-    centres = rng.normal(size=(CLASSES, 8))
-    features = (centres[labels] + rng.normal(scale=0.8, size=(N, 8))).astype(np.float32)
-    paths = tuple(Path(f"{row}.png") for row in range(N))
+    labels = np.arange(N, dtype=np.int32) % classes
+    centres = rng.normal(size=(classes, 8))
+    features = scale * (centres[labels] + rng.normal(scale=0.8, size=(N, 8))).astype(np.float32)
+    names = ("a", "b", "c")[:classes]
     digests = tuple(f"{row:064d}" for row in range(N))
-    images = ImageSet(Path("blobs"), paths, labels, ("a", "b", "c"), digests, (), (), 0)
-    data = Data(features, labels, CLASSES, make_splits(images, chosen))
-    population = Population(features, labels, CLASSES, max_epochs=chosen.max_epochs, size=4)
+    images = Examples(source=Path("blobs"), labels=labels, class_names=names, digests=digests)
+    data = Data(features, labels, classes, make_splits(images, chosen))
+    population = Population(features, labels, classes, max_epochs=chosen.max_epochs, size=4)
     promoted = promotions(chosen.tuner, chosen.max_epochs, chosen.factor)
     runner = Runner(data, population, promoted, known, saved.extend)
     looks = list(planned_looks(chosen.repeats, chosen.most_repeats))
     settings = chosen.settings()
-    meta = make_meta(list(space.optimizers), ["a", "b", "c"], settings=settings, looks=looks)
+    meta = make_meta(list(space.optimizers), list(names), settings=settings, looks=looks)
     protocol = Protocol(chosen, space, runner, meta)
     protocol.run()
     return protocol, saved
@@ -154,9 +160,12 @@ def test_a_bug_of_our_own_is_no_bad_trial_it_stops_the_study_with_everything_sav
     space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
     judged: list[int] = []
 
-    def breaks(curves: dict[str, list[float]], n_classes: int) -> tuple[TrialStatus, str]:
+    def breaks(
+        curves: dict[str, list[float]], n_classes: int, *, plain: bool
+    ) -> tuple[TrialStatus, str]:
         judged.append(1)
-        return judge(curves, n_classes * 6 // (6 - len(judged)))  # the sixth divides by zero
+        classes = n_classes * 6 // (6 - len(judged))  # the sixth divides by zero
+        return judge(curves, classes, plain=plain)
 
     saved: list[TrialRecord] = []
     with monkeypatch.context() as patched:
@@ -205,11 +214,81 @@ def test_a_run_is_judged_by_its_losses(
     assert bool(message) == (status == TrialStatus.DIVERGED)
 
 
+@pytest.mark.parametrize(
+    ("loss", "val_loss", "val_accuracy", "plain", "weighed"),
+    [
+        # 95 of 100 rows are of one of two classes and all are called so, surely and wrongly for 5:
+        # the plain loss is 0.8, the weighted one 8
+        (8.0, 0.8, 0.95, TrialStatus.DIVERGED, TrialStatus.COMPLETED),
+        # right and very sure, with smoothed labels
+        (9.0, 9.5, 0.97, TrialStatus.DIVERGED, TrialStatus.COMPLETED),
+        # the same probabilities for every image, whatever the labels: ln 2
+        (0.6931, 0.6931, 0.5, TrialStatus.COMPLETED, TrialStatus.COMPLETED),
+        (90.0, 80.0, 0.5, TrialStatus.DIVERGED, TrialStatus.DIVERGED),
+        (float("nan"), 0.7, 0.97, TrialStatus.DIVERGED, TrialStatus.DIVERGED),
+    ],
+)
+def test_a_weighted_or_smoothed_loss_is_not_called_absurd_where_the_plain_one_would_not_be(
+    loss: float,
+    val_loss: float,
+    val_accuracy: float,
+    plain: TrialStatus,
+    weighed: TrialStatus,
+) -> None:
+    curves = {"loss": [loss], "val_loss": [val_loss], "val_accuracy": [val_accuracy]}
+    assert judge(curves, 2)[0] == plain
+    assert judge(curves, 2, plain=False)[0] == weighed
+
+
+def test_a_head_that_is_right_and_pays_for_being_sure_has_not_diverged(tmp_path: Path) -> None:
+    text = (
+        HEAD + 'dropout = 0.0\nlabel_smoothing = 0.3\n[optimizers.sgd]\nclass = "SGD"\n'
+        "learning_rate = {choices = [1e-4, 3e-4, 1e-3, 3e-3]}\n"
+    )
+    space = read(tmp_path, text)
+    _, saved = study(space, options("--tuner", "grid"), classes=2, scale=300.0)
+    right = [r for r in saved if r.loss[-1] > 10 * np.log(2) and r.val_accuracy[-1] > 0.75]
+    assert right and all(r.status == TrialStatus.COMPLETED for r in right)
+
+
+LOSS = (
+    'class_weight = {choices = ["none", "balanced"]}\nlabel_smoothing = {choices = [0, 0.1, 0.3]}\n'
+)
+
+
+def test_the_loss_is_tuned_like_any_other_hyperparameter_and_resumed(tmp_path: Path) -> None:
+    space = read(tmp_path, HEAD + LOSS + '[optimizers.sgd]\nclass = "SGD"\nlearning_rate = 0.1\n')
+    chosen = options("--tuner", "grid")
+    _, whole = study(space, chosen)
+    search = [r for r in whole if r.phase == Phase.SEARCH]
+    tried = {(r.hyperparameters["class_weight"], r.hyperparameters["label_smoothing"]): r
+             for r in search}  # fmt: skip
+    assert len(search) == len(tried) == 6
+    least = 0.639  # -0.8 ln 0.8 - 0.2 ln 0.1: nobody has less with a third of 0.3 everywhere
+    assert all((min(r.val_loss) > least) == (key[1] == 0.3) for key, r in tried.items())
+    (untuned,) = [r for r in whole if r.phase == Phase.DEFAULT]
+    assert untuned.hyperparameters["class_weight"] == "none"
+    assert untuned.hyperparameters["label_smoothing"] == 0.0
+    for kept in (whole[:3], whole[:-1]):
+        _, rest = study(space, chosen, kept)
+        assert comparable([*kept, *rest]) == comparable(whole)
+        assert len(kept) + len(rest) == len(whole)
+
+
+def test_the_test_loss_is_plain_whatever_the_head_was_trained_with(tmp_path: Path) -> None:
+    text = HEAD + "label_smoothing = 0.9\n[optimizers.sgd]\n" + RATE
+    chosen = options("--tuner", "random", "--trials", "3", "--max-epochs", "9")
+    _, saved = study(read(tmp_path, text), chosen)
+    (confirmed,) = [r for r in saved if r.phase == Phase.CONFIRM]
+    least = 1.0888  # of a smoothed loss: the entropy of 0.4, 0.3, 0.3
+    assert min(confirmed.val_loss) > least > 1.05 > (confirmed.test_loss or 9)
+
+
 def test_rows_mapped_from_the_disk_give_the_same_curves(tmp_path: Path) -> None:
     space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
     rng = np.random.default_rng(3)
     labels = np.arange(N, dtype=np.int32) % CLASSES
-    mapped = feature_rows(N, tmp_path, memory=1)
+    mapped = feature_rows(N, 512, tmp_path, memory=1)
     mapped[:] = rng.normal(size=mapped.shape)
     rows = rng.permutation(N).astype(np.int32)
     run = HeadRun(space.default("sgd"), rows[:40], rows[40:], seed=1, epochs=2)

@@ -211,6 +211,22 @@ REFUSALS = {  # what -> the file, and what the sentence must say
         '[head]\nbatch_norm = "yes"\n' + ADAM,
         "head.batch_norm: received 'yes', but needs true or false",
     ),
+    "unknown weights": (
+        '[head]\nclass_weight = "balance"\n' + ADAM,
+        "head.class_weight: received 'balance', but needs one of none, balanced",
+    ),
+    "weights of one's own": (
+        "[head]\nclass_weight = {choices = [1.0, 2.0]}\n" + ADAM,
+        "head.class_weight.choices: received 1.0, but needs one of none, balanced",
+    ),
+    "all smooth": (
+        "[head]\nlabel_smoothing = 1\n" + ADAM,
+        "head.label_smoothing: received 1, but needs a number from 0 to below 1",
+    ),
+    "sharpened": (
+        "[head]\nlabel_smoothing = {min = -0.1, max = 0.1}\n" + ADAM,
+        "head.label_smoothing.min: received -0.1, but needs a number from 0 to below 1",
+    ),
     "a date": ("[head]\ndropout = 2020-01-01\n" + ADAM, "head.dropout: received datetime.date("),
     "not a number": (ADAM + "learning_rate = nan", "received nan, but needs a number above 0"),
     "infinite": (ADAM + "learning_rate = inf", "received inf, but needs a number above 0"),
@@ -418,6 +434,7 @@ def domains() -> st.SearchStrategy[object]:
 
 
 HEADS = ("dense_width", "dropout", "activation", "batch_norm", "batch_size", "normalize", "oops")
+HEADS += ("class_weight", "label_smoothing")
 HYPERPARAMETERS = (
     "learning_rate", "momentum", "one_minus_momentum", "beta_1", "one_minus_beta_2", "epsilon",
     "rho", "weight_decay", "clipnorm", "nesterov", "amsgrad", "schedules", "ns_steps", "oops",
@@ -693,6 +710,31 @@ def test_stock_grid_search_visits_every_configuration(tiny, tmp_path: Path):
     configs = {str(space.resolve(trial.hyperparameters.values)) for trial in trials}
     expected = sum(space.points(name) for name in space.optimizers)
     assert (len(trials), len(configs), expected) == (6, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("head", "declared"),
+    [
+        ("", {}),
+        ('class_weight = "none"\nlabel_smoothing = 0\n', {}),
+        ('class_weight = "balanced"\n', {"class_weight": "balanced"}),
+        ("label_smoothing = 0.1\n", {"label_smoothing": 0.1}),
+        ('class_weight = {choices = ["none", "balanced"]}\n', {"class_weight": "none"}),
+        ("label_smoothing = {min = 0, max = 0.2, default = 0}\n", {"label_smoothing": 0.0}),
+    ],
+)
+def test_a_loss_left_as_it_is_is_no_hyperparameter(
+    head: str, declared: dict[str, object], tmp_path: Path
+):
+    """Else the proposals and records of spaces that do not name it would be others."""
+    space = load_space(write(tmp_path, f"[head]\n{head}{ADAM}"))
+    hp = keras_tuner.HyperParameters()
+    space.declare(hp)
+    config, keys = space.resolve(hp.values), {"class_weight", "label_smoothing"}
+    assert keys & hp.values.keys() == keys & config.hyperparameters().keys() == declared.keys()
+    assert {key: config.hyperparameters()[key] for key in declared} == declared
+    assert config == space.default("adam")
+    assert keys & space.examples().keys() == declared.keys()
 
 
 def test_every_optimizer_of_keras_has_an_entry():

@@ -18,14 +18,12 @@ def image_set(classes: list[list[str]]) -> ImageSet:
     """Images by class, each named by its content."""
     labels = [label for label, contents in enumerate(classes) for _ in contents]
     return ImageSet(
+        source=Path("data"),
         root=Path("data"),
         paths=tuple(Path(f"data/{label}/{row}") for row, label in enumerate(labels)),
         labels=np.array(labels, dtype=np.int32),
         class_names=tuple(f"class{label}" for label in range(len(classes))),
         digests=tuple(content for contents in classes for content in contents),
-        problems=(),
-        duplicates=(),
-        ignored=0,
     )
 
 

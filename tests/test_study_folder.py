@@ -276,6 +276,43 @@ def test_an_option_that_is_newer_than_the_study_had_its_default(tmp_path: Path):
     assert resume(tmp_path, meta())[0].settings["factor"] == 3
 
 
+def deep(white: float, rescaled: int) -> dict[str, Any]:
+    """What `study.json` says of deep grey images."""
+    points = {"whole numbers": {"black": 0.0, "white": white, "images": 9}}
+    return {"white_points": points, "rescaled": rescaled, "doubts": []}
+
+
+def test_a_study_of_before_goes_on_where_deep_grey_looks_as_it_did(tmp_path: Path):
+    old = meta()
+    resume(tmp_path, old)
+    continued, _ = resume(tmp_path, replace(old, data={**old.data, "deep_grey": deep(65535, 0)}))
+    assert continued.data["deep_grey"]["white_points"]["whole numbers"]["white"] == 65535
+
+
+def test_images_that_are_shown_otherwise_are_refused(tmp_path: Path):
+    old = meta()
+    resume(tmp_path / "old", old)
+    new = replace(old, data={**old.data, "deep_grey": deep(4095, 9)})
+    assert "9 deep grey images are shown by one white point for all" in refusal(
+        tmp_path / "old", new
+    )
+    resume(tmp_path / "new", new)
+    resume(tmp_path / "new", new)  # as it is, it goes on
+    other = replace(old, data={**old.data, "deep_grey": deep(16383, 9)})
+    words = "white points of deep grey whole numbers 0 to 4095 -> whole numbers 0 to 16383"
+    assert words in refusal(tmp_path / "new", other)
+
+
+def test_images_that_are_divided_otherwise_are_refused(tmp_path: Path):
+    old = meta()
+    resume(tmp_path, old)
+    other = {**old.split_digests, "search/0": "0" * 16}
+    sentence = refusal(tmp_path, replace(old, split_digests=other))
+    assert "what stays on one side of a split: " in sentence and "--near-duplicates" in sentence
+    more = {**old.split_digests, "search/1": "1" * 16}  # of a repeat that is new
+    resume(tmp_path, replace(old, split_digests=more))
+
+
 def test_runs_without_their_settings_are_refused(tmp_path: Path):
     folder = write_study(tmp_path, ["adam"], repeats=1, confirm=1, trials=3)
     (folder / STUDY_FILE).unlink()

@@ -255,6 +255,9 @@ def test_what_was_doubtful_about_the_images_is_said_again():
         "in_several_classes": [["cats/0.png", "dogs/0.png"], ["cats/1.png", "dogs/1.png"]],
         "flat": [f"cats/{number}.png" for number in range(16)],
         "split_warnings": ["Keras's split leaves no training image of birds"],
+        "dark": ["cats/mask.png"],
+        "shortcuts": ["the mode alone tells the class of 98% of the images; look"],
+        "deep_grey": {"white_points": {}, "rescaled": 0, "doubts": ["whole numbers beside floats"]},
     }
     said = warned(study(runs("adam", [[0.9], [0.9]]), data=data))
     assert said["left out"] == (
@@ -269,6 +272,9 @@ def test_what_was_doubtful_about_the_images_is_said_again():
     assert said["flat images"].startswith("16 images are one flat colour (cats/0.png, cats/1.png, ")
     assert "and 13 more), so" in said["flat images"]
     assert said["split"] == "Keras's split leaves no training image of birds."
+    assert said["dark images"].startswith("1 image is nearly black (cats/mask.png): ")
+    assert said["shortcut"] == "The mode alone tells the class of 98% of the images; look."
+    assert said["deep grey"] == "Whole numbers beside floats."
 
 
 def test_many_reasons_are_five_and_a_number():
@@ -283,7 +289,8 @@ def test_a_study_that_says_nothing_of_its_images_is_not_doubted():
     data = {"features": 512, "left_out": ["a.png is cut off"]}  # as before this was recorded
     said = warned(study(runs("adam", [[0.9], [0.9]]), data=data))
     assert said["left out"] == "1 file or folder was left out. study.json names it."
-    assert not said.keys() & {"in several classes", "flat images", "split"}
+    of_pixels = {"flat images", "dark images", "shortcut", "deep grey"}
+    assert not said.keys() & {"in several classes", "split", *of_pixels}
 
 
 def test_a_best_value_at_the_edge_names_the_side_and_what_to_try():
@@ -355,10 +362,26 @@ def test_an_edge_counts_only_where_most_repeats_end_there():
 
 
 def test_an_end_that_no_range_can_leave_is_no_edge():
-    table = {"head": {"dropout": {"min": 0.0, "max": 0.7}}}
-    values = {"learning_rate": 1e-3, "dropout": 0.001}
+    ranges = {"dropout": {"min": 0.0, "max": 0.7}, "label_smoothing": {"min": 0, "max": 0.2}}
+    table = {"head": ranges}
+    values = {"learning_rate": 1e-3, "dropout": 0.001, "label_smoothing": 0.001}
     found = study(runs("adam", [[0.9]], hyperparameters=values), space={"table": table})
     assert "edge of range" not in warned(found)
+
+
+def test_losses_of_labels_that_are_smoothed_differently_are_said_not_to_compare():
+    def warned_of(*smoothing):
+        names = zip(("adam", "sgd"), smoothing, strict=True)
+        found = [
+            runs(name, [[0.9]], hyperparameters={"learning_rate": 1e-3} | given)
+            for name, given in names
+        ]
+        return warned(study(*found)).get("several losses")
+
+    text = warned_of({"label_smoothing": 0.0}, {"label_smoothing": 0.15})
+    assert "smoothed by 0 to 0.15, so they do not compare between optimizers" in text
+    assert warned_of({"label_smoothing": 0.1}, {"label_smoothing": 0.1}) is None
+    assert warned_of({}, {}) is None
 
 
 def test_tuning_that_loses_to_the_defaults_is_named():

@@ -316,6 +316,8 @@ def test_the_table_has_every_hyperparameter_of_every_space_and_the_metrics(folde
     kinds = {info.name: api_pb2.DataType.Name(info.type) for info in found.hparam_infos}
     assert kinds["optimizer"] == kinds["schedule"] == "DATA_TYPE_STRING"
     assert kinds["learning_rate"] == kinds["dense_width"] == "DATA_TYPE_FLOAT64"
+    assert kinds["class_weight"] == "DATA_TYPE_STRING"
+    assert kinds["label_smoothing"] == "DATA_TYPE_FLOAT64"
     assert kinds["batch_norm"] == kinds["amsgrad"] == "DATA_TYPE_BOOL"
     first = {info.name for info in found.hparam_infos if info.differs}
     assert first == {"study", "optimizer", "verdict", "learning_rate", "schedule"}

@@ -25,7 +25,7 @@ SHORT = {ACCURACY: "acc", BALANCED_ACCURACY: "bal acc", MACRO_F1: "macro F1"}  #
 PLURAL = {  # at the beginning of a sentence, of several values
     ACCURACY: "Accuracies",
     BALANCED_ACCURACY: "Balanced accuracies",
-    MACRO_F1: "Macro F1",
+    MACRO_F1: "Macro F1 values",
 }
 # Of a metric from counts by class: fewer than a record's, so that the epoch whose weights a program
 # keeps is the one that the record names, also where equal sums differ in their last bit.

@@ -12,7 +12,10 @@ def stream(seed: int, name: str, *more: int) -> np.random.Generator:
 
 
 def draw_of(seed: int, part: str, label: int) -> np.random.Generator:
-    """The stream that draws a class's rows for a part, "test" or "validation", of a split."""
+    """The stream that draws a class's rows for a part, "test" or "validation", of a split.
+
+    The label after the last one draws what several classes share.
+    """
     return np.random.default_rng((seed, {"test": 1, "validation": 2}[part], label))
 
 

@@ -1,5 +1,6 @@
 """Texts as people may read them: on one line, safe, short enough. No matplotlib here."""
 
+import difflib
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,12 +29,29 @@ def printable(name: str | Path) -> str:
     )
 
 
+def first_few(names: Iterable[str | Path], most: int, *, between: str = ", ") -> str:
+    """The first `most` names, printable, and how many more: "a, b and 3 more"."""
+    shown = [printable(name) for name in names]
+    last = " and" if between == ", " else f"{between}and"
+    more = f"{last} {len(shown) - most} more" if len(shown) > most else ""
+    return between.join(shown[:most]) + more
+
+
 def _misleads(character: str) -> bool:
     """Whether it ends a line, moves the cursor, turns the text round or is no character at all."""
     if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
         return True
     marks = unicodedata.bidirectional(character) in _BIDI_MARKS
     return marks or character in "\u200e\u200f\u061c"
+
+
+def near(given: object, known: Iterable[str]) -> str:
+    """ " (did you mean Adam?)" for a name that looks like one of these, else nothing."""
+    if not isinstance(given, str):
+        return ""
+    names = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(given[:60].lower(), names, n=1)
+    return f" (did you mean {names[found[0]]}?)" if found else ""
 
 
 def label_width(names: Iterable[str], size: float = 9) -> float:

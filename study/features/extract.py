@@ -10,7 +10,6 @@ of at most `CHUNK_SECONDS`.
 import hashlib
 import os
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import printable
 from study.features.row_cache import RowCache
+from study.features.row_room import feature_rows
 from study.features.vgg16 import FEATURES, Backbone
 from study.images.decoding import decode
 from study.images.image_set import ImageSet
@@ -35,7 +35,6 @@ CHUNK_ROWS = 4096  # and at most this many rows: a GPU fills them sooner
 CPU_PIXELS = 2 * 336 * 336  # of a batch on one core: 60 to 120 MB of activations
 GPU_PIXELS = 16 * 336 * 336  # of a batch on a GPU: 1 GB
 MAX_BATCH = 64
-MEMORY_PART = 0.5  # of the machine's memory that the rows may fill before they move to the disk
 BATCHES_AHEAD = 2  # decoded or being decoded while the network works
 Forward = Callable[[np.ndarray], np.ndarray]
 
@@ -62,44 +61,18 @@ def extract_features(
     """
     start = time.monotonic()
     cache = _open_cache(cache_dir, backbone)
-    features = feature_rows(len(images.paths), cache.folder if cache else None)
-    rows: dict[str, int] = {}  # content -> the first row that needs it
-    for row, digest in enumerate(images.digests):
-        rows.setdefault(digest, row)
+    features = feature_rows(len(images.paths), FEATURES, cache.folder if cache else None)
+    rows: dict[str, int] = {}  # key -> the first row that needs it
+    for row, key in enumerate(images.feature_keys):
+        rows.setdefault(key, row)
     missing = _fill_from_cache(features, rows, cache)
     if missing:
         _compute(features, missing, images, backbone, cache)
-    for row, digest in enumerate(images.digests):
-        if rows[digest] != row:
-            features[row] = features[rows[digest]]
+    for row, key in enumerate(images.feature_keys):
+        if rows[key] != row:
+            features[row] = features[rows[key]]
     seconds = time.monotonic() - start
     return FeatureSet(features, len(missing), len(rows) - len(missing), seconds)
-
-
-def feature_rows(count: int, folder: Path | None, *, memory: int | None = None) -> np.ndarray:
-    """Room for (count, 512) float32: in memory, or mapped from a file where that is too small.
-
-    The file lies in `folder` (None: the system's place for temporary files), has no name and goes
-    with the process; the system keeps in memory what is in use.
-
-    Args:
-        count: rows.
-        folder: with room for 2 kB a row.
-        memory: of the machine in bytes; None asks the system.
-    """
-    needed = count * FEATURES * 4
-    if needed <= MEMORY_PART * (memory or _memory()):
-        return np.empty((count, FEATURES), np.float32)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.truncate(needed)
-        return np.memmap(file, np.float32, "r+", shape=(count, FEATURES))
-
-
-def _memory() -> int:
-    """Bytes of memory in this machine; unlimited where the system does not say (Windows)."""
-    if not hasattr(os, "sysconf"):
-        return sys.maxsize
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def batch_size(backbone: Backbone) -> int:
@@ -153,11 +126,11 @@ def _open_cache(cache_dir: Path | None, backbone: Backbone) -> RowCache | None:
 def _fill_from_cache(
     features: np.ndarray, rows: dict[str, int], cache: RowCache | None
 ) -> list[tuple[str, int]]:
-    """Copy the cached rows; returns (digest, row) of what is left to compute, in row order."""
+    """Copy the cached rows; returns (key, row) of what is left to compute, in row order."""
     missing = dict(rows)
-    for digests, chunk in cache.read() if cache else ():
-        for place, digest in enumerate(digests):
-            if (row := missing.pop(digest, None)) is not None:
+    for keys, chunk in cache.read() if cache else ():
+        for place, key in enumerate(keys):
+            if (row := missing.pop(key, None)) is not None:
                 features[row] = chunk[place]
         if not missing:
             break
@@ -208,7 +181,7 @@ def _in_order(
 def _save(cache: RowCache, features: np.ndarray, part: list[tuple[str, int]]) -> RowCache | None:
     """Append to the cache; None (and a warning) once the disk refuses, and the study goes on."""
     try:
-        cache.append([digest for digest, _ in part], features[[row for _, row in part]])
+        cache.append([key for key, _ in part], features[[row for _, row in part]])
     except OSError as error:
         print(
             f"warning: feature cache {cache.folder} cannot be written ({error.strerror}); "
@@ -232,8 +205,8 @@ def _batches(
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as threads:
 
         def refill() -> None:
-            for digest, row in islice(todo, (BATCHES_AHEAD + most) * batch - len(jobs)):
-                jobs.append(threads.submit(_pixels, images.paths[row], digest, size))
+            for _, row in islice(todo, (BATCHES_AHEAD + most) * batch - len(jobs)):
+                jobs.append(threads.submit(_pixels, images, row, size))
 
         try:
             for first in range(0, len(missing), batch):
@@ -247,15 +220,16 @@ def _batches(
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _pixels(path: Path, digest: str, size: int) -> np.ndarray:
+def _pixels(images: ImageSet, row: int, size: int) -> np.ndarray:
     """Decode one image, after making sure that it is still the one that was looked at."""
+    path = images.paths[row]
     try:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise UserError(f"{printable(path)} cannot be read any more ({error.strerror})") from error
-    if content != digest:
+    if content != images.digests[row]:
         raise UserError(
             f"{printable(path)} was changed while the study ran: leave the images alone and "
             "start it again"
         )
-    return decode(path, size)
+    return decode(path, size, images.scales)

@@ -14,7 +14,9 @@ from study.common.command import ENDS, complain, parse, typed
 from study.common.files import write_atomically
 from study.common.text import printable
 from study.images.foreign_folders import SAMPLES
+from study.images.groups import SUBFOLDER
 from study.images.loading import load_images
+from study.images.near_copies import KEEP, TOGETHER
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,6 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--data", metavar="DIR", help="folder of class folders (default: the faces)"
     )
+    parser.add_argument("--labels", metavar="FILE.csv", help="table of files and labels")
+    parser.add_argument("--group", choices=(SUBFOLDER,), help="what stays on one side of a split")
+    parser.add_argument("--group-pattern", metavar="REGEX", help="the same by the files' names")
+    parser.add_argument("--near-duplicates", choices=(TOGETHER, KEEP), default=TOGETHER)
+    parser.add_argument("--follow-links", action="store_true", help="links to files elsewhere")
     parser.add_argument(
         "--grid",
         type=Path,
@@ -32,7 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     given = parse(parser, argv)
     try:
-        images = load_images(given.data)
+        images = load_images(
+            given.data,
+            labels=given.labels,
+            group=given.group,
+            group_pattern=given.group_pattern,
+            near_duplicates=given.near_duplicates,
+            follow_links=given.follow_links,
+        )
         from study.images.overview import overview  # matplotlib: kept out of --help
         from study.images.samples import sample_grid  # matplotlib: kept out of --help
 

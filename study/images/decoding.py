@@ -3,8 +3,8 @@
 Rules, for every mode and format:
 - the first frame counts; the EXIF orientation is applied; colour profiles are not;
 - transparency is laid on white, as a page or a browser would show it;
-- 16-bit grey is scaled to 8 bits (65535 -> 255), never clipped; 32-bit integers and floats have no
-  fixed white: see `_to_8_bits`;
+- grey of 16 and 32 bits is scaled to 8 bits by the white point of the whole data set: see
+  `deep_grey`;
 - a cut-off file is no image, and neither is one with more pixels than Pillow's warning limit
   (89 million): it is refused before a pixel is decoded;
 - camera raw is refused: Pillow would take the small preview inside for the photo;
@@ -20,6 +20,7 @@ import importlib.util
 import logging
 import stat
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -28,7 +29,19 @@ from PIL import Image, UnidentifiedImageError
 
 from study.common.errors import UserError
 from study.common.text import printable
+from study.images.deep_grey import (
+    Measured,
+    Scales,
+    deep_grey,
+    is_deep,
+    marked,
+    measure,
+    old_8_bits,
+    stretched,
+    to_8_bits,
+)
 from study.images.foreign_formats import AVIF, HEIC, TIFF, kind_in_words, tiff_in_words
+from study.images.small_look import small_look
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO")
 
@@ -54,33 +67,71 @@ UPRIGHT = {  # EXIF orientation -> what undoes it
 }
 
 
+class Header(NamedTuple):
+    """How an image is stored, in Pillow's words."""
+
+    format: str
+    size: tuple[int, int]  # width, height, before it is turned upright
+    mode: str
+
+
 class Looked(NamedTuple):
     """What `inspect` found: an image (a digest), a broken one (a reason), or no image (neither)."""
 
     digest: str = ""  # sha256 of the file's bytes, hex
     reason: str = ""  # why it cannot be used, to be read after its name: "is cut off"
-    flat: bool = False  # one colour everywhere, as a white icon on transparency has it
+    flat: bool = False  # one colour everywhere, as a white icon on transparency; not of deep grey
+    header: Header = Header("", (0, 0), "")
+    look: bytes = b""  # the image made small, see `small_look`
+    grey: Measured | None = None  # of deep grey
 
 
 class UnusableImageError(Exception):
     """The file claims to be an image and cannot be used; the message says why."""
 
 
-def decode(path: Path, size: int) -> np.ndarray:
+def decode(path: Path, size: int, scales: Scales | None = None) -> np.ndarray:
     """Return the image as `(size, size, 3)` uint8 RGB, resized bilinearly (antialiased by Pillow).
+
+    Args:
+        path: of the image.
+        size: side in pixels.
+        scales: white points of deep grey; None scales each image by itself, by the old rule.
 
     Raises `UserError` where the file cannot be decoded, which `load_images` has ruled out unless
     the file was changed since.
     """
+    with _of_file(path) as image:
+        resized = _to_rgb(image, scales).resize((size, size), Image.Resampling.BILINEAR)
+    return np.array(resized)  # (size, size, 3)
+
+
+def pixel_digest(path: Path) -> str:
+    """Sha256 of the decoded upright pixels and their size; of deep grey as it is stored.
+
+    Raises `UserError` as `decode` does.
+    """
+    with _of_file(path) as image:
+        if is_deep(image):
+            image.load()
+            pixels = _upright(Image.fromarray(marked(deep_grey(image))), image)
+        else:
+            pixels = _to_rgb(image)
+    found = hashlib.sha256(f"{pixels.mode} {pixels.size}".encode())
+    found.update(pixels.tobytes())
+    return found.hexdigest()
+
+
+@contextlib.contextmanager
+def _of_file(path: Path) -> Iterator[Image.Image]:
     try:
         with path.open("rb") as file, _open(file) as image:
-            resized = _to_rgb(image).resize((size, size), Image.Resampling.BILINEAR)
+            yield image
     except Exception as error:  # whatever a decoder raises, the cause is this file
         raise UserError(
             f"{printable(path)} {_in_words(error)}; it was readable before: leave the images alone "
             "while a study runs, and start it again"
         ) from error
-    return np.array(resized)  # (size, size, 3)
 
 
 def inspect(path: Path) -> Looked:
@@ -105,18 +156,25 @@ def inspect(path: Path) -> Looked:
             with image:
                 claims = True
                 _refuse_raw(path, file, head)
-                flat = _to_rgb(image).getcolors(1) is not None  # None: more than one
+                looked = _look(image)
             file.seek(0)
-            return Looked(digest=hashlib.file_digest(file, "sha256").hexdigest(), flat=flat)
+            return looked._replace(digest=hashlib.file_digest(file, "sha256").hexdigest())
     except Exception as error:  # decoders raise nearly every kind of exception on hostile bytes
         unreadable = isinstance(error, OSError) and error.errno is not None
         return Looked(reason=_in_words(error)) if claims or unreadable else Looked()
 
 
-def describe(path: Path) -> tuple[str, tuple[int, int], str]:
-    """Return format, (width, height) and mode as Pillow names them, from the file's header."""
-    with path.open("rb") as file, _open(file) as image:
-        return str(image.format), image.size, image.mode
+def _look(image: Image.Image) -> Looked:
+    header = Header(str(image.format), image.size, image.mode)
+    image.load()
+    grey = deep_grey(image) if is_deep(image) else None
+    rgb = _to_rgb(image) if grey is None else _upright(Image.fromarray(stretched(grey)), image)
+    return Looked(
+        flat=grey is None and rgb.getcolors(1) is not None,  # None: more than one
+        header=header,
+        look=small_look(rgb),
+        grey=None if grey is None else measure(grey),
+    )
 
 
 @functools.cache
@@ -152,17 +210,32 @@ def _silence_pillow() -> None:
         warnings.filterwarnings("ignore", module=pattern)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, scales: Scales | None = None) -> Image.Image:
     """Decode, turn upright, and bring to RGB whatever the mode is."""
     image.load()
-    turn = UPRIGHT.get(_orientation(image))
-    if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(_to_8_bits(np.asarray(image)))
+    stored = image
+    if is_deep(image):
+        image = Image.fromarray(_shown(image, scales))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
     if image.mode != "RGB":
         image = image.convert("RGB")
+    return _upright(image, stored)
+
+
+def _shown(image: Image.Image, scales: Scales | None) -> np.ndarray:
+    """Deep grey as (height, width) uint8."""
+    if scales is None:
+        return old_8_bits(np.asarray(image))
+    grey = deep_grey(image)
+    if grey.kind in scales:
+        return to_8_bits(grey, scales[grey.kind])
+    return old_8_bits(np.asarray(image))
+
+
+def _upright(image: Image.Image, stored: Image.Image) -> Image.Image:
+    turn = UPRIGHT.get(_orientation(stored))
     return image if turn is None else image.transpose(turn)
 
 
@@ -171,24 +244,6 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(0x0112, 1))
     except Exception:  # broken EXIF raises anything, and its picture is still a picture
         return 1
-
-
-def _to_8_bits(grey: np.ndarray) -> np.ndarray:
-    """Scale deep grey to uint8.
-
-    Whole numbers within 0..65535 are 16-bit. Floats within 0..1 run from black to white, within
-    0..255 they are 8-bit, within 0..65535 16-bit. Anything else is stretched from least to most.
-    """
-    whole = grey.dtype.kind in "iu"
-    values = np.nan_to_num(grey.astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 65535:
-        values, white = values - low, high - low
-    elif whole or high > 255:
-        white = 65535.0
-    else:
-        white = 255.0 if high > 1 else 1.0
-    return np.rint(values / (white or 1.0) * 255.0).astype(np.uint8)
 
 
 def _is_webp(head: bytes) -> bool:

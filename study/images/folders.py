@@ -1,7 +1,8 @@
 """A folder of class folders -> the files that may be images, in the order of Keras's listing.
 
 Nothing is opened here. Symbolic links are followed only where they lead to a file inside the
-folder, so that walking ends and nothing from elsewhere comes in.
+folder, so that walking ends and nothing from elsewhere comes in; all of them below a class folder
+where the user says so, but into no folder twice.
 """
 
 import os
@@ -34,12 +35,13 @@ class Found(NamedTuple):
     ignored: int  # hidden files, and files beside the class folders that are not named like images
 
 
-def find_files(root: Path, whole: Path) -> Found:
+def find_files(root: Path, whole: Path, *, follow: bool = False) -> Found:
     """Walk all class folders of `root`; raises `UserError` where `root` cannot be read.
 
     Args:
         root: holds the class folders.
         whole: `root` or what it is a part of; links may lead to files in it.
+        follow: links inside the class folders may lead anywhere, to folders, too.
     """
     files: list[Path] = []
     problems: list[Problem] = []
@@ -49,7 +51,7 @@ def find_files(root: Path, whole: Path) -> Found:
         if entry.is_symlink() and not entry.is_file():
             problems.append(Problem(entry, "is a symbolic link, which is not followed"))
         elif entry.is_dir() and not is_foreign(entry):
-            inside = _find_below(entry, whole)
+            inside = _find_below(entry, whole, follow=follow)
             files += inside.files
             problems += inside.problems
             ignored += inside.ignored
@@ -114,7 +116,7 @@ def may_be_image(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
 
 
-def _find_below(class_folder: Path, whole: Path) -> Found:
+def _find_below(class_folder: Path, whole: Path, *, follow: bool) -> Found:
     problems: list[Problem] = []
 
     def unreadable(error: OSError) -> None:
@@ -122,22 +124,36 @@ def _find_below(class_folder: Path, whole: Path) -> Found:
 
     files: list[Path] = []
     ignored = 0
-    for place, folders, names in os.walk(class_folder, onerror=unreadable):
+    walked = {os.path.realpath(class_folder)}
+    for place, folders, names in os.walk(class_folder, onerror=unreadable, followlinks=follow):
         here = Path(place)
         folders[:] = [name for name in folders if not is_foreign(here / name)]
-        for name in folders:
-            if _is_link(here / name):
+        links = [name for name in folders if _is_link(here / name)]
+        walked |= {os.path.realpath(here / name) for name in folders if name not in links}
+        for name in links:
+            if not follow:
                 problems.append(Problem(here / name, "is a symbolic link, which is not followed"))
+            elif _is_around(here / name, walked):
+                problems.append(Problem(here / name, "is a symbolic link in a circle"))
+                folders.remove(name)
+            else:
+                walked.add(os.path.realpath(here / name))
         for name in names:
             path = here / name
             if name.startswith("."):
                 ignored += 1
-            elif _is_link(path) and not _leads_inside(path, whole):
+            elif _is_link(path) and not follow and not _leads_inside(path, whole):
                 problems.append(Problem(path, "is a symbolic link that leads out of the folder"))
             else:
                 files.append(path)
     files.sort(key=lambda path: (str(path.parent), path.name))
     return Found(files, problems, ignored)
+
+
+def _is_around(link: Path, walked: set[str]) -> bool:
+    """Whether a link leads to a folder that was or will be walked, or to one around it."""
+    target = os.path.realpath(link)
+    return any(target == place or place.startswith(target + os.sep) for place in walked)
 
 
 def _is_link(path: Path) -> bool:

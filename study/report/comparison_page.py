@@ -98,11 +98,12 @@ def comparison_notes(found: Comparison) -> list[str]:
         texts.append(f"The studies differ in {join([plain(t, 120) for t in found.differences])}.")
     else:
         texts.append("The studies have the same settings.")
-    if "other images" in found.differences:
-        texts.append(
-            "The images are not the same, so a difference tells which set is easier, "
-            "not which study did better."
-        )
+    for data in ("images", "rows", "data"):
+        if f"other {data}" in found.differences:
+            texts.append(
+                f"The {data} are not the same, so a difference tells which set is easier, "
+                "not which study did better."
+            )
     if found.reversed:
         pairs = [f"{a} over {b}" for a, b in found.reversed]
         texts.append(f"The order turns round: the first study finds {join(pairs)}.")

@@ -6,7 +6,6 @@ test runs it for every class and schedule and compares curves with what the stud
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from study.common.aliases import Value
 from study.common.errors import UserError
@@ -18,7 +17,7 @@ from study.space.keras_optimizers import OPTIMIZERS
 from study.space.schedule_table import all_schedule_keys, shape
 
 LONGEST = 88  # characters of a line
-WARM_UP = Path(__file__).parents[1] / "training" / "warm_up.py"  # printed, not imported
+TRAINING = Path(__file__).parents[1] / "training"  # classes are printed, not imported
 _HOW = {
     Phase.CONFIRM: "as it was confirmed",
     Phase.SEARCH: "the best trial so far",
@@ -55,6 +54,9 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
     steps, epochs = -(-rows // batch), int(meta.settings.get("max_epochs", run.epochs))
     schedule, warm_up = _schedule(values, steps * epochs)
     own = meta.code.get(run.optimizer, {})
+    smoothing = float(values.get("label_smoothing", 0.0))
+    weights = _weights(values)
+    classes = [*warm_up, *(_printed("smoothed_loss.py") if smoothing else ())]
     body = [
         *(_STATISTICS if values["normalize"] else ()),
         *_head(values, int(meta.data["features"]), len(meta.class_names)),
@@ -62,16 +64,20 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
         *schedule,
         *_call(f"optimizer = {_class(meta, run.optimizer)}", _arguments(values)),
         "optimizer.build(head.trainable_variables)  # some start from the weights",
-        *_call("head.compile", _compiling(own)),
-        f"head.fit(features, labels, batch_size={batch}, epochs={max(run.best_epoch, 1)}, **more)",
+        *_call("head.compile", _compiling(own, smoothing)),
+        *weights,
+        *_call("head.fit", _fitting(batch, run, weighted=bool(weights))),
         "return head",
     ]
     return [
         f"# {' '.join(run.optimizer.split())}, {_HOW[run.phase]}; best epoch {run.best_epoch} of "
         f"{run.epochs}{'' if run.metric == ACCURACY else f' by validation {WORDS[run.metric]}'}",
-        *(warm_up or ["import keras"]),
+        *(["from typing import Any", ""] if classes else ()),
+        "import keras",
+        *(["import numpy as np"] if weights else ()),
         "from keras import layers",
         *_import_of(own),
+        *classes,
         "",
         "",
         "def train(features, labels, **more):",
@@ -79,7 +85,7 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
         *(f"    {line}" for line in body),
         "",
         "",
-        *_from_pixels(meta.settings),
+        *(_from_pixels(meta) if meta.noun == "image" else _from_rows(meta)),
     ]
 
 
@@ -103,9 +109,28 @@ def _import_of(own: Mapping[str, str]) -> list[str]:
     return ["import runpy", "", f"{name} = runpy.run_path({file!r})[{name!r}]{made_of}"]
 
 
-def _compiling(own: Mapping[str, str]) -> list[str]:
-    arguments = ["optimizer", '"sparse_categorical_crossentropy"', 'metrics=["accuracy"]']
+def _compiling(own: Mapping[str, str], smoothing: float) -> list[str]:
+    loss = '"sparse_categorical_crossentropy"'
+    if smoothing:
+        loss = f"SmoothedCrossentropy({smoothing!r})"
+    arguments = ["optimizer", loss, 'metrics=["accuracy"]']
     return [*arguments, "run_eagerly=True"] if own.get("alone") else arguments
+
+
+def _weights(values: Mapping[str, Value]) -> list[str]:
+    """Lines that make `class_weight`, of the rows that are trained with."""
+    if values.get("class_weight") != "balanced":
+        return []
+    return [
+        "present, rows = np.unique(labels, return_counts=True)",
+        "balanced = len(labels) / (len(present) * rows)  # each class weighs the same",
+        "class_weight = dict(zip(present.tolist(), balanced.tolist()))",
+    ]
+
+
+def _fitting(batch: int, run: TrialRecord, *, weighted: bool) -> list[str]:
+    arguments = ["features", "labels", f"batch_size={batch}", f"epochs={max(run.best_epoch, 1)}"]
+    return [*arguments, *(["class_weight=class_weight"] if weighted else ()), "**more"]
 
 
 def _class(meta: StudyMeta, optimizer: str) -> str:
@@ -152,26 +177,55 @@ def _schedule(values: Mapping[str, Value], total_steps: int) -> tuple[list[str],
     if not found.rising:
         return lines, []
     lines.append(f"learning_rate = WarmUp({peak!r}, {found.rising}, learning_rate)")
-    return lines, _warm_up()
+    return lines, _printed("warm_up.py")
 
 
-def _warm_up() -> list[str]:
-    """The class that training uses, from its file without the docstring on top."""
-    text = WARM_UP.read_text(encoding="utf-8").partition('"""\n\n')[2]
-    return [*text.replace("  # type: ignore[misc]", "").strip().splitlines(), "", ""]
+def _printed(file: str) -> list[str]:
+    """The class that training uses, from its file without docstring and imports on top."""
+    text = (TRAINING / file).read_text(encoding="utf-8").partition("\n\n\n")[2]
+    return ["", "", *text.replace("  # type: ignore[misc]", "").strip().splitlines()]
 
 
-def _from_pixels(settings: Mapping[str, Any]) -> list[str]:
+def _from_rows(meta: StudyMeta) -> list[str]:
+    """How to use the trained head on rows like those of the study."""
+    return [
+        f"# best/winner.keras is such a head, trained: rows (N, {meta.data['features']}) go in,",
+        f"# probabilities (N, {len(meta.class_names)}) come out:",
+        '# keras.models.load_model("best/winner.keras").predict(rows)',
+    ]
+
+
+def _from_pixels(meta: StudyMeta) -> list[str]:
     """A function that puts VGG16 in front, as `best/winner.keras` has it."""
+    settings = meta.settings
     size = settings.get("image_size", 224)
     inputs = "keras.applications.vgg16.preprocess_input(pixels)"
     if settings.get("preprocess") == "rescale":
         inputs = "pixels / 255.0"
     return [
+        *_white_points(meta),
         "def from_pixels(head):",
         '    """Photos, RGB from 0 to 255, to probabilities; VGG16 stays as it is."""',
         f"    pixels = layers.Input(({size}, {size}, 3))",
         '    base = keras.applications.VGG16(include_top=False, pooling="avg")',
         "    base.trainable = False",
         f"    return keras.Model(pixels, head(base({inputs}, training=False)))",
+    ]
+
+
+def _white_points(meta: StudyMeta) -> list[str]:
+    """How deep grey becomes pixels from 0 to 255, which the model itself cannot know."""
+    points = meta.data.get("deep_grey", {}).get("white_points", {})
+    if not points:
+        return []
+    ranges = (
+        f"#   {kind}: black = {point['black']!r}, white = {point['white']!r}"
+        for kind, point in points.items()
+    )
+    return [
+        "# Images of deep grey (16 or 32 bits) were brought to 0..255 before they were resized, by",
+        "# np.rint(np.clip((values - black) / (white - black) * 255, 0, 255)), with",
+        *ranges,
+        "# Pixels without a value are 0, all channels equal. best/winner.keras expects the same,",
+        "# and study.predict does it by itself.",
     ]

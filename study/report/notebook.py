@@ -93,6 +93,9 @@ class Study:
     def winner(self) -> Any:
         """The Keras model of the winner, from pixels (N, size, size, 3) to probabilities.
 
+        Pixels are RGB from 0 to 255; how deep grey became that stands in the report's code.
+        Of a study of rows: from rows (N, d).
+
         Raises:
             UserError: the study has none yet, or its file is damaged.
         """

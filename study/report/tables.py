@@ -66,13 +66,13 @@ def ranking_table(summary: Summary) -> Table:
                 str(row.failed),
             )
         )
-    margin, short = points(summary.answer.margin), SHORT[metric]
+    margin, short, noun = points(summary.answer.margin), SHORT[metric], summary.meta.noun
     return Table(
         "Ranking",
         f"Good enough: at most {margin} points behind the best, and no rerun diverged. Excluded: "
         "another optimizer is certainly ahead, by however little. Behind: at most so many points "
-        "behind the best, all bounds together with 95 % confidence; new: on new images of the same "
-        f"kind; a dash: no more is known than that nobody exceeds 100 %. {PLURAL[metric]} in "
+        f"behind the best, all bounds together with 95 % confidence; new: on new {noun}s of the "
+        f"same kind; a dash: no more is known than that nobody exceeds 100 %. {PLURAL[metric]} in "
         f"percent, means over reruns of the tuned settings; val {short} adjusted to the leader's "
         f"repeats. {'Acc: accuracy at the best epoch. ' if beside else ''}"
         "Diverged counts reruns, search diverged counts trials.",
@@ -169,6 +169,7 @@ def robustness_table(summary: Summary) -> Table:
 
 def pairs_table(summary: Summary) -> Table:
     """Pairwise differences, the surest first."""
+    noun = summary.meta.noun
     ordered = sorted(
         summary.pairs,
         key=lambda p: -abs(p.difference) / (p.high - p.low) if p.high > p.low else math.inf,
@@ -194,13 +195,13 @@ def pairs_table(summary: Summary) -> Table:
         "Differences",
         f"In points of validation {summary.meta.metric_words}, paired by repeat; intervals hold "
         "for all pairs and all looks together, so they are wider than those of the verdicts. "
-        "Separated: more than luck of splits, searches and seeds on these images. New images: the "
-        "same for other images of the same kind. P(A > B): one rerun of A beats one of B on the "
-        "same rows; meaningful if that is at least 0.75 and its interval stays above 0.5 "
+        f"Separated: more than luck of splits, searches and seeds on these {noun}s. New {noun}s: "
+        f"the same for other {noun}s of the same kind. P(A > B): one rerun of A beats one of B on "
+        "the same rows; meaningful if that is at least 0.75 and its interval stays above 0.5 "
         "(Bouthillier et al. 2021).",
         (
             *("pair", "repeats", "difference", "95 %", "separated"),
-            *("95 % new images", "holds there", "P(A > B)", "95 % of P", "meaningful"),
+            *(f"95 % new {noun}s", "holds there", "P(A > B)", "95 % of P", "meaningful"),
         ),
         tuple(rows),
     )
@@ -213,7 +214,9 @@ def study_table(summary: Summary) -> Table:
         "study": meta.name,
         "created": meta.created,
         "classes": len(meta.class_names),
-        "images": sum(meta.class_counts),
+        f"{meta.noun}s": sum(meta.class_counts),
+        "groups that never part": meta.data.get("groups") or "",
+        "deep grey": _white_points(meta.data.get("deep_grey", {}).get("white_points", {})),
         "split": ", ".join(f"{part} {size}" for part, size in meta.split_sizes.items()),
         "runs": len(summary.records),
         "device": ", ".join(str(value) for value in meta.device.values()),
@@ -224,6 +227,14 @@ def study_table(summary: Summary) -> Table:
     facts |= {f"--{key.replace('_', '-')}": value for key, value in meta.settings.items()}
     rows = [(plain(key, 40), plain(str(value), 200)) for key, value in facts.items() if value != ""]
     return Table("About this study", "", ("what", "value"), tuple(rows))
+
+
+def _white_points(points: Mapping[str, Mapping[str, float]]) -> str:
+    return "; ".join(
+        f"{kind} from {point['black']:.6g} (black) to {point['white']:.6g} (white) in "
+        f"{point['images']} images"
+        for kind, point in points.items()
+    )
 
 
 def _versions(found: Mapping[str, str]) -> str:

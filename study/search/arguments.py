@@ -5,9 +5,9 @@ import os
 from typing import Any
 
 from study.common.errors import UserError
+from study.common.text import near
 from study.search.command_line import checked, parse
 from study.search.options import OPTIONS
-from study.space.value_reader import near
 
 
 def as_arguments(**values: Any) -> argparse.Namespace:

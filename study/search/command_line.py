@@ -60,7 +60,11 @@ def resolve_options(
     for key in study_table:
         if key not in valid:
             raise UserError(f"{place}{key}: unknown key; valid: {', '.join(valid)}")
-    faces = arguments.data is None and "data" not in study_table
+    rows = arguments.features is not None
+    if rows:
+        study_table = _of_rows(arguments, study_table)
+    brought = {"data", "labels"} & study_table.keys() or arguments.data or arguments.labels
+    faces = not rows and not brought
     values: dict[str, Any] = {}
     for key, one in OPTIONS.items():
         value = getattr(arguments, key)
@@ -78,11 +82,28 @@ def resolve_options(
     return Options(**values)
 
 
+def _of_rows(arguments: argparse.Namespace, study_table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The space's table without what only images have; the user may not ask for that."""
+    of_images = {key for key, one in OPTIONS.items() if one.only_for == "images"}
+    asked = sorted(key for key in of_images if getattr(arguments, key) not in (None, False))
+    if asked:
+        raise UserError(
+            f"`features` are rows, taken as they are, so `{asked[0]}`, which is about images, does "
+            "not apply: leave out one of the two"
+        )
+    return {key: value for key, value in study_table.items() if key not in of_images}
+
+
 def _check_together(values: Mapping[str, Any]) -> None:
     if values["validation_split"] + values["test_split"] >= 1:
         raise UserError(
             f"`validation_split` {values['validation_split']} and `test_split` "
             f"{values['test_split']} leave nothing to train on; together they must stay below 1"
+        )
+    if values["split"] == "keras" and values["features"] is not None:
+        raise UserError(
+            "`split` keras is that of a folder of images, and `features` are rows: use `split` "
+            "stratified"
         )
     if values["split"] == "keras" and values["test_split"]:
         raise UserError(

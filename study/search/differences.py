@@ -31,12 +31,13 @@ def differences(
         *_space(old, new),
         *_code(old, new, recorded),
         *_versions(old, new),
+        *_pixels(old, new),
     ]
     size, asked = old.device.get("population"), new.settings.get("population")
     if None not in (size, asked) and size != asked:  # it decides how the results are rounded
         found.append(f"`population` {size} -> {asked}")
     compared: list[tuple[str, Mapping[str, Any], Mapping[str, Any], str]] = [
-        ("images", old.data, new.data, "fingerprint"),
+        (f"{new.noun}s" if old.noun == new.noun else "data", old.data, new.data, "fingerprint"),
         ("weights", old.weights, new.weights, "digest"),
         ("device", old.device, new.device, "kind"),
         ("arithmetic", old.device, new.device, "dtype"),
@@ -45,7 +46,7 @@ def differences(
         before, after = before_table.get(key), after_table.get(key)
         if before != after:
             found.append(f"{words} {str(before)[:12]} -> {str(after)[:12]}")
-    return found
+    return found or [*_splits(old, new)]
 
 
 def more_trials(old: StudyMeta, new: StudyMeta) -> bool:
@@ -122,6 +123,42 @@ def _code(old: StudyMeta, new: StudyMeta, recorded: set[str]) -> Iterator[str]:
             )
         elif bool(before["alone"]) != bool(after["alone"]):
             yield f"{name} is trained {'alone' if after['alone'] else 'with others'} now"
+
+
+def _pixels(old: StudyMeta, new: StudyMeta) -> Iterator[str]:
+    """Equal images that are shown otherwise than by the version that began.
+
+    Features of two kinds must not be mixed in one study, and the old rule is kept for `predict`
+    only: what it made of such images is what nobody should go on with.
+    """
+    before, after = old.data.get("deep_grey", {}), new.data.get("deep_grey", {})
+    if not before and after.get("rescaled"):
+        yield (
+            f"{after['rescaled']} deep grey images are shown by one white point for all, no longer "
+            "each by itself"
+        )
+    elif before and before.get("white_points") != after.get("white_points"):
+        yield f"white points of deep grey {_points(before)} -> {_points(after)}"
+
+
+def _splits(old: StudyMeta, new: StudyMeta) -> Iterator[str]:
+    """Splits that are drawn otherwise although nothing else has changed."""
+    shared = old.split_digests.keys() & new.split_digests.keys()
+    if any(old.split_digests[key] != new.split_digests[key] for key in shared):
+        before, after = (_together(meta) for meta in (old, new))
+        yield f"what stays on one side of a split: {before} -> {after} (`near_duplicates`)"
+
+
+def _together(meta: StudyMeta) -> str:
+    near, same = sum(map(len, meta.data.get("near_copies", []))), meta.data.get("same_pixels", 0)
+    parts = [f"{near} near copies"] * (near > 0) + [f"{same} files of equal pixels"] * (same > 0)
+    return " and ".join(parts) or "files of equal bytes"
+
+
+def _points(data: Mapping[str, Any]) -> str:
+    points = data.get("white_points", {})
+    words = (f"{kind} {one['black']:g} to {one['white']:g}" for kind, one in points.items())
+    return ", ".join(words) or "none"
 
 
 def _versions(old: StudyMeta, new: StudyMeta) -> Iterator[str]:

@@ -14,12 +14,17 @@ from PIL import Image
 from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.images.decoding import decode
+from study.images.deep_grey import Scales
 from study.records.layout import MISTAKES_FOLDER
 from study.records.predictions import MISTAKE_SIDE, Predictions, worst_mistakes
 
 
 def write_mistakes(
-    study: Path, table: Predictions, paths: Sequence[Path], examples: Mapping[int, Path]
+    study: Path,
+    table: Predictions,
+    paths: Sequence[Path],
+    examples: Mapping[int, Path],
+    scales: Scales,
 ) -> None:
     """Write a PNG for each of the worst mistakes; those of an earlier winner are removed.
 
@@ -28,14 +33,15 @@ def write_mistakes(
         table: what the winner says.
         paths: of the images the table is about.
         examples: class -> a training image of it.
+        scales: white points of the study's deep grey.
     """
     folder = study / MISTAKES_FOLDER
     for old in folder.glob("*.png"):
         old.unlink()
     for number, place in enumerate(worst_mistakes(table)):
         try:
-            shown = decode(paths[place], MISTAKE_SIDE)
-            example = decode(examples[table.predictions[place]], MISTAKE_SIDE)
+            shown = decode(paths[place], MISTAKE_SIDE, scales)
+            example = decode(examples[table.predictions[place]], MISTAKE_SIDE, scales)
         except (UserError, KeyError):  # an image lost meanwhile costs its picture only
             continue
         buffer = io.BytesIO()

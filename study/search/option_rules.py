@@ -26,6 +26,7 @@ class Option(NamedTuple):
     decides: bool = True  # a study's result or its length
     continued: Continued = "same"  # what a study that is continued may change
     many: bool = False  # may be given several times
+    only_for: Literal["images", "rows"] | None = None  # without effect on a study of the other
 
 
 Rule = tuple[Callable[[str], Any], str]
@@ -101,7 +102,7 @@ def option(rule: Rule, default: Any, group: str, text: str, **more: Any) -> Any:
     return field(metadata={"option": Option(*rule, default, group, text, **more)})
 
 
-def switch(group: str, text: str) -> Any:
+def switch(group: str, text: str, **more: Any) -> Any:
     """A field of `Options` that is on where its flag is given."""
-    option = Option(None, "True or False", False, group, text, in_space=False, decides=False)
-    return field(metadata={"option": option})
+    own = Option(None, "True or False", False, group, text, in_space=False, decides=False, **more)
+    return field(metadata={"option": own})

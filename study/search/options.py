@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from study.common.metrics import ACCURACY, WORDS
+from study.images.groups import SUBFOLDER
+from study.images.near_copies import KEEP, TOGETHER
 from study.search.option_rules import (
     NAME,
     PATH,
@@ -29,11 +31,68 @@ class Options:
     """Everything a user can decide about a study."""
 
     data: str | None = option(
-        TEXT, None, "images", "folder of class folders [the built-in faces]", continued="free"
+        TEXT,
+        None,
+        "images",
+        "folder of class folders [the built-in faces]",
+        continued="free",
+        only_for="images",
     )
-    strict: bool = switch("images", "refuse a folder with files that cannot be decoded")
+    features: str | None = option(
+        TEXT,
+        None,
+        "images",
+        "instead of images: a .npz file of rows that any model has computed, x (N, d) and y (N,)",
+        in_space=False,
+        continued="free",
+        only_for="rows",
+    )
+    follow_links: bool = switch(
+        "images", "use what links inside class folders lead to, anywhere", only_for="images"
+    )
+    strict: bool = switch(
+        "images", "refuse a folder with files that cannot be decoded", only_for="images"
+    )
+    labels: str | None = option(
+        TEXT,
+        None,
+        "images",
+        "CSV file with columns file and label, perhaps split and group, of images in --data [the "
+        "folder of the table]",
+        continued="free",
+        only_for="images",
+    )
+    group: str | None = option(
+        TEXT,
+        None,
+        "images",
+        "images of one folder inside a class folder stay on one side of a split",
+        choices=(SUBFOLDER,),
+        only_for="images",
+    )
+    group_pattern: str | None = option(
+        TEXT,
+        None,
+        "images",
+        "regular expression: images whose path has the same text in its brackets stay on one side",
+        only_for="images",
+    )
+    near_duplicates: str = option(
+        TEXT,
+        TOGETHER,
+        "images",
+        "near copies stay on one side of a split, or are kept as different images [together]",
+        choices=(TOGETHER, KEEP),
+        continued="free",
+        only_for="images",
+    )
     image_size: int = option(
-        whole(32, 2048), 224, "images", "pixels a side [224; faces 112]", faces=112
+        whole(32, 2048),
+        224,
+        "images",
+        "pixels a side [224; faces 112]",
+        faces=112,
+        only_for="images",
     )
     preprocess: str = option(
         TEXT,
@@ -41,6 +100,7 @@ class Options:
         "images",
         "what VGG16 was trained with, or division by 255",
         choices=("caffe", "rescale"),
+        only_for="images",
     )
     split: str = option(
         TEXT,
@@ -49,7 +109,9 @@ class Options:
         "fresh stratified splits, Keras's one assignment, or folders train, val, test as they are",
         choices=("stratified", "keras", "folders"),
     )
-    split_seed: int = option(whole(1, 2**32 - 1), 12, "images", "seed of --split keras [12]")
+    split_seed: int = option(
+        whole(1, 2**32 - 1), 12, "images", "seed of --split keras [12]", only_for="images"
+    )
     validation_split: float = option(
         part(False), 0.2, "images", "part of all images [0.2; faces 0.4]", faces=0.4
     )
@@ -166,6 +228,7 @@ class Options:
         "auto, random, or an .h5 or .keras file [auto]",
         in_space=False,
         continued="weights",
+        only_for="images",
     )
     name: str = option(
         NAME, None, "files", "of the study [SPACE-TUNER]", in_space=False, decides=False
@@ -191,7 +254,12 @@ class Options:
 
     def settings(self) -> dict[str, Any]:
         """What decides a study's result or its length; not where it is stored."""
-        return {key: getattr(self, key) for key, one in OPTIONS.items() if one.decides}
+        other = "rows" if self.features is None else "images"
+        return {
+            key: getattr(self, key)
+            for key, one in OPTIONS.items()
+            if one.decides and one.only_for != other
+        }
 
 
 OPTIONS: dict[str, Option] = {one.name: one.metadata["option"] for one in fields(Options)}

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from study.common.metrics import ACCURACY, WORDS
-from study.features.vgg16 import FEATURES, Backbone
 from study.images.splits import Split
 from study.records.outcomes import BUDGETS
 from study.search.budget import budget_of, hyperband_cost, plan_search, searches_of
 from study.search.options import Options
+from study.search.subject import Subject
 from study.space.head_table import SINGLE_ROWS, normalizes_single_rows
 from study.space.space import SearchSpace
-from study.training.head import Statistics, build_head, whole_model
+from study.training.head import Statistics, build_head
 from study.training.program_key import COMPILED, few_widths, signature_of
 from study.verdicts.looks import AUTO, planned_looks
 
@@ -110,7 +110,7 @@ def plan_lines(plan: Plan, options: Options, space: SearchSpace, split: Split) -
             "is good enough (--margin)"
         )
     if options.metric != ACCURACY:
-        lines.append(f"plan: {WORDS[options.metric]} on validation images decides (--metric)")
+        lines.append(f"plan: validation {WORDS[options.metric]} decides (--metric)")
     for search in plan.searches:
         if search.kind != options.tuner:
             lines.append(
@@ -159,17 +159,20 @@ def count_programs(space: SearchSpace, split: Split) -> int:
     return len(found)
 
 
-def model_summary(space: SearchSpace, backbone: Backbone, n_classes: int) -> str:
-    """The untuned model from pixels to probabilities, with its parameter counts."""
+def model_summary(space: SearchSpace, subject: Subject) -> str:
+    """The untuned model from what a user has to probabilities, with its parameter counts."""
     name = next(iter(space.optimizers))
-    config = space.default(name)
-    statistics = Statistics(np.zeros(FEATURES), np.ones(FEATURES))
+    count = subject.n_features
     head = build_head(
-        config, n_features=FEATURES, n_classes=n_classes, seed=1, statistics=statistics
+        space.default(name),
+        n_features=count,
+        n_classes=len(subject.examples.class_names),
+        seed=1,
+        statistics=Statistics(np.zeros(count), np.ones(count)),
     )
     lines: list[str] = []
-    whole_model(backbone.model, head).summary(print_fn=lines.append)
-    head.summary(print_fn=lines.append)
+    for model in dict.fromkeys((subject.whole(head), head)):  # one where that is the head
+        model.summary(print_fn=lines.append)
     return "\n".join(lines)
 
 

@@ -34,6 +34,7 @@ from study.training.population import OUT_OF_MEMORY, Population
 from study.training.runs import HeadResult, HeadRun, HeadState
 
 ABSURD_LOSS = 10.0  # times the loss of a coin with as many sides as classes
+NO_GUESSING = 0.75  # accuracy
 
 
 class Runner:
@@ -193,7 +194,7 @@ class Runner:
         if task.run.continues and len(curves["loss"]) < task.run.epochs:
             before = self.records[task.run.continues]
             curves = {name: [*getattr(before, name), *curve] for name, curve in curves.items()}
-        status, message = judge(curves, self.data.n_classes)
+        status, message = judge(curves, self.data.n_classes, plain=not task.config.has_own_loss)
         record = replace(
             self._begun(task, status=status, message=message),
             seconds=rounded(result.seconds),
@@ -258,12 +259,19 @@ def _rung(run: Run) -> tuple[str, int, int | None, int | None]:
     return run.search, run.repeat, run.bracket, run.rung
 
 
-def judge(curves: dict[str, list[float]], n_classes: int) -> tuple[TrialStatus, str]:
+def judge(
+    curves: dict[str, list[float]], n_classes: int, *, plain: bool = True
+) -> tuple[TrialStatus, str]:
     """Whether a run diverged, and why in words.
 
     It did if a loss is not finite, or if it ends with a training loss above `ABSURD_LOSS` times
     ln(n_classes) while guessing no better than twice chance. A large loss alone is not enough: an
     overconfident head can have one and still be right.
+
+    Class weights make much of a few rows of the training, though not of the validation, and
+    smoothing charges a head for being sure even where it is right. Guessing still has ln(n_classes)
+    in both. So without a `plain` loss the validation loss has to be as large, too, and three rows
+    of four named rightly are no guessing, which of two classes twice chance would call all.
     """
     for name in ("loss", "val_loss"):
         for epoch, value in enumerate(curves[name], start=1):
@@ -271,6 +279,9 @@ def judge(curves: dict[str, list[float]], n_classes: int) -> tuple[TrialStatus, 
                 return TrialStatus.DIVERGED, f"{name} is {value} at epoch {epoch}"
     limit = ABSURD_LOSS * math.log(n_classes)
     loss, accuracy = curves["loss"][-1], curves["val_accuracy"][-1]
-    if loss > limit and accuracy <= 2.0 / n_classes:
+    guessing = 2.0 / n_classes
+    if not plain:
+        loss, guessing = min(loss, curves["val_loss"][-1]), min(guessing, NO_GUESSING)
+    if loss > limit and accuracy <= guessing:
         return TrialStatus.DIVERGED, f"loss ends at {loss:.3g}, far above chance"
     return TrialStatus.COMPLETED, ""

@@ -2,20 +2,17 @@
 
 import platform
 import subprocess
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from study.common.text import printable
-from study.features.vgg16 import FEATURES, Backbone
-from study.images.image_set import ImageSet
 from study.images.study_splits import Splits
 from study.records.study_meta import StudyMeta
 from study.search.options import Options
+from study.search.subject import Subject
 from study.space.space import SearchSpace
 from study.verdicts.looks import planned_looks
 
@@ -25,38 +22,30 @@ PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")
 def study_meta(
     options: Options,
     space: SearchSpace,
-    images: ImageSet,
-    backbone: Backbone,
+    subject: Subject,
     splits: Splits,
     code: Mapping[str, Mapping[str, str]],
 ) -> StudyMeta:
     """What `study.json` says of a study that is about to start."""
     first = splits("confirm", 0)
     looks = planned_looks(options.repeats, options.most_repeats)
-    folder = (
-        "built-in faces" if options.data is None else Path(options.data).name or images.root.name
-    )
+    examples = subject.examples
     return StudyMeta(
         name=options.name,
         settings=options.settings(),
         optimizers=list(space.optimizers),
-        class_names=list(images.class_names),
-        class_counts=np.bincount(images.labels, minlength=len(images.class_names)).tolist(),
+        class_names=list(examples.class_names),
+        class_counts=np.bincount(examples.labels, minlength=len(examples.class_names)).tolist(),
         split_sizes={
             "train": len(first.train),
             "validation": len(first.validation),
             "test": len(first.test),
         },
         data={
-            "folder": folder,
-            "images": len(images.paths),
-            "features": FEATURES,
-            "left_out": [str(problem) for problem in images.problems],
-            "left_out_reasons": dict(Counter(problem.reason for problem in images.problems)),
-            "in_several_classes": [_within(images, group) for group in images.duplicates],
-            "flat": _within(images, images.flat),
+            **subject.facts(),
+            "groups": len({name for name in examples.groups if name}),
             "split_warnings": splits.warnings(several=False),
-            "fingerprint": images.fingerprint,
+            "fingerprint": examples.fingerprint,
         },
         space={"name": space.name, "fingerprint": space.fingerprint, "table": space.table},
         split_digests={
@@ -64,18 +53,14 @@ def study_meta(
             for repeat in range(looks[0].repeats)
             for purpose in ("search", "confirm")
         },
-        device={**backbone.device._asdict(), "dtype": backbone.dtype},
+        device=subject.device,
         versions=[{"python": platform.python_version()} | {n: version(n) for n in PACKAGES}],
-        weights={"source": backbone.source, "digest": backbone.digest},
+        weights=subject.weights,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         git_commit=_git_commit(),
         looks=list(looks),
         code=code,
     )
-
-
-def _within(images: ImageSet, paths: Iterable[Path]) -> list[str]:
-    return [printable(path.relative_to(images.root).as_posix()) for path in paths]
 
 
 def _git_commit() -> str | None:

@@ -1,4 +1,4 @@
-"""One run of the search command: images -> features -> heads -> records -> report."""
+"""One run of the search command: images or rows -> heads -> records -> report."""
 
 import shlex
 import time
@@ -6,16 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from study.common.command import in_flags, typed
-from study.features.extract import extract_features
-from study.features.vgg16 import Backbone, load_backbone
-from study.images.doubts import doubts
-from study.images.image_set import ImageSet
-from study.images.loading import load_images
-from study.images.overview import classes_line
-from study.images.samples import sample_grid
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials, rewrite_trials
@@ -25,6 +16,8 @@ from study.report.write import write_report
 from study.search.best_models import write_best
 from study.search.budget import is_longer, promotions
 from study.search.live_progress import Watch, round_line, round_name
+from study.search.of_images import ImageSubject
+from study.search.of_rows import RowSubject
 from study.search.options import Options
 from study.search.own_code import alone_words, code_facts
 from study.search.plan import Plan, make_plan, model_summary, plan_lines
@@ -32,6 +25,7 @@ from study.search.protocol import Protocol, Round
 from study.search.runner import Runner
 from study.search.study_facts import study_meta
 from study.search.study_folder import clear, locked, resume
+from study.search.subject import Subject
 from study.search.tasks import Data, make_splits
 from study.search.tensorboard import EventFolder, every_trial_fits
 from study.space.equal_values import without_equal_values
@@ -43,20 +37,14 @@ from study.training.program_key import few_widths
 
 
 def run(options: Options, space: SearchSpace) -> None:
-    """Images -> features -> heads -> records -> report."""
-    images = load_images(options.data, strict=options.strict)
-    _say_images(images)
-    splits = make_splits(images, options)
-    backbone = load_backbone(
-        options.weights,
-        image_size=options.image_size,
-        preprocess=options.preprocess,
-        device=options.device,
-    )
+    """Images or rows -> heads -> records -> report."""
+    subject = open_subject(options)
+    print("\n".join([*subject.heading, *subject.remarks]))
+    splits = make_splits(subject.examples, options)
     space, equal = without_equal_values(space, len(splits("search", 0).train))
     alone = trained_alone(space)
-    meta = study_meta(options, space, images, backbone, splits, code_facts(space, alone))
-    setting = [*_setting_lines(meta), f"split: {in_flags(splits.origin, options)}"]
+    meta = study_meta(options, space, subject, splits, code_facts(space, alone))
+    setting = [*_setting_lines(meta, subject), f"split: {in_flags(splits.origin, options)}"]
     print("\n".join(setting))
     for warning in splits.warnings(several=options.repeats != 1):
         print(f"warning: {in_flags(warning, options)}")
@@ -70,7 +58,7 @@ def run(options: Options, space: SearchSpace) -> None:
     lines = [*(f"plan: {text}" for text in equal), *lines]
     print("\n".join(lines))
     if options.dry_run:
-        print(model_summary(space, backbone, len(images.class_names)))
+        print(model_summary(space, subject))
         return
     folder = options.logs / options.name
     with locked(folder):
@@ -84,29 +72,26 @@ def run(options: Options, space: SearchSpace) -> None:
         )
         events.show_text(
             "search/plan",
-            [_data_line(images), classes_line(images), *setting, _names_line(space), *lines],
+            [*subject.heading, *setting, _names_line(space), *lines],
         )
-        grid = sample_grid(images, splits("confirm", 0).train, seed=options.seed)
-        events.show_image("data/training_images", grid)
-        features = _features(options, images, backbone)
-        data = Data(features, images.labels, len(images.class_names), splits)
+        if grid := subject.samples(splits("confirm", 0).train, seed=options.seed):
+            events.show_image("data/training_images", grid)
+        examples = subject.examples
+        data = Data(subject.features(), examples.labels, len(examples.class_names), splits)
         protocol = _train(options, space, plan, folder, meta, data, known, events)
-        write_best(folder, protocol, images, backbone)
+        write_best(folder, protocol, subject)
         _report(options, folder, events)
 
 
-def _features(options: Options, images: ImageSet, backbone: Backbone) -> np.ndarray:
-    """The (N, 512) features; says what had to be computed."""
-    found = extract_features(images, backbone, cache_dir=options.cache_dir)
-    if found.computed:
-        rate = found.computed / max(found.seconds, 1e-9)
-        print(
-            f"features: {found.computed} images computed in {found.seconds:.0f} s "
-            f"({rate:.1f} images/s), {found.cached} from the cache"
-        )
-    else:
-        print(f"features: nothing had to be computed, all {found.cached} are in the cache")
-    return found.features
+def open_subject(options: Options) -> Subject:
+    """What a study with these options is of.
+
+    Raises:
+        UserError: it cannot be used.
+    """
+    if options.features is not None:
+        return RowSubject(options.features, options)
+    return ImageSubject(options)
 
 
 def _population(options: Options, space: SearchSpace, meta: StudyMeta, data: Data) -> Population:
@@ -197,25 +182,13 @@ def _report(options: Options, folder: Path, events: EventFolder) -> None:
     print(f"  {typed('report', '--study', options.name, *elsewhere)}")
 
 
-def _say_images(images: ImageSet) -> None:
-    """Count the images; name what was left out or is doubtful."""
-    lines = [_data_line(images), classes_line(images), *images.notes, *doubts(images)]
-    print("\n".join(lines))
-
-
-def _data_line(images: ImageSet) -> str:
-    ignored = f", {images.ignored} other files ignored" if images.ignored else ""
-    return f"images: {len(images.paths)} in {len(images.class_names)} classes{ignored}"
-
-
 def _names_line(space: SearchSpace) -> str:
     return f"optimizers: {', '.join(space.optimizers)}"
 
 
-def _setting_lines(meta: StudyMeta) -> list[str]:
-    sizes = meta.split_sizes
+def _setting_lines(meta: StudyMeta, subject: Subject) -> list[str]:
+    sizes, device = meta.split_sizes, meta.device
     return [
         f"split: {sizes['train']} train, {sizes['validation']} validation, {sizes['test']} test",
-        f"device: {meta.device['kind']} ({meta.device['name']}), VGG16 in {meta.device['dtype']}, "
-        f"weights: {meta.weights['source']}",
+        ", ".join(filter(None, (f"device: {device['kind']} ({device['name']})", subject.base))),
     ]

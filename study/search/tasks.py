@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.images.image_set import ImageSet
+from study.images.examples import Examples
 from study.images.splits import Split
 from study.images.study_splits import Splits
 from study.records.trial_record import Run
@@ -23,20 +23,20 @@ class Task(NamedTuple):
 class Data(NamedTuple):
     """What the heads are trained on."""
 
-    features: np.ndarray  # (N, 512) float32
+    features: np.ndarray  # (N, n_features) float32
     labels: np.ndarray  # (N,) int32
     n_classes: int
     splits: Splits
 
 
-def make_splits(images: ImageSet, options: Options) -> Splits:
+def make_splits(examples: Examples, options: Options) -> Splits:
     """The splits that a study with these options has.
 
     Raises:
-        UserError: a class has too few images.
+        UserError: a class has too few examples.
     """
     return Splits(
-        images,
+        examples,
         split=options.split,
         validation_split=options.validation_split,
         test_split=options.test_split,

@@ -1,6 +1,7 @@
-"""The head's hyperparameters: one entry for each key of a `[head]` table and field of a head.
+"""The head's hyperparameters: one entry for each key of a `[head]` table.
 
-Defaults are those of the blog post's head.
+Defaults are those of the blog post's head. A space that leaves a key of `LOSS` at its default does
+not have it at all: its proposals, records and programs are those of studies before there was one.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,13 @@ from study.space.keys import Key, is_part, is_whole, switch, whole
 WIDEST = 65_536  # units of the dense layer
 ACTIVATIONS = ("relu", "elu", "gelu", "leaky_relu", "selu", "silu", "softplus", "tanh", "sigmoid")
 
+CLASS_WEIGHTS = ("none", "balanced")
+
+LOSS: dict[str, Key] = {
+    "class_weight": Key("none", lambda v: v in CLASS_WEIGHTS, f"one of {', '.join(CLASS_WEIGHTS)}"),
+    "label_smoothing": Key(0.0, is_part, "a number from 0 to below 1"),
+}
+
 HEAD: dict[str, Key] = {
     "dense_width": whole(170, "units", WIDEST),
     "dropout": Key(0.5, is_part, "a number from 0 to below 1"),
@@ -21,11 +29,12 @@ HEAD: dict[str, Key] = {
         16, lambda v: v == "full" or is_whole(v), 'a whole number of rows, or "full"', True
     ),
     "normalize": switch(False),
+    **LOSS,
 }
 
 SINGLE_ROWS = (
     "batch_size 1 together with batch_norm: a batch of one row less its own mean is 0, so such a "
-    "head learns nothing of the images and guesses; take 2 or more, or batch_norm = false"
+    "head learns nothing and guesses; take 2 or more, or batch_norm = false"
 )
 
 

@@ -18,6 +18,7 @@ from study.common.aliases import Value
 from study.common.errors import UserError
 from study.space.domains import Domain, OptimizerSpace, argument_of, turned
 from study.space.head_config import HeadConfig
+from study.space.head_table import LOSS
 from study.space.keras_optimizers import keras_arguments
 from study.space.toml_reader import check_space, parse_space_file
 from study.space.value_reader import shown
@@ -167,7 +168,8 @@ class SearchSpace:
             optimizer_hyperparameters=arguments,
             schedule=schedule,
             schedule_hyperparameters=dict(schedule_hyperparameters),
-            **head,
+            loss_hyperparameters={key: value for key, value in head.items() if key in LOSS},
+            **{key: value for key, value in head.items() if key not in LOSS},
         )
 
     def dense_widths(self) -> Sequence[int]:

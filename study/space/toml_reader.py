@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.common.errors import UserError
+from study.common.text import near
 from study.space.domains import ONE_MINUS, Domain, OptimizerSpace, argument_of, turned
-from study.space.head_table import HEAD
+from study.space.head_table import HEAD, LOSS
 from study.space.keras_optimizers import (
     AVERAGE,
     ONE_MINUS_AVERAGE,
@@ -26,7 +27,7 @@ from study.space.keras_optimizers import (
 )
 from study.space.keys import LEARNING_RATE
 from study.space.schedule_table import SCHEDULES, schedule_keys
-from study.space.value_reader import ValueReader, near, shown
+from study.space.value_reader import ValueReader, shown
 
 MAX_FILE_BYTES = 100_000
 MOST_DOTS = 200  # in a line: dotted keys cost tomllib time by the square of their depth
@@ -126,10 +127,12 @@ class _Reader(ValueReader):
 
     def _head(self, table: dict[str, Any]) -> dict[str, Domain]:
         self.known("head.", table, HEAD)
-        return {
+        domains = {
             key: self.domain(f"head.{key}", table.get(key, spec.default), spec)
             for key, spec in HEAD.items()
         }
+        idle = {key for key, spec in LOSS.items() if domains[key].choices == (spec.default,)}
+        return {key: domain for key, domain in domains.items() if key not in idle}
 
     def _schedules(self, table: dict[str, Any]) -> dict[str, dict[str, Domain]]:
         self.known("schedules.", table, SCHEDULES)

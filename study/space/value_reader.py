@@ -3,7 +3,6 @@
 Whatever is wrong is refused with the file, the key, the value received and what would be valid.
 """
 
-import difflib
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 from study.common.aliases import Value
 from study.common.errors import UserError
+from study.common.text import near
 from study.space.domains import Domain
 from study.space.keys import Key, is_number
 
@@ -109,15 +109,6 @@ class ValueReader:
     def error(self, where: str, what: str) -> UserError:
         """The sentence that names file and key."""
         return UserError(f"{self.path}: {where}: {what}")
-
-
-def near(given: object, known: Iterable[str]) -> str:
-    """ " (did you mean Adam?)" for a name that looks like one of these, else nothing."""
-    if not isinstance(given, str):
-        return ""
-    names = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(given[:60].lower(), names, n=1)
-    return f" (did you mean {names[found[0]]}?)" if found else ""
 
 
 def shown(value: Any) -> str:

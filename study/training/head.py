@@ -16,21 +16,21 @@ from keras import layers
 
 from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import optimizer_class
+from study.training.loss import keras_loss
 from study.training.schedules import make_schedule
 
 DENSE, DROPOUT, PROBABILITIES = "dense", "dropout", "probabilities"  # layers that draw
-LOSS = "sparse_categorical_crossentropy"
 
 
 class Statistics(NamedTuple):
-    """Mean and variance of the training rows, each (512,), for `normalize = true`."""
+    """Mean and variance of the training rows, each (n_features,), for `normalize = true`."""
 
     mean: np.ndarray
     variance: np.ndarray
 
     @classmethod
     def of(cls, rows: np.ndarray) -> "Statistics":
-        """Those of `rows`, (n, 512).
+        """Those of `rows`, (n, n_features).
 
         A feature that never varies gets variance 1, so it is shifted only: Keras would divide the
         first other value by 1e-7.
@@ -133,7 +133,7 @@ def compiled_head(
         config, n_features=n_features, n_classes=n_classes, seed=seed, statistics=statistics
     )
     optimizer = make_optimizer(config, make_schedule(config, total_steps))
-    model.compile(optimizer=optimizer, loss=LOSS, metrics=["accuracy", *also])
+    model.compile(optimizer=optimizer, loss=keras_loss(config), metrics=["accuracy", *also])
     # stock Hyperband loads a rung's state into it, which an optimizer without variables drops
     optimizer.build(model.trainable_variables)
     return model

@@ -6,12 +6,14 @@ from typing import Any
 
 import keras
 import keras_tuner
+import numpy as np
 
 from study.common.metrics import ACCURACY
 from study.common.seeds import derive_seed
 from study.space.head_config import HeadConfig
 from study.space.space import SearchSpace
 from study.training.head import Statistics, compiled_head, rows_per_step, steps_per_epoch
+from study.training.loss import keras_class_weight
 from study.training.metrics import ClassMetric
 
 
@@ -76,15 +78,19 @@ class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
     def fit(
         self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any
     ) -> Any:
-        """Train with the batch size that `hp` holds; everything else as `model.fit` has it.
+        """Train with the batch size and class weights that `hp` holds; else as `model.fit` has it.
 
-        Warns where that cannot be: of data that come in batches, of a `batch_size` given beside.
+        Warns where that cannot be: of data that come in batches, of a `batch_size` or
+        `class_weight` given beside.
         """
         config = self.space.resolve(hp.values)
         self._trained[str(config)] += 1
         rows = rows_per_step(config, self.n_train)
         given = kwargs.pop("batch_size", None)
         x = args[0] if args else kwargs.get("x")
+        y = args[1] if len(args) > 1 else kwargs.get("y")
+        if "class_weight" in config.loss_hyperparameters:
+            kwargs["class_weight"] = self._class_weight(config, y, kwargs.get("class_weight"))
         if not hasattr(x, "shape"):  # a dataset or a generator, and no array
             warnings.warn(
                 f"the data come in batches already, so this trial's batch_size = {rows} has no "
@@ -100,3 +106,21 @@ class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
                 stacklevel=2,
             )
         return model.fit(*args, batch_size=rows, **kwargs)
+
+    def _class_weight(self, config: HeadConfig, y: Any, given: Any) -> dict[int, float] | None:
+        """The trial's weights, of the training rows: Keras takes validation rows from the end."""
+        if given is not None:
+            warnings.warn(
+                "class_weight is not used: the search space decides it; keep one of the two",
+                stacklevel=3,
+            )
+        if not config.balanced:
+            return None
+        if y is None:
+            warnings.warn(
+                "the data come in batches already, so this trial's class_weight = 'balanced' has "
+                "no effect; give arrays to weigh classes",
+                stacklevel=3,
+            )
+            return None
+        return keras_class_weight(config, np.asarray(y)[: self.n_train])

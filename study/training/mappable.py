@@ -75,9 +75,10 @@ def _quarter(domain: Domain) -> Value:
 
 
 def _small(config: HeadConfig) -> HeadConfig:
-    """The same optimizer on a head without batch normalization.
+    """The same optimizer on a head without batch normalization and with the plain loss.
 
-    That makes gradients that are rounding errors only, and who takes their sign walks with them.
+    Normalization makes gradients that are rounding errors only, and who takes their sign walks with
+    them.
     """
     return replace(
         config,
@@ -86,6 +87,7 @@ def _small(config: HeadConfig) -> HeadConfig:
         batch_norm=False,
         batch_size=BATCH,
         normalize=False,
+        loss_hyperparameters={},
     )
 
 

@@ -5,6 +5,7 @@ metric than accuracy judges (`study.common.metrics`), rows are counted by class,
 measured without that.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import keras
@@ -12,6 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from study.common.metrics import ACCURACY, from_counts
+from study.training.loss import row_losses, row_weights
+
+PLAIN: Mapping[str, Any] = {}  # a loss without hyperparameters
 
 
 class RowSums(NamedTuple):
@@ -49,9 +53,9 @@ Sums = TypeVar("Sums", RowSums, HalfSums)
 class EpochMetrics(NamedTuple):
     """What an epoch reached: (K,) of a population, (epochs,) as a head's curves."""
 
-    loss: Any  # mean over the training rows, with dropout, as Keras's fit reports it
+    loss: Any  # mean over the training rows, with dropout and weights, as Keras's fit reports it
     accuracy: Any
-    val_loss: Any
+    val_loss: Any  # without weights
     val_accuracy: Any
     val_hits_a: Any  # validation rows of half A that were named rightly
     val_hits_b: Any
@@ -70,25 +74,39 @@ def counted_classes(metric: str, classes: int) -> int:
     return 0 if metric == ACCURACY else classes
 
 
-def row_sums(labels: Any, outputs: Any, mask: Any = None, *, classes: int = 0) -> RowSums:
+def row_sums(
+    labels: Any,
+    outputs: Any,
+    mask: Any = None,
+    loss: Mapping[str, Any] = PLAIN,
+    *,
+    classes: int = 0,
+) -> RowSums:
     """Sums over a batch of labels (rows,) and probabilities (rows, classes).
 
     Args:
         labels: int32.
         outputs: the head's.
         mask: (rows,) which rows count; None if all do.
+        loss: its hyperparameters, see `study.training.loss`.
         classes: that are counted by themselves.
     """
-    losses, hits = _of_rows(labels, outputs, mask)
+    losses, hits = _of_rows(labels, outputs, mask, loss)
+    losses = row_weights(losses, labels, loss)
     sums = RowSums(tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)))
     if not classes:
         return sums
     return sums._replace(counts=class_counts(labels, outputs, mask, classes))
 
 
-def half_sums(labels: Any, outputs: Any, mask: Any, *, classes: int = 0) -> HalfSums:
-    """The same over validation rows. They are sorted by class, so each half has all classes."""
-    losses, hits = _of_rows(labels, outputs, mask)
+def half_sums(
+    labels: Any, outputs: Any, mask: Any, loss: Mapping[str, Any] = PLAIN, *, classes: int = 0
+) -> HalfSums:
+    """The same over validation rows. They are sorted by class, so each half has all classes.
+
+    Class weights do not enter: Keras's fit has them in training only.
+    """
+    losses, hits = _of_rows(labels, outputs, mask, loss)
     counted = tf.cast(hits, tf.float32)
     even = tf.cast(tf.range(tf.shape(counted)[0]) % 2 == 0, tf.float32)
     in_a = tf.reduce_sum(counted * even)
@@ -124,9 +142,9 @@ def metric_of(metric: str, counts: Any) -> Any:
     return tf.cast(from_counts(metric, tf.cast(counts, tf.float64), keras.ops), tf.float32)
 
 
-def _of_rows(labels: Any, outputs: Any, mask: Any) -> tuple[Any, Any]:
+def _of_rows(labels: Any, outputs: Any, mask: Any, loss: Mapping[str, Any]) -> tuple[Any, Any]:
     """Loss and hit of each row, (rows,); zero and False where `mask` does not let it count."""
-    losses = keras.losses.sparse_categorical_crossentropy(labels, outputs)
+    losses = row_losses(labels, outputs, loss)
     hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), labels)
     if mask is not None:
         losses, hits = tf.where(mask, losses, 0.0), tf.logical_and(hits, mask)

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from study.common.metrics import ACCURACY
 from study.training.head import Statistics, compiled_head, rows_per_step, steps_per_epoch
+from study.training.loss import keras_class_weight, smoothing_of
 from study.training.metrics import (
     ClassMetric,
     EpochMetrics,
@@ -62,6 +63,7 @@ def train_plainly(
         also=also,
     )
     head.run_eagerly = True
+    weights = keras_class_weight(config, labels[run.train])
     curves: list[EpochMetrics] = []
     rates = []
     best_value, best_weights = -1.0, head.get_weights()
@@ -71,7 +73,7 @@ def train_plainly(
         for at in range(0, len(rows), batch):
             if at + batch >= len(rows):
                 rates.append(_learning_rate(head.optimizer))
-            training = _step(head, features, labels, rows[at : at + batch], training, also)
+            training = _step(head, features, labels, rows[at : at + batch], training, weights, also)
         validation = _validation(head, features, labels, run, counted)
         found = epoch_metrics(training, validation, len(rows), len(run.validation), metric)
         curves.append(found)
@@ -94,11 +96,14 @@ def _step(
     labels: np.ndarray,
     rows: np.ndarray,
     sums: RowSums,
+    weights: dict[int, float] | None,
     also: Sequence[ClassMetric],
 ) -> RowSums:
     """One step of Keras's own `train_step`; adds what it saw."""
     head.reset_metrics()
-    found = head.train_on_batch(features[rows], labels[rows], return_dict=True)
+    found = head.train_on_batch(
+        features[rows], labels[rows], class_weight=weights, return_dict=True
+    )
     count = len(rows)
     counts = sums.counts
     for one in also:
@@ -110,8 +115,8 @@ def _validation(
     head: keras.Model, features: np.ndarray, labels: np.ndarray, run: HeadRun, counted: int
 ) -> HalfSums:
     outputs = head(features[run.validation], training=False)
-    given = tf.constant(labels[run.validation], tf.int32)
-    return half_sums(given, outputs, None, classes=counted)
+    truth = tf.constant(labels[run.validation], tf.int32)
+    return half_sums(truth, outputs, None, smoothing_of(run.config), classes=counted)
 
 
 def _stacked(curves: Sequence[EpochMetrics]) -> EpochMetrics:

@@ -22,6 +22,7 @@ from study.common.metrics import ACCURACY
 from study.common.seeds import stream
 from study.training.head import Statistics
 from study.training.head_state import Arrays
+from study.training.loss import class_weights
 from study.training.metrics import from_table, table_rows
 from study.training.plain_keras import train_plainly
 from study.training.program import Program
@@ -184,6 +185,10 @@ class Population:
             np.stack([run.validation for run in slots]),
             np.stack([stream(run.seed, "dropout").integers(2**32, size=2) for run in slots]),
             [self._normalization(run) for run in slots],
+            [
+                class_weights(run.config, self._labels_host[run.train], self.n_classes)
+                for run in slots
+            ],
         )
         layout = program.layout
         states = [

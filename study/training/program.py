@@ -12,6 +12,7 @@ from study.space.head_config import HeadConfig
 from study.training.dropout_noise import dropout_noise
 from study.training.head import Statistics, steps_per_epoch
 from study.training.head_state import State
+from study.training.loss import empty, stacked
 from study.training.metrics import (
     HalfSums,
     RowSums,
@@ -41,6 +42,7 @@ class Inputs(NamedTuple):
     mean: tf.Tensor  # (K, n_features)
     variance: tf.Tensor  # (K, n_features)
     validation: tf.Tensor  # (K, n_validation) int32
+    loss: dict[str, tf.Tensor]  # see `study.training.loss`; empty where the plain one is meant
 
 
 class Epoch(NamedTuple):
@@ -68,9 +70,7 @@ class Program:
         self.counted = counted_classes(metric, n_classes)
         self.steps = steps_per_epoch(config, signature.n_train)
         self.most_epochs = min(max(CALL_ROWS // signature.n_train, 1), CALL_EPOCHS)  # in one call
-        self.vectorized = VectorizedHead(
-            signature, config, n_features, n_classes, counted=self.counted
-        )
+        self.vectorized = VectorizedHead(signature, config, n_features, n_classes, self.counted)
         self.layout = self.vectorized.layout
         self.compile_seconds = 0.0
         self._run: Any = None  # once compiled
@@ -81,6 +81,7 @@ class Program:
         validation: np.ndarray,
         seeds: np.ndarray,
         normalization: Sequence[Statistics | None],
+        class_weights: Sequence[np.ndarray],
     ) -> Inputs:
         """Stack what K heads bring along."""
         size, width = len(configs), self.signature.width
@@ -103,6 +104,7 @@ class Program:
             mean=tf.constant(mean),
             variance=tf.constant(variance),
             validation=tf.constant(validation, tf.int32),
+            loss=stacked(self.signature.loss, configs, class_weights),
         )
 
     def compile(self, features: tf.Tensor, labels: tf.Tensor) -> None:
@@ -120,6 +122,7 @@ class Program:
             mean=tf.zeros((size, self.n_features)),
             variance=tf.zeros((size, self.n_features)),
             validation=tf.zeros((size, signature.n_validation), tf.int32),
+            loss=empty(signature.loss, size, self.n_classes),
         )
         given = self._stacked([])
         arguments = (features, labels, heads, state, given, tf.constant(0))
@@ -247,6 +250,7 @@ class Program:
                 noise=noise * heads.units[:, None, :],
                 mean=heads.mean,
                 variance=heads.variance,
+                loss=heads.loss,
                 hyperparameters=heads.hyperparameters,
                 weights=weights,
                 statistics=statistics,
@@ -280,6 +284,7 @@ class Program:
                 labels=tf.gather(labels, rows),
                 mean=heads.mean,
                 variance=heads.variance,
+                loss=heads.loss,
                 weights=weights,
                 statistics=statistics,
             )

@@ -28,6 +28,12 @@ class Signature(NamedTuple):
     n_train: int
     n_validation: int
     alone: bool = False  # plain Keras trains them, no program
+    loss: tuple[str, ...] = ()  # of its hyperparameters those that are fed
+
+    def __repr__(self) -> str:
+        """Without a field that is not used: programs that were kept have this name."""
+        shown = {key: value for key, value in self._asdict().items() if key != "loss" or value}
+        return f"Signature({', '.join(f'{key}={value!r}' for key, value in shown.items())})"
 
 
 def signature_of(
@@ -48,6 +54,7 @@ def signature_of(
         batch=rows_per_step(config, n_train),
         n_train=n_train,
         n_validation=n_validation,
+        loss=tuple(config.loss_hyperparameters),
     )
 
 

@@ -35,6 +35,7 @@ class TrainingBatch(NamedTuple):
     mean: Any  # (n_features,)
     variance: Any  # (n_features,)
     hyperparameters: dict[str, Any]  # float64 scalars
+    loss: dict[str, Any]  # its hyperparameters, see `study.training.loss`
     weights: list[Any]
     statistics: list[Any]  # of batch normalization
     optimizer: list[Any]  # its variables
@@ -56,6 +57,7 @@ class EvaluationBatch(NamedTuple):
     labels: Any  # (rows,)
     mean: Any  # (n_features,)
     variance: Any  # (n_features,)
+    loss: dict[str, Any]
     weights: list[Any]
     statistics: list[Any]
 
@@ -77,7 +79,6 @@ class VectorizedHead:
         config: HeadConfig,
         n_features: int,
         n_classes: int,
-        *,
         counted: int = 0,
     ) -> None:
         self.counted = counted
@@ -116,7 +117,7 @@ class VectorizedHead:
         with tf.GradientTape() as tape:
             tape.watch(batch.weights)
             outputs, statistics = self._forward(batch, noise=batch.noise, mask=mask, training=True)
-            sums = row_sums(batch.labels, outputs, mask, classes=self.counted)
+            sums = row_sums(batch.labels, outputs, mask, batch.loss, classes=self.counted)
             loss = sums.loss / count
         gradients = tape.gradient(loss, batch.weights)
         for name, value in batch.hyperparameters.items():
@@ -129,7 +130,7 @@ class VectorizedHead:
     def evaluate(self, batch: EvaluationBatch, mask: Any) -> HalfSums:
         """Sums over the rows that `mask` (rows,) lets count."""
         outputs, _ = self._forward(batch, training=False)
-        return half_sums(batch.labels, outputs, mask, classes=self.counted)
+        return half_sums(batch.labels, outputs, mask, batch.loss, classes=self.counted)
 
     def _forward(
         self,

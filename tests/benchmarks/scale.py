@@ -28,7 +28,7 @@ def train(count: int, on_disk: bool) -> dict[str, float]:
     """Make the rows, train, and say what it took."""
     import numpy as np
 
-    from study.features.extract import feature_rows
+    from study.features.row_room import feature_rows
     from study.space.space import load_space
     from study.training.population import Population
     from study.training.runs import HeadRun
@@ -36,7 +36,7 @@ def train(count: int, on_disk: bool) -> dict[str, float]:
     rng = np.random.default_rng(1)
     labels = rng.integers(0, CLASSES, count).astype(np.int32)
     centres = rng.normal(size=(CLASSES, 512)).astype(np.float32)
-    features = feature_rows(count, None, memory=1 if on_disk else None)
+    features = feature_rows(count, 512, None, memory=1 if on_disk else None)
     for at in range(0, count, 10_000):
         part = labels[at : at + 10_000]
         features[at : at + len(part)] = centres[part]

@@ -29,7 +29,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/synthetic.py
 from synthetic import make_meta
 
-from study.images.image_set import ImageSet
+from study.images.examples import Examples
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials
 from study.search.budget import promotions
@@ -71,10 +71,9 @@ def ours(max_epochs: int, repeats: int, folder: Path, cache: Path) -> tuple[floa
     arguments = ["--data", "x", "--max-epochs", str(max_epochs), "--repeats", str(repeats)]
     arguments += ["--validation-split", str(VALIDATION / len(labels)), "--test-split", "0"]
     options = resolve_options(parse(arguments), {}, "default")
-    paths = tuple(Path(f"{row}.png") for row in range(len(labels)))
     names = tuple(f"class{number}" for number in range(CLASSES))
     digests = tuple(f"{row:064d}" for row in range(len(labels)))
-    images = ImageSet(Path("x"), paths, labels, names, digests, (), (), 0)
+    images = Examples(source=Path("x"), labels=labels, class_names=names, digests=digests)
     data = Data(features, labels, CLASSES, make_splits(images, options))
     start = time.perf_counter()
     widths = few_widths(space.dense_widths())

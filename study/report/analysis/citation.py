@@ -27,7 +27,7 @@ def citation(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> tuple[str,
     made = " ".join((_data(meta), _budget(meta, rows), *_own_code(meta)))
     if not answer.looked or len(answer.optimizers) < 2:
         return made, f"Nothing is claimed: that takes two optimizers and {FEWEST_REPEATS} repeats."
-    return made, f"{_judged(meta, answer)} {_verdicts(answer)}", *REFERENCES
+    return made, f"{_judged(meta, answer)} {_verdicts(meta, answer)}", *REFERENCES
 
 
 def _data(meta: StudyMeta) -> str:
@@ -36,11 +36,27 @@ def _data(meta: StudyMeta) -> str:
     programs = join([f"{name} {versions[name]}" for name in names if name in versions])
     return (
         f"{counted(len(meta.optimizers), 'optimizer')} were compared with optimizer-study "
-        f"({programs}) as trainers of a dense head on the {meta.data['features']} pooled features "
-        f"of a frozen ImageNet VGG16 ({meta.settings.get('image_size', 224)} px), on "
-        f"{sum(meta.class_counts)} images of {len(meta.class_names)} classes: {sizes['train']} "
-        f"to train, {sizes['validation']} to validate, {sizes['test']} to test."
+        f"({programs}) as trainers of a dense head on {_features(meta)}, on "
+        f"{sum(meta.class_counts)} {meta.noun}s of {len(meta.class_names)} classes: "
+        f"{sizes['train']} to train, {sizes['validation']} to validate, {sizes['test']} to test."
+        + _groups(meta)
     )
+
+
+def _groups(meta: StudyMeta) -> str:
+    number = meta.data.get("groups", 0)
+    if not number:
+        return ""
+    if meta.one_split:
+        return f" They belong to {counted(number, 'group')}; the split is the data's own."
+    return f" They belong to {counted(number, 'group')}, none of which a split parts."
+
+
+def _features(meta: StudyMeta) -> str:
+    if meta.noun == "row":
+        return f"given features ({meta.data['file']}, {meta.data['features']} numbers a row)"
+    size = meta.settings.get("image_size", 224)
+    return f"the {meta.data['features']} pooled features of a frozen ImageNet VGG16 ({size} px)"
 
 
 def _budget(meta: StudyMeta, rows: Sequence[Row]) -> str:
@@ -85,7 +101,7 @@ def _judged(meta: StudyMeta, answer: Answer) -> str:
         f"The measure is the {what}, paired over repeats. An optimizer is good enough if it is at "
         f"most {points(answer.margin)} points behind the best. The bounds are simultaneous, with "
         "95 % confidence over all optimizers and looks (multiple comparisons with the best, Hsu "
-        "1984; variances moderated, Smyth 2004; new images after Nadeau and Bengio 2003). "
+        f"1984; variances moderated, Smyth 2004; new {meta.noun}s after Nadeau and Bengio 2003). "
         + _looks(answer)
     )
 
@@ -97,10 +113,11 @@ def _looks(answer: Answer) -> str:
     return f"Looks at {join(at)} repeats share the error rate; {answer.looked} of them used."
 
 
-def _verdicts(answer: Answer) -> str:
+def _verdicts(meta: StudyMeta, answer: Answer) -> str:
     parts = [_verdict(one) for verdict in Verdict for one in answer.of(verdict)]
     return (
-        "Verdicts, with the points that each may be behind the best at most, on these images and "
+        "Verdicts, with the points that each may be behind the best at most, on these "
+        f"{meta.noun}s and "
         f"on new ones of the same kind (-: no bound): {'; '.join(parts)}."
     )
 

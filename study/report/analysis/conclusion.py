@@ -62,7 +62,7 @@ def _answered(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Headline:
         return Headline(text, (), "one optimizer only")
     if not answer.looked:
         return Headline(*nothing_compared(meta, rows, answer))
-    parts = [_good_enough(answer) if answer.known else _open(answer), _excluded(answer)]
+    parts = [_good_enough(meta, answer) if answer.known else _open(answer), _excluded(answer)]
     parts += [_undecided(answer)]
     details = (*_own(meta, answer), _how_sure(meta, answer), _new_images(meta, answer))
     details += (_diverging(answer),)
@@ -78,14 +78,15 @@ def _own(meta: StudyMeta, answer: Answer) -> Iterator[str]:
             continue
         said = f"Your optimizer {one.optimizer} is {one.verdict}"
         if one.at_most_behind is not None:
-            said += f", at most {points(one.at_most_behind)} points behind the best on these images"
+            bound = points(one.at_most_behind)
+            said += f", at most {bound} points behind the best on these {meta.noun}s"
         if one.behind is not None and one.optimizer != answer.leader:
             way = "behind" if one.behind >= 0 else "ahead of"
             said += f"; as measured {points(abs(one.behind))} {way} {answer.leader}"
         yield f"{said}."
 
 
-def _good_enough(answer: Answer) -> str:
+def _good_enough(meta: StudyMeta, answer: Answer) -> str:
     good = answer.of(Verdict.GOOD_ENOUGH)
     names = [one.optimizer for one in sorted(good, key=lambda o: o.optimizer != answer.leader)]
     at_most = f"at most {points(_bound(good[-1]))} points behind the best"
@@ -95,7 +96,8 @@ def _good_enough(answer: Answer) -> str:
     if _holds_for_new_images(answer):
         use = f"Use {join(names, 'or')}" if len(names) <= NAMED else f"Use any of {join(names)}"
         return f"{use}: {'each is' if several else 'it is'} {at_most}."
-    return f"On these images {join(names)} {'are' if several else 'is'} good enough: {at_most}."
+    enough = f"{'are' if several else 'is'} good enough"
+    return f"On these {meta.noun}s {join(names)} {enough}: {at_most}."
 
 
 def _open(answer: Answer) -> str:
@@ -162,7 +164,7 @@ def _how_sure(meta: StudyMeta, answer: Answer) -> str:
     repeats = max(one.repeats for one in answer.optimizers)
     known = "The answer is known" if answer.known else "The answer is not known"
     if answer.known and not _holds_for_new_images(answer):
-        known += " for these images"
+        known += f" for these {meta.noun}s"
     sure = (
         f"{known} ({which}{counted(look.repeats, 'repeat')}"
         + (f", {repeats} run" if repeats > look.repeats else "")
@@ -225,19 +227,20 @@ def _new_images(meta: StudyMeta, answer: Answer) -> str:
         return ""
     if meta.one_split:
         return (
-            "Nothing is known of new images of the same kind, because all repeats share one split; "
-            "--split stratified draws fresh ones."
+            f"Nothing is known of new {meta.noun}s of the same kind, because all repeats share one "
+            "split; --split stratified draws fresh ones."
         )
     good = answer.of(Verdict.GOOD_ENOUGH)
     if _holds_for_new_images(answer):
-        return "This holds for new images of the same kind, too."
+        return f"This holds for new {meta.noun}s of the same kind, too."
     holds = [
         one.optimizer
         for one in good
         if (bound := one.at_most_behind_new_images) is not None and bound <= answer.margin
     ]
     if holds:
-        return f"For new images of the same kind, too, this is certain of {join(holds)} only."
+        new = f"For new {meta.noun}s of the same kind, too"
+        return f"{new}, this is certain of {join(holds)} only."
     bounds = {
         bound: one.optimizer for one in good if (bound := one.at_most_behind_new_images) is not None
     }
@@ -248,9 +251,10 @@ def _new_images(meta: StudyMeta, answer: Answer) -> str:
     if answer.images_needed > 1:
         need = (
             f"more repeats do not help there, about {_rounded(images * answer.images_needed)} "
-            f"images instead of {images} would be needed to come down to {points(answer.margin)}"
+            f"{meta.noun}s instead of {images} would be needed to come down to "
+            f"{points(answer.margin)}"
         )
-    return f"On new images of the same kind {name} may be {said} behind; {need}."
+    return f"On new {meta.noun}s of the same kind {name} may be {said} behind; {need}."
 
 
 def _rounded(images: float) -> str:

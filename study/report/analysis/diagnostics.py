@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from study.common.metrics import PLURAL
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.image_cautions import image_cautions
@@ -12,7 +13,7 @@ from study.report.analysis.range_edges import edges
 from study.report.analysis.ranking import Row, how_lost, lost_every_trial
 from study.report.analysis.search_trials import Gain
 from study.report.analysis.winners import Curves, Settings
-from study.report.analysis.wording import join, points
+from study.report.analysis.wording import join, number, points
 from study.space.head_table import SINGLE_ROWS, normalizes_single_rows
 from study.verdicts.answer import Answer
 
@@ -46,7 +47,7 @@ def cautions(
     meta: StudyMeta,
     rows: Sequence[Row],
     answer: Answer,
-    settings: Iterable[Settings],
+    settings: Sequence[Settings],
     curves: Iterable[Curves],
     gains: Iterable[Gain],
 ) -> list[Caution]:
@@ -63,6 +64,7 @@ def cautions(
     found += _training(meta, confirmed, curves)
     found += _diverged(rows)
     found += _absurd(meta, confirmed)
+    found += _several_losses(meta, settings)
     found += _single_rows(meta)
     found += _classes(meta)
     found += [Caution(*caution) for caution in image_cautions(meta)]
@@ -158,9 +160,9 @@ def _resolution(meta: StudyMeta, answer: Answer) -> Iterator[Caution]:
     reach = math.sqrt(answer.images_needed) * answer.margin
     yield Caution(
         "few images",
-        f"The validation set has {images} images: on new images of the same kind the gap "
-        f"between {answer.leader} and another optimizer stays uncertain by up to {points(reach)} "
-        "points to either side, however many repeats are run.",
+        f"The validation set has {images} {meta.noun}s: on new {meta.noun}s of the same kind the "
+        f"gap between {answer.leader} and another optimizer stays uncertain by up to "
+        f"{points(reach)} points to either side, however many repeats are run.",
     )
 
 
@@ -172,7 +174,7 @@ def _untuned(meta: StudyMeta, rows: Iterable[Row], gains: Iterable[Gain]) -> Ite
             for g in lost
         ]
         tried = {row.optimizer: row.trials - row.searches for row in rows}
-        why = "the search was misled, by luck on few validation images"
+        why = f"the search was misled, by luck on few validation {meta.noun}s"
         if meta.partial:
             why = "the search was cut short"
         elif not any(tried[g.optimizer] for g in lost):
@@ -180,7 +182,7 @@ def _untuned(meta: StudyMeta, rows: Iterable[Row], gains: Iterable[Gain]) -> Ite
         elif meta.settings.get("tuner") == "hyperband":
             why += " or by stopping slow starters early; --tuner random does not stop any"
         else:
-            why += "; more trials or more images may help"
+            why += f"; more trials or more {meta.noun}s may help"
         yield Caution(
             "tuning lost",
             f"Keras's default settings did better than the tuned ones for {join(names)}: {why}.",
@@ -212,7 +214,7 @@ def _training(meta: StudyMeta, rows: Sequence[Row], curves: Iterable[Curves]) ->
         yield Caution(
             "overfitting",
             f"Training {words} ends well above validation {words} for {join(fit)} "
-            f"({worst}: by {points(gaps[worst])} points): more images, more dropout or a "
+            f"({worst}: by {points(gaps[worst])} points): more {meta.noun}s, more dropout or a "
             "narrower layer may help.",
         )
     lucky = [r.optimizer for r in rows if r.mean - r.test_value > 0.03 and r.test_value < r.low]
@@ -220,7 +222,7 @@ def _training(meta: StudyMeta, rows: Sequence[Row], curves: Iterable[Curves]) ->
         yield Caution(
             "test below validation",
             f"Test {words} lies below the interval of the validation {words} for {join(lucky)}: "
-            "the best epoch was picked on the validation images, so trust the test column.",
+            f"the best epoch was picked on the validation {meta.noun}s, so trust the test column.",
         )
 
 
@@ -263,6 +265,18 @@ def _absurd(meta: StudyMeta, rows: Iterable[Row]) -> Iterator[Caution]:
         )
 
 
+def _several_losses(meta: StudyMeta, settings: Sequence[Settings]) -> Iterator[Caution]:
+    values = PLURAL[meta.metric]
+    smoothing = sorted({float(s.values.get("label_smoothing", 0.0)) for s in settings})
+    if len(smoothing) > 1:
+        yield Caution(
+            "several losses",
+            f"Validation losses are those of labels smoothed by {number(smoothing[0])} to "
+            f"{number(smoothing[-1])}, so they do not compare between optimizers; "
+            f"{values[0].lower()}{values[1:]} do.",
+        )
+
+
 def _single_rows(meta: StudyMeta) -> Iterator[Caution]:
     if normalizes_single_rows(meta.space.get("table", {}).get("head", {})):
         yield Caution("single rows", f"The search space has {SINGLE_ROWS}.")
@@ -275,7 +289,7 @@ def _classes(meta: StudyMeta) -> Iterator[Caution]:
     most, least = counts.index(max(counts)), counts.index(min(counts))
     yield Caution(
         "unbalanced classes",
-        f"Classes are unbalanced: {meta.class_names[most]} has {counts[most]} images, "
+        f"Classes are unbalanced: {meta.class_names[most]} has {counts[most]} {meta.noun}s, "
         f"{meta.class_names[least]} {counts[least]}; always saying {meta.class_names[most]} would "
         f"be right for {100 * counts[most] / max(sum(counts), 1):.0f} %.",
     )

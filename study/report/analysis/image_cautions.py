@@ -1,7 +1,8 @@
-"""What was doubtful about the images, as the search found it, in words: (kind, text)."""
+"""What was doubtful about the images or rows, as the search found it, in words: (kind, text)."""
 
 from collections.abc import Iterator, Sequence
 
+from study.common.text import first_few
 from study.records.study_meta import StudyMeta
 from study.report.analysis.wording import counted, join
 
@@ -17,11 +18,52 @@ def image_cautions(meta: StudyMeta) -> Iterator[tuple[str, str]]:
         number = "1 image is" if len(flat) == 1 else f"{len(flat)} images are"
         yield (
             "flat images",
-            f"{number} one flat colour ({_some(flat)}), so there is nothing to see: what lies on "
-            "transparency is laid on white, look whether it is white itself.",
+            f"{number} one flat colour ({first_few(flat, NAMED)}), so there is nothing to see: "
+            "what lies on transparency is laid on white, look whether it is white itself.",
         )
+    if dark := meta.data.get("dark", []):
+        number = "1 image is" if len(dark) == 1 else f"{len(dark)} images are"
+        yield (
+            "dark images",
+            f"{number} nearly black ({first_few(dark, NAMED)}): label masks are, and 16-bit colour "
+            "of which 12 bits are used only. Save such with 8 bits that reach from black to white.",
+        )
+    yield from _near_copies(meta)
+    if inside := meta.data.get("subfolders", []):
+        yield (
+            "subfolders",
+            f"Every class has folders inside ({join(inside)}). If each is one subject or scene, "
+            "its images stand on several sides of the splits, and what is measured is too high: "
+            "search once more with --group subfolder and another --name.",
+        )
+    if constant := meta.data.get("constant", []):
+        yield "constant columns", _constant(constant, int(meta.data["features"]))
     for text in meta.data.get("split_warnings", []):
         yield "split", f"{text}."
+    for text in meta.data.get("shortcuts", []):
+        yield "shortcut", f"{text[:1].upper()}{text[1:]}."
+    for text in meta.data.get("deep_grey", {}).get("doubts", []):
+        yield "deep grey", f"{text[:1].upper()}{text[1:]}."
+
+
+def _near_copies(meta: StudyMeta) -> Iterator[tuple[str, str]]:
+    groups = meta.data.get("near_copies", [])
+    if not groups:
+        return
+    done = "none stands on several sides of a stratified split"
+    if meta.one_split:
+        done = "this split may have them on several sides"
+    yield (
+        "near copies",
+        f"{sum(map(len, groups))} images are nearly the same as another one "
+        f"({counted(len(groups), 'group')}, such as {first_few(groups[0], NAMED)}): {done}.",
+    )
+
+
+def _constant(columns: Sequence[int], width: int) -> str:
+    what = "Column" if len(columns) == 1 else "Columns"
+    never = "never varies, so it tells" if len(columns) == 1 else "never vary, so they tell"
+    return f"{what} {first_few(map(str, columns), NAMED)} of {width} (from 0) {never} nothing."
 
 
 def _left_out(meta: StudyMeta) -> Iterator[tuple[str, str]]:
@@ -49,12 +91,7 @@ def _in_several_classes(meta: StudyMeta) -> Iterator[tuple[str, str]]:
         done = "Keras's split trains on them and judges by them like any other"
     yield (
         "in several classes",
-        f"{sum(map(len, groups))} images have the same content as one of another class "
+        f"{sum(map(len, groups))} {meta.noun}s have the same content as one of another class "
         f"({counted(len(groups), 'group')}, such as {join(groups[0][:NAMED])}), and nobody can "
         f"tell which class is right: {done}.",
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -13,8 +13,8 @@ from study.space.domains import argument_of, turned
 
 EDGE = 0.04  # of a range, on its own scale
 
-# Ends that no range can leave: nothing is dropped, or the learning rate does not fall at all.
-NATURAL = {("dropout", -1): 0.0, ("final_factor", 1): 1.0}
+# Ends that no range can leave: nothing is dropped or smoothed, or the rate does not fall at all.
+NATURAL = {("dropout", -1): 0.0, ("label_smoothing", -1): 0.0, ("final_factor", 1): 1.0}
 
 
 def edges(

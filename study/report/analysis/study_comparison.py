@@ -135,8 +135,8 @@ def _paired(first: Summary, second: Summary) -> bool:
         for s in (first, second)
     ]
     shared = splits[0].keys() & splits[1].keys()
-    same_images = first.meta.data.get("fingerprint") == second.meta.data.get("fingerprint")
-    return bool(shared) and same_images and all(splits[0][k] == splits[1][k] for k in shared)
+    same_data = first.meta.data.get("fingerprint") == second.meta.data.get("fingerprint")
+    return bool(shared) and same_data and all(splits[0][k] == splits[1][k] for k in shared)
 
 
 def _average(rows: Sequence[Row]) -> dict[int, float]:
@@ -217,8 +217,9 @@ def _differences(first: Summary, second: Summary) -> list[str]:
     for key in dict.fromkeys([*before, *after]):
         if key not in ("name", "metric") and before.get(key) != after.get(key):
             found.append(f"--{key.replace('_', '-')}: {before.get(key)} and {after.get(key)}")
+    data = f"{first.meta.noun}s" if first.meta.noun == second.meta.noun else "data"
     for what, a, b, key in (
-        ("images", first.meta.data, second.meta.data, "fingerprint"),
+        (data, first.meta.data, second.meta.data, "fingerprint"),
         ("search space", first.meta.space, second.meta.space, "fingerprint"),
         ("weights", first.meta.weights, second.meta.weights, "digest"),
         ("arithmetic", first.meta.device, second.meta.device, "dtype"),

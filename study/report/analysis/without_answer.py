@@ -26,7 +26,7 @@ def nothing_learned(meta: StudyMeta, rows: Sequence[Row]) -> str:
     which = "one class,"
     if meta.class_counts.count(most) == 1 and meta.metric != BALANCED_ACCURACY:
         which = f"the largest class, {plain(meta.class_names[meta.class_counts.index(most)])},"
-    is_worth, more = f"is right for {100 * level:.1f} % of the images", ""
+    is_worth, more = f"is right for {100 * level:.1f} % of the {meta.noun}s", ""
     if meta.metric != ACCURACY:
         is_worth = f"has a {meta.metric_words} of {100 * level:.1f} %"
     elif meta.unbalanced:

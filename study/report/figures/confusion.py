@@ -26,8 +26,8 @@ def draw_confusion(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Dra
         return
     names = shown_names(summary.meta.class_names, fonts)
     winner = look[found.optimizer].label
-    metric = summary.meta.metric
-    about = f"{winner}, {found.images} images, accuracy {100 * found.accuracy:.1f} %"
+    metric, noun = summary.meta.metric, summary.meta.noun
+    about = f"{winner}, {found.images} {noun}s, accuracy {100 * found.accuracy:.1f} %"
     if metric != ACCURACY:
         about += f", {summary.meta.metric_words} {100 * found.value:.1f} %"
     yield (
@@ -39,8 +39,8 @@ def draw_confusion(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Dra
     yield (
         "per_class",
         "Accuracy by class" if metric == ACCURACY else "Recall by class",
-        "Share of each class's images that the winner names rightly.",
-        _per_class_figure(found, names, about, metric),
+        f"Share of each class's {noun}s that the winner names rightly.",
+        _per_class_figure(found, names, about, noun, metric),
     )
 
 
@@ -114,7 +114,7 @@ def _draw_confused(axis: Axes, found: Confusion, texts: Sequence[str]) -> None:
 
 
 def _per_class_figure(
-    found: Confusion, names: Mapping[int, str], about: str, metric: str
+    found: Confusion, names: Mapping[int, str], about: str, noun: str, metric: str
 ) -> Figure:
     order = np.argsort(np.nan_to_num(found.per_class, nan=2.0), kind="stable")
     imperfect = int(np.sum(found.per_class < 1))
@@ -135,7 +135,7 @@ def _per_class_figure(
     mean = found.accuracy if by_image else float(np.nanmean(found.per_class))
     axis.axvline(mean, color=MUTED, lw=0.9, ls=":")
     for place, (value, total) in enumerate(zip(values, totals, strict=True)):
-        text = "no images" if np.isnan(value) else f"{round(value * total)} of {total}"
+        text = f"no {noun}s" if np.isnan(value) else f"{round(value * total)} of {total}"
         axis.annotate(
             text,
             (1, place),
@@ -150,7 +150,8 @@ def _per_class_figure(
     axis.set_ylim(classes - 0.4, -0.6)
     axis.set_xlim(0, 1.02)
     axis.grid(axis="y", visible=False)
-    axis.set_xlabel("Accuracy; dotted: over all images" if by_image else "Recall; dotted: mean")
+    over = f"Accuracy; dotted: over all {noun}s" if by_image else "Recall; dotted: mean"
+    axis.set_xlabel(over)
     percent_axis(axis, "x")
     return figure
 

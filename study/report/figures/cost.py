@@ -61,8 +61,8 @@ def draw_gains(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
         "default_against_tuned",
         "Default against tuned",
         "A steep line: this optimizer needs tuning. A flat one: its defaults are good here. A "
-        "falling one: the search was misled, by few images or by too short first rungs. Default: "
-        "one run a repeat; tuned: all confirmation runs.",
+        f"falling one: the search was misled, by few {summary.meta.noun}s or by too short first "
+        "rungs. Default: one run a repeat; tuned: all confirmation runs.",
         figure,
     )
 

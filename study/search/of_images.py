@@ -1,0 +1,161 @@
+"""A study of images: the frozen VGG16 turns each into a row."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from study.common.text import printable
+from study.features.extract import extract_features
+from study.features.vgg16 import FEATURES, Backbone, in_float32, load_backbone
+from study.images.doubts import doubts, mixed_grey, subfolders_of_all
+from study.images.loading import load_images
+from study.images.overview import classes_line, white_points
+from study.images.samples import sample_grid
+from study.images.shortcuts import shortcuts
+from study.records.predictions import Predictions
+from study.search.mistakes import write_mistakes
+from study.search.options import Options
+from study.training.head import whole_model
+
+
+class ImageSubject:
+    """The `Subject` that is a folder of images, or the built-in faces."""
+
+    n_features = FEATURES
+
+    def __init__(self, options: Options) -> None:
+        """Look at every image.
+
+        Raises:
+            UserError: see `load_images`.
+        """
+        self._options = options
+        self.examples = load_images(
+            options.data,
+            labels=options.labels,
+            group=options.group,
+            group_pattern=options.group_pattern,
+            near_duplicates=options.near_duplicates,
+            follow_links=options.follow_links,
+            strict=options.strict,
+        )
+
+    @property
+    def heading(self) -> list[str]:
+        """What they are, and how many, in two lines."""
+        images = self.examples
+        ignored = f", {images.ignored} other files ignored" if images.ignored else ""
+        count = f"images: {len(images.paths)} in {len(images.class_names)} classes{ignored}"
+        return [count, classes_line(images)]
+
+    @property
+    def remarks(self) -> list[str]:
+        """How the folder was understood, what was left out or is doubtful, line by line."""
+        images = self.examples
+        return [*images.notes, *white_points(images), *doubts(images)]
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The frozen base, loaded when it is first asked for.
+
+        Raises:
+            UserError: see `load_backbone`.
+        """
+        options = self._options
+        return load_backbone(
+            options.weights,
+            image_size=options.image_size,
+            preprocess=options.preprocess,
+            device=options.device,
+        )
+
+    @property
+    def device(self) -> Mapping[str, str]:
+        """Kind and name, and the dtype in which the base computes."""
+        return {**self.backbone.device._asdict(), "dtype": self.backbone.dtype}
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """Source and digest of the base's."""
+        return {"source": self.backbone.source, "digest": self.backbone.digest}
+
+    @property
+    def base(self) -> str:
+        """The base and its weights in words."""
+        return f"VGG16 in {self.backbone.dtype}, weights: {self.backbone.source}"
+
+    def facts(self) -> dict[str, Any]:
+        """What `StudyMeta.data` says of them."""
+        images, data = self.examples, self._options.data
+        given = data or self._options.labels
+        return {
+            "folder": "built-in faces" if given is None else Path(given).name or images.source.name,
+            "images": len(images.paths),
+            "features": FEATURES,
+            "left_out": [str(problem) for problem in images.problems],
+            "left_out_reasons": dict(Counter(problem.reason for problem in images.problems)),
+            "in_several_classes": [self._within(group) for group in images.duplicates],
+            "flat": self._within(images.flat),
+            "dark": self._within(images.dark),
+            "shortcuts": shortcuts(images),
+            "deep_grey": self._deep_grey(),
+            "same_pixels": images.same_pixels,
+            "near_copies": [
+                self._within(images.paths[row] for row in rows) for rows in images.near
+            ],
+            "subfolders": [] if any(images.groups) else subfolders_of_all(images),
+        }
+
+    def _deep_grey(self) -> dict[str, Any]:
+        """White points by kind, and how many images studies of before showed otherwise."""
+        images = self.examples
+        points = {
+            kind: {**scale._asdict(), "images": images.deep_kinds[kind]}
+            for kind, scale in images.scales.items()
+        }
+        return {"white_points": points, "rescaled": images.rescaled, "doubts": mixed_grey(images)}
+
+    def _within(self, paths: Iterable[Path]) -> list[str]:
+        root = self.examples.root
+        return [printable(path.relative_to(root).as_posix()) for path in paths]
+
+    def features(self) -> np.ndarray:
+        """The (N, 512) float32 rows; says what had to be computed."""
+        cache_dir = self._options.cache_dir
+        found = extract_features(self.examples, self.backbone, cache_dir=cache_dir)
+        if found.computed:
+            rate = found.computed / max(found.seconds, 1e-9)
+            print(
+                f"features: {found.computed} images computed in {found.seconds:.0f} s "
+                f"({rate:.1f} images/s), {found.cached} from the cache"
+            )
+        else:
+            print(f"features: nothing had to be computed, all {found.cached} are in the cache")
+        return found.features
+
+    def samples(self, rows: np.ndarray, *, seed: int) -> bytes:
+        """Some of the images `rows` with their classes, PNG."""
+        return sample_grid(self.examples, rows, seed=seed)
+
+    def name_of(self, row: int) -> str:
+        """The file below the folder of images."""
+        return str(self.examples.paths[row].relative_to(self.examples.root))
+
+    def whole(self, head: keras.Model) -> keras.Model:
+        """Base and head: from pixels to probabilities."""
+        return whole_model(in_float32(self.backbone), head)
+
+    def show_mistakes(self, study: Path, train: np.ndarray, table: Predictions) -> None:
+        """What the winner names wrongly, each beside a training image of what it said."""
+        images = self.examples
+        classes, first = np.unique(images.labels[train], return_index=True)
+        examples = {
+            int(label): images.paths[train[at]] for label, at in zip(classes, first, strict=True)
+        }
+        paths = [images.root / path for path in table.paths]
+        write_mistakes(study, table, paths, examples, images.scales)

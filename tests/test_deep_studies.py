@@ -1,0 +1,129 @@
+"""A study of deep grey, from the plan to the answer about a new photo."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from study.common.tensorflow import load_model
+from study.images.decoding import decode
+from study.images.deep_grey import WHOLE, Scale
+from study.predict import main as predict_main
+from study.predict import predict, white_points
+from study.records.layout import STUDY_FILE, WINNER_FILE
+from study.records.predictions import load_predictions
+from study.search import main as search_main
+
+WHITE = Scale(0, 4095)
+SPACE = """
+[head]
+dense_width = 8
+normalize = true
+[optimizers.adam]
+class = "Adam"
+learning_rate = {min = 1e-3, max = 1e-2, scale = "log"}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve bits in 16-bit PNGs: bright on the left, or on the right."""
+    top = tmp_path_factory.mktemp("deep")
+    rng = np.random.default_rng(1)
+    for name, ramp in (("left", np.linspace(1, 0, 32)), ("right", np.linspace(0, 1, 32))):
+        (top / name).mkdir()
+        for number in range(10):
+            values = (ramp + rng.normal(0, 0.15, (32, 32))).clip(0, 1) * 4095
+            Image.fromarray(values.astype(np.uint16)).save(top / name / f"{number}.png")
+    return top
+
+
+def arguments(folder: Path, top: Path) -> list[str]:
+    space = top / "space.toml"
+    space.write_text(SPACE)
+    given = ["--data", str(folder), "--image-size", "32", "--weights", "random"]
+    given += ["--space", str(space), "--tuner", "random", "--trials", "1", "--repeats", "1"]
+    given += ["--confirm", "2", "--max-epochs", "3", "--population", "2", "--name", "deep"]
+    return [*given, "--logs", str(top / "logs"), "--cache-dir", str(top / "cache")]
+
+
+@pytest.fixture(scope="module")
+def study(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    top = tmp_path_factory.mktemp("deep study")
+    assert search_main(arguments(folder, top)) == 0
+    return top / "logs" / "deep"
+
+
+@pytest.fixture
+def of_before(study: Path, tmp_path: Path) -> Path:
+    """The same study, as a version without white points would have written it."""
+    old = tmp_path / "logs" / "deep"
+    shutil.copytree(study, old)
+    table = json.loads((old / STUDY_FILE).read_text())
+    del table["data"]["deep_grey"]
+    (old / STUDY_FILE).write_text(json.dumps(table))
+    return old
+
+
+def test_a_dry_run_says_which_white_point_is_used(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search_main([*arguments(folder, tmp_path), "--dry-run"]) == 0
+    line = "deep grey: 20 images of whole numbers, 0 is black and 4095 white (12 bits)"
+    assert line in capsys.readouterr().out
+
+
+def test_the_white_point_is_kept_with_the_study_and_predict_uses_it(
+    study: Path, folder: Path
+) -> None:
+    assert white_points(study) == {WHOLE: WHITE}
+    found = load_predictions(study)
+    assert found is not None
+    table = found.optimizers[found.winner]
+    answers = predict(study, [folder / path for path in table.paths])
+    confidence = [answer.probabilities[0] for answer in answers]
+    np.testing.assert_allclose(confidence, table.confidence, atol=0.02)  # trained in bfloat16
+    model = load_model(study / WINNER_FILE)
+    dark = np.stack([decode(folder / path, 32) for path in table.paths]).astype(np.float32)
+    assert np.abs(np.asarray(model(dark)).max(axis=1) - confidence).max() > 0.1
+
+
+def test_the_report_says_what_the_model_alone_expects(study: Path) -> None:
+    for name in ("report.html", "report.md"):
+        text = (study / "report" / name).read_text()
+        assert "whole numbers: black = 0.0, white = 4095.0" in text
+        assert "best/winner.keras expects the same" in text
+        assert "whole numbers from 0 (black) to 4095 (white) in 20 images" in text
+
+
+def test_a_study_of_before_predicts_as_it_was_trained(of_before: Path, folder: Path) -> None:
+    path = folder / "left" / "0.png"
+    (answer,) = predict(of_before, [path])
+    model = load_model(of_before / WINNER_FILE)
+    by_itself = np.asarray(model(decode(path, 32)[None].astype(np.float32)))
+    assert answer.probabilities[0] == pytest.approx(float(by_itself.max()), abs=1e-5)
+
+
+def test_a_study_of_before_is_not_continued_with_other_pixels(
+    of_before: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (of_before / STUDY_FILE).read_text()
+    assert search_main(arguments(folder, tmp_path)) == 2
+    said = capsys.readouterr().err
+    assert "20 deep grey images are shown by one white point for all" in said
+    assert "give the new one a --name" in said
+    assert (of_before / STUDY_FILE).read_text() == before
+
+
+def test_a_photo_of_a_kind_that_the_study_has_not_seen_is_answered_with_a_warning(
+    study: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.linspace(0, 9, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path / "x.tif")
+    paths = [str(tmp_path / "x.tif"), str(folder / "left" / "0.png")]
+    assert predict_main(["--logs", str(study.parent), *paths]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 2
+    assert captured.err.count("is deep grey of floating-point numbers, and the study has seen") == 1

@@ -1,0 +1,253 @@
+"""Tables of labels: what they say is used as it stands, what cannot be true is refused by line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from study.common.errors import UserError
+from study.images import main
+from study.images.image_set import ImageSet
+from study.images.loading import load_images
+from study.images.study_splits import Splits
+
+
+def draw(path: Path, number: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(number).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, format="PNG")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twelve images in one folder, with no table yet."""
+    for number in range(12):
+        draw(tmp_path / "data" / "images" / f"{number:02d}.png", number)
+    return tmp_path / "data"
+
+
+def rows(label: str = "{0}", more: str = "") -> str:
+    """A line for each image; half of them cats."""
+    lines = [
+        f"images/{n:02d}.png,{label.format('cats' if n < 6 else 'dogs')}{more.format(n // 2)}"
+        for n in range(12)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def table(folder: Path, text: str | bytes, name: str = "labels.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def load(folder: Path, text: str | bytes) -> ImageSet:
+    return load_images(None, labels=table(folder, text))
+
+
+def names(images: ImageSet) -> list[str]:
+    return [path.name for path in images.paths]
+
+
+def test_a_table_gives_each_file_its_label(folder):
+    images = load(folder, "file,label\n" + rows())
+    assert images.class_names == ("cats", "dogs")
+    assert names(images) == [f"{n:02d}.png" for n in range(12)]
+    assert images.labels.tolist() == [0] * 6 + [1] * 6
+    assert not images.problems and not images.parts and not images.groups
+    assert images.root == folder.resolve() and images.source == folder / "labels.csv"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "label;FILE \n" + "\n".join(f"{'ab'[n > 5]};images/{n:02d}.png" for n in range(12)),
+        "id\tfile\tlabel\n" + "\n".join(f"7\timages/{n:02d}.png\t{'ab'[n > 5]}" for n in range(12)),
+        "﻿file,label\r\n" + "\r\n".join(f'"images/{n:02d}.png","{"ab"[n > 5]}"' for n in range(12)),
+        "file,label\n\n" + "\n".join(f" images\\{n:02d}.png , {'ab'[n > 5]} " for n in range(12)),
+        "file,label\n" + 2 * "".join(f"images/{n:02d}.png,{'ab'[n > 5]}\n" for n in range(12)),
+    ],
+    ids=["semicolons", "tabs", "from Excel", "from Windows", "each line twice"],
+)
+def test_tables_are_read_as_programs_write_them(folder, text):
+    images = load(folder, text)
+    assert images.class_names == ("a", "b")
+    assert images.labels.tolist() == [0] * 6 + [1] * 6
+
+
+def test_a_table_of_excels_unicode_text_is_read(folder):
+    text = "file\tlabel\n" + rows().replace(",", "\t")
+    assert len(load(folder, text.encode("utf-16")).paths) == 12
+
+
+def test_labels_that_are_numbers_stand_in_their_order(folder):
+    text = "file,label\n" + "".join(f"images/{n:02d}.png,{n % 3 * 5}\n" for n in range(12))
+    images = load(folder, text)
+    assert images.class_names == ("0", "5", "10")
+
+
+def test_files_may_lie_elsewhere(folder, tmp_path):
+    path = table(tmp_path, "file,label\n" + rows().replace("images/", ""), "elsewhere.csv")
+    images = load_images(folder / "images", labels=path)
+    assert len(images.paths) == 12 and images.root == (folder / "images").resolve()
+    whole = "".join(
+        f"{folder}/images/{n:02d}.png,{'ab'[n > 5]}\n" for n in range(12)
+    )  # absolute paths
+    assert len(load_images(folder, labels=table(tmp_path, "file,label\n" + whole)).paths) == 12
+
+
+def test_the_tables_parts_are_honoured(folder):
+    parts = ["train", "Val", "test"]
+    text = "file,label,split\n" + "".join(
+        f"images/{n:02d}.png,{'cats' if n < 6 else 'dogs'},{parts[n % 3]}\n" for n in range(12)
+    )
+    images = load(folder, text)
+    assert images.part_names == {"train": "train", "validation": "Val", "test": "test"}
+    made = {"validation_split": 0.3, "test_split": 0.2, "seed": 1, "split_seed": 1}
+    kept = Splits(images, split="folders", **made)("search", 0)
+    assert {names(images)[row] for row in kept.test} == {"02.png", "05.png", "08.png", "11.png"}
+    drawn = Splits(images, split="stratified", **made)
+    for repeat in range(5):
+        now = drawn("search", repeat)
+        assert now.test.tolist() == kept.test.tolist()
+        assert not {*now.train.tolist(), *now.validation.tolist()} & set(kept.test.tolist())
+    assert drawn.origin.startswith("the test set is the part test as it is")
+
+
+def test_a_group_of_the_table_never_stands_on_both_sides(folder):
+    text = "file,label,group\n" + rows(more=",g{0}")
+    images = load(folder, text)
+    assert images.groups == tuple(f"g{n // 2}" for n in range(12))
+    assert "groups: 6 of 12 images" in images.notes[1]
+    for repeat in range(20):
+        made = {"validation_split": 0.3, "test_split": 0.2, "seed": 1, "split_seed": 1}
+        split = Splits(images, split="stratified", **made)("search", repeat)
+        sides = [{images.groups[row] for row in part} for part in split]
+        assert all(sides) and sum(map(len, sides)) == 6
+
+
+def test_what_the_table_and_the_folder_do_not_share_is_named(folder):
+    text = "file,label\n" + rows().replace("images/03.png", "images/03.jpg")
+    images = load(folder, text)
+    said = {problem.path.name: problem.reason for problem in images.problems}
+    assert said == {
+        "03.jpg": "has a line in the table and is no file",
+        "03.png": "has no line in the table",
+    }
+    images = load(folder, "file,label\n" + rows().replace("images/03.png", "images/03"))
+    said = {problem.path.name: problem.reason for problem in images.problems}
+    assert said["03"] == "has a line in the table and is no file, but 03.png is one"
+    with pytest.raises(UserError, match=r"^.*labels\.csv has 2 entries that cannot be used: "):
+        load_images(None, labels=folder / "labels.csv", strict=True)
+
+
+REFUSED = [
+    ("", "the first line must name the columns file and label .*, but file and label are missing"),
+    ("id,breed\n1,a\n", "but file and label are missing; its columns are 'id', 'breed'$"),
+    ("file,breed\nimages/00.png,a\n", "but label is missing; its columns are 'file', 'breed'$"),
+    ("file,label,label\nimages/00.png,a,b\n", "two columns are named label: keep one$"),
+    ("file,label\n", "has no line below its columns: give each image file a line$"),
+    ("file,label\nimages/00.png\n", "line 2: label is empty: fill it in or remove the line$"),
+    ("file,label\n,a\n", "line 2: file is empty: fill it in"),
+    (
+        "file,label\nimages/00.png,a\nimages/01.png,b\nimages/00.png,b\n",
+        r"00.png stands in lines 2 and 4 with other values \(label a; label b\): keep one line",
+    ),
+    ("file,label\n../secret.png,a\n", r"line 2: \.\./secret\.png leads out of .*: give `data` the"),
+    ("file,label\n/etc/passwd,a\n", "line 2: /etc/passwd leads out of "),
+    ("file,label\n.,a\n", "line 2: . leads out of "),
+    (
+        "file,label,split\nimages/00.png,a,holdout\n",
+        "line 2: split is 'holdout', but must be train, val or test in every line of a table",
+    ),
+    (
+        "file,label,split\nimages/00.png,a,train\nimages/01.png,b,\n",
+        "line 3: split is '', but",
+    ),
+    ("file,label,split\nimages/00.png,a,test\n", "no line has split train, so there"),
+    (b"file,label\nimages/00.png,caf\xe9\n", "line 2: is not UTF-8: save the table as CSV"),
+    (b"file,label\nimages/00.png,a\0\n", "line 2: holds a zero byte, so it is no CSV file$"),
+    (b"PK\x03\x04rest", "is a spreadsheet or an archive, no CSV file: save the table as CSV"),
+    ("file,label\n" + "x" * 200_000 + ",a\n", "line 2: is no CSV "),
+    ("file,label\n" + rows("cats"), "has a usable image of fewer than two labels, cats: two"),
+    (
+        "file,label\nno.png,a\nnot.png,b\n",
+        "has a usable image of fewer than two .*no.png has",
+    ),
+    (
+        "file,label\n" + rows() + "images/99.png,fish\n",
+        "class fish in .*labels.csv would be lost, for nothing in it can be used .1 left out, such",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), REFUSED)
+def test_a_table_that_cannot_be_true_is_refused_with_its_line(folder, text, expected):
+    with pytest.raises(UserError, match=expected):
+        load(folder, text)
+
+
+def test_a_class_that_only_tests_is_refused(folder):
+    text = "file,label,split\n" + rows(more=",train")
+    text += "".join(f"extra/{n}.png,fish,test\n" for n in range(2))
+    for number in range(2):
+        draw(folder / "extra" / f"{number}.png", 50 + number)
+    with pytest.raises(UserError, match="has no training image of fish, only others"):
+        load(folder, text)
+
+
+@pytest.mark.parametrize("given", ["", "no.csv", "."])
+def test_no_table_is_refused(folder, monkeypatch, given):
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match="`labels`"):
+        load_images(None, labels=given)
+
+
+def test_a_table_is_mentioned_where_a_folder_has_no_classes(folder, capsys):
+    table(folder, "file,label\n" + rows())
+    for data in (folder, folder / "images", folder / "labels.csv"):
+        assert main(["--data", str(data), "--grid", str(folder / "x" / "grid.png")]) == 2
+        assert "--labels" in capsys.readouterr().err
+    arguments = ["--labels", str(folder / "labels.csv"), "--grid", str(folder / "x" / "grid.png")]
+    assert main(arguments) == 0
+    assert "12 images in 2 classes" in capsys.readouterr().out
+
+
+def test_the_fingerprint_holds_labels_groups_and_parts(folder):
+    plain = load(folder, "file,label\n" + rows()).fingerprint
+    turned = [",".join(reversed(line.split(","))) for line in rows().split()]
+    assert load(folder, "label,file\n" + "\n".join(turned)).fingerprint == plain
+    others = [
+        load(folder, "file,label\n" + rows().replace("05.png,cats", "05.png,dogs")),
+        load(folder, "file,label,group\n" + rows(more=",g{0}")),
+        load(folder, "file,label,split\n" + rows(more=",train")),
+    ]
+    assert len({plain, *(images.fingerprint for images in others)}) == 4
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.text(max_size=200).map(lambda text: "file,label,split,group\n" + text),
+        st.lists(
+            st.tuples(
+                st.sampled_from(["images/00.png", "images/01.png", "\0", "..", "a\nb", '"', "🐈"]),
+                st.sampled_from(["a", "b", "", "\r", ";", ",", "1e999"]),
+            )
+        ).map(lambda cells: "file,label\n" + "\n".join(",".join(pair) for pair in cells)),
+    )
+)
+def test_whatever_a_table_holds_ends_in_images_or_in_one_sentence(folder, text):
+    try:
+        images = load(folder, text if isinstance(text, bytes) else text.encode("utf-8", "replace"))
+    except UserError as error:
+        assert "\n" not in str(error)
+    else:
+        assert len(images.class_names) > 1
