@@ -67,7 +67,8 @@ def make_meta(names: list[str], classes: list[str], **changes: Any) -> StudyMeta
             "folder": "built-in faces",
             "images": 10 * len(classes),
             "features": 512,
-            "left_out": [],
+            **{key: [] for key in ("left_out", "in_several_classes", "flat", "split_warnings")},
+            "left_out_reasons": {},
             "fingerprint": "ab" * 32,
         },
         "space": {
@@ -209,7 +210,7 @@ def search_trials(
         records += finished
         if epochs >= max_epochs:
             break
-        finished.sort(key=lambda r: -1 if r.status != "completed" else r.best_val_accuracy)
+        finished.sort(key=lambda r: -1 if r.status != "completed" else r.best_value)
         kept = finished[-max(1, len(finished) // 3) :]
         configs = [(dict(r.hyperparameters), r.trial_id) for r in kept]
         done, epochs, rung = epochs, min(epochs * 3, max_epochs), rung + 1

@@ -68,9 +68,9 @@ WRONG = {  # arguments -> what the sentence must say
     ("--repeats", "9" * 5000): "but needs auto, or a whole number, at least 1 and at most 10,000",
     ("--repeats", "many"): "--repeats: received 'many', but needs auto, or a whole number",
     ("--most-repeats", "4"): "--most-repeats: received '4', but needs a whole number, at least 5",
-    ("--margin", "0"): "--margin: received '0', but needs points of accuracy, above 0 to 100",
-    ("--margin", "101"): "--margin: received '101', but needs points of accuracy, above 0 to 100",
-    ("--margin", "nan"): "--margin: received 'nan', but needs points of accuracy, above 0 to 100",
+    ("--margin", "0"): "--margin: received '0', but needs points of the metric, above 0 to 100",
+    ("--margin", "101"): "--margin: received '101', but needs points of the metric, above 0 to 100",
+    ("--margin", "nan"): "--margin: received 'nan', but needs points of the metric, above 0 to 100",
     ("--confirm", "0"): "--confirm: received '0', but needs a whole number, at least 1",
     ("--population", "0"): "--population: received '0', but needs a whole number, at least 1",
     (

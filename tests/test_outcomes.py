@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import make_meta, make_record
 
+from study.common.metrics import ACCURACY
 from study.predict import outdated
 from study.records.outcomes import chance, incumbent, repeat_means, search_winner, winning_run
 from study.records.trial_record import Phase, TrialRecord, TrialStatus, cross_fitted, trial_id
@@ -152,4 +153,4 @@ def test_predict_says_when_its_model_is_not_the_winners(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("classes", [1, 3, 7])
 def test_chance_has_the_digits_of_a_record(classes: int) -> None:
-    assert chance(classes) == float(f"{1 / classes:.7g}")
+    assert chance(ACCURACY, [5] * classes) == float(f"{1 / classes:.7g}")

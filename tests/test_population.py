@@ -339,7 +339,10 @@ def test_continuing_from_a_state_is_one_uninterrupted_run(name: str) -> None:
     compiled = trainer.compilations
     (rest,) = train(trainer, [run._replace(state=first.state)])
     assert trainer.compilations == compiled
-    curves = [np.stack([*run.metrics, run.learning_rate]) for run in (first, rest, whole)]
+    curves = [
+        np.stack([*(one for one in run.metrics if one is not None), run.learning_rate])
+        for run in (first, rest, whole)
+    ]
     assert np.array_equal(np.concatenate(curves[:2], axis=1), curves[2])
     for found, wanted in zip(rest.state.arrays, whole.state.arrays, strict=True):
         assert np.array_equal(found, wanted)

@@ -19,7 +19,14 @@ from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.records.layout import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import load_meta, save_meta
-from study.records.trial_record import Phase, TrialRecord, TrialStatus, rounded
+from study.records.trial_record import (
+    OF_METRIC,
+    VALUES_OF_METRIC,
+    Phase,
+    TrialRecord,
+    TrialStatus,
+    rounded,
+)
 from study.records.trials_file import append_trials, load_trials, repair_trials, rewrite_trials
 
 
@@ -75,7 +82,7 @@ def test_a_run_without_an_epoch_has_no_best_accuracy(tmp_path: Path):
     )
     append_trials(tmp_path, [failed])
     (found,) = load_trials(tmp_path)
-    assert math.isnan(found.best_val_accuracy)
+    assert math.isnan(found.best_value)
 
 
 def test_each_line_is_one_object_with_named_keys_whatever_the_text(tmp_path: Path):
@@ -83,8 +90,35 @@ def test_each_line_is_one_object_with_named_keys_whatever_the_text(tmp_path: Pat
     append_trials(tmp_path, [odd, record(1)])
     lines = (tmp_path / TRIALS_FILE).read_bytes().split(b"\n")
     assert [bool(line) for line in lines] == [True, True, False]
-    assert set(json.loads(lines[0])) == {"format", *TrialRecord.__dataclass_fields__}
+    keys, of_metric = TrialRecord.__dataclass_fields__.keys(), ("metric", *OF_METRIC)
+    others = keys - {*of_metric, *VALUES_OF_METRIC}
+    assert set(json.loads(lines[0])) == {"format", *others}  # it is judged by accuracy
     assert load_trials(tmp_path)[0].message == odd.message
+
+
+def test_a_record_of_another_metric_comes_back_and_is_judged_by_it(tmp_path: Path):
+    made = record()
+    curve = [0.1] * len(made.loss)
+    curve[1] = math.nan
+    other = replace(
+        made, metric="macro_f1", train_metric=curve, val_metric=curve, test_metric=0.25,
+        cross_fitted_metric=0.5, best_epoch=1,
+    )  # fmt: skip
+    append_trials(tmp_path, [other])
+    line = json.loads((tmp_path / TRIALS_FILE).read_text())
+    assert set(line) == {"format", *TrialRecord.__dataclass_fields__} and line["format"] == 4
+    (found,) = load_trials(tmp_path)
+    assert same(found, other) and found.best_value == 0.1 and found.measured.test == 0.25
+
+
+@pytest.mark.parametrize("change", [{"metric": "luck"}, {"val_metric": [0.5]}])
+def test_a_record_whose_metric_does_not_fit_is_damaged(tmp_path: Path, change: dict):
+    append_trials(tmp_path, [record()])
+    line = json.loads((tmp_path / TRIALS_FILE).read_text())
+    table = line | {"metric": "macro_f1", "train_metric": line["loss"], "val_metric": line["loss"]}
+    (tmp_path / TRIALS_FILE).write_text(json.dumps(table | change) + "\n")
+    with pytest.raises(UserError, match="line 1: not a trial record"):
+        load_trials(tmp_path)
 
 
 def test_nothing_recorded_is_no_mistake(tmp_path: Path):

@@ -98,7 +98,7 @@ def test_trials_csv_has_a_line_a_run_and_a_column_a_hyperparameter(report):
         assert {key: row[key] for key in own} == {
             key: str(run.hyperparameters.get(key, "")) for key in own
         }
-        assert float(row["val_accuracy"]) == run.best_val_accuracy
+        assert float(row["val_accuracy"]) == run.best_value
         assert row["last_val_loss"] == ("" if isnan(run.val_loss[-1]) else str(run.val_loss[-1]))
         assert row["test_accuracy"] == str("" if run.test_accuracy is None else run.test_accuracy)
 
@@ -222,8 +222,8 @@ def test_another_margin_answers_at_once_from_the_same_records(logs, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--margin", "0"], "--margin: received '0', but needs points of accuracy, above 0 to"),
-        (["--margin", "x"], "--margin: received 'x', but needs points of accuracy"),
+        (["--margin", "0"], "--margin: received '0', but needs points of the metric, above 0 to"),
+        (["--margin", "x"], "--margin: received 'x', but needs points of the metric"),
         (["--study", "nope"], "known: faces-hyperband"),
         (["--logs", "nowhere"], "no studies in nowhere"),
     ],

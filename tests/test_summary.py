@@ -214,9 +214,9 @@ def test_curves_end_where_most_runs_have_ended():
         long_, **{k: [0.5] * 9 for k in ("loss", "accuracy", "val_loss", "val_accuracy")}
     )
     curves = study([short, longer, last]).curves[0]
-    assert curves.val_accuracy.mean.shape == (3,)
-    assert curves.val_accuracy.mean[1] == pytest.approx((0.8 + 0.5 + 0.7) / 3)
-    assert curves.val_accuracy.low[1] == 0.5 and curves.val_accuracy.high[1] == 0.8
+    assert curves.val_value.mean.shape == (3,)
+    assert curves.val_value.mean[1] == pytest.approx((0.8 + 0.5 + 0.7) / 3)
+    assert curves.val_value.low[1] == 0.5 and curves.val_value.high[1] == 0.8
 
 
 def test_evaluation_line_is_the_posts():
@@ -232,7 +232,7 @@ def test_search_summaries_keep_diverged_trials_and_drop_failed_ones():
         assert one.optimizer == row
         assert len(one.learning_rate) == found.trials - found.failed
         assert one.diverged.sum() == found.diverged
-        assert set(one.accuracy[one.diverged]) <= {1 / 40}
+        assert set(one.value[one.diverged]) <= {1 / 40}
     for budget in summary.best_so_far:
         known = budget.middle[np.isfinite(budget.middle)]
         assert (np.diff(known) >= 0).all()
@@ -498,12 +498,10 @@ def test_incumbents_are_judged_by_their_reruns_and_the_winner_by_its_own():
     names = ["adam", "sgd"]
     records = make_records(names, repeats=5, trials=18, spread=0.001)
     found = summarize(make_meta(names, CLASSES), records).incumbents
-    assert found is not None and found.repeats == 5 and found.accuracy.shape == (2, 4)
+    assert found is not None and found.repeats == 5 and found.value.shape == (2, 4)
     for place, name in enumerate(found.optimizers):
         first = [r for r in records if r.optimizer == name and r.confirm == 0]
-        assert found.accuracy[place, -1] == pytest.approx(
-            np.mean([r.best_val_accuracy for r in first])
-        )
+        assert found.value[place, -1] == pytest.approx(np.mean([r.best_value for r in first]))
         assert np.allclose(found.epochs[place] * 8 / found.epochs[place, -1], [1, 2, 4, 8])
     without = [r for r in records if r.phase is not Phase.BUDGET]
     assert summarize(make_meta(names, CLASSES), without).incumbents is None
@@ -549,7 +547,8 @@ def test_a_study_in_which_nothing_beats_the_largest_class_says_so_first():
 
     assert text(poor).startswith(
         "Nothing beats always naming the largest class, cats, which is right for 93.1 % of the "
-        "images: the best optimizer reaches 76.2 %. adam reaches"
+        "images: the best optimizer reaches 76.2 %; a search with --metric balanced_accuracy "
+        "counts every class alike. adam reaches"
     )
     assert text(good).startswith("adam reaches 95.2 %")
     assert text(poor, class_counts=[100, 100]).startswith("adam reaches")

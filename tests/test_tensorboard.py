@@ -135,7 +135,7 @@ def test_an_optimizers_run_shows_what_was_confirmed_and_the_progress_of_its_sear
     assert steps[-1] == sum(
         len(record.loss) - record.initial_epoch for record in trials if record.loss
     )
-    assert math.isclose(values[-1], best.best_val_accuracy, rel_tol=1e-6)
+    assert math.isclose(values[-1], best.best_value, rel_tol=1e-6)
 
 
 def test_a_running_study_grows_and_no_run_ever_shows_two_curves(
@@ -272,7 +272,7 @@ def test_metrics_are_those_of_the_best_epoch(folder: Path, records: list[TrialRe
     events = read(folder / "trials", run_name(record))
     assert record.test_accuracy is not None
     for tag, value in {
-        "table/val_accuracy": record.best_val_accuracy,
+        "table/val_accuracy": record.best_value,
         "table/val_loss": record.val_loss[record.best_epoch - 1],
         "table/test_accuracy": record.test_accuracy,
     }.items():

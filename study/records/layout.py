@@ -1,8 +1,9 @@
 """What lies where in the folder of a study, and the format that its files are written in.
 
-Format 3 is this version's. Format 2 knew one set of versions and only Keras's optimizers, format 1
-no looks and no halves. Files without a `format` are format 0, the first version's. All are read,
-and a study of that time is continued as it began.
+Format 4 is this version's. Format 3 knew no metric but accuracy; a study of accuracy is still
+written in it, the same to the last letter, so older versions read it. Format 2 knew one set of
+versions and only Keras's optimizers, format 1 no looks and no halves. Files without a `format` are
+format 0, the first version's. All are read, and a study of that time is continued as it began.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import msgspec
 
 from study.common.command import typed
 from study.common.errors import UserError
+from study.common.metrics import ACCURACY
 
 STUDY_FILE = "study.json"
 TRIALS_FILE = "trials.jsonl"
@@ -21,7 +23,7 @@ DAMAGED_FILE = "trials.damaged.jsonl"
 PREDICTIONS_FILE = "best/predictions.json"
 WINNER_FILE = "best/winner.keras"
 MISTAKES_FOLDER = "best/mistakes"
-FORMAT = 3
+FORMAT = 4
 
 T = TypeVar("T")
 
@@ -44,6 +46,11 @@ def format_of(table: Any, place: str) -> int:
             f"{FORMAT}: install a newer version"
         )
     return found
+
+
+def written_format(metric: str) -> int:
+    """The oldest format that holds a study of this metric."""
+    return 3 if metric == ACCURACY else FORMAT
 
 
 def checked(table: Mapping[str, Any], kind: type[T]) -> T:

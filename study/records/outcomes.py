@@ -1,10 +1,10 @@
 """What runs reached, and which one stands for an optimizer.
 
-An optimizer is judged by its confirmation runs that converged: validation accuracy, averaged first
-inside a repeat and then over repeats, because the repeat (fresh splits, fresh search) is what is
-independent. Who leads is said by `study.verdicts`. A run's accuracy is cross-fitted where the
-record has the hits of both halves of the validation rows: the best epoch is chosen on one half and
-judged on the other, so that no image both chooses an epoch and judges it.
+An optimizer is judged by its confirmation runs that converged: the study's metric (accuracy, if no
+other was asked for) on the validation rows, averaged first inside a repeat and then over repeats,
+because the repeat (fresh splits, fresh search) is what is independent. Who leads is said by
+`study.verdicts`. A run's value is cross-fitted where the best epoch was chosen on one half of the
+validation rows and judged on the other, so that no image both chooses an epoch and judges it.
 """
 
 import math
@@ -13,28 +13,29 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from study.common.metrics import guessing
 from study.records.trial_record import Phase, TrialRecord, TrialStatus, rounded
 
 BUDGETS = (0.125, 0.25, 0.5)  # parts of a search's budget at which its incumbent is rerun, too
 
 
-def chance(classes: int) -> float:
-    """Accuracy of guessing among so many classes, with the digits of a record."""
-    return rounded(1 / max(classes, 1))
+def chance(metric: str, class_counts: Sequence[int]) -> float:
+    """What a diverged run is worth (`guessing` says why), with the digits of a record."""
+    return rounded(guessing(metric, class_counts))
 
 
-def accuracy(record: TrialRecord) -> float:
-    """Validation accuracy of a run: cross-fitted, or at the best epoch; NaN without an epoch."""
-    fitted = record.cross_fitted_accuracy
-    return record.best_val_accuracy if fitted is None else fitted
+def value(record: TrialRecord) -> float:
+    """The metric of a run on validation rows: cross-fitted, or at the best epoch; NaN without."""
+    fitted = record.measured.cross_fitted
+    return record.best_value if fitted is None else fitted
 
 
 def score(record: TrialRecord, guess: float) -> float:
     """The same; `guess` for a diverged or NaN run, NaN if failed."""
     if record.status is TrialStatus.FAILED:
         return math.nan
-    value = accuracy(record)
-    return guess if record.status is TrialStatus.DIVERGED or math.isnan(value) else value
+    found = value(record)
+    return guess if record.status is TrialStatus.DIVERGED or math.isnan(found) else found
 
 
 def search_winner(trials: Iterable[TrialRecord]) -> TrialRecord | None:
@@ -48,7 +49,7 @@ def search_winner(trials: Iterable[TrialRecord]) -> TrialRecord | None:
     return max(
         completed,
         key=lambda record: (
-            record.best_val_accuracy,
+            record.best_value,
             -record.val_loss[record.best_epoch - 1] if one_loss else 0.0,
         ),
         default=None,
@@ -83,10 +84,10 @@ def converged(runs: Iterable[TrialRecord]) -> list[TrialRecord]:
 
 
 def repeat_means(runs: Iterable[TrialRecord]) -> dict[int, float]:
-    """Repeat -> mean accuracy of its converged runs, by rising repeat."""
+    """Repeat -> mean value of its converged runs, by rising repeat."""
     found: dict[int, list[float]] = defaultdict(list)
     for record in converged(runs):
-        found[record.repeat].append(accuracy(record))
+        found[record.repeat].append(value(record))
     return {repeat: float(np.mean(values)) for repeat, values in sorted(found.items())}
 
 
@@ -103,7 +104,7 @@ def winning_run(records: Iterable[TrialRecord]) -> TrialRecord | None:
     ordered = sorted(means, key=lambda repeat: (-means[repeat], repeat))
     typical = ordered[(len(ordered) - 1) // 2]
     inside = [record for record in converged(runs) if record.repeat == typical]
-    return max(inside, key=accuracy)
+    return max(inside, key=value)
 
 
 def by_optimizer(

@@ -9,9 +9,11 @@ from typing import Any
 
 from study.common.errors import UserError
 from study.common.files import write_atomically
-from study.records.layout import FORMAT, STUDY_FILE, checked, damaged, format_of
+from study.common.metrics import ACCURACY, WORDS
+from study.records.layout import STUDY_FILE, checked, damaged, format_of, written_format
 
 FIRST_ALPHA = 0.025  # that a study of a fixed number of repeats spends at its first look
+UNBALANCED = 3.0
 VGG16_FEATURES = 512  # of a row in studies of format 0
 
 
@@ -54,6 +56,22 @@ class StudyMeta:
     seconds: Mapping[str, float] = field(default_factory=dict)  # features, search
 
     @property
+    def metric(self) -> str:
+        """What judges epochs, trials and optimizers; accuracy in studies older than the option."""
+        return str(self.settings.get("metric", ACCURACY))
+
+    @property
+    def metric_words(self) -> str:
+        """The same, in a sentence."""
+        return WORDS[self.metric]
+
+    @property
+    def unbalanced(self) -> bool:
+        """Whether the largest class has at least `UNBALANCED` times the images of the smallest."""
+        counts = self.class_counts
+        return len(counts) > 1 and max(counts) >= UNBALANCED * min(counts)
+
+    @property
     def one_split(self) -> bool:
         """Whether all repeats share one split, so that nothing is known of other images."""
         return self.settings.get("split") in ("keras", "folders")
@@ -66,7 +84,7 @@ class StudyMeta:
 
 def save_meta(study: Path, meta: StudyMeta) -> None:
     """Write `study.json` atomically."""
-    table = {"format": FORMAT, **asdict(meta)}
+    table = {"format": written_format(meta.metric), **asdict(meta)}
     text = json.dumps(table, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if not text.isascii():  # names that are no valid text keep their bytes as escapes
         text = re.sub(r"[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -93,6 +111,8 @@ def load_meta(study: Path) -> StudyMeta:
         meta = checked(table, StudyMeta)
         if len(meta.class_counts) != len(meta.class_names):
             raise ValueError("class_counts and class_names differ in length")
+        if meta.metric not in WORDS:
+            raise ValueError(f"metric {meta.metric!r} is unknown")
     except FileNotFoundError:
         raise UserError(f"no study at {study}: {STUDY_FILE} is missing") from None
     except OSError as error:

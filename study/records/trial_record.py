@@ -10,13 +10,17 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from study.common.aliases import Value
-from study.records.layout import FORMAT, checked, format_of
+import numpy as np
+
+from study.common.aliases import Numbers, Value
+from study.common.metrics import ACCURACY, WORDS, from_counts
+from study.records.layout import checked, format_of, written_format
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
-JUDGED_BY = "val_accuracy"  # the curve that decides between epochs, trials and optimizers
+OF_METRIC = ("train_metric", "val_metric")  # more curves, where the metric is not accuracy
+VALUES_OF_METRIC = ("test_metric", "cross_fitted_metric")  # and values
 
 
 class TrialStatus(enum.StrEnum):
@@ -60,7 +64,11 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord(Run):
-    """One finished run. Curves have one entry an epoch, from epoch 1 to `epochs`."""
+    """One finished run. Curves have one entry an epoch, from epoch 1 to `epochs`.
+
+    What decides between epochs, trials and optimizers is said by `measured`. The fields of a
+    metric other than accuracy are left out of the lines of those that are judged by accuracy.
+    """
 
     status: TrialStatus
     loss: list[float]  # training, mean over the epoch, with dropout and class weights
@@ -68,7 +76,7 @@ class TrialRecord(Run):
     val_loss: list[float]
     val_accuracy: list[float]
     learning_rate: list[float]  # at the last step of each epoch
-    best_epoch: int  # from 1, the first with the highest val_accuracy; 0: no epoch
+    best_epoch: int  # from 1, the first that is judged highest on the validation rows; 0: no epoch
     seconds: float  # of training, this run's share, earlier rungs not included
     test_accuracy: float | None = None  # at the best epoch; confirmation and default runs
     test_loss: float | None = None
@@ -77,12 +85,40 @@ class TrialRecord(Run):
     cross_fitted_accuracy: float | None = None  # each half at the best epoch of the other
     message: str = ""
     versions: int = 0  # which of the study's sets of versions made it
+    metric: str = ACCURACY  # that judged it; the other fields of it are empty for accuracy
+    train_metric: list[float] = field(default_factory=list)  # a curve, as `accuracy`
+    val_metric: list[float] = field(default_factory=list)  # a curve
+    test_metric: float | None = None  # at the best epoch
+    cross_fitted_metric: float | None = None  # of both halves' counts, at each other's best epoch
 
     @property
-    def best_val_accuracy(self) -> float:
-        """Validation accuracy at the best epoch; NaN if no epoch was finished."""
-        curve = getattr(self, JUDGED_BY)
-        return curve[self.best_epoch - 1] if curve else math.nan
+    def measured(self) -> "Measured":
+        """The run by the metric that judges it."""
+        if self.metric == ACCURACY:
+            return Measured(
+                self.accuracy, self.val_accuracy, self.test_accuracy, self.cross_fitted_accuracy
+            )
+        return Measured(
+            self.train_metric, self.val_metric, self.test_metric, self.cross_fitted_metric
+        )
+
+    @property
+    def best_value(self) -> float:
+        """The metric on the validation rows at the best epoch; NaN if no epoch was finished."""
+        return self.at_best(self.measured.validation)
+
+    def at_best(self, curve: Sequence[float]) -> float:
+        """What a curve has at the best epoch; NaN if there is none."""
+        return curve[self.best_epoch - 1] if len(curve) >= self.best_epoch > 0 else math.nan
+
+
+class Measured(NamedTuple):
+    """A run by one metric."""
+
+    train: Sequence[float]  # curves, one entry an epoch
+    validation: Sequence[float]
+    test: float | None  # at the best epoch; confirmation and default runs
+    cross_fitted: float | None  # on the validation rows
 
 
 def trial_id(
@@ -103,9 +139,9 @@ def trial_id(
     return name if confirm is None else f"{name}-{confirm}"
 
 
-def best_epoch(curves: Mapping[str, Sequence[float]]) -> int:
+def best_epoch(curve: Sequence[float]) -> int:
     """From 1, the first with the highest value; one without a number is the lowest."""
-    values = [-math.inf if math.isnan(value) else value for value in curves[JUDGED_BY]]
+    values = [-math.inf if math.isnan(value) else value for value in curve]
     return values.index(max(values)) + 1
 
 
@@ -119,13 +155,32 @@ def cross_fitted(hits_a: Sequence[int], hits_b: Sequence[int], rows: int) -> flo
     return rounded((hits_b[chosen_a] + hits_a[chosen_b]) / rows)
 
 
+def cross_fitted_by_class(metric: str, counts: Numbers) -> float:
+    """The same by another metric: of what both halves count, each at the best epoch of the other.
+
+    Args:
+        metric: not accuracy.
+        counts: (epochs, 2, 3, classes), of half A and half B, as `from_counts` takes them.
+    """
+    chosen_a, chosen_b = np.argmax(from_counts(metric, counts), axis=0)  # the first of equals
+    return rounded(float(from_counts(metric, counts[chosen_b, 0] + counts[chosen_a, 1])))
+
+
+def curves_of(metric: str) -> tuple[str, ...]:
+    """The curves that a record of a metric has."""
+    return CURVES if metric == ACCURACY else (*CURVES, *OF_METRIC)
+
+
 def to_line(record: TrialRecord) -> str:
     """A record as a line of JSON, without its end."""
-    table = {"format": FORMAT, **asdict(record)}
-    for key in CURVES:
+    table = {"format": written_format(record.metric), **asdict(record)}
+    for key in (*CURVES, *OF_METRIC):
         table[key] = [_finite(value) for value in table[key]]
-    for key in ("test_accuracy", "test_loss", "cross_fitted_accuracy"):
+    for key in ("test_accuracy", "test_loss", "cross_fitted_accuracy", *VALUES_OF_METRIC):
         table[key] = _finite(table[key])
+    if record.metric == ACCURACY:
+        for key in ("metric", *OF_METRIC, *VALUES_OF_METRIC):
+            del table[key]
     return json.dumps(table, ensure_ascii=False, allow_nan=False)
 
 
@@ -140,10 +195,13 @@ def from_line(line: bytes, place: str) -> TrialRecord:
     if format_of(table, place) == 0:
         table = _from_format_0(table)
     table.pop("format", None)
-    for key in CURVES:
+    curves = curves_of(table.get("metric", ACCURACY))
+    for key in curves:
         table[key] = [math.nan if value is None else value for value in table[key]]
     record = checked(table, TrialRecord)
-    lengths = {len(getattr(record, key)) for key in CURVES}
+    if record.metric not in WORDS:
+        raise ValueError(f"metric {record.metric!r} is unknown")
+    lengths = {len(getattr(record, key)) for key in curves}
     if len(lengths) > 1 or not 0 <= record.best_epoch <= lengths.pop():
         raise ValueError("curves and best_epoch do not fit together")
     if {len(record.val_hits_a), len(record.val_hits_b)} - {0, len(record.loss)}:

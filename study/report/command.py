@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--margin",
         metavar="POINTS",
-        help="judge by another margin, in points of accuracy; default: the study's",
+        help="judge by another margin, in points of its metric; default: the study's",
     )
     parser.add_argument(
         "--trials-to",

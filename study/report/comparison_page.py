@@ -1,10 +1,10 @@
 """Comparison -> compare.html, compare.md, compare.json and compare.png.
 
 `compare.json`: schema; names of both studies; changes (one object an optimizer) and average, each
-with first, second (accuracies), difference, low, high (95 %, for all optimizers and looks
+with first, second (values), difference, low, high (95 %, for all optimizers and looks
 together), says ("differs", "within the margin", "undecided"), repeats, verdicts (in either study);
 paired; margin (a fraction); good_enough (in both); reversed (pairs that both studies separate, the
-other way round); differences (of settings); headline.
+other way round); differences (of settings); headline; metric (of both studies).
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 
 from study.common.files import write_atomically
 from study.common.fonts import find_fonts
+from study.common.metrics import WORDS
 from study.common.text import plain
 from study.report.analysis.study_comparison import Change, Comparison
 from study.report.analysis.wording import join, points, points_signed
@@ -63,9 +64,10 @@ def comparison_table(found: Comparison) -> Table:
     rows = [*found.changes, *([found.average] if found.average else [])]
     return Table(
         "Side by side",
-        "Validation accuracy in percent, mean of the confirmation runs. Difference: the second "
-        "study minus the first, in points, with a 95 % interval that holds for all optimizers and "
-        f"looks together. Within the margin: certainly by at most {points(found.margin)} points"
+        f"Validation {WORDS[found.metric]} in percent, mean of the confirmation runs. Difference: "
+        "the second study minus the first, in points, with a 95 % interval that holds for all "
+        "optimizers and looks together. Within the margin: certainly by at most "
+        f"{points(found.margin)} points"
         + (", paired by repeat (same splits)." if found.paired else " (other splits: not paired)."),
         (
             *("optimizer", *(plain(n, 30) for n in found.names), "difference", "95 %", "says"),

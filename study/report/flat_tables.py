@@ -2,8 +2,9 @@
 
 `trials.csv` has one line a run, of all phases, for spreadsheets and pandas. Accuracies are
 fractions. `val_accuracy`, `val_loss`, `accuracy` and `loss` are those of the best epoch, `last_`
-those of the last one; `cross_fitted_accuracy` is what a confirmation run is judged by. Then comes
-one column a hyperparameter, empty where a run has none of this name.
+those of the last one; `cross_fitted_accuracy` is what a confirmation run is judged by. A study that
+is judged by another metric has the same columns of it, by its name, behind. Then comes one column a
+hyperparameter, empty where a run has none of this name.
 """
 
 import csv
@@ -11,6 +12,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from study.common.metrics import ACCURACY
 from study.records.trial_record import TrialRecord
 
 OF_RUN = (
@@ -37,9 +39,22 @@ def _row(record: TrialRecord) -> dict[str, Any]:
         best = max(record.best_epoch, 1) - 1
         row |= {key: getattr(record, key)[best] for key in AT_BEST}
         row |= {f"last_{key}": getattr(record, key)[-1] for key in AT_LAST}
+    if record.metric != ACCURACY:
+        row |= _of_metric(record)
     for key, value in record.hyperparameters.items():
-        row[f"hyperparameter_{key}" if key in COLUMNS else key] = value
+        row[f"hyperparameter_{key}" if key in COLUMNS or key in row else key] = value
     return row
+
+
+def _of_metric(record: TrialRecord) -> dict[str, Any]:
+    found, metric = record.measured, record.metric
+    return {
+        f"val_{metric}": record.best_value,
+        metric: record.at_best(found.train),
+        f"last_val_{metric}": found.validation[-1] if found.validation else None,
+        f"cross_fitted_{metric}": found.cross_fitted,
+        f"test_{metric}": found.test,
+    }
 
 
 def as_csv(head: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from study.common.aliases import Value
 from study.common.errors import UserError
+from study.common.metrics import ACCURACY, WORDS
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord
 from study.space.head_table import HEAD
@@ -70,7 +71,7 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
     ]
     return [
         f"# {' '.join(run.optimizer.split())}, {_HOW[run.phase]}; best epoch {run.best_epoch} of "
-        f"{run.epochs}",
+        f"{run.epochs}{'' if run.metric == ACCURACY else f' by validation {WORDS[run.metric]}'}",
         *(["from typing import Any", ""] if classes else ()),
         "import keras",
         *(["import numpy as np"] if weights else ()),

@@ -1,8 +1,8 @@
 """Summary -> report.md, ranking.csv and ranking.json.
 
-`ranking.json` is for programs, UTF-8, null for NaN, accuracies and differences as fractions:
+`ranking.json` is for programs, UTF-8, null for NaN, values and differences as fractions:
     format            2; a changed meaning changes the number
-    study, created    name and time of the study; finished, partial: how it ended
+    study, created    name and time of the study; finished, partial: how it ended; metric
     headline          the sentence on top; details: what to know beside it
     answer            known (some optimizer is good enough), margin, leader, good_enough, excluded,
                       undecided (lists of names), looks ({repeats, alpha, reached}), reason (why it
@@ -15,7 +15,7 @@
                       (reruns_diverged_low, _high); mean, low, high (95 % over interval_over),
                       spread and the other numbers of `analysis.ranking.Row`; by_repeat;
                       hyperparameters (of a typical winner); other_repeats (where they differ);
-                      evaluation {val_loss, val_accuracy} at the last epoch
+                      evaluation {val_loss, val_accuracy, or its metric} at the last epoch
     pairs             first, second, repeats, difference; on these images low, high (95 %, for all
                       pairs and looks together) and separated; on new ones new_low, new_high and
                       carries_over; probability (P(first > second)) with its interval, meaningful

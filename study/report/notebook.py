@@ -23,7 +23,7 @@ from study.report.analysis.summary import Summary, load_study
 from study.report.figures.draw import RANKING, draw_figures
 from study.report.flat_tables import flat_trials
 from study.report.html import notebook_view
-from study.report.ranking_files import RANKING_HEAD, ranking_rows
+from study.report.ranking_files import ranking_head, ranking_rows
 from study.report.tables import verdict_table
 from study.report.terminal import conclusion_text
 from study.verdicts.answer import Answer
@@ -76,7 +76,7 @@ class Study:
         """One row an optimizer, the leader first, with the columns of `ranking.csv`."""
         rows = ranking_rows(self._summary)
         return _pandas(self.folder / "report" / "ranking.csv").DataFrame(
-            rows, columns=list(RANKING_HEAD)
+            rows, columns=list(ranking_head(self._summary.meta.metric))
         )
 
     @property

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from study.common.metrics import ACCURACY
 from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row
 from study.report.analysis.summary import Summary
@@ -17,18 +18,29 @@ JUDGED = (
     *("at_least_behind", "repeats", "reruns"),
 )
 EXTRA = ("reruns_diverged", "reruns_diverged_low", "reruns_diverged_high")
-NUMBERS = (
-    *("mean", "low", "high", "interval_over", "spread", "minimum", "maximum", "train_accuracy"),
-    *("test_accuracy", "val_loss", "last_accuracy", "last_loss", "best_epoch", "trained_epochs"),
+NUMBERS = (  # of a `Row`
+    *("mean", "low", "high", "interval_over", "spread", "minimum", "maximum", "train_value"),
+    *("test_value", "val_loss", "last_value", "last_loss", "best_epoch", "trained_epochs"),
     *("train_seconds", "trials", "epochs", "seconds_per_trial", "diverged", "failed"),
     "search_best",
 )
-RANKING_HEAD = ("optimizer", "confirmed", *JUDGED, *EXTRA, *NUMBERS)
+BESIDE = ("val_accuracy", "test_accuracy")  # too, where the metric is another one
+
+
+def ranking_head(metric: str) -> tuple[str, ...]:
+    """The columns of ranking.csv."""
+    return ("optimizer", "confirmed", *JUDGED, *EXTRA, *_numbers(metric))
+
+
+def _numbers(metric: str) -> dict[str, str]:
+    """Column -> field of a `Row`: "test_accuracy" is the column of the test value by accuracy."""
+    fields = NUMBERS if metric == ACCURACY else (*NUMBERS, *BESIDE)
+    return {name.replace("_value", f"_{metric}"): name for name in fields}
 
 
 def ranking_csv(summary: Summary) -> str:
     """ranking.csv."""
-    return as_csv(RANKING_HEAD, ranking_rows(summary))
+    return as_csv(ranking_head(summary.meta.metric), ranking_rows(summary))
 
 
 def ranking_json(summary: Summary, warnings: Iterable[tuple[str, str]]) -> str:
@@ -41,11 +53,12 @@ def ranking_json(summary: Summary, warnings: Iterable[tuple[str, str]]) -> str:
         entry["by_repeat"] = {str(repeat): value for repeat, value in row.by_repeat.items()}
         entry["hyperparameters"] = dict(found.values) if found else {}
         entry["other_repeats"] = dict(found.others) if found else {}
-        entry["evaluation"] = {"val_loss": row.last_loss, "val_accuracy": row.last_accuracy}
+        entry["evaluation"] = {"val_loss": row.last_loss, f"val_{meta.metric}": row.last_value}
         ranking.append(entry)
     document = {
         "format": FORMAT,
         "study": meta.name,
+        "metric": meta.metric,
         "created": meta.created,
         "finished": meta.finished,
         "partial": meta.partial,
@@ -82,16 +95,17 @@ def _answer(summary: Summary) -> dict[str, Any]:
 
 
 def ranking_rows(summary: Summary) -> list[dict[str, Any]]:
-    """One row an optimizer, with the columns `RANKING_HEAD`; None where nothing is known."""
-    return [_entry(row, summary.answer.about(row.optimizer)) for row in summary.rows]
+    """One row an optimizer, with the columns of `ranking_head`; None where nothing is known."""
+    columns = _numbers(summary.meta.metric)
+    return [_entry(row, summary.answer.about(row.optimizer), columns) for row in summary.rows]
 
 
-def _entry(row: Row, one: Judged) -> dict[str, Any]:
+def _entry(row: Row, one: Judged, columns: Mapping[str, str]) -> dict[str, Any]:
     entry = {"optimizer": row.optimizer, "confirmed": row.basis is Phase.CONFIRM}
     entry |= {key: finite(getattr(one, key)) for key in JUDGED}
     low, high = one.diverging
     entry |= dict(zip(EXTRA, (one.diverged, low, high), strict=True))
-    return entry | {key: finite(getattr(row, key)) for key in NUMBERS}
+    return entry | {key: finite(getattr(row, name)) for key, name in columns.items()}
 
 
 def finite(value: Any) -> Any:

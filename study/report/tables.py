@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from study.common.metrics import ACCURACY, PLURAL, SHORT
 from study.common.text import plain
 from study.records.outcomes import chance, score
 from study.records.trial_record import Phase
@@ -23,7 +24,7 @@ class Table(NamedTuple):
 
 
 def percent(value: float) -> str:
-    """An accuracy in percent, without the sign; a dash for NaN."""
+    """A fraction in percent, without the sign; a dash for NaN."""
     return "–" if math.isnan(value) else f"{100 * value:.1f}"
 
 
@@ -39,7 +40,8 @@ def gap(value: float | None) -> str:
 
 def ranking_table(summary: Summary) -> Table:
     """The table of optimizers as it is printed, best first."""
-    rows = []
+    metric, rows = summary.meta.metric, []
+    beside = metric != ACCURACY  # then accuracy is shown, too
     for row in summary.rows:
         one = summary.answer.about(row.optimizer)
         confirmed = row.basis is Phase.CONFIRM
@@ -50,11 +52,12 @@ def ranking_table(summary: Summary) -> Table:
                 gap(one.at_most_behind),
                 gap(one.at_most_behind_new_images),
                 percent(row.mean),
-                percent(row.test_accuracy),
+                percent(row.test_value),
+                *((percent(row.val_accuracy), percent(row.test_accuracy)) if beside else ()),
                 f"{one.diverged}/{one.reruns}" if confirmed else "–",
                 str(one.repeats),
                 decimal(row.val_loss),
-                percent(row.last_accuracy),
+                percent(row.last_value),
                 decimal(row.best_epoch, 0),
                 decimal(row.seconds_per_trial, 2),
                 str(row.trials),
@@ -63,19 +66,21 @@ def ranking_table(summary: Summary) -> Table:
                 str(row.failed),
             )
         )
-    margin, noun = points(summary.answer.margin), summary.meta.noun
+    margin, short, noun = points(summary.answer.margin), SHORT[metric], summary.meta.noun
     return Table(
         "Ranking",
         f"Good enough: at most {margin} points behind the best, and no rerun diverged. Excluded: "
         "another optimizer is certainly ahead, by however little. Behind: at most so many points "
         f"behind the best, all bounds together with 95 % confidence; new: on new {noun}s of the "
-        "same kind; a dash: no more is known than that nobody exceeds 100 %. Accuracies in "
-        "percent, means over reruns of the tuned settings; val acc adjusted to the leader's "
-        "repeats. Diverged counts reruns, search diverged counts trials.",
+        f"same kind; a dash: no more is known than that nobody exceeds 100 %. {PLURAL[metric]} in "
+        f"percent, means over reruns of the tuned settings; val {short} adjusted to the leader's "
+        f"repeats. {'Acc: accuracy at the best epoch. ' if beside else ''}"
+        "Diverged counts reruns, search diverged counts trials.",
         (
-            *("optimizer", "verdict", "behind ≤", "new ≤", "val acc", "test acc", "diverged"),
-            *("repeats", "val loss", "last acc", "best epoch", "s/trial", "trials", "epochs"),
-            *("search diverged", "failed"),
+            *("optimizer", "verdict", "behind ≤", "new ≤", f"val {short}", f"test {short}"),
+            *(("val acc", "test acc") if beside else ()),
+            *("diverged", "repeats", "val loss", f"last {short}", "best epoch", "s/trial"),
+            *("trials", "epochs", "search diverged", "failed"),
         ),
         tuple(rows),
     )
@@ -188,11 +193,12 @@ def pairs_table(summary: Summary) -> Table:
     ]
     return Table(
         "Differences",
-        "In points of validation accuracy, paired by repeat; intervals hold for all pairs and all "
-        "looks together, so they are wider than those of the verdicts. Separated: more than luck "
-        f"of splits, searches and seeds on these {noun}s. New {noun}s: the same for other {noun}s "
-        "of the same kind. P(A > B): one rerun of A beats one of B on the same rows; meaningful if "
-        "that is at least 0.75 and its interval stays above 0.5 (Bouthillier et al. 2021).",
+        f"In points of validation {summary.meta.metric_words}, paired by repeat; intervals hold "
+        "for all pairs and all looks together, so they are wider than those of the verdicts. "
+        f"Separated: more than luck of splits, searches and seeds on these {noun}s. New {noun}s: "
+        f"the same for other {noun}s of the same kind. P(A > B): one rerun of A beats one of B on "
+        "the same rows; meaningful if that is at least 0.75 and its interval stays above 0.5 "
+        "(Bouthillier et al. 2021).",
         (
             *("pair", "repeats", "difference", "95 %", "separated"),
             *(f"95 % new {noun}s", "holds there", "P(A > B)", "95 % of P", "meaningful"),
@@ -237,7 +243,8 @@ def _versions(found: Mapping[str, str]) -> str:
 
 def trials_table(summary: Summary) -> Table:
     """Every run with its hyperparameters."""
-    guess = chance(len(summary.meta.class_names))
+    guess = chance(summary.meta.metric, summary.meta.class_counts)
+    short = SHORT[summary.meta.metric]
     keys = list(dict.fromkeys(key for r in summary.records for key in r.hyperparameters))
     rows = tuple(
         (
@@ -251,7 +258,7 @@ def trials_table(summary: Summary) -> Table:
             r.status.value,
             percent(score(r, guess)),
             str(r.best_epoch),
-            "" if r.test_accuracy is None else percent(r.test_accuracy),
+            "" if (test := r.measured.test) is None else percent(test),
             decimal(r.seconds, 2),
             *(number(r.hyperparameters[k]) if k in r.hyperparameters else "" for k in keys),
         )
@@ -263,7 +270,7 @@ def trials_table(summary: Summary) -> Table:
         "its own. The file trials.csv has the same and more.",
         (
             *("run", "optimizer", "phase", "repeat", "bracket", "rung", "epochs", "status"),
-            *("val acc", "best epoch", "test acc", "seconds"),
+            *(f"val {short}", "best epoch", f"test {short}", "seconds"),
             *(plain(key, 40) for key in keys),
         ),
         rows,
@@ -272,4 +279,5 @@ def trials_table(summary: Summary) -> Table:
 
 def evaluation(summary: Summary) -> list[str]:
     """One line an optimizer, as `model.evaluate` after the last epoch would say it."""
-    return [evaluation_line(row) for row in summary.rows if not math.isnan(row.last_accuracy)]
+    metric = summary.meta.metric
+    return [evaluation_line(row, metric) for row in summary.rows if not math.isnan(row.last_value)]

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import keras_tuner
 
+from study.common.metrics import ACCURACY
 from study.search.options import Options
 from study.space.space import SearchSpace
 
-OBJECTIVE = "val_accuracy"
 INITIAL_POINTS = 8  # random trials before the Gaussian process proposes
 JOINT = "joint"  # the name of the one search over all optimizers
 
@@ -21,11 +21,17 @@ class Budget(NamedTuple):
     max_epochs: int
     factor: int  # Hyperband's reduction factor
     trials: int  # random, bayesian; the most a grid visits
+    metric: str = ACCURACY  # by which trials are judged
+
+    @property
+    def objective(self) -> str:
+        """What Keras Tuner calls a trial's value."""
+        return f"val_{self.metric}"
 
 
 def budget_of(options: Options) -> Budget:
     """What each search of a study may spend."""
-    return Budget(options.tuner, options.max_epochs, options.factor, options.trials)
+    return Budget(options.tuner, options.max_epochs, options.factor, options.trials, options.metric)
 
 
 def searches_of(options: Options, space: SearchSpace) -> dict[str, str | None]:
@@ -38,7 +44,7 @@ def searches_of(options: Options, space: SearchSpace) -> dict[str, str | None]:
 def hyperband_rungs(max_epochs: int, factor: int) -> list[tuple[int, int, int, int]]:
     """(bracket, rung, trials, epochs) of Hyperband as Keras Tuner cuts it (Li et al. 2018)."""
     oracle = keras_tuner.oracles.HyperbandOracle(
-        objective=keras_tuner.Objective(OBJECTIVE, "max"), max_epochs=max_epochs, factor=factor
+        objective=keras_tuner.Objective("any", "max"), max_epochs=max_epochs, factor=factor
     )
     return [
         (bracket, rung, oracle._get_size(bracket, rung), oracle._get_epochs(bracket, rung))

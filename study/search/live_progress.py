@@ -11,6 +11,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from study.common.metrics import ACCURACY, WORDS
 from study.common.progress import LINE_SECONDS
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.report.analysis.wording import counted, join, points
@@ -20,7 +21,7 @@ from study.search.protocol import Round
 
 
 class Watch:
-    """Counts finished runs; shows trials done, the best accuracy so far and the time left.
+    """Counts finished runs; shows trials done, the best value so far and the time left.
 
     Args:
         plan: of the study.
@@ -34,6 +35,7 @@ class Watch:
         self._round = ""
         self._done: dict[str, int] = defaultdict(int)
         self._best: dict[str, float] = {}
+        self._by = ""  # the metric, where it is not accuracy
         self._trained = 0  # epochs
         for record in known:
             self._count(record)
@@ -84,7 +86,7 @@ class Watch:
         if self._tasks:
             shown = [name for name, task in self._tasks.items() if self._bars.tasks[task].visible]
             for name, task in self._tasks.items():
-                best = f"best {self._best[name]:.3f}" if name in self._best else ""
+                best = f"best{self._by} {self._best[name]:.3f}" if name in self._best else ""
                 left = f"  {self._round}, {self._left()}" if name in shown[:1] else ""
                 self._bars.update(task, completed=self._done[name], best=best + left)
         elif time.monotonic() - self._last >= LINE_SECONDS:
@@ -98,7 +100,8 @@ class Watch:
         name = record.search
         self._done[name] += 1
         if record.status == TrialStatus.COMPLETED:
-            self._best[name] = max(self._best.get(name, 0.0), record.best_val_accuracy)
+            self._best[name] = max(self._best.get(name, 0.0), record.best_value)
+            self._by = "" if record.metric == ACCURACY else f" {WORDS[record.metric]}"
 
     def _left(self) -> str:
         trained = self._trained - self._before
@@ -111,7 +114,7 @@ class Watch:
     def _line(self) -> str:
         done, planned = sum(self._done.values()), sum(self.planned.values())
         best = max(self._best, key=lambda name: self._best[name], default="")
-        words = f", best so far {best} {self._best[best]:.3f}" if best else ""
+        words = f", best{self._by} so far {best} {self._best[best]:.3f}" if best else ""
         return f"search: {self._round}, {done}/{planned} trials{words}, {self._left()}"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from study.common.metrics import ACCURACY, WORDS
 from study.images.groups import SUBFOLDER
 from study.images.near_copies import KEEP, TOGETHER
 from study.search.option_rules import (
@@ -159,11 +160,18 @@ class Options:
         "a search for each optimizer, or one over all [equal]",
         choices=("equal", "joint"),
     )
+    metric: str = option(
+        TEXT,
+        ACCURACY,
+        "search",
+        "what decides between epochs, trials and optimizers [accuracy]",
+        choices=tuple(WORDS),
+    )
     margin: float = option(
         (margin_points, MARGIN_RULE),
         DEFAULT_MARGIN,
         "search",
-        "points of accuracy that may be lost: whoever is at most so far behind the best is good "
+        "points of the metric that may be lost: whoever is at most so far behind the best is good "
         f"enough [{DEFAULT_MARGIN:g}]",
         continued="free",
     )

@@ -16,7 +16,7 @@ import keras_tuner
 from keras_tuner.engine import trial as kt_trial
 
 from study.search.bayesian import BayesianOracle
-from study.search.budget import INITIAL_POINTS, OBJECTIVE, Budget, plan_search
+from study.search.budget import INITIAL_POINTS, Budget, plan_search
 from study.space.head_config import HeadConfig
 from study.space.space import SearchSpace
 
@@ -62,7 +62,7 @@ class Search:
         hp = keras_tuner.HyperParameters()
         self.space.declare(hp, self.optimizer)
         options: dict[str, Any] = {
-            "objective": keras_tuner.Objective(OBJECTIVE, "max"),
+            "objective": keras_tuner.Objective(self.budget.objective, "max"),
             "hyperparameters": hp,
             "allow_new_entries": False,
             "seed": seed,
@@ -130,14 +130,14 @@ class Search:
         )
 
     def tell(self, number: str, score: float) -> None:
-        """Report the best validation accuracy of a trial; a diverged one counts at chance.
+        """Report the best validation value of a trial; a diverged one counts at chance.
 
         Every trial is told as completed: Keras Tuner lets a failed one cost its rung a promotion.
         """
         trial = self._running.pop(number)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            self.oracle.update_trial(number, {OBJECTIVE: score})
+            self.oracle.update_trial(number, {self.budget.objective: score})
             trial.status = kt_trial.TrialStatus.COMPLETED
             self.oracle.end_trial(trial)
         self.done += 1

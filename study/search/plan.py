@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from study.common.metrics import ACCURACY, WORDS
 from study.images.splits.assignments import Split
 from study.records.outcomes import BUDGETS
 from study.search.budget import budget_of, hyperband_cost, plan_search, searches_of
@@ -108,6 +109,8 @@ def plan_lines(plan: Plan, options: Options, space: SearchSpace, split: Split) -
             f"plan: who is at most {options.margin:g} point{_s(options.margin)} behind the best "
             "is good enough (--margin)"
         )
+    if options.metric != ACCURACY:
+        lines.append(f"plan: validation {WORDS[options.metric]} decides (--metric)")
     for search in plan.searches:
         if search.kind != options.tuner:
             lines.append(

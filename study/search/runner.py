@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from study.common.metrics import ACCURACY
 from study.records.outcomes import chance, score
 from study.records.trial_record import (
     CURVES,
@@ -22,10 +23,13 @@ from study.records.trial_record import (
     TrialStatus,
     best_epoch,
     cross_fitted,
+    cross_fitted_by_class,
+    curves_of,
     rounded,
 )
 from study.search.tasks import Data, Task
 from study.training.head import Statistics, head_probabilities
+from study.training.metrics import class_counts, metric_of
 from study.training.population import OUT_OF_MEMORY, Population
 from study.training.runs import HeadResult, HeadRun, HeadState
 
@@ -38,7 +42,7 @@ class Runner:
 
     Args:
         data: features, labels and splits.
-        population: the trainer.
+        population: the trainer; its metric judges the runs.
         promoted: (bracket, rung) -> how many trials of that rung go on.
         known: records of an earlier process.
         save: is given every batch of new records as soon as it exists.
@@ -58,6 +62,8 @@ class Runner:
         versions: int = 0,
     ) -> None:
         self.data, self.population, self.save = data, population, save
+        counts = np.bincount(data.labels, minlength=data.n_classes).tolist()
+        self._guess = chance(population.metric, counts)
         self.cross_fitted, self.versions = cross_fitted, versions
         self.records = {record.trial_id: record for record in known}
         self.tasks: dict[str, Task] = {}
@@ -84,10 +90,9 @@ class Runner:
         return [self.records[t.run.trial_id] for t in tasks if t.run.trial_id in self.records]
 
     def score(self, record: TrialRecord) -> float:
-        """What the tuner is told: the best validation accuracy; chance if it did not complete."""
-        guess = chance(self.data.n_classes)
-        value = score(record, guess)
-        return guess if math.isnan(value) else value
+        """What the tuner is told: the best validation value; chance if it did not complete."""
+        value = score(record, self._guess)
+        return self._guess if math.isnan(value) else value
 
     def weights_of(self, task: Task) -> list[np.ndarray]:
         """The weights at the best epoch of a run; trained once more if this process did not."""
@@ -183,7 +188,8 @@ class Runner:
     def _record(self, task: Task, result: HeadResult) -> TrialRecord:
         measured = {**result.metrics._asdict(), "learning_rate": result.learning_rate}
         curves: dict[str, Any] = {
-            key: [rounded(float(value)) for value in measured[key]] for key in CURVES
+            key: [rounded(float(value)) for value in measured[key]]
+            for key in curves_of(self.population.metric)
         }
         if task.run.continues and len(curves["loss"]) < task.run.epochs:
             before = self.records[task.run.continues]
@@ -191,10 +197,10 @@ class Runner:
         status, message = judge(curves, self.data.n_classes, plain=not task.config.has_own_loss)
         record = replace(
             self._begun(task, status=status, message=message),
-            best_epoch=best_epoch(curves),
             seconds=rounded(result.seconds),
             **curves,
         )
+        record = replace(record, best_epoch=best_epoch(record.measured.validation))
         if task.run.phase == Phase.SEARCH:
             return record
         if self.cross_fitted:
@@ -211,19 +217,24 @@ class Runner:
             **curves,
             status=status,
             message=message,
+            metric=self.population.metric,
             best_epoch=0,
             seconds=0.0,
             versions=self.versions,
         )
 
     def _tested(self, record: TrialRecord, task: Task, weights: list[np.ndarray]) -> TrialRecord:
-        """Add accuracy and loss on the test rows, with the weights of the best epoch."""
+        """Add what the test rows say, with the weights of the best epoch."""
         rows = task.split.test
         probabilities = head_probabilities(
             task.config, weights, self.data.features[rows], self.statistics(task)
         )  # (n_test, n_classes)
         labels = self.data.labels[rows]
         right = probabilities[np.arange(len(rows)), labels]
+        if record.metric != ACCURACY:
+            counts = class_counts(labels, probabilities, None, self.data.n_classes)
+            found = rounded(float(metric_of(record.metric, counts)))
+            record = replace(record, test_metric=found)
         return replace(
             record,
             test_accuracy=rounded(float((probabilities.argmax(axis=1) == labels).mean())),
@@ -236,6 +247,10 @@ def _cross_fitted(record: TrialRecord, result: HeadResult, rows: int) -> TrialRe
     halves = (result.metrics.val_hits_a, result.metrics.val_hits_b)
     hits_a, hits_b = ([round(float(hits)) for hits in half] for half in halves)
     fitted = cross_fitted(hits_a, hits_b, rows)
+    if record.metric != ACCURACY:
+        counts = np.asarray(result.metrics.val_counts, np.float64)
+        by_class = cross_fitted_by_class(record.metric, counts)
+        record = replace(record, cross_fitted_metric=by_class)
     return replace(record, val_hits_a=hits_a, val_hits_b=hits_b, cross_fitted_accuracy=fitted)
 
 

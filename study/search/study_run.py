@@ -67,7 +67,9 @@ def run(options: Options, space: SearchSpace) -> None:
         meta, known = resume(folder, meta, longer=partial(is_longer, options, space))
         print(f"study: {folder}" + (f", resumed after {len(known)} runs" if known else ""))
         every = every_trial_fits(plan, folder / "tensorboard")
-        events = EventFolder.recreate(folder / "tensorboard", space, known, every_trial=every)
+        events = EventFolder.recreate(
+            folder / "tensorboard", space, known, every_trial=every, metric=options.metric
+        )
         events.show_text(
             "search/plan",
             [*subject.heading, *setting, _names_line(space), *lines],
@@ -104,6 +106,7 @@ def _population(options: Options, space: SearchSpace, meta: StudyMeta, data: Dat
             size=size,
             widths=few_widths(space.dense_widths()),
             alone=[name for name, facts in meta.code.items() if facts["alone"]],
+            metric=options.metric,
         )
 
     size = options.population or meta.device.get("population")

@@ -17,13 +17,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from study.common.aliases import Value
+from study.common.metrics import ACCURACY
 from study.records.outcomes import by_optimizer
 from study.records.trial_record import TrialRecord
 from study.report.markdown import as_text
 from study.report.tensorboard import protos
 from study.report.tensorboard.columns import table_columns
 from study.report.tensorboard.event_file import RunFile
-from study.report.tensorboard.runs import OptimizerRun, run_name, trial_events
+from study.report.tensorboard.runs import (
+    CONFIRMED,
+    OptimizerRun,
+    run_name,
+    tag_of,
+    trial_events,
+)
 from study.report.tensorboard.standings import Standing
 from study.search.plan import Plan
 from study.space.keras_optimizers import argument_rules, keras_optimizers
@@ -59,6 +66,7 @@ class EventFolder:
         known: Iterable[TrialRecord] = (),
         *,
         every_trial: bool = False,
+        metric: str = ACCURACY,
     ) -> "EventFolder":
         """Delete the folder and begin it anew.
 
@@ -67,11 +75,15 @@ class EventFolder:
             space: names the optimizers, and columns of the HParams table.
             known: records of an earlier, interrupted run of the study.
             every_trial: whether each trial is a run, too.
+            metric: that judges the study.
         """
         shutil.rmtree(folder, ignore_errors=True)
         events = cls(folder, space.optimizers, every_trial=every_trial)
         values = {**_every_argument(), **space.examples()}
-        events._report.append([table_columns([space.table], values, metric="table/confirmed")])
+        first = tag_of(CONFIRMED, metric)
+        events._report.append(
+            [table_columns([space.table], values, first=first, judged_by=[metric])]
+        )
         events.write(known)
         return events
 

@@ -7,6 +7,7 @@ VGG16, so the dozens of builds that conditional scopes cost are cheap.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -122,13 +123,17 @@ def compiled_head(
     seed: int,
     total_steps: int,
     statistics: Statistics | None = None,
+    also: Sequence[keras.metrics.Metric] = (),
 ) -> keras.Model:
-    """The head as plain Keras trains it, its schedule made for `total_steps`."""
+    """The head as plain Keras trains it, its schedule made for `total_steps`.
+
+    It measures accuracy, and what `also` holds.
+    """
     model = build_head(
         config, n_features=n_features, n_classes=n_classes, seed=seed, statistics=statistics
     )
     optimizer = make_optimizer(config, make_schedule(config, total_steps))
-    model.compile(optimizer=optimizer, loss=keras_loss(config), metrics=["accuracy"])
+    model.compile(optimizer=optimizer, loss=keras_loss(config), metrics=["accuracy", *also])
     # stock Hyperband loads a rung's state into it, which an optimizer without variables drops
     optimizer.build(model.trainable_variables)
     return model

@@ -8,11 +8,13 @@ import keras
 import keras_tuner
 import numpy as np
 
+from study.common.metrics import ACCURACY
 from study.common.seeds import derive_seed
 from study.space.head_config import HeadConfig
 from study.space.space import SearchSpace
 from study.training.head import Statistics, compiled_head, rows_per_step, steps_per_epoch
 from study.training.loss import keras_class_weight
+from study.training.metrics import ClassMetric
 
 
 class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
@@ -27,6 +29,7 @@ class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         seed: of initial weights and dropout.
         optimizer: only this one (equal budgets); None searches over all of the space.
         statistics: of the training rows, if the space may normalize.
+        metric: measured beside accuracy; a tuner searches by it if its objective is `val_<metric>`.
     """
 
     def __init__(
@@ -40,11 +43,13 @@ class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         seed: int,
         optimizer: str | None = None,
         statistics: Statistics | None = None,
+        metric: str = ACCURACY,
     ) -> None:
         super().__init__(name="head")
         self.space, self.optimizer = space, optimizer
         self.n_features, self.n_classes, self.n_train = n_features, n_classes, n_train
         self.max_epochs, self.seed, self.statistics = max_epochs, seed, statistics
+        self.metric = metric
         self._trained: Counter[str] = Counter()  # how often each configuration was
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
@@ -67,6 +72,7 @@ class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
             seed=self.seed if seed is None else seed,
             statistics=self.statistics,
             total_steps=self.max_epochs * steps_per_epoch(config, self.n_train),
+            also=[] if self.metric == ACCURACY else [ClassMetric(self.metric, self.n_classes)],
         )
 
     def fit(

@@ -18,11 +18,12 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPo
 import numpy as np
 import tensorflow as tf
 
+from study.common.metrics import ACCURACY
 from study.common.seeds import stream
 from study.training.head import Statistics
-from study.training.head_state import Arrays, Layout
+from study.training.head_state import Arrays
 from study.training.loss import class_weights
-from study.training.metrics import EpochMetrics
+from study.training.metrics import from_table, table_rows
 from study.training.plain_keras import train_plainly
 from study.training.program import Program
 from study.training.program_key import WIDTHS, Signature, signature_of
@@ -48,6 +49,7 @@ class Population:
         size: heads in one program (see `population_size`).
         widths: dense widths are padded to the next of these; `few_widths` chooses them.
         alone: names of optimizers that plain Keras trains, because they cannot be mapped.
+        metric: what decides between epochs, a key of `study.common.metrics.WORDS`.
     """
 
     def __init__(
@@ -60,13 +62,14 @@ class Population:
         size: int,
         widths: Sequence[int] = WIDTHS,
         alone: Collection[str] = (),
+        metric: str = ACCURACY,
     ) -> None:
         self._features_host, self._labels_host = features, labels
         self._alone = frozenset(alone)
         self._features = _tensor(features)
         self._labels = tf.convert_to_tensor(labels, tf.int32)
         self.n_classes, self.max_epochs, self.widths = n_classes, max_epochs, tuple(widths)
-        self.size = size
+        self.size, self.metric = size, metric
         gpu = bool(tf.config.get_visible_devices("GPU"))
         cores = os.cpu_count() or 1
         self.workers = GPU_WORKERS if gpu else min(cores + AHEAD_WORKERS, MAX_WORKERS)
@@ -158,7 +161,12 @@ class Population:
         with self._locks.setdefault(signature, threading.Lock()):
             if signature not in self._programs:
                 program = Program(
-                    signature, run.config, self._features.shape[1], self.n_classes, self.size
+                    signature,
+                    run.config,
+                    self._features.shape[1],
+                    self.n_classes,
+                    self.size,
+                    self.metric,
                 )
                 program.compile(self._features, self._labels)
                 self._programs[signature] = program
@@ -189,7 +197,8 @@ class Population:
         state = layout.stack(states + [states[-1]] * (self.size - len(runs)))
         last = max(map(_remaining, runs))
         ends = sorted({_remaining(run) for run in runs} | {0})
-        curves = np.zeros((last, len(EpochMetrics._fields), self.size), np.float32)
+        rows = table_rows(self.metric, self.n_classes)
+        curves = np.zeros((last, rows, self.size), np.float32)
         taken: dict[int, Arrays] = {}
         done = 0
         while True:
@@ -216,7 +225,7 @@ class Population:
             done = until
         seconds = (time.perf_counter() - start) / len(runs) / self.workers
         return [
-            _result(layout, run, curves[:, :, slot], tables[slot], taken[slot], seconds)
+            _result(program, run, curves[:, :, slot], tables[slot], taken[slot], seconds)
             for slot, run in enumerate(runs)
         ]
 
@@ -227,6 +236,7 @@ class Population:
             self._labels_host,
             self.n_classes,
             max_epochs=self.max_epochs,
+            metric=self.metric,
             enough=stop.is_set,
         )
         if stop.is_set():
@@ -264,7 +274,7 @@ def _remaining(run: HeadRun) -> int:
 
 
 def _result(
-    layout: Layout,
+    program: Program,
     run: HeadRun,
     curves: np.ndarray,
     table: np.ndarray,
@@ -272,10 +282,10 @@ def _result(
     seconds: float,
 ) -> HeadResult:
     return HeadResult(
-        EpochMetrics(*curves[: _remaining(run)].T.copy()),
+        from_table(curves[: _remaining(run)], program.metric, program.n_classes),
         learning_rate=table[_first(run) : run.epochs, -1].copy(),
         state=HeadState(run.epochs, arrays),
-        best_weights=layout.best_weights(arrays, run.config),
+        best_weights=program.layout.best_weights(arrays, run.config),
         seconds=seconds,
     )
 

@@ -2,17 +2,27 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from study.common.metrics import ACCURACY
 from study.space.head_config import HeadConfig
 from study.training.dropout_noise import dropout_noise
 from study.training.head import Statistics, steps_per_epoch
 from study.training.head_state import State
 from study.training.loss import empty, stacked
-from study.training.metrics import EpochMetrics, HalfSums, RowSums, epoch_metrics, judged
+from study.training.metrics import (
+    HalfSums,
+    RowSums,
+    added,
+    as_table,
+    counted_classes,
+    epoch_metrics,
+    judged,
+    table_rows,
+)
 from study.training.program_cache import disk_errors, function_of, seal
 from study.training.program_key import Signature
 from study.training.vectorized_head import EvaluationBatch, TrainingBatch, VectorizedHead
@@ -20,8 +30,6 @@ from study.training.vectorized_head import EvaluationBatch, TrainingBatch, Vecto
 VALIDATION_ROWS = 512  # in one piece; even, so that a row's half is that of its place
 CALL_ROWS = 16_384  # training rows a head sees in one call, if they are several epochs
 CALL_EPOCHS = 32  # at most
-
-Sums = TypeVar("Sums", RowSums, HalfSums)
 
 
 class Inputs(NamedTuple):
@@ -46,16 +54,23 @@ class Epoch(NamedTuple):
 
 
 class Program:
-    """See the module. `config` is any configuration of the signature."""
+    """See the module. `config` is any configuration of the signature, `metric` what judges."""
 
     def __init__(
-        self, signature: Signature, config: HeadConfig, n_features: int, n_classes: int, size: int
+        self,
+        signature: Signature,
+        config: HeadConfig,
+        n_features: int,
+        n_classes: int,
+        size: int,
+        metric: str = ACCURACY,
     ) -> None:
         self.signature, self.size, self.n_features = signature, size, n_features
-        self.n_classes = n_classes
+        self.n_classes, self.metric = n_classes, metric
+        self.counted = counted_classes(metric, n_classes)
         self.steps = steps_per_epoch(config, signature.n_train)
         self.most_epochs = min(max(CALL_ROWS // signature.n_train, 1), CALL_EPOCHS)  # in one call
-        self.vectorized = VectorizedHead(signature, config, n_features, n_classes)
+        self.vectorized = VectorizedHead(signature, config, n_features, n_classes, self.counted)
         self.layout = self.vectorized.layout
         self.compile_seconds = 0.0
         self._run: Any = None  # once compiled
@@ -120,7 +135,8 @@ class Program:
             compiled = tf.function(flat, jit_compile=True, autograph=False)
             return compiled.get_concrete_function(*tf.nest.flatten(arguments))
 
-        key = repr((signature, features.shape, self.n_classes, size))
+        judged_by = () if self.metric == ACCURACY else (self.metric,)
+        key = repr((signature, features.shape, self.n_classes, size, *judged_by))
         self._run = function_of(key, trace)
         with disk_errors():
             self._run(tf.nest.flatten(arguments))
@@ -149,7 +165,7 @@ class Program:
             numbers: for each epoch and head, which epoch it is, counted from 0.
 
         Returns:
-            (epochs, metrics, K) in the order of `EpochMetrics`; and the new state.
+            (epochs, rows, K), an `as_table` of each epoch; and the new state.
         """
         batch = self.signature.batch
         epochs = []
@@ -178,9 +194,11 @@ class Program:
     def _epochs(
         self, features: Any, labels: Any, heads: Inputs, state: State, given: Epoch, count: Any
     ) -> tuple[tf.Tensor, State]:
-        """`count` epochs; (most_epochs, metrics, K), zero beyond `count`, and the new state."""
+        """`count` epochs; (most_epochs, rows, K), zero beyond `count`, and the new state."""
         metrics = tf.TensorArray(
-            tf.float32, self.most_epochs, element_shape=(len(EpochMetrics._fields), self.size)
+            tf.float32,
+            self.most_epochs,
+            element_shape=(table_rows(self.metric, self.n_classes), self.size),
         )
 
         def epoch(index: Any, metrics: Any, state: State) -> Any:
@@ -196,11 +214,13 @@ class Program:
     def _epoch(
         self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch
     ) -> tuple[tf.Tensor, State]:
-        """One epoch and its validation: (metrics, K) and the new state."""
+        """One epoch and its validation: its table (rows, K) and the new state."""
         signature = self.signature
         weights, statistics, optimizer, training = self._train(features, labels, heads, state, now)
         validation = self._validate(features, labels, heads, weights, statistics)
-        metrics = epoch_metrics(training, validation, signature.n_train, signature.n_validation)
+        metrics = epoch_metrics(
+            training, validation, signature.n_train, signature.n_validation, self.metric
+        )
         better = judged(metrics) > state.best_value
         best = [
             tf.where(tf.reshape(better, [-1] + [1] * (old.shape.rank - 1)), new, old)
@@ -208,7 +228,7 @@ class Program:
         ]
         best_value = tf.where(better, judged(metrics), state.best_value)
         state = State(weights, statistics, optimizer, best, best_value)
-        return tf.stack(list(metrics)), state
+        return as_table(metrics), state
 
     def _train(self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch) -> Any:
         """All steps of an epoch: weights, statistics, optimizer variables and sums (K,)."""
@@ -241,14 +261,11 @@ class Program:
                 given,
                 fallback_to_while_loop=False,
             )
-            return i + 1, done.weights, done.statistics, done.optimizer, _added(sums, done.sums)
+            return i + 1, done.weights, done.statistics, done.optimizer, added(sums, done.sums)
 
-        start = (0, state.weights, state.statistics, state.optimizer, self._none(RowSums))
+        nothing = RowSums.none(self.size, self.counted)
+        start = (0, state.weights, state.statistics, state.optimizer, nothing)
         return tf.while_loop(lambda i, *_: i < self.steps, step, start)[1:]
-
-    def _none(self, kind: type[Sums]) -> Sums:
-        """Sums over no rows, each (K,)."""
-        return kind(*[tf.zeros(self.size) for _ in kind._fields])
 
     def _validate(
         self, features: Any, labels: Any, heads: Inputs, weights: Any, statistics: Any
@@ -276,12 +293,8 @@ class Program:
                 given,
                 fallback_to_while_loop=False,
             )
-            return i + 1, _added(sums, found)
+            return i + 1, added(sums, found)
 
-        start = (0, self._none(HalfSums))
+        start = (0, HalfSums.none(self.size, self.counted))
         found: HalfSums = tf.while_loop(lambda i, *_: i < pieces, step, start)[1]
         return found
-
-
-def _added(one: Sums, other: Sums) -> Sums:
-    return type(one)(*[a + b for a, b in zip(one, other, strict=True)])

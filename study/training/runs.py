@@ -34,7 +34,7 @@ class HeadResult(NamedTuple):
     metrics: EpochMetrics
     learning_rate: np.ndarray  # of the epoch's last step
     state: HeadState | None  # None: it cannot be continued, only trained again
-    best_weights: list[np.ndarray]  # as build_head(...).get_weights(), first best val_accuracy
+    best_weights: list[np.ndarray]  # as build_head(...).get_weights(), first that is judged best
     seconds: float  # this run's share of the wall time, without compiling
 
 

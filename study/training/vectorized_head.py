@@ -70,11 +70,18 @@ class VectorizedHead:
         config: any configuration of the signature.
         n_features: length of a feature row.
         n_classes: how many classes.
+        counted: by how many classes rows are counted, see `counted_classes`.
     """
 
     def __init__(
-        self, signature: Signature, config: HeadConfig, n_features: int, n_classes: int
+        self,
+        signature: Signature,
+        config: HeadConfig,
+        n_features: int,
+        n_classes: int,
+        counted: int = 0,
     ) -> None:
+        self.counted = counted
         wide = replace(config, dense_width=signature.width, normalize=False)
         self.head = build_head(wide, n_features=n_features, n_classes=n_classes, seed=1)
         self.normalization = layers.Normalization(
@@ -110,7 +117,7 @@ class VectorizedHead:
         with tf.GradientTape() as tape:
             tape.watch(batch.weights)
             outputs, statistics = self._forward(batch, noise=batch.noise, mask=mask, training=True)
-            sums = row_sums(batch.labels, outputs, mask, batch.loss)
+            sums = row_sums(batch.labels, outputs, mask, batch.loss, classes=self.counted)
             loss = sums.loss / count
         gradients = tape.gradient(loss, batch.weights)
         for name, value in batch.hyperparameters.items():
@@ -123,7 +130,7 @@ class VectorizedHead:
     def evaluate(self, batch: EvaluationBatch, mask: Any) -> HalfSums:
         """Sums over the rows that `mask` (rows,) lets count."""
         outputs, _ = self._forward(batch, training=False)
-        return half_sums(batch.labels, outputs, mask, batch.loss)
+        return half_sums(batch.labels, outputs, mask, batch.loss, classes=self.counted)
 
     def _forward(
         self,

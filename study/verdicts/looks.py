@@ -18,7 +18,7 @@ from study.records.study_meta import FIRST_ALPHA, Look
 ALPHA = 0.05
 AUTO = "auto"
 DEFAULT_MARGIN = 2.0  # points; of studies that are older than the option, too
-MARGIN_RULE = "points of accuracy, above 0 to 100"
+MARGIN_RULE = "points of the metric, above 0 to 100"
 FEWEST_REPEATS = 5  # nothing is claimed below: at 3 repeats 6.8 % of claims were false
 FIRST_LOOKS = (5, 8, 12, 18, 27, 40, 60)  # then each half as many again
 

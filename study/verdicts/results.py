@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.aliases import Numbers
-from study.records.outcomes import accuracy, by_optimizer, repeat_means
+from study.common.metrics import steps
+from study.records.outcomes import by_optimizer, repeat_means, value
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 
@@ -22,7 +23,7 @@ class Results(NamedTuple):
     """What the confirmation runs of K optimizers reached."""
 
     optimizers: tuple[str, ...]  # in the order of the search space
-    table: Numbers  # (K, R) mean accuracy of a repeat's converged runs; NaN where there is none
+    table: Numbers  # (K, R) mean value of a repeat's converged runs; NaN where there is none
     spent: np.ndarray  # (K, R): the repeat is over, whatever came out; others are not judged yet
     reruns: Mapping[str, int]
     diverged: Mapping[str, int]  # of the reruns
@@ -69,7 +70,7 @@ def results_of(
             for name, found in reruns.items()
         },
         seeds=_seeds(reruns, wanted),
-        step=accuracy_step(meta),
+        step=value_step(meta),
         ratio=math.nan if meta.one_split else _ratio(meta.split_sizes),
     )
 
@@ -84,9 +85,10 @@ def whole_repeats(results: Results) -> dict[str, int]:
     return dict(zip(results.optimizers, over.tolist(), strict=True))
 
 
-def accuracy_step(meta: StudyMeta) -> float:
-    """Standard deviation of rounding an accuracy to whole validation images."""
-    return 1 / (max(meta.split_sizes.get("validation", 1), 1) * math.sqrt(12))
+def value_step(meta: StudyMeta) -> float:
+    """Standard deviation of rounding a value to whole validation images."""
+    images = meta.split_sizes.get("validation", 1)
+    return 1 / (steps(meta.metric, meta.class_counts, images) * math.sqrt(12))
 
 
 def _reruns(records: Iterable[TrialRecord]) -> list[TrialRecord]:
@@ -113,7 +115,7 @@ def _seeds(reruns: Mapping[str, Iterable[TrialRecord]], count: int) -> float:
     for name, found in reruns.items():
         for record in found:
             if record.status is TrialStatus.COMPLETED:
-                groups[name, record.repeat, record.split].append(accuracy(record))
+                groups[name, record.repeat, record.split].append(value(record))
     several = [np.array(values) for values in groups.values() if len(values) > 1]
     freedom = sum(len(values) - 1 for values in several)
     if not freedom:

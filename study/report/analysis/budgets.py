@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.aliases import Numbers
-from study.records.outcomes import BUDGETS, accuracy, incumbent
+from study.records.outcomes import BUDGETS, incumbent, value
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.report.analysis.ranking import Row
 from study.verdicts.judge import at_most_behind
-from study.verdicts.results import accuracy_step
+from study.verdicts.results import value_step
 
 
 class Incumbents(NamedTuple):
@@ -26,7 +26,7 @@ class Incumbents(NamedTuple):
 
     optimizers: tuple[str, ...]
     epochs: Numbers  # (K, parts) spent by the search
-    accuracy: Numbers  # (K, parts) mean over repeats; NaN where none converged
+    value: Numbers  # (K, parts) mean over repeats; NaN where none converged
     at_most_behind: Numbers  # (K, parts) the best at that budget; NaN where it cannot be said
     repeats: int
 
@@ -47,13 +47,13 @@ def confirmed_incumbents(
     table = np.array([[values for values, _ in row] for row in cells])  # (K, repeats, parts)
     spent = np.array([max(total for _, total in row) for row in cells])
     bounds = [
-        at_most_behind(table[:, :, place], look, step=accuracy_step(meta))
+        at_most_behind(table[:, :, place], look, step=value_step(meta))
         for place in range(len(parts))
     ]
     return Incumbents(
         optimizers=names,
         epochs=spent[:, None] * np.array(parts),
-        accuracy=np.array([[_mean(column) for column in rows.T] for rows in table]),
+        value=np.array([[_mean(column) for column in rows.T] for rows in table]),
         at_most_behind=np.stack(bounds, axis=1),
         repeats=look.repeats,
     )
@@ -80,7 +80,7 @@ def _reruns(records: Sequence[TrialRecord], parts: Sequence[float]) -> tuple[lis
 
 
 def _value(record: TrialRecord) -> float:
-    return accuracy(record) if record.status is TrialStatus.COMPLETED else math.nan
+    return value(record) if record.status is TrialStatus.COMPLETED else math.nan
 
 
 def _mean(values: Numbers) -> float:

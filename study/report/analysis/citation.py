@@ -96,7 +96,7 @@ def _own_code(meta: StudyMeta) -> Iterable[str]:
 
 
 def _judged(meta: StudyMeta, answer: Answer) -> str:
-    what = "cross-fitted validation accuracy" if meta.cross_fitted else "best validation accuracy"
+    what = f"{'cross-fitted' if meta.cross_fitted else 'best'} validation {meta.metric_words}"
     return (
         f"The measure is the {what}, paired over repeats. An optimizer is good enough if it is at "
         f"most {points(answer.margin)} points behind the best. The bounds are simultaneous, with "

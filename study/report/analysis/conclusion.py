@@ -25,7 +25,7 @@ from study.verdicts.bounds import MOST_BORROWED
 from study.verdicts.looks import AUTO
 
 NAMED = 6  # a longer list of names says less than their number
-LEVEL = 5e-4  # a smaller difference of accuracies is shown as 0.0 points
+LEVEL = 5e-4  # a smaller difference of values is shown as 0.0 points
 MOST_REPEATS = 500  # beyond this "more repeats" is no advice
 
 
@@ -56,8 +56,8 @@ def _answered(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Headline:
     if len(answer.optimizers) == 1:
         best = confirmed[0]
         text = (
-            f"{best.optimizer} reaches {100 * best.mean:.1f} % validation accuracy; it is the only "
-            "optimizer of this study, so there is nothing to compare it with."
+            f"{best.optimizer} reaches {100 * best.mean:.1f} % validation {meta.metric_words}; it "
+            "is the only optimizer of this study, so there is nothing to compare it with."
         )
         return Headline(text, (), "one optimizer only")
     if not answer.looked:
@@ -169,8 +169,8 @@ def _how_sure(meta: StudyMeta, answer: Answer) -> str:
         f"{known} ({which}{counted(look.repeats, 'repeat')}"
         + (f", {repeats} run" if repeats > look.repeats else "")
         + "). All bounds hold together with 95 % confidence, also if the study is stopped or read "
-        f"early. {answer.leader} was picked as the leader, so its own accuracy is a little too "
-        "high; the bounds allow for that."
+        f"early. {answer.leader} was picked as the leader, so its own {meta.metric_words} is a "
+        "little too high; the bounds allow for that."
     )
     return f"{sure} {_more(meta, answer)}".strip()
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from study.common.aliases import Numbers
 from study.common.errors import UserError
+from study.common.metrics import ACCURACY, from_counts
 from study.records.layout import MISTAKES_FOLDER, PREDICTIONS_FILE
 from study.records.predictions import MISTAKE_SIDE, Predictions, load_predictions, worst_mistakes
 from study.records.study_meta import StudyMeta
@@ -46,6 +47,7 @@ class Confusion(NamedTuple):
     images: str  # "test" or "validation"
     counts: NDArray[np.int64]  # (classes, classes), rows are true, columns predicted
     accuracy: float
+    value: float  # by the study's metric
     per_class: Numbers  # (classes,) share found of each class; NaN for a class without images
     pairs: tuple[tuple[int, int, int, int], ...]  # true, predicted, how many, of how many
     mistakes: tuple[Mistake, ...] = ()  # some with pictures
@@ -62,7 +64,7 @@ def load_confusion(study: Path, meta: StudyMeta, best: str) -> Confusion | None:
         return None
     table = found.optimizers[best]
     try:
-        confusion = _confusion(best, table, len(meta.class_names))
+        confusion = _confusion(best, table, len(meta.class_names), meta.metric)
         mistakes = load_mistakes(study, table) if best == found.winner else []
     except (ValueError, IndexError) as error:
         raise UserError(
@@ -72,7 +74,7 @@ def load_confusion(study: Path, meta: StudyMeta, best: str) -> Confusion | None:
     return confusion._replace(mistakes=tuple(mistakes))
 
 
-def _confusion(optimizer: str, table: Predictions, classes: int) -> Confusion:
+def _confusion(optimizer: str, table: Predictions, classes: int, metric: str) -> Confusion:
     true = np.asarray(table.labels, np.int64)  # (N,)
     said = np.asarray(table.predictions, np.int64)  # (N,)
     if true.shape != said.shape or not true.size:
@@ -87,11 +89,14 @@ def _confusion(optimizer: str, table: Predictions, classes: int) -> Confusion:
     wrong = counts - np.diag(np.diag(counts))
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSED]
     pairs = [divmod(int(flat), classes) for flat in order]
+    accuracy = float(np.mean(true == said))
+    by_class = np.stack([np.diag(counts), counts.sum(axis=0), totals]).astype(float)
     return Confusion(
         optimizer,
         table.set,
         counts,
-        float(np.mean(true == said)),
+        accuracy,
+        accuracy if metric == ACCURACY else float(from_counts(metric, by_class)),
         per_class,
         tuple((a, b, int(wrong[a, b]), int(totals[a])) for a, b in pairs if wrong[a, b]),
     )

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from study.common.metrics import PLURAL
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.image_cautions import image_cautions
@@ -18,9 +19,8 @@ from study.verdicts.answer import Answer
 
 MANY_DIVERGED = 0.25  # of an optimizer's trials
 UNEQUAL = 1.1  # largest over smallest budget
-UNBALANCED = 3.0  # largest over smallest class
-OVERFIT = 0.15  # training minus validation accuracy at the last epoch
-LOST = 0.01  # accuracy
+OVERFIT = 0.15  # training minus validation value at the last epoch
+LOST = 0.01  # of the metric
 ABSURD_LOSS = 10.0  # times the loss of guessing
 LATE = 0.9  # best epoch / trained epochs
 
@@ -64,7 +64,7 @@ def cautions(
     found += _training(meta, confirmed, curves)
     found += _diverged(rows)
     found += _absurd(meta, confirmed)
-    found += _several_losses(settings)
+    found += _several_losses(meta, settings)
     found += _single_rows(meta)
     found += _classes(meta)
     found += [Caution(*caution) for caution in image_cautions(meta)]
@@ -190,6 +190,7 @@ def _untuned(meta: StudyMeta, rows: Iterable[Row], gains: Iterable[Gain]) -> Ite
 
 
 def _training(meta: StudyMeta, rows: Sequence[Row], curves: Iterable[Curves]) -> Iterator[Caution]:
+    words = meta.metric_words
     late = [
         r.optimizer
         for r in rows
@@ -203,7 +204,7 @@ def _training(meta: StudyMeta, rows: Sequence[Row], curves: Iterable[Curves]) ->
         )
     shown = {row.optimizer for row in rows}
     gaps = {
-        c.optimizer: float(c.accuracy.mean[-1] - c.val_accuracy.mean[-1])
+        c.optimizer: float(c.value.mean[-1] - c.val_value.mean[-1])
         for c in curves
         if c.optimizer in shown
     }
@@ -212,17 +213,15 @@ def _training(meta: StudyMeta, rows: Sequence[Row], curves: Iterable[Curves]) ->
         worst = max(fit, key=gaps.__getitem__)
         yield Caution(
             "overfitting",
-            f"Training accuracy ends well above validation accuracy for {join(fit)} "
+            f"Training {words} ends well above validation {words} for {join(fit)} "
             f"({worst}: by {points(gaps[worst])} points): more {meta.noun}s, more dropout or a "
             "narrower layer may help.",
         )
-    lucky = [
-        r.optimizer for r in rows if r.mean - r.test_accuracy > 0.03 and r.test_accuracy < r.low
-    ]
+    lucky = [r.optimizer for r in rows if r.mean - r.test_value > 0.03 and r.test_value < r.low]
     if lucky:
         yield Caution(
             "test below validation",
-            f"Test accuracy lies below the interval of the validation accuracy for {join(lucky)}: "
+            f"Test {words} lies below the interval of the validation {words} for {join(lucky)}: "
             f"the best epoch was picked on the validation {meta.noun}s, so trust the test column.",
         )
 
@@ -262,17 +261,19 @@ def _absurd(meta: StudyMeta, rows: Iterable[Row]) -> Iterator[Caution]:
             "absurd loss",
             f"The validation loss is absurd for {join(absurd)}; guessing has {guess:.2f}. Such a "
             "head is as sure of its mistakes as of the rest: trust the classes it names as far as "
-            "the accuracy goes, and its probabilities not at all.",
+            f"the {meta.metric_words} goes, and its probabilities not at all.",
         )
 
 
-def _several_losses(settings: Sequence[Settings]) -> Iterator[Caution]:
+def _several_losses(meta: StudyMeta, settings: Sequence[Settings]) -> Iterator[Caution]:
+    values = PLURAL[meta.metric]
     smoothing = sorted({float(s.values.get("label_smoothing", 0.0)) for s in settings})
     if len(smoothing) > 1:
         yield Caution(
             "several losses",
             f"Validation losses are those of labels smoothed by {number(smoothing[0])} to "
-            f"{number(smoothing[-1])}, so they do not compare between optimizers; accuracies do.",
+            f"{number(smoothing[-1])}, so they do not compare between optimizers; "
+            f"{values[0].lower()}{values[1:]} do.",
         )
 
 
@@ -283,7 +284,7 @@ def _single_rows(meta: StudyMeta) -> Iterator[Caution]:
 
 def _classes(meta: StudyMeta) -> Iterator[Caution]:
     counts = meta.class_counts
-    if len(counts) < 2 or max(counts) < UNBALANCED * min(counts):
+    if not meta.unbalanced:
         return
     most, least = counts.index(max(counts)), counts.index(min(counts))
     yield Caution(

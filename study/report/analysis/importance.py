@@ -1,6 +1,6 @@
 """Search trials -> what each hyperparameter does: importance, slices, parallel coordinates.
 
-Hyperband trains some trials ten times as long as others, so their accuracies cannot be compared
+Hyperband trains some trials ten times as long as others, so their values cannot be compared
 as they are. Here a trial is judged by the share of the other trials of its search that it beats
 after the same number of epochs.
 """
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.common.aliases import Numbers, Value
+from study.common.metrics import ACCURACY, SHORT
 from study.records.outcomes import chance, score
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
@@ -54,7 +55,7 @@ class Parallel(NamedTuple):
     """Every trial of one optimizer over the hyperparameters that all optimizers share."""
 
     optimizer: str
-    places: Numbers  # (trials, axes), 0 to 1 on each axis; the last axis is the accuracy
+    places: Numbers  # (trials, axes), 0 to 1 on each axis; the last axis is the metric
     best: NDArray[np.bool_]  # (trials,) of the best tenth
 
 
@@ -75,7 +76,7 @@ class Judged(NamedTuple):
 
 def judge_trials(meta: StudyMeta, records: Iterable[TrialRecord]) -> dict[str, list[Judged]]:
     """Every search run of each optimizer against those of its search with the same epochs."""
-    guess = chance(len(meta.class_names))
+    guess = chance(meta.metric, meta.class_counts)
     groups: dict[tuple[str, int, int], list[TrialRecord]] = defaultdict(list)
     for record in records:
         if record.phase is Phase.SEARCH and record.status is not TrialStatus.FAILED:
@@ -180,7 +181,7 @@ def parallel(
     meta: StudyMeta, records: Iterable[TrialRecord]
 ) -> tuple[tuple[ParallelAxis, ...], tuple[Parallel, ...]]:
     """Axes and lines; empty where fewer than two hyperparameters are shared and tuned."""
-    guess = chance(len(meta.class_names))
+    guess = chance(meta.metric, meta.class_counts)
     grouped: dict[str, list[TrialRecord]] = {name: [] for name in meta.optimizers}
     for record in last_rungs(r for r in records if r.phase is Phase.SEARCH):
         if record.status is not TrialStatus.FAILED:
@@ -208,7 +209,9 @@ def parallel(
         best[np.argsort(-scores[rows], kind="stable")[: max(3, round(BEST * len(runs)))]] = True
         table = np.column_stack([places[rows], np.clip(scores[rows], 0, 1)])
         lines.append(Parallel(name, table, best))
-    return (*(axis for axis, _ in scaled), ParallelAxis("accuracy", "0 %", "100 %")), tuple(lines)
+    short = meta.metric_words if meta.metric == ACCURACY else SHORT[meta.metric]
+    value = ParallelAxis(short, "0 %", "100 %")
+    return (*(axis for axis, _ in scaled), value), tuple(lines)
 
 
 def _axis(key: str, values: Sequence[Value]) -> tuple[ParallelAxis, Numbers]:

@@ -1,7 +1,7 @@
 """Records -> one row an optimizer: what its winner reaches when it is run again, and what it cost.
 
-What a run's accuracy is stands in `study.records.outcomes`, who leads in `study.verdicts`.
-Accuracies are those of converged runs; the others are counted.
+What a run's value is stands in `study.records.outcomes`, who leads in `study.verdicts`. Values are
+those of converged runs, by the study's metric; the others are counted.
 """
 
 import math
@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from study.records.outcomes import (
-    accuracy,
     by_optimizer,
     chance,
     confirmation_runs,
@@ -19,6 +18,7 @@ from study.records.outcomes import (
     repeat_means,
     score,
     search_winner,
+    value,
 )
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
@@ -27,14 +27,14 @@ from study.verdicts.answer import Answer
 
 
 class Row(NamedTuple):
-    """One optimizer. Accuracies are fractions; NaN where nothing is known."""
+    """One optimizer. Values are fractions; NaN where nothing is known."""
 
     optimizer: str
     basis: Phase  # of the runs that `mean` comes from; only CONFIRM is a fair value
     converged: int  # how many of those runs did
     reruns: int  # confirmation runs in all
-    by_repeat: Mapping[int, float]  # mean validation accuracy of each repeat's converged runs
-    runs: Mapping[tuple[int, int], float]  # (repeat, confirm) -> validation accuracy
+    by_repeat: Mapping[int, float]  # mean validation value of each repeat's converged runs
+    runs: Mapping[tuple[int, int], float]  # (repeat, confirm) -> validation value
     mean: float  # as if in the leader's repeats: its mean and the difference to it on shared ones
     low: float  # 95 % interval of the mean over its own repeats, on these images
     high: float
@@ -42,10 +42,10 @@ class Row(NamedTuple):
     spread: float  # standard deviation over the same
     minimum: float  # over single runs
     maximum: float
-    train_accuracy: float  # at the best epoch
-    test_accuracy: float  # at the best epoch
+    train_value: float  # at the best epoch
+    test_value: float  # at the best epoch
     val_loss: float  # at the best epoch
-    last_accuracy: float  # validation, at the last epoch
+    last_value: float  # validation, at the last epoch
     last_loss: float
     best_epoch: float
     trained_epochs: float  # of the runs above
@@ -58,6 +58,8 @@ class Row(NamedTuple):
     failed: int
     confirm_diverged: int
     search_best: float  # the highest value of the search: optimistic, never ranked by
+    val_accuracy: float  # at the best epoch, whatever the metric is
+    test_accuracy: float
 
 
 def last_rungs(search: Iterable[TrialRecord]) -> list[TrialRecord]:
@@ -69,7 +71,7 @@ def last_rungs(search: Iterable[TrialRecord]) -> list[TrialRecord]:
 
 def rank(meta: StudyMeta, records: Sequence[TrialRecord], answer: Answer) -> list[Row]:
     """One row for each optimizer with a record: the leader, the other confirmed ones, the rest."""
-    guess = chance(len(meta.class_names))
+    guess = chance(meta.metric, meta.class_counts)
     grouped = by_optimizer(meta.optimizers, records)
     rows = [_row(name, found, guess) for name, found in grouped.items()]
     leads = {row.optimizer: row.mean for row in rows}.get(answer.leader, math.nan)
@@ -129,10 +131,10 @@ def _row(name: str, records: list[TrialRecord], guess: float) -> Row:
         spread=float(np.std(values, ddof=1)) if over else math.nan,
         minimum=min(runs.values(), default=math.nan),
         maximum=max(runs.values(), default=math.nan),
-        train_accuracy=_mean(_at_best(r, r.accuracy) for r in used),
-        test_accuracy=_mean(math.nan if r.test_accuracy is None else r.test_accuracy for r in used),
-        val_loss=_mean(_at_best(r, r.val_loss) for r in used),
-        last_accuracy=_mean(r.val_accuracy[-1] if r.val_accuracy else math.nan for r in used),
+        train_value=_mean(r.at_best(r.measured.train) for r in used),
+        test_value=_mean(_known(r.measured.test) for r in used),
+        val_loss=_mean(r.at_best(r.val_loss) for r in used),
+        last_value=_mean(r.measured.validation[-1] if r.loss else math.nan for r in used),
         last_loss=_mean(r.val_loss[-1] if r.val_loss else math.nan for r in used),
         best_epoch=_mean(float(r.best_epoch) for r in used),
         trained_epochs=_mean(float(r.epochs) for r in used),
@@ -147,6 +149,8 @@ def _row(name: str, records: list[TrialRecord], guess: float) -> Row:
         search_best=max(
             (s for r in ends if not math.isnan(s := score(r, guess))), default=math.nan
         ),
+        val_accuracy=_mean(r.at_best(r.val_accuracy) for r in used),
+        test_accuracy=_mean(_known(r.test_accuracy) for r in used),
     )
 
 
@@ -171,12 +175,12 @@ def _keyed(used: Iterable[TrialRecord]) -> dict[tuple[int, int], float]:
         number = record.confirm if record.confirm is not None else 0
         while (record.repeat, number) in runs:
             number += 1
-        runs[record.repeat, number] = accuracy(record)
+        runs[record.repeat, number] = value(record)
     return runs
 
 
-def _at_best(record: TrialRecord, curve: Sequence[float]) -> float:
-    return curve[record.best_epoch - 1] if len(curve) >= record.best_epoch > 0 else math.nan
+def _known(measured: float | None) -> float:
+    return math.nan if measured is None else measured
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -22,7 +22,7 @@ class Robustness(NamedTuple):
 
     optimizer: str
     draws: int  # settings drawn at random and trained whole
-    median: float  # validation accuracy of such a one; a diverged one guesses
+    median: float  # validation value of such a one; a diverged one guesses
     low: float  # its 10 % quantile
     settings: int  # all that were drawn at random, also those that Hyperband stopped early
     diverged: int
@@ -36,7 +36,7 @@ def robustness(
     meta: StudyMeta, rows: Sequence[Row], records: Iterable[TrialRecord], margin: float
 ) -> list[Robustness]:
     """One entry a row; `margin` is a fraction. A tuner that proposes by results draws nothing."""
-    guess = chance(len(meta.class_names))
+    guess = chance(meta.metric, meta.class_counts)
     searched: dict[str, list[TrialRecord]] = defaultdict(list)
     confirmed: dict[str, list[TrialRecord]] = defaultdict(list)
     for record in records:
@@ -81,6 +81,7 @@ def _of(
 
 
 def _within(record: TrialRecord, margin: float) -> int:
-    """The first epoch, from 1, whose validation accuracy is within the margin of the best one."""
-    wanted = record.best_val_accuracy - margin
-    return next(e for e, value in enumerate(record.val_accuracy, start=1) if value >= wanted)
+    """The first epoch, from 1, whose validation value is within the margin of the best one."""
+    wanted = record.best_value - margin
+    curve = record.measured.validation
+    return next(e for e, value in enumerate(curve, start=1) if value >= wanted)

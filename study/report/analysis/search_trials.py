@@ -22,7 +22,7 @@ class Sensitivity(NamedTuple):
 
     optimizer: str
     learning_rate: Numbers
-    accuracy: Numbers
+    value: Numbers  # on validation rows, by the study's metric
     whole: NDArray[np.bool_]  # trained as long as the longest; others were stopped early
     diverged: NDArray[np.bool_]
 
@@ -31,12 +31,12 @@ class Gain(NamedTuple):
     """What tuning changed for one optimizer; NaN where a side is missing."""
 
     optimizer: str
-    default: float  # validation accuracy at Keras's default settings
+    default: float  # validation value at Keras's default settings
     tuned: float
 
 
 class BestSoFar(NamedTuple):
-    """Best validation accuracy so far in one optimizer's searches, over its repeats."""
+    """Best validation value so far in one optimizer's searches, over its repeats."""
 
     optimizer: str
     epochs: Numbers  # (points,) spent
@@ -57,8 +57,8 @@ class Choices(NamedTuple):
 
 
 def sensitivity(meta: StudyMeta, records: Iterable[TrialRecord]) -> list[Sensitivity]:
-    """Validation accuracy against learning rate, one entry an optimizer with search trials."""
-    guess = chance(len(meta.class_names))
+    """Validation value against learning rate, one entry an optimizer with search trials."""
+    guess = chance(meta.metric, meta.class_counts)
     found = []
     for name, trials in _searches(meta, records).items():
         used = [
@@ -69,15 +69,15 @@ def sensitivity(meta: StudyMeta, records: Iterable[TrialRecord]) -> list[Sensiti
             and rate > 0
         ]
         if used:
-            rates, accuracies, epochs, diverged = map(np.array, zip(*used, strict=True))
+            rates, values, epochs, diverged = map(np.array, zip(*used, strict=True))
             whole = epochs == epochs.max()
-            found.append(Sensitivity(name, rates, accuracies, whole, diverged))
+            found.append(Sensitivity(name, rates, values, whole, diverged))
     return found
 
 
 def gains(meta: StudyMeta, rows: Iterable[Row], records: Iterable[TrialRecord]) -> list[Gain]:
     """Default against tuned for the confirmed rows, where default runs exist."""
-    guess = chance(len(meta.class_names))
+    guess = chance(meta.metric, meta.class_counts)
     defaults: dict[str, list[float]] = defaultdict(list)
     for record in records:
         if record.phase is Phase.DEFAULT and not math.isnan(value := score(record, guess)):
@@ -91,7 +91,7 @@ def gains(meta: StudyMeta, rows: Iterable[Row], records: Iterable[TrialRecord]) 
 
 def best_so_far(meta: StudyMeta, records: Iterable[TrialRecord]) -> list[BestSoFar]:
     """Best so far against epochs spent; a rung costs only the epochs that it adds."""
-    guess = chance(len(meta.class_names))
+    guess = chance(meta.metric, meta.class_counts)
     runs: dict[str, dict[int, tuple[list[float], list[float]]]] = {}
     for record in records:
         if record.phase is not Phase.SEARCH:
@@ -120,8 +120,8 @@ def _best_so_far(name: str, repeats: Sequence[tuple[list[float], list[float]]]) 
 
 
 def choices(meta: StudyMeta, records: Iterable[TrialRecord], key: str) -> Choices | None:
-    """Best accuracy by optimizer and value of `key`; None where fewer than two values occur."""
-    guess = chance(len(meta.class_names))
+    """Best value by optimizer and value of `key`; None where fewer than two values occur."""
+    guess = chance(meta.metric, meta.class_counts)
     scores: dict[tuple[str, Value], list[float]] = defaultdict(list)
     for name, trials in _searches(meta, records).items():
         for trial in trials:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
+from study.common.errors import UserError
 from study.records.trial_record import Phase
 from study.report.analysis.conclusion import LEVEL
 from study.report.analysis.ranking import Row
@@ -21,7 +22,7 @@ from study.report.analysis.summary import Summary
 from study.report.analysis.wording import join, points, points_signed
 from study.verdicts.answer import Verdict
 from study.verdicts.looks import FEWEST_REPEATS
-from study.verdicts.results import accuracy_step
+from study.verdicts.results import value_step
 
 
 class Says(enum.StrEnum):
@@ -33,7 +34,7 @@ class Says(enum.StrEnum):
 
 
 class Change(NamedTuple):
-    """One optimizer in both studies; accuracies NaN where it is not confirmed."""
+    """One optimizer in both studies; values NaN where it is not confirmed."""
 
     optimizer: str
     first: float
@@ -59,15 +60,27 @@ class Comparison(NamedTuple):
     good_enough: tuple[str, ...]  # in both
     headline: str
     optimizers: tuple[str, ...]  # in the order of the search spaces, which gives the colours
+    metric: str  # of both
 
 
 def compare(first: Summary, second: Summary) -> Comparison:
-    """Align two studies by optimizer."""
+    """Align two studies by optimizer.
+
+    Raises:
+        UserError: they are judged by different metrics.
+    """
+    metric = first.meta.metric
+    if metric != second.meta.metric:
+        raise UserError(
+            f"study {first.meta.name} is judged by {first.meta.metric_words} and study "
+            f"{second.meta.name} by {second.meta.metric_words}, which do not compare; name two "
+            "studies with the same `metric`"
+        )
     rows = [_confirmed(summary) for summary in (first, second)]
     names = list(dict.fromkeys([*rows[0], *rows[1]]))
     both = [name for name in names if name in rows[0] and name in rows[1]]
     paired = _paired(first, second)
-    least = max(accuracy_step(first.meta), accuracy_step(second.meta))
+    least = max(value_step(first.meta), value_step(second.meta))
     margin = first.answer.margin
     alpha = min(look.alpha for one in (first, second) for look in one.answer.looks)
 
@@ -102,6 +115,7 @@ def compare(first: Summary, second: Summary) -> Comparison:
         good_enough=shared,
         headline=_headline(labels, changes, average, margin, shared),
         optimizers=tuple(dict.fromkeys([*first.meta.optimizers, *second.meta.optimizers, *names])),
+        metric=metric,
     )
 
 
@@ -201,7 +215,7 @@ def _differences(first: Summary, second: Summary) -> list[str]:
     found = []
     before, after = first.meta.settings, second.meta.settings
     for key in dict.fromkeys([*before, *after]):
-        if key != "name" and before.get(key) != after.get(key):
+        if key not in ("name", "metric") and before.get(key) != after.get(key):
             found.append(f"--{key.replace('_', '-')}: {before.get(key)} and {after.get(key)}")
     data = f"{first.meta.noun}s" if first.meta.noun == second.meta.noun else "data"
     for what, a, b, key in (

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.aliases import Numbers, Value
+from study.common.metrics import ACCURACY
 from study.records.outcomes import (
     by_optimizer,
     confirmation_runs,
@@ -51,8 +52,8 @@ class Curves(NamedTuple):
     optimizer: str
     basis: Phase
     runs: int
-    accuracy: Band
-    val_accuracy: Band
+    value: Band  # by the study's metric
+    val_value: Band
     loss: Band
     val_loss: Band
 
@@ -112,12 +113,10 @@ def winner_curves(
     for row in rows:
         basis, used = winner_runs(grouped.get(row.optimizer, []))
         runs = [r for r in used if r.status is TrialStatus.COMPLETED] or used
-        if not any(math.isfinite(value) for r in runs for value in r.val_accuracy):
+        if not any(math.isfinite(value) for r in runs for value in r.measured.validation):
             continue
-        bands = (
-            _band([getattr(r, curve) for r in runs])
-            for curve in ("accuracy", "val_accuracy", "loss", "val_loss")
-        )
+        kinds = ((r.measured.train, r.measured.validation, r.loss, r.val_loss) for r in runs)
+        bands = (_band(curves) for curves in zip(*kinds, strict=True))
         found.append(Curves(row.optimizer, basis, len(runs), *bands))
     return found
 
@@ -138,10 +137,8 @@ def _band(runs: Sequence[Sequence[float]]) -> Band:
         return Band(np.nanmean(table, axis=0), np.nanmin(table, axis=0), np.nanmax(table, axis=0))
 
 
-def evaluation_line(row: Row) -> str:
+def evaluation_line(row: Row, metric: str = ACCURACY) -> str:
     """What `model.evaluate` would say after the last epoch, as the mean over the winner's runs."""
     runs = len(row.runs)
     over = f" (mean of {runs} runs)" if runs > 1 else ""
-    return (
-        f"{row.optimizer}: val_loss {row.last_loss:.3f}, val_accuracy {row.last_accuracy:.3f}{over}"
-    )
+    return f"{row.optimizer}: val_loss {row.last_loss:.3f}, val_{metric} {row.last_value:.3f}{over}"

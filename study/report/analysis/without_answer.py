@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from study.common.metrics import ACCURACY, BALANCED_ACCURACY, constant_class
 from study.common.text import plain
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
@@ -11,22 +12,28 @@ from study.report.analysis.wording import counted
 from study.verdicts.answer import Answer
 from study.verdicts.looks import AUTO, FEWEST_REPEATS
 
+ROUNDING = 1e-6  # of values in the records: a mean of equal ones is not above them
 Words = tuple[str, tuple[str, ...], str]  # text, details and reason of a `Headline`
 
 
 def nothing_learned(meta: StudyMeta, rows: Sequence[Row]) -> str:
     """What has to be said first where no optimizer beats always naming the largest class."""
     reached = [row.mean for row in rows if row.basis is Phase.CONFIRM and row.converged]
-    most = max(meta.class_counts, default=0)
-    share = most / max(sum(meta.class_counts), 1)
-    if not reached or max(reached) > share:
+    level = constant_class(meta.metric, meta.class_counts)
+    if not reached or max(reached) > level + ROUNDING:
         return ""
+    most = max(meta.class_counts, default=0)
     which = "one class,"
-    if meta.class_counts.count(most) == 1:
+    if meta.class_counts.count(most) == 1 and meta.metric != BALANCED_ACCURACY:
         which = f"the largest class, {plain(meta.class_names[meta.class_counts.index(most)])},"
+    is_worth, more = f"is right for {100 * level:.1f} % of the {meta.noun}s", ""
+    if meta.metric != ACCURACY:
+        is_worth = f"has a {meta.metric_words} of {100 * level:.1f} %"
+    elif meta.unbalanced:
+        more = "; a search with --metric balanced_accuracy counts every class alike"
     return (
-        f"Nothing beats always naming {which} which is right for {100 * share:.1f} % of the "
-        f"{meta.noun}s: the best optimizer reaches {100 * max(reached):.1f} %."
+        f"Nothing beats always naming {which} which {is_worth}: the best optimizer reaches "
+        f"{100 * max(reached):.1f} %{more}."
     )
 
 
@@ -59,8 +66,8 @@ def nothing_compared(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Wo
     if len(with_result) == 1:
         (only,) = with_result
         text = (
-            f"{only.optimizer} reaches {100 * only.mean:.1f} % validation accuracy; no other "
-            f"optimizer has a confirmed result{yet}, so there is nothing to compare it with."
+            f"{only.optimizer} reaches {100 * only.mean:.1f} % validation {meta.metric_words}; no "
+            f"other optimizer has a confirmed result{yet}, so there is nothing to compare it with."
         )
         return text, (), "nothing to compare with"
     leader = next(row for row in rows if row.optimizer == answer.leader)

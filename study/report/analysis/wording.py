@@ -21,7 +21,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def points(value: float) -> str:
-    """A difference of accuracies in percentage points."""
+    """A difference of values in percentage points."""
     return f"{100 * value:.1f}"
 
 

@@ -3,6 +3,7 @@
 import math
 
 from study.common.fonts import Fonts
+from study.common.metrics import WORDS
 from study.common.plot_style import (
     INK,
     MUTED,
@@ -19,7 +20,7 @@ from study.report.figures.picture import Picture
 
 
 def draw_comparison(found: Comparison, fonts: Fonts) -> Picture:
-    """Left both accuracies of each optimizer, right their difference with its interval."""
+    """Left both values of each optimizer, right their difference with its interval."""
     changes = [c for c in found.changes if not math.isnan(c.first + c.second)] or [*found.changes]
     look = looks(found.optimizers, fonts)
     names = [look[change.optimizer].label for change in changes]
@@ -45,7 +46,7 @@ def draw_comparison(found: Comparison, fonts: Fonts) -> Picture:
         right.axvline(0, color=MUTED, lw=1)
         left.set_ylim(len(changes) - 0.4, -0.6)
         left.set_yticks(range(len(changes)), names, color=INK)
-        left.set_xlabel("Validation accuracy")
+        left.set_xlabel(f"Validation {WORDS[found.metric]}")
         percent_axis(left, "x")
         right.set_xlabel("Change, points (dotted: undecided; grey: the margin)")
         right.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+g}" if value else "0")

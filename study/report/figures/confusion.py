@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from study.common.fonts import Fonts, shown_names
+from study.common.metrics import ACCURACY
 from study.common.plot_style import INK, MUTED, Look, margins, new_figure, percent_axis
 from study.common.text import label_width, plain
 from study.report.analysis.confusion import Confusion
@@ -25,8 +26,10 @@ def draw_confusion(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Dra
         return
     names = shown_names(summary.meta.class_names, fonts)
     winner = look[found.optimizer].label
-    noun = summary.meta.noun
+    metric, noun = summary.meta.metric, summary.meta.noun
     about = f"{winner}, {found.images} {noun}s, accuracy {100 * found.accuracy:.1f} %"
+    if metric != ACCURACY:
+        about += f", {summary.meta.metric_words} {100 * found.value:.1f} %"
     yield (
         "confusion",
         "Confusion matrix",
@@ -35,9 +38,9 @@ def draw_confusion(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Dra
     )
     yield (
         "per_class",
-        "Accuracy by class",
+        "Accuracy by class" if metric == ACCURACY else "Recall by class",
         f"Share of each class's {noun}s that the winner names rightly.",
-        _per_class_figure(found, names, about, noun),
+        _per_class_figure(found, names, about, noun, metric),
     )
 
 
@@ -110,7 +113,9 @@ def _draw_confused(axis: Axes, found: Confusion, texts: Sequence[str]) -> None:
     axis.set_title("Most frequent mistakes\ntrue → predicted", size=8.5)
 
 
-def _per_class_figure(found: Confusion, names: Mapping[int, str], about: str, noun: str) -> Figure:
+def _per_class_figure(
+    found: Confusion, names: Mapping[int, str], about: str, noun: str, metric: str
+) -> Figure:
     order = np.argsort(np.nan_to_num(found.per_class, nan=2.0), kind="stable")
     imperfect = int(np.sum(found.per_class < 1))
     order = order[: min(MOST_COUNTS, max(imperfect, FEWEST_CLASSES))]  # the hardest ones
@@ -126,7 +131,9 @@ def _per_class_figure(found: Confusion, names: Mapping[int, str], about: str, no
     totals = found.counts.sum(axis=1)[order]
     axis.hlines(range(classes), 0, np.nan_to_num(values), color="#a9c1dc", lw=3)
     axis.plot(values, range(classes), "o", color="#0b4f8a", ms=5)
-    axis.axvline(found.accuracy, color=MUTED, lw=0.9, ls=":")
+    by_image = metric == ACCURACY
+    mean = found.accuracy if by_image else float(np.nanmean(found.per_class))
+    axis.axvline(mean, color=MUTED, lw=0.9, ls=":")
     for place, (value, total) in enumerate(zip(values, totals, strict=True)):
         text = f"no {noun}s" if np.isnan(value) else f"{round(value * total)} of {total}"
         axis.annotate(
@@ -143,7 +150,8 @@ def _per_class_figure(found: Confusion, names: Mapping[int, str], about: str, no
     axis.set_ylim(classes - 0.4, -0.6)
     axis.set_xlim(0, 1.02)
     axis.grid(axis="y", visible=False)
-    axis.set_xlabel(f"Accuracy; dotted: over all {noun}s")
+    over = f"Accuracy; dotted: over all {noun}s" if by_image else "Recall; dotted: mean"
+    axis.set_xlabel(over)
     percent_axis(axis, "x")
     return figure
 

@@ -7,13 +7,14 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from study.common.fonts import Fonts
+from study.common.metrics import ACCURACY
 from study.common.plot_style import INK, Look, margins, new_figure, percent_axis, spread_labels
 from study.common.text import label_width, plain
 from study.records.trial_record import Phase
 from study.report.analysis.summary import Summary
 from study.report.figures.picture import Drawn
 
-LEAST_ERROR = 2e-3  # accuracies above 99.8 % share one height
+LEAST_ERROR = 2e-3  # values above 99.8 % share one height
 
 
 def draw_gains(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
@@ -26,8 +27,7 @@ def draw_gains(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
         7.5,
         max(3.4, 1.6 + 0.36 * len(found)),
         "What does tuning gain?",
-        "Validation accuracy at Keras's default settings, and tuned. Equal steps upwards divide "
-        "the mistakes alike.",
+        _told(summary),
     )
     axis = figure.subplots()
     room = 0.5 + label_width([f"{plain(name, 18)} 00.0 %" for name in names], 8)
@@ -67,9 +67,21 @@ def draw_gains(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
     )
 
 
-def _height(accuracy: float) -> float:
-    """Orders of magnitude of the error rate, upwards."""
-    return -float(np.log10(max(1 - accuracy, LEAST_ERROR)))
+def _height(value: float) -> float:
+    """Orders of magnitude of what is missing to 100 %, upwards: of accuracy, the error rate."""
+    return -float(np.log10(max(1 - value, LEAST_ERROR)))
+
+
+def _told(summary: Summary) -> str:
+    if summary.meta.metric == ACCURACY:
+        return (
+            "Validation accuracy at Keras's default settings, and tuned. Equal steps upwards "
+            "divide the mistakes alike."
+        )
+    return (
+        f"Validation {summary.meta.metric_words} at Keras's defaults, and tuned. Equal steps "
+        "divide the gap to 100 % alike."
+    )
 
 
 def _end(axis: Axes, text: str, side: int, at: float, y: float, colour: str) -> None:
@@ -95,7 +107,7 @@ def _end(axis: Axes, text: str, side: int, at: float, y: float, colour: str) -> 
 
 
 def draw_time(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
-    """Accuracy of the winner against the seconds that one training of it takes."""
+    """The winner's metric against the seconds that one training of it takes."""
     rows = [r for r in summary.rows if r.basis is Phase.CONFIRM and r.train_seconds > 0]
     if not rows:
         return
@@ -116,11 +128,12 @@ def draw_time(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
     axis.set_xlim(0, 1.08 * max(r.train_seconds for r in rows))
     _label_points(axis, [r.mean for r in rows], names, [look[r.optimizer] for r in rows])
     axis.set_xlabel("Seconds to train its tuned head once, all epochs, on this machine")
-    axis.set_ylabel("Validation accuracy")
+    words = summary.meta.metric_words
+    axis.set_ylabel(f"Validation {words}")
     percent_axis(axis)
     yield (
         "time",
-        "Accuracy against training time",
+        f"{words[0].upper()}{words[1:]} against training time",
         "Left and high is best. The time also depends on the tuned width of the dense layer, and "
         "heads were trained side by side: small differences mean nothing.",
         figure,

@@ -23,6 +23,7 @@ MOST_GREY = 30  # lines behind the best ones; more are a blot
 
 def draw_choices(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
     """Heatmaps of the best search result: schedule and dense width by optimizer."""
+    words = summary.meta.metric_words
     for found, name, title in (
         (summary.schedules, "schedules", "Which schedule suits which optimizer?"),
         (summary.widths, "dense_width", "How wide should the dense layer be?"),
@@ -31,19 +32,19 @@ def draw_choices(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn
             yield (
                 name,
                 title,
-                "Best validation accuracy of the search; small: number of trials. A cell with few "
+                f"Best validation {words} of the search; small: number of trials. A cell with few "
                 "trials had less luck to draw from; differences of a few points are luck.",
-                _heatmap(found, title, look),
+                _heatmap(found, title, look, words),
             )
 
 
-def _heatmap(found: Choices, title: str, look: Mapping[str, Look]) -> Figure:
+def _heatmap(found: Choices, title: str, look: Mapping[str, Look], words: str) -> Figure:
     known = found.best[np.isfinite(found.best)]
     low, high = (float(np.quantile(known, 0.1)), float(known.max())) if known.size else (0.0, 1.0)
     top = np.nanmax(np.where(np.isfinite(found.best), found.best, -1), axis=1)
     return _cells(
         title,
-        "Best validation accuracy in the search, %; bold: the row's best; small: trials.",
+        f"Best validation {words} in the search, %; bold: the row's best; small: trials.",
         [look[name].label for name in found.optimizers],
         [plain(number(v), 14) for v in found.values],
         found.hyperparameter,
@@ -190,7 +191,8 @@ def draw_parallel(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Draw
     panels = Panels(
         [(look[one.optimizer].label, look[one.optimizer].colour) for one in found],
         "Which settings do the best trials share?",
-        "A line is a trial, from its learning rate to its accuracy; in colour: the best tenth.",
+        f"A line is a trial, from its learning rate to its {summary.meta.metric_words}; in colour: "
+        "the best tenth.",
         "",
         across,
         Scale(0, 1, (), ()),

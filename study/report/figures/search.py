@@ -15,7 +15,7 @@ from study.report.figures.picture import Drawn
 
 
 def draw_sensitivity(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
-    """Accuracy against learning rate; short trials faint, diverged ones as crosses below."""
+    """The metric against learning rate; short trials faint, diverged ones as crosses below."""
     found = [s for s in summary.sensitivity if len(set(s.learning_rate.tolist())) > 1]
     if not found:
         return
@@ -37,7 +37,7 @@ def draw_sensitivity(summary: Summary, look: dict[str, Look], fonts: Fonts) -> D
             (~one.whole & ~one.diverged, {"ms": 2.4, "alpha": 0.22, "marker": "o"}),
             (one.whole & ~one.diverged, {"ms": 3.8, "alpha": 0.85, "marker": marker}),
         ):
-            panels.plot(place, one.learning_rate[rows], one.accuracy[rows], **kind, **more)
+            panels.plot(place, one.learning_rate[rows], one.value[rows], **kind, **more)
         panels.plot(place, *_envelope(one), "-", color=colour, lw=1.2, alpha=0.8)
         bad = one.learning_rate[one.diverged]
         panels.plot(place, bad, np.full(len(bad), -0.035), "x", color="#c0182b", ms=3.5, mew=0.8)
@@ -55,10 +55,10 @@ def _rates(found: Iterable[Sensitivity]) -> Scale:
 
 
 def _envelope(one: Sensitivity) -> tuple[np.ndarray, np.ndarray]:
-    """The best accuracy in each third of a decade that holds a trial."""
+    """The best value in each third of a decade that holds a trial."""
     places = np.floor(np.log10(one.learning_rate) * 3)
     bins = np.unique(places)
-    best = [one.accuracy[places == place].max() for place in bins]
+    best = [one.value[places == place].max() for place in bins]
     return 10 ** ((bins + 0.5) / 3), np.array(best)
 
 
@@ -70,7 +70,7 @@ def draw_budgets(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn
     panels = Panels(
         [(look[b.optimizer].label, look[b.optimizer].colour) for b in found],
         "How soon does a search find a good setting?",
-        "Best validation accuracy so far: median and range of the repeats. "
+        f"Best validation {summary.meta.metric_words} so far: median and range of the repeats. "
         "Grey: the other optimizers.",
         "Epochs spent by the search",
         linear(0, max(float(b.epochs[-1]) for b in found) or 1, whole=True),
@@ -106,13 +106,13 @@ def draw_incumbents(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Dr
         logarithmic(float(found.epochs.min()) / 1.3, float(found.epochs.max()) * 1.3)._replace(
             ticks=tuple(found.epochs[0]), labels=tuple(f"{e:.0f}" for e in found.epochs[0])
         ),
-        linear(lower_limit(found.accuracy.ravel()), 1.02, percent=True),
+        linear(lower_limit(found.value.ravel()), 1.02, percent=True),
     )
-    others = joined(zip(found.epochs, found.accuracy, strict=True))
+    others = joined(zip(found.epochs, found.value, strict=True))
     for place, name in enumerate(found.optimizers):
         colour, marker, _ = look[name]
         panels.plot(place, *others, "-", color="#d9d9d9", lw=0.7)
-        epochs, values = found.epochs[place], found.accuracy[place]
+        epochs, values = found.epochs[place], found.value[place]
         panels.plot(place, epochs, values, "-", color=colour, lw=1.6)
         good = found.at_most_behind[place] <= margin
         for rows, fill in ((good, colour), (~good, "white")):

@@ -48,7 +48,8 @@ def draw_ranking(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn
         return
     names = [look[row.optimizer].label for row, _ in shown]
     if not answer.looked:
-        yield _without_verdicts([row for row, _ in shown], look, names)
+        words = summary.meta.metric_words
+        yield _without_verdicts([row for row, _ in shown], look, names, words)
         return
     figure = new_figure(
         8.6,
@@ -79,7 +80,8 @@ def draw_ranking(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn
     axis.set_ylim(len(shown) - 0.4, -0.6)
     axis.set_yticks(range(len(shown)), names, color=INK)
     axis.grid(axis="y", visible=False)
-    axis.set_xlabel("Points of validation accuracy behind the best optimizer")
+    words = summary.meta.metric_words
+    axis.set_xlabel(f"Points of validation {words} behind the best optimizer")
     axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
     axis.text(answer.margin, 1.0, " margin", transform=axis.get_xaxis_transform(), size=8,
               color=INK, va="bottom", ha="center")  # fmt: skip
@@ -89,13 +91,13 @@ def draw_ranking(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn
         "A bar that ends at the margin or left of it: good enough (green). A bar that does not "
         "begin at 0: excluded, certainly not the best (red). All others are undecided (grey): they "
         "may be as good as the best or as far behind as their bar reaches. Right: the bound, and "
-        "the mean accuracy of the tuned settings.",
+        f"the mean {words} of the tuned settings.",
         figure,
     )
 
 
 def _without_verdicts(
-    rows: Sequence[Row], look: Mapping[str, Look], names: Sequence[str]
+    rows: Sequence[Row], look: Mapping[str, Look], names: Sequence[str], words: str
 ) -> tuple[str, str, str, Figure]:
     """What the runs reached, where too few repeats allow no more."""
     several = sum(row.converged > 0 for row in rows) > 1
@@ -116,7 +118,7 @@ def _without_verdicts(
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.set_yticks(range(len(rows)), names, color=INK)
     axis.grid(axis="y", visible=False)
-    axis.set_xlabel("Validation accuracy")
+    axis.set_xlabel(f"Validation {words}")
     percent_axis(axis, "x")
     caption = "The order means nothing yet: it may be luck of the split, the search and the seeds."
     if not several:
@@ -125,7 +127,7 @@ def _without_verdicts(
 
 
 def _write_verdict(axis: Axes, place: int, row: Row, one: Judged) -> None:
-    """At the right: the verdict, its bound and the accuracy."""
+    """At the right: the verdict, its bound and the mean."""
     bound = one.at_most_behind
     words = one.verdict.value if bound is not None else "no verdict"
     kind: dict[str, Any] = {"va": "center", "size": 8.5, "transform": axis.get_yaxis_transform()}
@@ -137,22 +139,26 @@ def _write_verdict(axis: Axes, place: int, row: Row, one: Judged) -> None:
 
 
 def draw_curves(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
-    """Training and validation accuracy and loss of every winner, the post's figure."""
+    """Training and validation metric and loss of every winner, the post's figure."""
     curves = summary.curves
     names = [look[found.optimizer].label for found in curves]
     caption = "Solid: validation. Dashed: training (with dropout on). Band: lowest to highest run."
     if not curves:
         return
     if len(curves) <= TOGETHER:
-        yield "curves", "Learning curves", caption, _curves_together(curves, look, names)
+        figure = _curves_together(curves, look, names, summary.meta.metric_words)
+        yield "curves", "Learning curves", caption, figure
         return
-    for kind in ("accuracy", "loss"):
-        figure = _curves_apart(curves, look, names, kind)
-        yield f"curves_{kind}", f"Learning curves: {kind}", caption, figure
+    for kind, key, words in (
+        ("value", summary.meta.metric, summary.meta.metric_words),
+        ("loss", "loss", "loss"),
+    ):
+        figure = _curves_apart(curves, look, names, kind, words)
+        yield f"curves_{key}", f"Learning curves: {words}", caption, figure
 
 
 def _curves_together(
-    curves: Sequence[Curves], look: Mapping[str, Look], names: Sequence[str]
+    curves: Sequence[Curves], look: Mapping[str, Look], names: Sequence[str], words: str
 ) -> Figure:
     figure = new_figure(
         10, 4.2, "How the winners learn", "Solid: validation. Dashed: training. Band: all runs."
@@ -162,7 +168,7 @@ def _curves_together(
     panel = (10 - 0.75 - 0.65 - 2 * room) / 2
     gap = (0.65 + room) / panel
     margins(figure, left=0.75, right=room, top=0.95, bottom=0.5, wspace=gap)
-    for axis, kind in ((left, "accuracy"), (right, "loss")):
+    for axis, kind, title in ((left, "value", words), (right, "loss", "loss")):
         for found in curves:
             colour, marker, _ = look[found.optimizer]
             train, val = getattr(found, kind), getattr(found, f"val_{kind}")
@@ -176,7 +182,7 @@ def _curves_together(
         _apply(axis, _epochs(curves), up)
         ends = [float(getattr(found, f"val_{kind}").mean[-1]) for found in curves]
         _name_ends(axis, up, ends, names, [look[found.optimizer].colour for found in curves])
-        axis.set_title(kind.capitalize())
+        axis.set_title(title[0].upper() + title[1:])
         axis.set_xlabel("Epoch")
     return figure
 
@@ -201,11 +207,15 @@ def _name_ends(
 
 
 def _curves_apart(
-    curves: Sequence[Curves], look: Mapping[str, Look], names: Sequence[str], kind: str
+    curves: Sequence[Curves],
+    look: Mapping[str, Look],
+    names: Sequence[str],
+    kind: str,
+    words: str,
 ) -> Figure:
     panels = Panels(
         [(n, look[c.optimizer].colour) for n, c in zip(names, curves, strict=True)],
-        f"How the winners learn: {kind}",
+        f"How the winners learn: {words}",
         "Solid: validation. Dashed: training. Band: all runs. Grey: the other optimizers.",
         "Epoch",
         _epochs(curves),
@@ -241,10 +251,10 @@ def _epochs(curves: Sequence[Curves]) -> Scale:
 
 
 def _heights(curves: Sequence[Curves], kind: str) -> Scale:
-    """Percent for accuracies; decades for losses, so that the first epoch hides nothing."""
+    """Percent for the metric; decades for losses, so that the first epoch hides nothing."""
     bands = [band for c in curves for band in (getattr(c, kind), getattr(c, f"val_{kind}"))]
     values = np.concatenate([band.mean for band in bands])
-    if kind == "accuracy":
+    if kind == "value":
         return linear(lower_limit(values), 1.02, percent=True)
     known = values[np.isfinite(values) & (values > 0)]
     if not known.size:

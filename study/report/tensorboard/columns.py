@@ -12,37 +12,33 @@ from typing import Any
 from tensorboard.compat.proto.event_pb2 import Event
 
 from study.common.aliases import Value
+from study.common.metrics import ACCURACY, WORDS
 from study.report.tensorboard import protos
-from study.report.tensorboard.runs import PROGRESS
+from study.report.tensorboard.runs import CONFIRMED, PROGRESS, tag_of
 from study.space.domains import argument_of
 from study.space.head_table import HEAD
 from study.space.schedule_table import SCHEDULES, schedule_keys
 from study.space.space import OWN_SPACES
 
-METRICS = {  # tag -> title; the last columns
-    "table/val_accuracy": "best val_accuracy",
-    "table/val_loss": "val_loss there",
-    "table/test_accuracy": "test accuracy there",
-    "table/confirmed": "confirmed accuracy",
-    PROGRESS: "best of its searches",
-    "table/epochs": "epochs",
-    "table/rung": "rung reached",
-    "table/status": "status: 0 completed, 1 diverged, 2 failed",
-}
 ROW: dict[str, Value] = {"study": "", "optimizer": "", "verdict": "", "phase": "", "repeat": 0}
 FIRST = ("study", "optimizer", "verdict", "learning_rate", "schedule")  # TensorBoard shows five
 NO_ARGUMENTS = ("class", "schedules")  # of an optimizer's table
 
 
 def table_columns(
-    spaces: Iterable[Mapping[str, Any]], values: Mapping[str, Value], *, metric: str
+    spaces: Iterable[Mapping[str, Any]],
+    values: Mapping[str, Value],
+    *,
+    first: str,
+    judged_by: Iterable[str],
 ) -> Event:
     """The columns for rows of these spaces, and of those that come with the study.
 
     Args:
         spaces: search spaces as they are read from TOML.
         values: more hyperparameters, each with a possible value.
-        metric: the first one of `METRICS`.
+        first: the metric of the first column.
+        judged_by: metrics of the studies.
     """
     found = ROW | {"learning_rate": 0.1, "schedule": ""}
     found |= {key: spec.default for key, spec in HEAD.items()}
@@ -56,7 +52,27 @@ def table_columns(
                 for key, domain in table.items()
                 if key not in (*NO_ARGUMENTS, *found)
             }
-    return protos.columns({**values, **found, "bracket": 0}, {metric: "", **METRICS}, FIRST)
+    titles = {tag: title for one in judged_by for tag, title in metrics(one).items()}
+    return protos.columns({**values, **found, "bracket": 0}, {first: "", **titles}, FIRST)
+
+
+def metrics(metric: str) -> dict[str, str]:
+    """Tag -> title of the last columns, of a study that is judged by `metric`."""
+    own = {
+        f"table/val_{metric}": f"best val_{metric}",
+        f"table/test_{metric}": f"test {WORDS[metric]} there",
+    }
+    return {
+        **({} if metric == ACCURACY else own),
+        "table/val_accuracy": "best val_accuracy",
+        "table/val_loss": "val_loss there",
+        "table/test_accuracy": "test accuracy there",
+        tag_of(CONFIRMED, metric): f"confirmed {WORDS[metric]}",
+        tag_of(PROGRESS, metric): "best of its searches",
+        "table/epochs": "epochs",
+        "table/rung": "rung reached",
+        "table/status": "status: 0 completed, 1 diverged, 2 failed",
+    }
 
 
 def _example(domain: Any) -> Value:

@@ -37,7 +37,9 @@ def write_trials(logs: Path, names: Sequence[str], target: Path) -> None:
     _check_place(logs, target)
     for study in studies:
         _check_folder(target / study.name)
-    spaces = [load_meta(study).space["table"] for study in studies]
+    metas = [load_meta(study) for study in studies]
+    spaces = [meta.space["table"] for meta in metas]
+    judged_by = dict.fromkeys(meta.metric for meta in metas)
     for study in studies:
         records = load_trials(study)
         folder = target / study.name
@@ -46,7 +48,8 @@ def write_trials(logs: Path, names: Sequence[str], target: Path) -> None:
         values: dict[str, Value] = {}
         for record in records:
             values |= record.hyperparameters
-        RunFile(folder).append([table_columns(spaces, values, metric="table/val_accuracy")])
+        first = f"table/val_{next(iter(judged_by))}"
+        RunFile(folder).append([table_columns(spaces, values, first=first, judged_by=judged_by)])
         runs = _write_runs(folder, study.name, records)
         print(f"{folder}: {runs} runs")
     print(f"\nnext:\n  tensorboard --logdir {shlex.quote(str(target))}")

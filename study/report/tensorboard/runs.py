@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from tensorboard.compat.proto.event_pb2 import Event
 
 from study.common.aliases import Value
+from study.common.metrics import ACCURACY
 from study.records.outcomes import repeat_means, winning_run
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.report.tensorboard.protos import row, scalars
@@ -27,8 +28,13 @@ CURVES = {  # record's field -> TensorBoard's tag; the part before the slash mak
 }
 STATUS = {TrialStatus.COMPLETED: 0, TrialStatus.DIVERGED: 1, TrialStatus.FAILED: 2}
 UNTUNED = "untuned/"  # before the tags of the untuned run
-PROGRESS, CONFIRMED = "search/best_so_far", "confirmed/accuracy"
+PROGRESS, CONFIRMED = "search/best_so_far", "table/confirmed"  # by accuracy; see `tag_of`
 WINNER = "winner"  # the phase in an optimizer's row
+
+
+def tag_of(tag: str, metric: str) -> str:
+    """The tag of one metric: values of two are never one curve or one column."""
+    return tag if metric == ACCURACY else f"{tag}_{metric}"
 
 
 def run_name(record: TrialRecord) -> str:
@@ -90,7 +96,7 @@ class OptimizerRun:
         for record in records:
             if record.phase is Phase.SEARCH:
                 self._count(record)
-                yield from self._point()
+                yield from self._point(record.metric)
             elif record.phase is Phase.DEFAULT and not record.repeat and not self.winner:
                 yield from curves(record, tags=UNTUNED)
 
@@ -111,35 +117,40 @@ class OptimizerRun:
         )
         for place, record in enumerate(trials, start=1):
             if self._count(record) or place == len(trials):
-                yield from self._point()
+                yield from self._point(record.metric)
 
     def _count(self, record: TrialRecord) -> bool:
         """Add a trial; returns whether it is the best so far."""
         self._epochs += max(len(record.loss) - record.initial_epoch, 0)
-        found = record.best_val_accuracy
+        found = record.best_value
         if record.status is not TrialStatus.COMPLETED or found <= self._best:
             return False
         self._best = found
         return True
 
-    def _point(self) -> Iterator[Event]:
+    def _point(self, metric: str) -> Iterator[Event]:
         if self._epochs > self._shown and not math.isnan(self._best):
             self._shown = self._epochs
-            yield scalars(self._epochs, {PROGRESS: self._best})
+            yield scalars(self._epochs, {tag_of(PROGRESS, metric): self._best})
 
     def _confirmed(self, winner: TrialRecord) -> Iterator[Event]:
-        """Mean accuracy of the reruns by repeat, and the metrics of the row."""
+        """Mean value of the reruns by repeat, and the metrics of the row."""
         means = repeat_means(r for r in self.records if r.phase is Phase.CONFIRM)
         for repeat, mean in means.items():
-            yield scalars(repeat, {CONFIRMED: mean})
+            yield scalars(repeat, {f"confirmed/{winner.metric}": mean})
         confirmed = self.standing.mean if self.standing else None
-        yield scalars(winner.epochs, {**_metrics(winner), "table/confirmed": confirmed})
+        yield scalars(
+            winner.epochs, {**_metrics(winner), tag_of(CONFIRMED, winner.metric): confirmed}
+        )
 
 
 def curves(record: TrialRecord, *, since: int = 0, tags: str = "") -> Iterator[Event]:
     """One event an epoch, after the first `since` ones; `tags` stands before each tag."""
     for epoch in range(since, len(record.loss)):
         values = {tags + tag: getattr(record, field)[epoch] for field, tag in CURVES.items()}
+        if record.metric != ACCURACY:
+            values[f"{tags}{record.metric}/validation"] = record.val_metric[epoch]
+            values[f"{tags}{record.metric}/training"] = record.train_metric[epoch]
         yield scalars(epoch + 1, values)
 
 
@@ -157,10 +168,15 @@ def hyperparameters(study: str, record: TrialRecord, phase: str) -> dict[str, Va
 
 
 def _metrics(record: TrialRecord) -> dict[str, float | None]:
-    """What `columns.METRICS` names."""
+    """What `columns.metrics` names."""
     there = record.val_loss[record.best_epoch - 1] if record.val_loss else math.nan
+    found: dict[str, float | None] = {}
+    if record.metric != ACCURACY:
+        found[f"table/val_{record.metric}"] = record.best_value
+        found[f"table/test_{record.metric}"] = record.measured.test
     return {
-        "table/val_accuracy": record.best_val_accuracy,
+        **found,
+        "table/val_accuracy": record.at_best(record.val_accuracy),
         "table/val_loss": there,
         "table/test_accuracy": record.test_accuracy,
         "table/epochs": record.epochs,

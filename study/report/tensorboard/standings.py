@@ -14,7 +14,7 @@ class Standing(NamedTuple):
     """A confirmed optimizer, as the report's ranking has it."""
 
     verdict: str  # in words
-    mean: float  # validation accuracy of its reruns, adjusted to the leader's repeats
+    mean: float  # validation value of its reruns, adjusted to the leader's repeats
 
 
 def standings(meta: StudyMeta, records: Sequence[TrialRecord]) -> dict[str, Standing]:
