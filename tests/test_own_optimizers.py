@@ -143,6 +143,7 @@ def space_of(folder: Path, *classes: str, top: str = "", lines: str | None = Non
         (f"{SIGN}\nAdam = Sign", "class Adam has the name of one of Keras"),
         ("import nothing_of_that_name", "could not be run"),
         ("x = = 1", "could not be run"),
+        ("raise SystemExit(0)", "could not be run"),
     ],
 )
 def test_a_file_without_use_is_refused_by_name(tmp_path: Path, text: str, words: str) -> None:

@@ -92,7 +92,7 @@ def _run(file: Path) -> tuple[ModuleType, set[Path]]:
     sys.path.insert(0, str(folder))  # as `python FILE.py` has it
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end itself, and the study with it
         trace = _from_file(error, {str(file.resolve())})  # none: it is no Python
         raise CodeError(f"`code` {file}: it could not be run, see above; mend it") from (
             error.with_traceback(trace)
@@ -144,7 +144,7 @@ def blamed() -> Iterator[None]:
         raise
 
 
-def _from_file(error: Exception, files: set[str]) -> TracebackType | None:
+def _from_file(error: BaseException, files: set[str]) -> TracebackType | None:
     """The part of its traceback that begins in one of the files."""
     trace = error.__traceback__
     while trace and str(Path(trace.tb_frame.f_code.co_filename).resolve()) not in files:
