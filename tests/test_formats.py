@@ -22,7 +22,7 @@ from study.features.vgg16 import pick_device
 from study.records.layout import FORMAT, written_format
 from study.records.study_meta import Look, load_meta
 from study.records.trial_record import Phase, TrialRecord
-from study.records.trials_file import load_trials, repair_trials
+from study.records.trials_file import load_trials, read_trials
 from study.report import main as report_main
 from study.report.analysis.summary import load_study
 from study.search import main as search_main
@@ -140,7 +140,7 @@ def test_a_newer_format_is_named_and_never_called_damaged(tmp_path: Path) -> Non
     head, _, rest = trials.read_text().partition("\n")
     trials.write_text(json.dumps(json.loads(head) | {"format": FORMAT + 1}) + "\n" + rest)
     before = trials.read_bytes()
-    for read in (load_trials, repair_trials):
+    for read in (load_trials, read_trials):
         with pytest.raises(UserError, match=rf"trials\.jsonl, line 1 has format {FORMAT + 1}, and"):
             read(folder)
     assert trials.read_bytes() == before

@@ -3,7 +3,7 @@
 import csv
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -270,8 +270,8 @@ def test_tensorboard_has_curves_of_the_metric_beside_accuracy(
 def judged_by(metric: str, records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Made-up records with values of the metric that are below their accuracies."""
 
-    def below(found: list[float] | float | None) -> list[float] | float | None:
-        return [x**2 for x in found] if isinstance(found, list) else found and found**2
+    def below(found: Sequence[float] | float | None) -> list[float] | float | None:
+        return [x**2 for x in found] if isinstance(found, Sequence) else found and found**2
 
     return [
         replace(

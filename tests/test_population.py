@@ -1,6 +1,7 @@
 """The population trainer against Keras training the same head: same weights, same batches."""
 
 import gc
+import time
 from dataclasses import replace
 from functools import cache
 
@@ -494,12 +495,22 @@ def test_dropout_reaches_training_and_not_validation() -> None:
 def test_closing_the_iterator_ends_the_training() -> None:
     trainer = population(1)
     results = trainer.train([a_run(configuration("sgd"), seed=seed) for seed in range(1, 9)])
-    ((index, _),) = next(results)
+    (index, _), *_ = next(results)
     results.close()
     assert index in range(8)
     assert train(trainer, [a_run(configuration("sgd"))])[0].metrics.loss.shape == (
         3,
     )  # and may go on
+
+
+def test_what_ended_while_nobody_asked_comes_together() -> None:
+    trainer = population(1)
+    train(trainer, [a_run(configuration("sgd"))])  # compiled
+    found = []
+    for part in trainer.train([a_run(configuration("sgd"), seed=seed) for seed in range(1, 9)]):
+        found.append([index for index, _ in part])
+        time.sleep(0.5)  # as a slow disk would
+    assert len(found) < 8 and sorted(index for part in found for index in part) == list(range(8))
 
 
 def test_an_error_of_our_own_stops_everything() -> None:

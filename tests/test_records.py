@@ -27,7 +27,13 @@ from study.records.trial_record import (
     TrialStatus,
     rounded,
 )
-from study.records.trials_file import append_trials, load_trials, repair_trials, rewrite_trials
+from study.records.trials_file import (
+    append_trials,
+    load_trials,
+    read_trials,
+    repair_trials,
+    rewrite_trials,
+)
 
 
 def record(number: int = 0, **changes: object) -> TrialRecord:
@@ -124,7 +130,7 @@ def test_a_record_whose_metric_does_not_fit_is_damaged(tmp_path: Path, change: d
 def test_nothing_recorded_is_no_mistake(tmp_path: Path):
     append_trials(tmp_path / "new", [])
     assert load_trials(tmp_path / "new") == []
-    assert repair_trials(tmp_path / "new") == []
+    assert repair_trials(tmp_path / "new", read_trials(tmp_path / "new")) == []
 
 
 @given(st.data())
@@ -137,7 +143,7 @@ def test_a_file_cut_off_anywhere_loses_only_its_last_line(tmp_path_factory, data
     path.write_bytes(whole[:kept])
     complete = whole[:kept].count(b"\n")
     assert [r.trial_id[-1] for r in load_trials(folder)] == ["0", "1", "2"][:complete]
-    assert repair_trials(folder) == []
+    assert repair_trials(folder, read_trials(folder)) == []
     append_trials(folder, [record(9)])
     assert [r.trial_id[-1] for r in load_trials(folder)] == [*["0", "1", "2"][:complete], "9"]
     assert not (folder / DAMAGED_FILE).exists()
@@ -166,7 +172,7 @@ def test_a_damaged_line_is_named_with_its_number_and_set_aside(damage: bytes, tm
     before = path.read_bytes()
     with pytest.raises(UserError, match=r"trials\.jsonl, line 2: not a trial record \("):
         load_trials(tmp_path)
-    assert repair_trials(tmp_path) == [2]
+    assert repair_trials(tmp_path, read_trials(tmp_path)) == [2]
     assert [r.trial_id[-1] for r in load_trials(tmp_path)] == ["0", "2"]
     assert (tmp_path / DAMAGED_FILE).read_bytes() == before
 
@@ -275,7 +281,7 @@ def test_a_full_disk_costs_only_what_was_being_written(tmp_path: Path):
     assert ended.stdout.split() == ["27", "27"], ended.stderr  # EFBIG
     assert (tmp_path / STUDY_FILE).read_text() == "old"
     assert sorted(p.name for p in tmp_path.iterdir()) == [STUDY_FILE, TRIALS_FILE]
-    assert repair_trials(tmp_path) == []
+    assert repair_trials(tmp_path, read_trials(tmp_path)) == []
     append_trials(tmp_path, [record(2)])
     assert [r.trial_id[-1] for r in load_trials(tmp_path)] == ["0", "1", "2"]
 

@@ -7,7 +7,6 @@ format 0, the first version's. All are read, and a study of that time is continu
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,8 +58,8 @@ def checked(table: Mapping[str, Any], kind: type[T]) -> T:
     Raises:
         ValueError: the sentence names the key.
     """
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(table.keys() - names):
+    names: Mapping[str, Any] = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    if unknown := sorted(table.keys() - names.keys()):
         raise ValueError(f"unknown key {unknown[0]!r}")
     return msgspec.convert(table, kind)
 

@@ -8,19 +8,22 @@ strict JSON.
 import enum
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from study.common.aliases import Numbers, Value
 from study.common.metrics import ACCURACY, WORDS, from_counts
+from study.records.curve import NOTHING, Curve
 from study.records.layout import checked, format_of, written_format
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 OF_METRIC = ("train_metric", "val_metric")  # more curves, where the metric is not accuracy
 VALUES_OF_METRIC = ("test_metric", "cross_fitted_metric")  # and values
+FEW_TEXTS = ("optimizer", "split", "search", "number", "message")  # the same in many records
 
 
 class TrialStatus(enum.StrEnum):
@@ -40,7 +43,7 @@ class Phase(enum.StrEnum):
     BUDGET = "budget"  # what a search had found at a part of its budget, rerun alike
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
     """All that is known of a run before it is trained."""
 
@@ -62,20 +65,21 @@ class Run:
     budget: float | None = None  # part of the search's budget; runs of that phase only
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRecord(Run):
     """One finished run. Curves have one entry an epoch, from epoch 1 to `epochs`.
 
     What decides between epochs, trials and optimizers is said by `measured`. The fields of a
     metric other than accuracy are left out of the lines of those that are judged by accuracy.
+    A study may have a million records, so curves are kept as `Curve`, whatever they are made of.
     """
 
     status: TrialStatus
-    loss: list[float]  # training, mean over the epoch, with dropout and class weights
-    accuracy: list[float]
-    val_loss: list[float]
-    val_accuracy: list[float]
-    learning_rate: list[float]  # at the last step of each epoch
+    loss: Sequence[float]  # training, mean over the epoch, with dropout and class weights
+    accuracy: Sequence[float]
+    val_loss: Sequence[float]
+    val_accuracy: Sequence[float]
+    learning_rate: Sequence[float]  # at the last step of each epoch
     best_epoch: int  # from 1, the first that is judged highest on the validation rows; 0: no epoch
     seconds: float  # of training, this run's share, earlier rungs not included
     test_accuracy: float | None = None  # at the best epoch; confirmation and default runs
@@ -86,10 +90,15 @@ class TrialRecord(Run):
     message: str = ""
     versions: int = 0  # which of the study's sets of versions made it
     metric: str = ACCURACY  # that judged it; the other fields of it are empty for accuracy
-    train_metric: list[float] = field(default_factory=list)  # a curve, as `accuracy`
-    val_metric: list[float] = field(default_factory=list)  # a curve
+    train_metric: Sequence[float] = ()  # a curve, as `accuracy`
+    val_metric: Sequence[float] = ()  # a curve
     test_metric: float | None = None  # at the best epoch
     cross_fitted_metric: float | None = None  # of both halves' counts, at each other's best epoch
+
+    def __post_init__(self) -> None:
+        for key in (*CURVES, *OF_METRIC):
+            if type(curve := getattr(self, key)) is not Curve:
+                object.__setattr__(self, key, Curve(curve) if len(curve) else NOTHING)
 
     @property
     def measured(self) -> "Measured":
@@ -171,9 +180,14 @@ def curves_of(metric: str) -> tuple[str, ...]:
     return CURVES if metric == ACCURACY else (*CURVES, *OF_METRIC)
 
 
+def as_table(run: Run) -> dict[str, Any]:
+    """The fields of a run or a record by name; nothing is copied."""
+    return {name: getattr(run, name) for name in run.__dataclass_fields__}
+
+
 def to_line(record: TrialRecord) -> str:
     """A record as a line of JSON, without its end."""
-    table = {"format": written_format(record.metric), **asdict(record)}
+    table = {"format": written_format(record.metric), **as_table(record)}
     for key in (*CURVES, *OF_METRIC):
         table[key] = [_finite(value) for value in table[key]]
     for key in ("test_accuracy", "test_loss", "cross_fitted_accuracy", *VALUES_OF_METRIC):
@@ -198,7 +212,7 @@ def from_line(line: bytes, place: str) -> TrialRecord:
     curves = curves_of(table.get("metric", ACCURACY))
     for key in curves:
         table[key] = [math.nan if value is None else value for value in table[key]]
-    record = checked(table, TrialRecord)
+    record = checked(_with_few_texts(table), TrialRecord)
     if record.metric not in WORDS:
         raise ValueError(f"metric {record.metric!r} is unknown")
     lengths = {len(getattr(record, key)) for key in curves}
@@ -207,6 +221,19 @@ def from_line(line: bytes, place: str) -> TrialRecord:
     if {len(record.val_hits_a), len(record.val_hits_b)} - {0, len(record.loss)}:
         raise ValueError("curves and hits do not fit together")
     return record
+
+
+def _with_few_texts(table: dict[str, Any]) -> dict[str, Any]:
+    """The same, with one object in memory for a text that stands in many lines."""
+    table |= {key: _interned(table[key]) for key in FEW_TEXTS if key in table}
+    if isinstance(values := table.get("hyperparameters"), dict):
+        values = {sys.intern(key): _interned(value) for key, value in values.items()}
+        table["hyperparameters"] = values
+    return table
+
+
+def _interned(value: Any) -> Any:
+    return sys.intern(value) if type(value) is str else value
 
 
 def _from_format_0(table: dict[str, Any]) -> dict[str, Any]:

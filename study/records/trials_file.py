@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from study.common.errors import UserError
 from study.common.files import write_atomically
@@ -24,60 +25,75 @@ def append_trials(study: Path, records: Iterable[TrialRecord]) -> None:
 
 def rewrite_trials(study: Path, records: Iterable[TrialRecord]) -> None:
     """Replace `trials.jsonl` by these records, atomically."""
-    write_atomically(study / TRIALS_FILE, "".join(to_line(record) + "\n" for record in records))
+    write_atomically(study / TRIALS_FILE, (f"{to_line(record)}\n" for record in records))
+
+
+class TrialLines(NamedTuple):
+    """What a `trials.jsonl` holds, read once."""
+
+    whole: list[TrialRecord]  # in the order of the file, that in which runs ended
+    damaged: list[tuple[int, str]]  # number of the line, from 1, and reason
+    cut: bool  # a kill left the last line without its end
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """In the order of trial ids; of two lines of one run the later one counts."""
+        last = {record.trial_id: record for record in self.whole}
+        return [last[name] for name in sorted(last)]
 
 
 def load_trials(study: Path) -> list[TrialRecord]:
-    """Read `trials.jsonl` in the order of trial ids: the file's own is that in which runs ended.
+    """Read `trials.jsonl` in the order of trial ids.
 
-    A last line that was cut off by a kill is left out (its run is repeated); of two lines of one
-    run the later one counts.
+    A last line that was cut off by a kill is left out (its run is repeated).
 
     Raises:
         UserError: a whole line is damaged, or a newer version wrote it; the sentence gives file
             and line number.
     """
-    whole, damaged, _ = _read_lines(study / TRIALS_FILE)
-    if damaged:
-        number, reason = damaged[0]
+    found = read_trials(study)
+    if found.damaged:
+        number, reason = found.damaged[0]
         raise UserError(
             f"{study / TRIALS_FILE}, line {number}: not a trial record ({reason}); run the search "
             "command again, which sets damaged lines aside and repeats their runs"
         )
-    return sorted(
-        {record.trial_id: record for record in whole}.values(), key=lambda record: record.trial_id
-    )
+    return found.records
 
 
-def recorded_optimizers(study: Path) -> set[str]:
-    """Which optimizers have runs, whatever else is damaged."""
-    return {record.optimizer for record in _read_lines(study / TRIALS_FILE)[0]}
-
-
-def repair_trials(study: Path) -> list[int]:
+def repair_trials(study: Path, found: TrialLines) -> list[int]:
     """Make `trials.jsonl` safe to append to; the numbers of the damaged lines that were set aside.
 
     The file as it was is kept beside it as `trials.damaged.jsonl`. A last line that a kill cut off
     is no damage: it is dropped silently.
+
+    Args:
+        study: the folder.
+        found: what its file holds.
+    """
+    if found.damaged:
+        write_atomically(study / DAMAGED_FILE, (study / TRIALS_FILE).read_bytes())
+    if found.damaged or found.cut:
+        rewrite_trials(study, found.whole)
+    return [number for number, _ in found.damaged]
+
+
+def read_trials(study: Path) -> TrialLines:
+    """Read `trials.jsonl`, whatever of it is damaged; nothing where there is none.
+
+    Raises:
+        UserError: a newer version wrote it.
     """
     path = study / TRIALS_FILE
-    whole, damaged, cut = _read_lines(path)
-    if damaged:
-        write_atomically(study / DAMAGED_FILE, path.read_bytes())
-    if damaged or cut:
-        rewrite_trials(study, whole)
-    return [number for number, _ in damaged]
-
-
-def _read_lines(path: Path) -> tuple[list[TrialRecord], list[tuple[int, str]], bool]:
-    """(records, (number, reason) of damaged lines, whether the last line has no end)."""
+    found = TrialLines([], [], cut=False)
     if not path.exists():
-        return [], [], False
-    *lines, last = path.read_bytes().split(b"\n")
-    records, damaged = [], []
-    for number, line in enumerate(lines, start=1):
-        try:
-            records.append(from_line(line, f"{path}, line {number}"))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            damaged.append((number, str(error) or type(error).__name__))
-    return records, damaged, bool(last)
+        return found
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return found._replace(cut=True)
+            try:
+                found.whole.append(from_line(line[:-1], f"{path}, line {number}"))
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                found.damaged.append((number, str(error) or type(error).__name__))
+    return found

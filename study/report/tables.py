@@ -8,6 +8,7 @@ from study.common.metrics import ACCURACY, PLURAL, SHORT
 from study.common.text import plain
 from study.records.outcomes import chance, score
 from study.records.trial_record import Phase
+from study.report.analysis.listed_runs import listed_runs
 from study.report.analysis.summary import Summary
 from study.report.analysis.winners import evaluation_line
 from study.report.analysis.wording import number, points
@@ -242,7 +243,7 @@ def _versions(found: Mapping[str, str]) -> str:
 
 
 def trials_table(summary: Summary) -> Table:
-    """Every run with its hyperparameters."""
+    """Every run with its hyperparameters; of very many the best ones."""
     guess = chance(summary.meta.metric, summary.meta.class_counts)
     short = SHORT[summary.meta.metric]
     keys = list(dict.fromkeys(key for r in summary.records for key in r.hyperparameters))
@@ -262,10 +263,11 @@ def trials_table(summary: Summary) -> Table:
             decimal(r.seconds, 2),
             *(number(r.hyperparameters[k]) if k in r.hyperparameters else "" for k in keys),
         )
-        for r in summary.records
+        for r in listed_runs(summary.records, guess)
     )
+    many = len(rows) < len(summary.records)
     return Table(
-        f"All {len(rows)} runs",
+        f"The best {len(rows)} of {len(summary.records)} runs" if many else f"All {len(rows)} runs",
         "Click a column to sort. A rung of Hyperband that continues an earlier one is a line of "
         "its own. The file trials.csv has the same and more.",
         (

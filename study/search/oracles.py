@@ -17,8 +17,11 @@ from keras_tuner.engine import trial as kt_trial
 
 from study.search.bayesian import BayesianOracle
 from study.search.budget import INITIAL_POINTS, Budget, plan_search
+from study.search.fixed_space import OPTIONS, FixedSpace, in_memory
 from study.space.head_config import HeadConfig
 from study.space.space import SearchSpace
+
+MOST_COLLISIONS = 100_000  # draws until the last point of a small space is found
 
 
 class Proposal(NamedTuple):
@@ -52,21 +55,20 @@ class Search:
         self.oracle = self._oracle(seed)
         self.finished = False
         self.done = 0
-        self._running: dict[str, Any] = {}
+        self._running: dict[str, tuple[str, Any]] = {}  # number -> its slot, Keras Tuner's trial
         self._roots: dict[str, str] = {}  # number -> first rung of the same run
         self._brackets: dict[
             str, int
         ] = {}  # of a first rung; Keras Tuner gives promoted ones the newest
 
     def _oracle(self, seed: int) -> Any:
-        hp = keras_tuner.HyperParameters()
+        hp = FixedSpace()
         self.space.declare(hp, self.optimizer)
         options: dict[str, Any] = {
+            **OPTIONS,
             "objective": keras_tuner.Objective(self.budget.objective, "max"),
             "hyperparameters": hp,
-            "allow_new_entries": False,
             "seed": seed,
-            "max_consecutive_failed_trials": 10**9,  # a study is never aborted by bad trials
         }
         match self.kind:
             case "hyperband":
@@ -83,11 +85,7 @@ class Search:
                 )
             case _:
                 oracle = keras_tuner.oracles.GridSearchOracle(max_trials=self.planned, **options)
-        oracle.verbose = 0
-        oracle._max_collisions = 100_000  # draws until the last point of a small space is found
-        oracle.save = lambda: None  # in memory only: see the module's docstring
-        oracle._save_trial = lambda trial: None
-        return oracle
+        return in_memory(oracle, most_collisions=MOST_COLLISIONS)
 
     def ask(self) -> list[Proposal]:
         """Every trial that can start now; an empty list when the search has ended."""
@@ -95,11 +93,12 @@ class Search:
         while len(proposals) < self._most_at_once():
             with warnings.catch_warnings():  # of old names for threads, of a flat kernel
                 warnings.simplefilter("ignore")
-                trial = self.oracle.create_trial(f"slot{len(self.oracle.trials)}")
+                slot = f"slot{len(self.oracle.trials)}"
+                trial = self.oracle.create_trial(slot)
             if trial.status != kt_trial.TrialStatus.RUNNING:
                 self.finished = not self._running
                 break
-            self._running[trial.trial_id] = trial
+            self._running[trial.trial_id] = slot, trial
             proposals.append(self._proposal(trial))
         return proposals
 
@@ -134,10 +133,13 @@ class Search:
 
         Every trial is told as completed: Keras Tuner lets a failed one cost its rung a promotion.
         """
-        trial = self._running.pop(number)
+        slot, trial = self._running.pop(number)
+        ongoing = self.oracle.ongoing_trials
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            self.oracle.update_trial(number, {self.budget.objective: score})
-            trial.status = kt_trial.TrialStatus.COMPLETED
+            trial.score, trial.status = score, kt_trial.TrialStatus.COMPLETED
+            # alone, where Keras Tuner would look through all that are under way
+            self.oracle.ongoing_trials = {slot: ongoing.pop(slot)}
             self.oracle.end_trial(trial)
+            self.oracle.ongoing_trials = ongoing
         self.done += 1

@@ -21,6 +21,7 @@ from study.records.trial_record import (
     Run,
     TrialRecord,
     TrialStatus,
+    as_table,
     best_epoch,
     cross_fitted,
     cross_fitted_by_class,
@@ -213,7 +214,7 @@ class Runner:
         """What is known of a run before its curves."""
         curves: dict[str, Any] = {key: [] for key in CURVES}
         return TrialRecord(
-            **vars(task.run),
+            **as_table(task.run),
             **curves,
             status=status,
             message=message,

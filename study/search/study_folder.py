@@ -17,12 +17,7 @@ from study.common.errors import UserError
 from study.records.layout import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import Look, StudyMeta, load_meta, save_meta
 from study.records.trial_record import Phase, TrialRecord
-from study.records.trials_file import (
-    load_trials,
-    recorded_optimizers,
-    repair_trials,
-    rewrite_trials,
-)
+from study.records.trials_file import TrialLines, read_trials, repair_trials, rewrite_trials
 from study.search.differences import changed_versions, differences, more_trials
 from study.verdicts.judge import answer_of
 from study.verdicts.looks import AUTO, continued_looks, looks_of_longer_searches
@@ -103,15 +98,16 @@ def resume(
         save_meta(folder, meta)
         return meta, []
     old = load_meta(folder)
-    found = differences(old, meta, longer, recorded_optimizers(folder))
-    if found:
+    lines = read_trials(folder)
+    other = differences(old, meta, longer, {record.optimizer for record in lines.whole})
+    if other:
         raise UserError(
             f"study {old.name!r} in {folder.parent} was made with other settings: "
-            f"{'; '.join(found)}; give the new one a `name`, start anew with `overwrite`, "
+            f"{'; '.join(other)}; give the new one a `name`, start anew with `overwrite`, "
             "or use the old settings"
         )
-    _say_damage(folder)
-    known = load_trials(folder)
+    _repair(folder, lines)
+    known = lines.records
     merged = replace(
         meta,
         created=old.created,
@@ -129,8 +125,9 @@ def resume(
     return merged, known
 
 
-def _say_damage(folder: Path) -> None:
-    damaged = repair_trials(folder)
+def _repair(folder: Path, lines: TrialLines) -> None:
+    """Leave whole lines only, and say so."""
+    damaged = repair_trials(folder, lines)
     if damaged:
         print(
             f"warning: {folder / TRIALS_FILE}: {len(damaged)} damaged line"

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from itertools import chain
 
 import numpy as np
 import tensorflow as tf
@@ -89,6 +90,7 @@ class Population:
     def train(self, runs: Sequence[HeadRun]) -> Iterator[list[tuple[int, HeadResult]]]:
         """Train all runs; yields (index into `runs`, result) as populations end, in any order.
 
+        What ended since it was last asked comes together, so one write can keep all of it.
         Closing the iterator or an interrupt ends the populations under way after their call; only
         the first one waits for that.
         """
@@ -104,8 +106,13 @@ class Population:
                 ):
                     together = [runs[index] for index in chosen]
                     flying[pool.submit(self._train_together, together, stop)] = chosen
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                    yield list(zip(flying.pop(future), future.result(), strict=True))
+                done = wait(flying, return_when=FIRST_COMPLETED).done
+                whole = [future for future in done if not future.exception()]
+                if whole:
+                    pairs = [zip(flying.pop(one), one.result(), strict=True) for one in whole]
+                    yield list(chain.from_iterable(pairs))
+                for future in done.difference(whole):
+                    future.result()  # raises, once what the others reached is kept
         except KeyboardInterrupt:
             patient = False  # a compilation takes seconds: say first that it was heard
             raise

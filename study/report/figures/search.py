@@ -13,6 +13,8 @@ from study.report.analysis.wording import counted, points
 from study.report.figures.panels import Panels, Scale, joined, linear, logarithmic
 from study.report.figures.picture import Drawn
 
+MOST_DOTS = 20_000  # of a panel; more are a blot
+
 
 def draw_sensitivity(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
     """The metric against learning rate; short trials faint, diverged ones as crosses below."""
@@ -20,10 +22,11 @@ def draw_sensitivity(summary: Summary, look: dict[str, Look], fonts: Fonts) -> D
     if not found:
         return
     stopped = any((~s.whole).any() for s in found)
+    every = max(-(-len(s.value) // MOST_DOTS) for s in found)
     panels = Panels(
         [(look[s.optimizer].label, look[s.optimizer].colour) for s in found],
         "How much does the learning rate matter?",
-        "One dot a search trial"
+        ("One dot a search trial" if every == 1 else f"One dot in {every} search trials")
         + ("; faint: stopped early by Hyperband. " if stopped else ". ")
         + "Line: the best nearby. Red cross below: it diverged.",
         "Peak learning rate",
@@ -37,9 +40,10 @@ def draw_sensitivity(summary: Summary, look: dict[str, Look], fonts: Fonts) -> D
             (~one.whole & ~one.diverged, {"ms": 2.4, "alpha": 0.22, "marker": "o"}),
             (one.whole & ~one.diverged, {"ms": 3.8, "alpha": 0.85, "marker": marker}),
         ):
-            panels.plot(place, one.learning_rate[rows], one.value[rows], **kind, **more)
+            dots = np.flatnonzero(rows)[::every]
+            panels.plot(place, one.learning_rate[dots], one.value[dots], **kind, **more)
         panels.plot(place, *_envelope(one), "-", color=colour, lw=1.2, alpha=0.8)
-        bad = one.learning_rate[one.diverged]
+        bad = one.learning_rate[one.diverged][::every]
         panels.plot(place, bad, np.full(len(bad), -0.035), "x", color="#c0182b", ms=3.5, mew=0.8)
     yield (
         "learning_rate",
