@@ -22,6 +22,8 @@ from synthetic import write_study
 from study.records.trials_file import load_trials, rewrite_trials
 from study.report import main
 from study.report.html import TEMPLATES, render
+from study.report.tables import Table
+from study.report.terminal import conclusion_text
 
 ROOT = Path(__file__).parents[1]
 
@@ -274,3 +276,13 @@ def test_help_loads_nothing_heavy():
         "except SystemExit: print(heavy & set(sys.modules))"
     )
     assert "--study NAME" in done.stdout and done.stdout.rstrip().endswith("set()")
+
+
+def test_a_narrow_terminal_shows_fewer_columns_and_cuts_no_word() -> None:
+    head = ("optimizer", "verdict", *(f"column {number}" for number in range(20)))
+    row = ("a-long-optimizer-name", "good enough", *["1,234,567"] * 20)
+    lines = conclusion_text("The answer.", Table("", "", head, (row,))).splitlines()
+    assert len(lines[-1]) <= 120 and "…" not in "".join(lines)
+    assert lines[-1].split()[:3] == ["a-long-optimizer-name", "good", "enough"]
+    shown = lines[-1].count("1,234,567")
+    assert 5 < shown < 20 and f"{shown - 1}" in lines[-2] and lines[2].count("column") == shown

@@ -12,6 +12,9 @@ from study.report.analysis.study_comparison import Comparison
 from study.report.analysis.summary import Summary
 from study.report.tables import Table, evaluation
 
+LOG_WIDTH = 200  # characters
+GAP = 2  # between columns
+
 
 def print_conclusion(
     summary: Summary, ranking: Table, warnings: Sequence[str], folder: Path
@@ -23,7 +26,7 @@ def print_conclusion(
     for text in summary.headline.details:
         console.print(plain(text, 2000))
     console.print()
-    console.print(_grid(ranking))
+    console.print(_grid(ranking, console.width))
     lines = evaluation(summary)
     if lines:
         console.print("\nvalidation set after the last epoch:")
@@ -48,7 +51,7 @@ def conclusion_text(headline: str, ranking: Table) -> str:
     )
     console.print(headline)
     console.print()
-    console.print(_grid(ranking))
+    console.print(_grid(ranking, console.width))
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
@@ -60,7 +63,7 @@ def print_comparison(found: Comparison, shown: Table, notes: Sequence[str], page
     for text in notes:
         console.print(f"- {plain(text, 2000)}")
     console.print()
-    console.print(_grid(shown))
+    console.print(_grid(shown, console.width))
     console.print(f"\ncomparison: {page}", soft_wrap=True)
 
 
@@ -68,14 +71,22 @@ def _console() -> Console:
     """Names may look like rich's markup or emoji codes: nothing is interpreted."""
     console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
-        console.width = 160  # a log file has no edge; wrapped tables cannot be read
+        console.width = LOG_WIDTH  # a log file has no edge; wrapped tables cannot be read
     return console
 
 
-def _grid(shown: Table) -> Grid:
+def _grid(shown: Table, width: int) -> Grid:
+    """The columns, from the left, that fit whole; only a head may take several lines."""
     grid = Grid(box=None, pad_edge=False)
+    fitting, used = 0, 0
     for place, head in enumerate(shown.head):
-        grid.add_column(head, justify="left" if place == 0 else "right")
+        cells = [row[place] for row in shown.rows]
+        whole = max(map(len, [*head.split(), *cells]), default=1)
+        used += whole + GAP
+        if used - GAP > width:
+            break
+        grid.add_column(head, justify="left" if place == 0 else "right", min_width=whole)
+        fitting += 1
     for row in shown.rows:
-        grid.add_row(*row)
+        grid.add_row(*row[:fitting])
     return grid
