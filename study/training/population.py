@@ -11,13 +11,14 @@ so its gradients are zero.
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 
 import numpy as np
 import tensorflow as tf
 
+from study.common.memory import give_back
 from study.common.metrics import ACCURACY
 from study.common.seeds import stream
 from study.training.head import Statistics
@@ -33,6 +34,7 @@ from study.training.schedules import learning_rates
 MAX_WORKERS = 16  # populations under way
 AHEAD_WORKERS = 2  # more than there are cores: they prepare in Python while others compute
 GPU_WORKERS = 2  # one is prepared while the other computes
+CPU_BUSY, GPU_BUSY = 40, 16  # populations for each worker: of fewer the last ones leave it waiting
 
 
 class Population:
@@ -73,6 +75,7 @@ class Population:
         gpu = bool(tf.config.get_visible_devices("GPU"))
         cores = os.cpu_count() or 1
         self.workers = GPU_WORKERS if gpu else min(cores + AHEAD_WORKERS, MAX_WORKERS)
+        self.busy = self.workers * (GPU_BUSY if gpu else CPU_BUSY)  # populations
         self._programs: dict[Signature, Program] = {}
         self._locks: dict[Signature, threading.Lock] = {}
 
@@ -113,6 +116,14 @@ class Population:
             stop.set()
             pool.shutdown(patient, cancel_futures=True)
 
+    def count(self, runs: Iterable[HeadRun]) -> Counter[Signature]:
+        """How many of the runs have each signature."""
+        return Counter(map(self._signature, runs))
+
+    def are_enough(self, counts: Counter[Signature]) -> bool:
+        """Whether so many runs of these signatures, trained together, keep the device busy."""
+        return sum(-(-count // self.size) for count in counts.values()) >= self.busy
+
     def _next(
         self,
         waiting: dict[Signature, deque[list[int]]],
@@ -147,7 +158,7 @@ class Population:
             groups.setdefault(self._signature(run), []).append(index)
         found = {}
         for signature, members in groups.items():
-            members.sort(key=lambda index: -_remaining(runs[index]))
+            members.sort(key=lambda index: -runs[index].remaining)
             parts = [members[at : at + self.size] for at in range(0, len(members), self.size)]
             found[signature] = deque(parts)
         return found
@@ -169,6 +180,7 @@ class Population:
                     self.metric,
                 )
                 program.compile(self._features, self._labels)
+                give_back()
                 self._programs[signature] = program
             return self._programs[signature]
 
@@ -195,14 +207,14 @@ class Population:
             run.state.arrays if run.state else layout.fresh(run.config, run.seed) for run in runs
         ]
         state = layout.stack(states + [states[-1]] * (self.size - len(runs)))
-        last = max(map(_remaining, runs))
-        ends = sorted({_remaining(run) for run in runs} | {0})
+        last = max(run.remaining for run in runs)
+        ends = sorted({run.remaining for run in runs} | {0})
         rows = table_rows(self.metric, self.n_classes)
         curves = np.zeros((last, rows, self.size), np.float32)
         taken: dict[int, Arrays] = {}
         done = 0
         while True:
-            ending = [slot for slot, run in enumerate(runs) if done == _remaining(run)]
+            ending = [slot for slot, run in enumerate(runs) if done == run.remaining]
             taken |= zip(ending, layout.take(state, ending), strict=True)
             if done == last:
                 break
@@ -210,7 +222,7 @@ class Population:
                 raise CancelledError
             until = min(next(end for end in ends if end > done), done + program.most_epochs)
             numbers = [
-                [_first(run) + min(epoch, _remaining(run) - 1) for run in slots]
+                [run.first + min(epoch, run.remaining - 1) for run in slots]
                 for epoch in range(done, until)
             ]
             curves[done:until], state = program.train(
@@ -265,14 +277,6 @@ def _tensor(features: np.ndarray) -> tf.Tensor:
     return tf.experimental.dlpack.from_dlpack(np.asarray(rows).__dlpack__())
 
 
-def _first(run: HeadRun) -> int:
-    return run.state.epoch if run.state else 0
-
-
-def _remaining(run: HeadRun) -> int:
-    return run.epochs - _first(run)
-
-
 def _result(
     program: Program,
     run: HeadRun,
@@ -282,9 +286,9 @@ def _result(
     seconds: float,
 ) -> HeadResult:
     return HeadResult(
-        from_table(curves[: _remaining(run)], program.metric, program.n_classes),
-        learning_rate=table[_first(run) : run.epochs, -1].copy(),
-        state=HeadState(run.epochs, arrays),
+        from_table(curves[: run.remaining], program.metric, program.n_classes),
+        learning_rate=table[run.first : run.epochs, -1].copy(),
+        state=HeadState.of(run.epochs, arrays) if run.pauses else None,
         best_weights=program.layout.best_weights(arrays, run.config),
         seconds=seconds,
     )
