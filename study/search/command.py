@@ -16,7 +16,6 @@ from pathlib import Path
 
 from study.common.command import STOPPED, complain
 from study.common.errors import UserError
-from study.common.memory import keep_little
 from study.common.signals import stoppable
 from study.common.tensorflow import import_tensorflow
 from study.search.command_line import parse, resolve_options
@@ -53,7 +52,6 @@ def search(arguments: argparse.Namespace) -> Options:
     Raises:
         UserError: a mistake that the user can mend, or a full disk; nothing recorded is lost.
     """
-    keep_little()
     keep_programs(arguments.cache_dir and Path(arguments.cache_dir))
     import_tensorflow()
     from study.features.vgg16 import pick_device
