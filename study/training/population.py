@@ -18,9 +18,9 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPo
 import numpy as np
 import tensorflow as tf
 
-from study.common.memory import give_back
 from study.common.metrics import ACCURACY
 from study.common.seeds import stream
+from study.training.freed_memory import give_back
 from study.training.head import Statistics
 from study.training.head_state import Arrays
 from study.training.loss import class_weights

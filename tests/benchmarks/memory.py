@@ -4,10 +4,10 @@
 
 Each study is the search command in a process of its own, with the default space, on the built-in
 faces, and one with synthetic rows: 1,800 of 512 numbers, 17 classes. Peak memory is the largest
-resident set of the process, libraries included; a line also says what is left without them, which
-is beyond a process that has only imported them. Compiled programs take about a third of a hundred
-MiB each and stay, three for each optimizer; a program that is not in the cache folder yet takes
-twice as much. All of it takes about half an hour on two cores, nearly all of it for 20 repeats.
+resident set of the process, libraries included; a line also says what is beyond a process that has
+only imported them. Compiled programs stay, three for each optimizer: about 20 MiB each, half as
+much again where one is not in the cache folder yet. All of it takes about half an hour on two
+cores, nearly all of it for 20 repeats.
 """
 
 import argparse
