@@ -1,13 +1,13 @@
-"""Peak memory of a whole study against its number of repeats: it does not grow with the study.
+"""Peak memory of a whole study against its number of repeats: it hardly grows with them.
 
     python tests/benchmarks/memory.py [--repeats 1 5 20] [--optimizers adam,sgd] [--max-epochs 30]
 
 Each study is the search command in a process of its own, with the default space, on the built-in
 faces, and one with synthetic rows: 1,800 of 512 numbers, 17 classes. Peak memory is the largest
 resident set of the process, libraries included; a line also says what is beyond a process that has
-only imported them. Compiled programs stay, three for each optimizer: about 20 MiB each, half as
-much again where one is not in the cache folder yet. All of it takes about half an hour on two
-cores, nearly all of it for 20 repeats.
+only imported them. Compiled programs stay, three for each optimizer: about 15 MiB each where the
+cache folder has them, 20 to 40 where they are compiled now. All of it takes about half an hour on
+two cores, nearly all of it for 20 repeats.
 """
 
 import argparse
