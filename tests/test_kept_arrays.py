@@ -66,6 +66,9 @@ def test_states_of_a_rung_that_has_promoted_are_gone() -> None:
     paused.keep_only([promoted.trial_id, None])
     assert paused.state_of(promoted) is STATE and paused.state_of(left) is None
     assert len(paused) == 1
+    paused.forget(promoted)  # it has gone on
+    paused.forget(left)
+    assert len(paused) == 0
 
 
 def test_of_a_winners_reruns_the_best_that_converged_keeps_its_weights() -> None:

@@ -54,6 +54,10 @@ class PausedTrials:
         found = self._states.get(rung_of(record), {}).get(record.trial_id)
         return found[1] if found else None
 
+    def forget(self, record: TrialRecord) -> None:
+        """Let go the state of a trial that has gone on."""
+        self._states.get(rung_of(record), {}).pop(record.trial_id, None)
+
     def add(self, record: TrialRecord, state: HeadState) -> None:
         """Keep a state, unless enough of its rung are better; then the worst of them goes."""
         states = self._states.setdefault(rung_of(record), {})

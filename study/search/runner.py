@@ -142,8 +142,7 @@ class Runner:
             yield from self._train(group)
 
     def _trained(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, HeadResult | None]]]:
-        runs = [self._head_run(task) for task in tasks]
-        for finished in self.population.train(runs):
+        for finished in self.population.train([self._head_run(task) for task in tasks]):
             yield [(tasks[index], result) for index, result in finished]
 
     def _head_run(self, task: Task) -> HeadRun:
@@ -167,6 +166,8 @@ class Runner:
                 records.append(self.records[task.run.trial_id])
                 continue
             record = self._record(task, result)
+            if task.run.continues in self.records:
+                self._paused.forget(self.records[task.run.continues])
             self.records[task.run.trial_id] = record
             records.append(record)
             if result.state:

@@ -95,7 +95,9 @@ class Population:
         Closing the iterator or an interrupt ends the populations under way after their call; only
         the first one waits for that.
         """
-        waiting = self._populations(runs)
+        left = list(runs)
+        del runs  # so that a state goes once it was continued
+        waiting = self._populations(left)
         stop = threading.Event()
         flying: dict[Future[list[HeadResult]], list[int]] = {}
         pool = ThreadPoolExecutor(self.workers)
@@ -103,12 +105,14 @@ class Population:
         try:
             while waiting or flying:
                 while len(flying) < 2 * self.workers and (
-                    chosen := self._next(waiting, flying, runs)
+                    chosen := self._next(waiting, flying, left)
                 ):
-                    together = [runs[index] for index in chosen]
-                    flying[pool.submit(self._train_together, together, stop)] = chosen
+                    together = pool.submit(self._train_together, [left[i] for i in chosen], stop)
+                    flying[together] = chosen
                 for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                    yield list(zip(flying.pop(future), future.result(), strict=True))
+                    for index in (ended := flying.pop(future)):
+                        left[index] = left[index]._replace(state=None)
+                    yield list(zip(ended, future.result(), strict=True))
         except KeyboardInterrupt:
             patient = False  # a compilation takes seconds: say first that it was heard
             raise
@@ -156,12 +160,14 @@ class Population:
         groups: dict[Signature, list[int]] = {}
         for index, run in enumerate(runs):
             groups.setdefault(self._signature(run), []).append(index)
-        found = {}
-        for signature, members in groups.items():
+        for members in groups.values():
             members.sort(key=lambda index: -runs[index].remaining)
-            parts = [members[at : at + self.size] for at in range(0, len(members), self.size)]
-            found[signature] = deque(parts)
-        return found
+        return {
+            signature: deque(
+                members[at : at + self.size] for at in range(0, len(members), self.size)
+            )
+            for signature, members in groups.items()
+        }
 
     def _signature(self, run: HeadRun) -> Signature:
         found = signature_of(run.config, len(run.train), len(run.validation), self.widths)
@@ -259,8 +265,8 @@ class Population:
         """(max_epochs, steps of an epoch)."""
         if run.epochs > self.max_epochs:
             raise ValueError(f"{run.epochs} epochs, but the schedules end at {self.max_epochs}")
-        table = learning_rates(run.config, self.max_epochs * program.steps)
-        return table.reshape(self.max_epochs, program.steps)
+        shape = (self.max_epochs, program.steps)
+        return learning_rates(run.config, self.max_epochs * program.steps).reshape(shape)
 
     def _normalization(self, run: HeadRun) -> Statistics | None:
         return Statistics.of(self._features_host[run.train]) if run.config.normalize else None
