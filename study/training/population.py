@@ -95,8 +95,7 @@ class Population:
         Closing the iterator or an interrupt ends the populations under way after their call; only
         the first one waits for that.
         """
-        left = list(runs)
-        del runs  # so that a state goes once it was continued
+        left, runs = list(runs), ()  # so that a state goes once it was continued
         waiting = self._populations(left)
         stop = threading.Event()
         flying: dict[Future[list[HeadResult]], list[int]] = {}
@@ -160,14 +159,12 @@ class Population:
         groups: dict[Signature, list[int]] = {}
         for index, run in enumerate(runs):
             groups.setdefault(self._signature(run), []).append(index)
-        for members in groups.values():
+        found = {}
+        for signature, members in groups.items():
             members.sort(key=lambda index: -runs[index].remaining)
-        return {
-            signature: deque(
-                members[at : at + self.size] for at in range(0, len(members), self.size)
-            )
-            for signature, members in groups.items()
-        }
+            parts = [members[at : at + self.size] for at in range(0, len(members), self.size)]
+            found[signature] = deque(parts)
+        return found
 
     def _signature(self, run: HeadRun) -> Signature:
         found = signature_of(run.config, len(run.train), len(run.validation), self.widths)
