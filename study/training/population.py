@@ -262,8 +262,8 @@ class Population:
         """(max_epochs, steps of an epoch)."""
         if run.epochs > self.max_epochs:
             raise ValueError(f"{run.epochs} epochs, but the schedules end at {self.max_epochs}")
-        shape = (self.max_epochs, program.steps)
-        return learning_rates(run.config, self.max_epochs * program.steps).reshape(shape)
+        table = learning_rates(run.config, self.max_epochs * program.steps)
+        return table.reshape(self.max_epochs, program.steps)
 
     def _normalization(self, run: HeadRun) -> Statistics | None:
         return Statistics.of(self._features_host[run.train]) if run.config.normalize else None
