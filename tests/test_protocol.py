@@ -48,10 +48,11 @@ def study(
     *,
     classes: int = CLASSES,
     scale: float = 1.0,
+    busy: int | None = None,
 ) -> tuple[Protocol, list[TrialRecord]]:
     """Run all phases; the protocol and the records in the order they were `saved`.
 
-    Features are `scale` times as large as they should be.
+    Features are `scale` times as large as they should be; so many populations are a `busy` device.
     """
     saved = [] if saved is None else saved
     rng = np.random.default_rng(3)
@@ -63,6 +64,7 @@ def study(
     images = Examples(source=Path("blobs"), labels=labels, class_names=names, digests=digests)
     data = Data(features, labels, classes, make_splits(images, chosen))
     population = Population(features, labels, classes, max_epochs=chosen.max_epochs, size=4)
+    population.busy = busy or population.busy
     promoted = promotions(chosen.tuner, chosen.max_epochs, chosen.factor)
     runner = Runner(data, population, promoted, known, saved.extend)
     looks = list(planned_looks(chosen.repeats, chosen.most_repeats))
@@ -414,3 +416,64 @@ def test_a_search_that_was_cut_short_reruns_no_part_of_its_budget(tmp_path: Path
         and comparable(more).items()
         >= {name: record for name, record in whole.items() if name in early}.items()
     )
+
+
+# ---- searches under way ----
+
+TWO = HEAD + "[optimizers.one]\n" + RATE + "[optimizers.two]\n" + RATE
+ONE_AT_A_TIME, ALL = 1, 10**9
+
+
+def searches_at_once(saved: Iterable[TrialRecord]) -> int:
+    """The most that had begun and not yet ended."""
+    keys = [(r.search, r.repeat) for r in saved if r.phase == Phase.SEARCH]
+    last = {key: place for place, key in enumerate(keys)}
+    first = {key: place for place, key in reversed(list(enumerate(keys)))}
+    return max(sum(first[k] <= place <= last[k] for k in last) for place in range(len(keys)))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--tuner", "hyperband"),
+        ("--tuner", "hyperband", "--allocation", "joint"),
+        ("--tuner", "random", "--trials", "5"),
+        ("--tuner", "bayesian", "--trials", "10"),
+        ("--tuner", "grid", "--trials", "4"),
+    ],
+)
+def test_records_are_the_same_however_many_searches_are_under_way(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    space, chosen = read(tmp_path, TWO), options("--repeats", "3", *arguments)
+    _, whole = study(space, chosen, busy=ALL)
+    count = 3 if "joint" in arguments else 6
+    assert searches_at_once(whole) > 1
+    for busy, most in ((ONE_AT_A_TIME, 1), (3, count)):
+        _, saved = study(space, chosen, busy=busy)
+        assert searches_at_once(saved) <= most
+        assert comparable(saved) == comparable(whole)
+
+
+def test_a_study_killed_with_one_search_under_way_goes_on_with_all_and_ends_the_same(
+    tmp_path: Path,
+) -> None:
+    space, chosen = read(tmp_path, TWO), options("--repeats", "2", "--tuner", "hyperband")
+    _, undisturbed = study(space, chosen, busy=ONE_AT_A_TIME)
+    for kept in (3, len(undisturbed) // 2, len(undisturbed) - 3):
+        _, rest = study(space, chosen, undisturbed[:kept], busy=ALL)
+        assert len(rest) == len(undisturbed) - kept
+        assert comparable([*undisturbed[:kept], *rest]) == comparable(undisturbed)
+
+
+def test_under_a_time_limit_all_optimizers_of_a_repeat_are_searched_together(
+    tmp_path: Path,
+) -> None:
+    space, small = read(tmp_path, TWO), ("--repeats", "2", "--tuner", "hyperband")
+    begun = []
+    for limit in ((), ("--time-limit", "60")):
+        _, saved = study(space, options(*small, *limit), busy=ONE_AT_A_TIME)
+        begun.append(list(dict.fromkeys((r.search, r.repeat) for r in saved if r.search)))
+    unlimited, limited = begun
+    assert unlimited == [("one", 0), ("one", 1), ("two", 0), ("two", 1)]
+    assert set(limited[:2]) == {("one", 0), ("two", 0)}

@@ -7,8 +7,8 @@ search had found at parts of its budget (BUDGET).
 
 All optimizers of a repeat see the same splits and seeds (paired), the search and the confirmation
 use different ones, and the test rows are looked at only by runs that nothing is selected from. The
-trials of all searches of a round are collected in waves and trained side by side. Every seed, split
-and proposal is a function of the study's seed and of earlier results, so a run that stands in the
+trials of several searches are trained side by side (see `under_way`). Every seed, split and
+proposal is a function of the study's seed and of earlier results, so a run that stands in the
 records is never trained again and a killed study continues where it was.
 """
 
@@ -27,6 +27,7 @@ from study.search.options import Options
 from study.search.oracles import Proposal, Search
 from study.search.runner import Runner
 from study.search.tasks import Task
+from study.search.under_way import Key, UnderWay, in_turn
 from study.space.head_config import HeadConfig
 from study.space.space import SearchSpace
 from study.verdicts.answer import Answer
@@ -105,8 +106,7 @@ class Protocol:
         return wanted
 
     def _run(self, now: Round) -> None:
-        searches = self._search(now)
-        whole = {key for key, search in searches.items() if search.finished}
+        whole = self._search(now)
         later = bool(now.before)
         pairs = [
             (name, repeat)
@@ -117,50 +117,46 @@ class Protocol:
         ]
         self._confirm(pairs, budgets=set() if later else whole)
 
-    def _key(self, name: str, repeat: int) -> tuple[str, int]:
+    def _key(self, name: str, repeat: int) -> Key:
         """Which search finds an optimizer's winner."""
         names = searches_of(self.options, self.space)
         return (name if name in names else JOINT), repeat
 
-    def _search(self, now: Round) -> dict[tuple[str, int], Search]:
-        """Ask all searches, train what they propose, tell them, until none proposes any more.
+    def _search(self, now: Round) -> set[Key]:
+        """Train what the searches of a round propose, wave by wave; those that came to their end.
 
-        The untuned runs ride along with the first proposals: they keep no core waiting.
+        The untuned runs ride along with a search's first trials: they keep no core waiting.
         """
         fresh = [(name, repeat) for name in self.space.optimizers for repeat in now.new(name)]
-        optimizers = searches_of(self.options, self.space)
-        searches = {
-            key: Search(
-                self.space,
-                optimizers[key[0]],
-                self._budget,
-                seed=self._proposals(key),
-            )
-            for key in sorted({self._key(*one) for one in fresh}, key=lambda key: key[1])
-        }
-        # untuned and tuned are the same where the space has one point only
-        untuned = [
-            self._rerun(Phase.DEFAULT, repeat, 0, self.space.default(name), None)
-            for name, repeat in fresh
-            if self.space.points(name) > 1
-        ]
+        untuned: dict[Key, list[Task]] = defaultdict(list)
+        for name, repeat in fresh:
+            if self.space.points(name) > 1:  # else untuned and tuned are the same
+                run = self._rerun(Phase.DEFAULT, repeat, 0, self.space.default(name), None)
+                untuned[self._key(name, repeat)].append(run)
+        limited = self.options.time_limit is not None
+        searches = UnderWay(
+            in_turn([self._key(*one) for one in fresh], whole_repeats=limited),
+            self._begin,
+            self._task,
+            self.runner,
+            least=len(searches_of(self.options, self.space)) if limited else 1,
+        )
         while not self.stopped:
-            wave = [
-                (search, proposal, self._task(key, repeat, proposal))
-                for (key, repeat), search in searches.items()
-                for proposal in search.ask()
-            ]
-            if not wave:
+            wave, begun = searches.wave()
+            tasks = [*(task for key in begun for task in untuned[key]), *(a.task for a in wave)]
+            if not tasks:
                 break
-            tasks = [*untuned, *(task for _, _, task in wave)]
-            untuned = []
             done = {record.trial_id: record for record in self._until_time_is_over(tasks)}
-            for search, proposal, task in wave:
+            for task, search, number in wave:
                 if task.run.trial_id in done:  # all of them, unless the time is over
-                    search.tell(proposal.number, self.runner.score(done[task.run.trial_id]))
-        return searches
+                    search.tell(number, self.runner.score(done[task.run.trial_id]))
+        return searches.whole
 
-    def _proposals(self, key: tuple[str, int]) -> int:
+    def _begin(self, key: Key) -> Search:
+        only = searches_of(self.options, self.space)[key[0]]
+        return Search(self.space, only, self._budget, seed=self._proposals(key))
+
+    def _proposals(self, key: Key) -> int:
         """The seed of a search's proposals: the same for all searches of a repeat."""
         return derive_seed(self.options.seed, "proposals", key[1])
 

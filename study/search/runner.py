@@ -7,6 +7,7 @@ the same curve, because a run depends on nothing but its own task.
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,6 @@ from study.records.outcomes import chance, score
 from study.records.trial_record import (
     CURVES,
     Phase,
-    Run,
     TrialRecord,
     TrialStatus,
     as_table,
@@ -28,11 +28,14 @@ from study.records.trial_record import (
     curves_of,
     rounded,
 )
+from study.search.kept_arrays import BestWeights, PausedTrials
 from study.search.tasks import Data, Task
+from study.training.freed_memory import give_back
 from study.training.head import Statistics, head_probabilities
 from study.training.metrics import class_counts, metric_of
 from study.training.population import OUT_OF_MEMORY, Population
-from study.training.runs import HeadResult, HeadRun, HeadState
+from study.training.program_key import Signature
+from study.training.runs import HeadResult, HeadRun
 
 ABSURD_LOSS = 10.0  # times the loss of a coin with as many sides as classes
 NO_GUESSING = 0.75  # accuracy
@@ -68,9 +71,8 @@ class Runner:
         self.cross_fitted, self.versions = cross_fitted, versions
         self.records = {record.trial_id: record for record in known}
         self.tasks: dict[str, Task] = {}
-        self._promoted = promoted
-        self._states: dict[str, HeadState] = {}  # of trials that may be promoted
-        self._best_weights: dict[str, list[np.ndarray]] = {}  # of this process's confirmation runs
+        self._paused = PausedTrials(promoted, self.score)
+        self._best_weights = BestWeights()
 
     def run(
         self, tasks: Sequence[Task], *, enough: Callable[[], bool] = lambda: False
@@ -80,14 +82,14 @@ class Runner:
         Once `enough` says so, the populations under way are given up and the rest is left out.
         """
         self.tasks |= {task.run.trial_id: task for task in tasks}
-        wanted = {task.run.continues for task in tasks}
-        self._states = {key: state for key, state in self._states.items() if key in wanted}
+        self._paused.keep_only(task.run.continues for task in tasks)
         missing = [task for task in tasks if task.run.trial_id not in self.records]
         with contextlib.closing(self._train(missing)) as batches:  # ends them after Ctrl-C, too
             for finished in batches:
                 self._collect(finished)
                 if enough():
                     break
+        give_back()
         return [self.records[t.run.trial_id] for t in tasks if t.run.trial_id in self.records]
 
     def score(self, record: TrialRecord) -> float:
@@ -95,12 +97,18 @@ class Runner:
         value = score(record, self._guess)
         return self._guess if math.isnan(value) else value
 
+    def count(self, tasks: Iterable[Task]) -> Counter[Signature]:
+        """How many of those that are not yet recorded each program would train."""
+        missing = (task for task in tasks if task.run.trial_id not in self.records)
+        return self.population.count(map(self._head_run, missing))
+
     def weights_of(self, task: Task) -> list[np.ndarray]:
         """The weights at the best epoch of a run; trained once more if this process did not."""
-        if task.run.trial_id not in self._best_weights:
-            ((_, result),) = next(self.population.train([self._head_run(task)]))
-            self._best_weights[task.run.trial_id] = result.best_weights
-        return self._best_weights[task.run.trial_id]
+        kept = self._best_weights.of(task.run.trial_id)
+        if kept is not None:
+            return kept
+        ((_, result),) = next(self.population.train([self._head_run(task)]))
+        return result.best_weights
 
     def statistics(self, task: Task) -> Statistics | None:
         """Mean and variance of the run's training rows, if its head normalizes."""
@@ -135,16 +143,20 @@ class Runner:
             yield from self._train(group)
 
     def _trained(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, HeadResult | None]]]:
-        runs = [self._head_run(task) for task in tasks]
-        for finished in self.population.train(runs):
+        for finished in self.population.train([self._head_run(task) for task in tasks]):
             yield [(tasks[index], result) for index, result in finished]
 
     def _head_run(self, task: Task) -> HeadRun:
         """A rung continues from its state; where a kill lost that, it is trained from epoch 1."""
-        state = self._states.get(task.run.continues) if task.run.continues else None
-        rows = task.split
+        before = self.records.get(task.run.continues or "")
         return HeadRun(
-            task.config, rows.train, rows.validation, task.run.seed, task.run.epochs, state
+            task.config,
+            task.split.train,
+            task.split.validation,
+            task.run.seed,
+            task.run.epochs,
+            state=self._paused.state_of(before) if before else None,
+            pauses=self._paused.may_pause(task.run.bracket, task.run.rung),
         )
 
     def _collect(self, finished: list[tuple[Task, HeadResult | None]]) -> None:
@@ -155,13 +167,14 @@ class Runner:
                 records.append(self.records[task.run.trial_id])
                 continue
             record = self._record(task, result)
+            if task.run.continues in self.records:
+                self._paused.forget(self.records[task.run.continues])
             self.records[task.run.trial_id] = record
             records.append(record)
-            if result.state and (task.run.bracket, task.run.rung) in self._promoted:
-                self._states[task.run.trial_id] = result.state
+            if result.state:
+                self._paused.add(record, result.state)
             if task.run.phase == Phase.CONFIRM:
-                self._best_weights[task.run.trial_id] = result.best_weights
-        self._prune_states(finished)
+                self._best_weights.add(record, result.best_weights)
         self.save(records)
 
     def _failed(self, task: Task) -> TrialRecord:
@@ -172,19 +185,6 @@ class Runner:
             f"{task.config.batch_size} and {self.population.size} heads at once: take smaller "
             "ones in the search space, or a smaller --population",
         )
-
-    def _prune_states(self, finished: list[tuple[Task, HeadResult | None]]) -> None:
-        """Keep only the states that can still be promoted: the best of each rung."""
-        for rung in {_rung(task.run) for task, _ in finished}:
-            waiting = [
-                self.records[trial_id]
-                for trial_id in self._states
-                if _rung(self.records[trial_id]) == rung
-            ]
-            # by id among equals, as the oracle has them
-            waiting.sort(key=lambda record: (-self.score(record), record.trial_id))
-            for record in waiting[self._promoted.get(rung[2:], 0) :]:
-                del self._states[record.trial_id]
 
     def _record(self, task: Task, result: HeadResult) -> TrialRecord:
         measured = {**result.metrics._asdict(), "learning_rate": result.learning_rate}
@@ -253,11 +253,6 @@ def _cross_fitted(record: TrialRecord, result: HeadResult, rows: int) -> TrialRe
         by_class = cross_fitted_by_class(record.metric, counts)
         record = replace(record, cross_fitted_metric=by_class)
     return replace(record, val_hits_a=hits_a, val_hits_b=hits_b, cross_fitted_accuracy=fitted)
-
-
-def _rung(run: Run) -> tuple[str, int, int | None, int | None]:
-    """The search, and the bracket and rung in it, whose trials compete for promotion."""
-    return run.search, run.repeat, run.bracket, run.rung
 
 
 def judge(

@@ -11,16 +11,16 @@ so its gradients are zero.
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from itertools import chain
 
 import numpy as np
 import tensorflow as tf
 
 from study.common.metrics import ACCURACY
 from study.common.seeds import stream
+from study.training.freed_memory import give_back
 from study.training.head import Statistics
 from study.training.head_state import Arrays
 from study.training.loss import class_weights
@@ -28,12 +28,18 @@ from study.training.metrics import from_table, table_rows
 from study.training.plain_keras import train_plainly
 from study.training.program import Program
 from study.training.program_key import WIDTHS, Signature, signature_of
+from study.training.row_tensor import row_tensor
 from study.training.runs import HeadResult, HeadRun, HeadState, order_of_rows
 from study.training.schedules import learning_rates
 
 MAX_WORKERS = 16  # populations under way
 AHEAD_WORKERS = 2  # more than there are cores: they prepare in Python while others compute
 GPU_WORKERS = 2  # one is prepared while the other computes
+CPU_BUSY, GPU_BUSY = 40, 16  # populations for each worker: of fewer the last ones leave it waiting
+
+
+Results = list[HeadResult]
+Flying = dict[Future[Results], list[int]]  # populations under way -> indices of their runs
 
 
 class Population:
@@ -67,13 +73,14 @@ class Population:
     ) -> None:
         self._features_host, self._labels_host = features, labels
         self._alone = frozenset(alone)
-        self._features = _tensor(features)
+        self._features = row_tensor(features)
         self._labels = tf.convert_to_tensor(labels, tf.int32)
         self.n_classes, self.max_epochs, self.widths = n_classes, max_epochs, tuple(widths)
         self.size, self.metric = size, metric
         gpu = bool(tf.config.get_visible_devices("GPU"))
         cores = os.cpu_count() or 1
         self.workers = GPU_WORKERS if gpu else min(cores + AHEAD_WORKERS, MAX_WORKERS)
+        self.busy = self.workers * (GPU_BUSY if gpu else CPU_BUSY)  # populations
         self._programs: dict[Signature, Program] = {}
         self._locks: dict[Signature, threading.Lock] = {}
 
@@ -94,23 +101,23 @@ class Population:
         Closing the iterator or an interrupt ends the populations under way after their call; only
         the first one waits for that.
         """
-        waiting = self._populations(runs)
+        left, runs = list(runs), ()  # so that a state goes once it was continued
+        waiting = self._populations(left)
         stop = threading.Event()
-        flying: dict[Future[list[HeadResult]], list[int]] = {}
+        flying: Flying = {}
         pool = ThreadPoolExecutor(self.workers)
         patient = True
         try:
             while waiting or flying:
                 while len(flying) < 2 * self.workers and (
-                    chosen := self._next(waiting, flying, runs)
+                    chosen := self._next(waiting, flying, left)
                 ):
-                    together = [runs[index] for index in chosen]
-                    flying[pool.submit(self._train_together, together, stop)] = chosen
+                    together = pool.submit(self._train_together, [left[i] for i in chosen], stop)
+                    flying[together] = chosen
                 done = wait(flying, return_when=FIRST_COMPLETED).done
                 whole = [future for future in done if not future.exception()]
                 if whole:
-                    pairs = [zip(flying.pop(one), one.result(), strict=True) for one in whole]
-                    yield list(chain.from_iterable(pairs))
+                    yield _ended(whole, flying, left)
                 for future in done.difference(whole):
                     future.result()  # raises, once what the others reached is kept
         except KeyboardInterrupt:
@@ -120,10 +127,18 @@ class Population:
             stop.set()
             pool.shutdown(patient, cancel_futures=True)
 
+    def count(self, runs: Iterable[HeadRun]) -> Counter[Signature]:
+        """How many of the runs have each signature."""
+        return Counter(map(self._signature, runs))
+
+    def are_enough(self, counts: Counter[Signature]) -> bool:
+        """Whether so many runs of these signatures, trained together, keep the device busy."""
+        return sum(-(-count // self.size) for count in counts.values()) >= self.busy
+
     def _next(
         self,
         waiting: dict[Signature, deque[list[int]]],
-        flying: dict[Future[list[HeadResult]], list[int]],
+        flying: Flying,
         runs: Sequence[HeadRun],
     ) -> list[int] | None:
         """Take the population to begin now: one program is compiled while others train.
@@ -154,7 +169,7 @@ class Population:
             groups.setdefault(self._signature(run), []).append(index)
         found = {}
         for signature, members in groups.items():
-            members.sort(key=lambda index: -_remaining(runs[index]))
+            members.sort(key=lambda index: -runs[index].remaining)
             parts = [members[at : at + self.size] for at in range(0, len(members), self.size)]
             found[signature] = deque(parts)
         return found
@@ -176,6 +191,7 @@ class Population:
                     self.metric,
                 )
                 program.compile(self._features, self._labels)
+                give_back()
                 self._programs[signature] = program
             return self._programs[signature]
 
@@ -202,14 +218,14 @@ class Population:
             run.state.arrays if run.state else layout.fresh(run.config, run.seed) for run in runs
         ]
         state = layout.stack(states + [states[-1]] * (self.size - len(runs)))
-        last = max(map(_remaining, runs))
-        ends = sorted({_remaining(run) for run in runs} | {0})
+        last = max(run.remaining for run in runs)
+        ends = sorted({run.remaining for run in runs} | {0})
         rows = table_rows(self.metric, self.n_classes)
         curves = np.zeros((last, rows, self.size), np.float32)
         taken: dict[int, Arrays] = {}
         done = 0
         while True:
-            ending = [slot for slot, run in enumerate(runs) if done == _remaining(run)]
+            ending = [slot for slot, run in enumerate(runs) if done == run.remaining]
             taken |= zip(ending, layout.take(state, ending), strict=True)
             if done == last:
                 break
@@ -217,7 +233,7 @@ class Population:
                 raise CancelledError
             until = min(next(end for end in ends if end > done), done + program.most_epochs)
             numbers = [
-                [_first(run) + min(epoch, _remaining(run) - 1) for run in slots]
+                [run.first + min(epoch, run.remaining - 1) for run in slots]
                 for epoch in range(done, until)
             ]
             curves[done:until], state = program.train(
@@ -232,7 +248,13 @@ class Population:
             done = until
         seconds = (time.perf_counter() - start) / len(runs) / self.workers
         return [
-            _result(program, run, curves[:, :, slot], tables[slot], taken[slot], seconds)
+            HeadResult(
+                from_table(curves[: run.remaining, :, slot], program.metric, program.n_classes),
+                learning_rate=tables[slot][run.first : run.epochs, -1].copy(),
+                state=HeadState.of(run.epochs, taken[slot]) if run.pauses else None,
+                best_weights=layout.best_weights(taken[slot], run.config),
+                seconds=seconds,
+            )
             for slot, run in enumerate(runs)
         ]
 
@@ -261,40 +283,16 @@ class Population:
         return Statistics.of(self._features_host[run.train]) if run.config.normalize else None
 
 
-def _tensor(features: np.ndarray) -> tf.Tensor:
-    """The rows as TensorFlow sees them: on a CPU the same memory, or the same mapped file.
-
-    `tf.convert_to_tensor` would copy them, and read a file that is larger than the memory into it.
-    """
-    if tf.config.list_logical_devices("GPU") or not features.flags.writeable:
-        return tf.convert_to_tensor(features, tf.float32)
-    rows = np.ascontiguousarray(features, np.float32)  # the same object if it is one already
-    return tf.experimental.dlpack.from_dlpack(np.asarray(rows).__dlpack__())
-
-
-def _first(run: HeadRun) -> int:
-    return run.state.epoch if run.state else 0
-
-
-def _remaining(run: HeadRun) -> int:
-    return run.epochs - _first(run)
-
-
-def _result(
-    program: Program,
-    run: HeadRun,
-    curves: np.ndarray,
-    table: np.ndarray,
-    arrays: Arrays,
-    seconds: float,
-) -> HeadResult:
-    return HeadResult(
-        from_table(curves[: _remaining(run)], program.metric, program.n_classes),
-        learning_rate=table[_first(run) : run.epochs, -1].copy(),
-        state=HeadState(run.epochs, arrays),
-        best_weights=program.layout.best_weights(arrays, run.config),
-        seconds=seconds,
-    )
+def _ended(
+    whole: Sequence[Future[Results]], flying: Flying, left: list[HeadRun]
+) -> list[tuple[int, HeadResult]]:
+    """(index, result) of what ended; the states that it was continued from are let go."""
+    found: list[tuple[int, HeadResult]] = []
+    for future in whole:
+        found += zip(flying.pop(future), future.result(), strict=True)
+    for index, _ in found:
+        left[index] = left[index]._replace(state=None)
+    return found
 
 
 OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)

@@ -8,13 +8,24 @@ from study.common.seeds import stream
 from study.space.head_config import HeadConfig
 from study.training.head_state import Arrays
 from study.training.metrics import EpochMetrics
+from study.training.parts import Part, parts_of
 
 
 class HeadState(NamedTuple):
     """All that continuing a run exactly takes."""
 
     epoch: int  # epochs trained so far
-    arrays: Arrays  # a flattened `State`, padded
+    parts: tuple[Part, ...]  # of a flattened `State`
+
+    @classmethod
+    def of(cls, epoch: int, arrays: Arrays) -> "HeadState":
+        """That of a head whose padded `State`, flattened, is `arrays`."""
+        return cls(epoch, parts_of(arrays))
+
+    @property
+    def arrays(self) -> Arrays:
+        """A flattened `State`, padded."""
+        return tuple(part.restored() for part in self.parts)
 
 
 class HeadRun(NamedTuple):
@@ -26,6 +37,17 @@ class HeadRun(NamedTuple):
     seed: int  # initial weights, order of rows and dropout: three streams derived from it
     epochs: int  # until this many are done in all
     state: HeadState | None = None  # continue from here
+    pauses: bool = True  # whether it may be continued
+
+    @property
+    def first(self) -> int:
+        """The epoch it begins with, counted from 0."""
+        return self.state.epoch if self.state else 0
+
+    @property
+    def remaining(self) -> int:
+        """Epochs to train."""
+        return self.epochs - self.first
 
 
 class HeadResult(NamedTuple):
@@ -33,7 +55,7 @@ class HeadResult(NamedTuple):
 
     metrics: EpochMetrics
     learning_rate: np.ndarray  # of the epoch's last step
-    state: HeadState | None  # None: it cannot be continued, only trained again
+    state: HeadState | None  # None: it is not to be continued, or can only be trained again
     best_weights: list[np.ndarray]  # as build_head(...).get_weights(), first that is judged best
     seconds: float  # this run's share of the wall time, without compiling
 
