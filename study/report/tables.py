@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from study.common.metrics import ACCURACY, PLURAL, SHORT
 from study.common.text import plain
 from study.records.outcomes import chance, score
+from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.listed_runs import listed_runs
 from study.report.analysis.summary import Summary
@@ -216,7 +217,7 @@ def study_table(summary: Summary) -> Table:
         "created": meta.created,
         "classes": len(meta.class_names),
         f"{meta.noun}s": sum(meta.class_counts),
-        "groups that never part": meta.data.get("groups") or "",
+        "groups that never part": _groups(meta),
         "deep grey": _white_points(meta.data.get("deep_grey", {}).get("white_points", {})),
         "split": ", ".join(f"{part} {size}" for part, size in meta.split_sizes.items()),
         "runs": len(summary.records),
@@ -228,6 +229,18 @@ def study_table(summary: Summary) -> Table:
     facts |= {f"--{key.replace('_', '-')}": value for key, value in meta.settings.items()}
     rows = [(plain(key, 40), plain(str(value), 200)) for key, value in facts.items() if value != ""]
     return Table("About this study", "", ("what", "value"), tuple(rows))
+
+
+def _groups(meta: StudyMeta) -> str:
+    """How many there are, and what says so."""
+    if not meta.data.get("groups"):
+        return ""
+    origin = f"the column group of the {'table' if meta.noun == 'image' else 'file'}"
+    if meta.settings.get("group"):
+        origin = "folders inside the class folders"
+    if meta.settings.get("group_pattern"):
+        origin = "the file names"
+    return f"{meta.data['groups']}, by {origin}"
 
 
 def _white_points(points: Mapping[str, Mapping[str, float]]) -> str:

@@ -44,12 +44,15 @@ def _data(meta: StudyMeta) -> str:
 
 
 def _groups(meta: StudyMeta) -> str:
-    number = meta.data.get("groups", 0)
-    if not number:
-        return ""
+    number, near = meta.data.get("groups", 0), sum(map(len, meta.data.get("near_copies", [])))
     if meta.one_split:
-        return f" They belong to {counted(number, 'group')}; the split is the data's own."
-    return f" They belong to {counted(number, 'group')}, none of which a split parts."
+        return " The split is the data's own." if number or near else ""
+    text = ""
+    if number:
+        text += f" They belong to {counted(number, 'group')}, none of which a split parts."
+    if near:
+        text += f" Near copies ({near} {meta.noun}s) stayed on one side of every split."
+    return text
 
 
 def _features(meta: StudyMeta) -> str:
