@@ -80,7 +80,7 @@ def test_the_study_says_what_belongs_together(finished: Path) -> None:
     assert (
         "They belong to 12 groups, none of which a split parts. Near copies (6 images) " in report
     )
-    assert "| groups that never part | 12, by the column group of the table |" in report
+    assert "| groups | 12, by the column group of the table |" in report
     assert "6 images are nearly the same as another one (3 groups, such as " in report
     assert "none stands on several sides of a stratified split" in report
 

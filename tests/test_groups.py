@@ -236,7 +236,8 @@ def test_groups_come_from_folders(tmp_path):
     grouped = load_images(tmp_path / "data", group="subfolder")
     assert len(set(grouped.groups)) == 8 and not doubts(grouped)
     assert grouped.notes == (
-        "groups: 8 of 24 images, none stands on several sides of a split; the largest, a0, has 3",
+        "groups: 8 of 24 images, none stands on several sides of a stratified split; the largest, "
+        "a0, has 3",
     )
     assert grouped.fingerprint != images.fingerprint
 

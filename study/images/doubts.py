@@ -64,7 +64,7 @@ def _near_copies(images: ImageSet) -> list[str]:
         several = f", {across} of the groups in several classes" if across else ""
         lines.append(
             f"nearly the same picture: {more}{sum(map(len, groups))} images in all{several}; none "
-            "stands on several sides of a split (--near-duplicates keep takes them for different)"
+            "stands on several sides of a stratified split (--near-duplicates keep: all differ)"
         )
     return lines
 

@@ -78,7 +78,7 @@ def groups_in_words(examples: Examples) -> list[str]:
     across = sum(len(labels[name]) > 1 for name in sizes)
     lines = [
         f"groups: {len(sizes):,} of {sum(sizes.values()):,} {noun}s, none stands on several sides "
-        f"of a split; the largest, {printable(largest)}, has {most:,}"
+        f"of a stratified split; the largest, {printable(largest)}, has {most:,}"
         + (f"; {across:,} have {noun}s of several classes" if across else "")
     ]
     if alone := len(examples.groups) - sum(sizes.values()):

@@ -218,10 +218,11 @@ def _refuse_lost_classes(images: ImageSet, listing: Listing) -> None:
     """A study of the other classes would answer another question than was asked."""
     label_of = {one.path: one.label for one in listing.files}
     kept = {label_of[path] for path in images.paths}
+    without = set(listing.labels) - kept
     lost: dict[str, list[Problem]] = defaultdict(list)
     for problem in images.problems:
         label = listing.label_of(problem.path)
-        if label in set(listing.labels) - kept and problem.reason != NO_CLASS:
+        if label in without and problem.reason != NO_CLASS:
             lost[printable(label)].append(problem)
     if kept and lost:
         name, problems = next(iter(lost.items()))

@@ -217,7 +217,7 @@ def study_table(summary: Summary) -> Table:
         "created": meta.created,
         "classes": len(meta.class_names),
         f"{meta.noun}s": sum(meta.class_counts),
-        "groups that never part": _groups(meta),
+        "groups": _groups(meta),
         "deep grey": _white_points(meta.data.get("deep_grey", {}).get("white_points", {})),
         "split": ", ".join(f"{part} {size}" for part, size in meta.split_sizes.items()),
         "runs": len(summary.records),

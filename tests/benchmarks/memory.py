@@ -1,4 +1,4 @@
-"""Peak memory of a whole study against its number of repeats: it hardly grows with them.
+"""Peak memory of a whole study against its number of repeats: how much it grows with them.
 
     python tests/benchmarks/memory.py [--repeats 1 5 20] [--optimizers adam,sgd] [--max-epochs 30]
 
@@ -6,8 +6,7 @@ Each study is the search command in a process of its own, with the default space
 faces, and one with synthetic rows: 1,800 of 512 numbers, 17 classes. Peak memory is the largest
 resident set of the process, libraries included; a line also says what is beyond a process that has
 only imported them. Compiled programs stay, three for each optimizer: about 15 MiB each where the
-cache folder has them, 20 to 40 where they are compiled now. All of it takes about half an hour on
-two cores, nearly all of it for 20 repeats.
+cache folder has them, 20 to 40 where they are compiled now.
 """
 
 import argparse

@@ -6,7 +6,7 @@ No file is opened here but the table.
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +15,10 @@ from study.common.text import printable
 from study.images.files.folders import Problem, may_be_image
 from study.images.files.foreign_folders import is_foreign, is_output
 from study.images.files.layout import TEST, TRAIN, VALIDATION, Layout, find_layout
-from study.images.files.table import TableRow, missing_hint, ordered_labels, read_table
+from study.images.files.table import TableRow, ordered_labels, read_table
 
 NO_LINE = "has no line in the table"
+NO_FILE = "has a line in the table and is no file"
 PARTS = ("", TRAIN, VALIDATION, TEST)
 TABLES = {  # files that are no folder -> what else to do
     **dict.fromkeys((".csv", ".tsv", ".txt"), ", or `labels` a table of its images"),
@@ -171,9 +172,10 @@ def _list_table(source: Path, root: Path) -> Listing:
 
     rows = sorted(table.rows, key=order)
     there = [row for row in rows if row.path.is_file()]
-    missing = [Problem(row.path, missing_hint(row.path)) for row in rows if not row.path.is_file()]
     named = {row.path: row.label for row in rows}
-    unnamed = [Problem(path, NO_LINE) for path in _images_below(root) if path not in named]
+    images = list(_images_below(root))
+    unnamed = [Problem(path, NO_LINE) for path in images if path not in named]
+    missing = _missing(named.keys() - {row.path for row in there}, images)
     notes = [f"labels: {printable(source)}, {len(rows):,} files"]
     if table.repeated:
         notes.append(f"labels: {table.repeated} lines say again what an earlier one says")
@@ -193,6 +195,14 @@ def _list_table(source: Path, root: Path) -> Listing:
         notes=tuple(notes),
         part_noun="part",
     )
+
+
+def _missing(paths: Iterable[Path], images: Iterable[Path]) -> list[Problem]:
+    """Files of a table that are none, and the image that is meant where only its suffix lacks."""
+    without_suffix = {path.with_suffix(""): path.name for path in images}
+    hints = {path: f", but {printable(without_suffix[path])} is one"
+             for path in paths if path in without_suffix}  # fmt: skip
+    return [Problem(path, f"{NO_FILE}{hints.get(path, '')}") for path in paths]
 
 
 def _first_folder(path: Path, root: Path) -> str:

@@ -8,7 +8,6 @@ taken from the first line.
 
 import csv
 import io
-import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -155,7 +154,8 @@ def _row(
 
 def _path(name: str, root: Path, where: str) -> Path:
     """The file of a line; a table from Windows may have its slashes."""
-    text = name if os.sep == "\\" or (root / name).exists() else name.replace("\\", "/")
+    windows = os.sep != "\\" and "\\" in name and not (root / name).exists()
+    text = name.replace("\\", "/") if windows else name
     path = Path(os.path.normpath(root / text))
     if not path.is_relative_to(root) or path == root:
         raise UserError(
@@ -176,15 +176,3 @@ def ordered_labels(rows: Sequence[TableRow]) -> list[str]:
     if all(label.isascii() and label.removeprefix("-").isdigit() for label in labels):
         return sorted(labels, key=lambda label: (int(label), label))
     return sorted(labels)
-
-
-def missing_hint(path: Path) -> str:
-    """Why a file of the table cannot be used, to be read after its path."""
-    near = sorted(itertools.islice(path.parent.glob(f"{_escaped(path.name)}.*"), 3))
-    if near:
-        return f"has a line in the table and is no file, but {printable(near[0].name)} is one"
-    return "has a line in the table and is no file"
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
