@@ -15,6 +15,8 @@ from study.common.seeds import draw_of
 from study.common.text import printable
 from study.images.examples import Examples
 
+DRAWS = 100
+
 
 class Unit(NamedTuple):
     """Rows that never part."""
@@ -51,11 +53,44 @@ def drawn(
 ) -> list[int]:
     """About `fraction` of every class's rows, at least one unit, and at least `leave` stay.
 
+    Where units have several classes a draw may leave a class out, and another one is tried.
+
+    Raises:
+        UserError: none of `DRAWS` gives every class something.
+    """
+    classes = len(examples.class_names)
+    for number in range(DRAWS):
+        stream = number * (classes + 1)  # of the first draw 0, as where no unit has several classes
+        chosen = _draw_once(
+            examples, units, fraction, leave=leave, seed=seed, part=part, stream=stream
+        )
+        if len(np.unique(examples.labels[chosen])) == classes:
+            return chosen
+    raise UserError(
+        f"{printable(examples.source)}: too many groups have {examples.noun}s of several classes: "
+        f"no {part} set was found that has something of each class and leaves enough to train on; "
+        f"make the groups smaller, add {examples.noun}s of others, or try another `seed`"
+    )
+
+
+def _draw_once(
+    examples: Examples,
+    units: list[Unit],
+    fraction: float,
+    *,
+    leave: int,
+    seed: int,
+    part: str,
+    stream: int,
+) -> list[int]:
+    """One draw with the random streams from `stream` on.
+
     Units of several classes go first, for their own share; then each class draws the rest from
     units of its own, with a stream of its own.
     """
     stay = Counter(label for unit in units for label in unit.labels)
-    chosen = _across(examples, units, fraction, leave=leave, seed=seed, part=part, stay=stay)
+    across = draw_of(seed, part, stream + len(examples.class_names))
+    chosen = _across(examples, units, fraction, leave=leave, rng=across, stay=stay)
     taken = Counter(examples.labels[chosen].tolist())
     every = np.bincount(examples.labels, minlength=len(examples.class_names))
     owned: dict[int, list[list[int]]] = defaultdict(list)
@@ -65,7 +100,7 @@ def drawn(
     for label, count in enumerate(every.tolist()):
         own = owned[label]
         target = _target(count, fraction) - taken[label]
-        rng = draw_of(seed, part, label)
+        rng = draw_of(seed, part, stream + label)
         most = min(stay[label] - leave, len(own))
         chosen += _draw(own, target, most=most, some=not taken[label], rng=rng)
     return chosen
@@ -77,8 +112,7 @@ def _across(
     fraction: float,
     *,
     leave: int,
-    seed: int,
-    part: str,
+    rng: np.random.Generator,
     stay: Counter[int],
 ) -> list[int]:
     """Of the units of several classes about `fraction` of their rows; `stay` counts down.
@@ -96,7 +130,7 @@ def _across(
     alone = {label for unit in units if len(unit.labels) == 1 for label in unit.labels}
     taken: Counter[int] = Counter()
     chosen: list[int] = []
-    order = draw_of(seed, part, len(examples.class_names)).permutation(len(wide)).tolist()
+    order = rng.permutation(len(wide)).tolist()
 
     def take(number: int) -> None:
         order.remove(number)
