@@ -109,6 +109,17 @@ def at_most_behind(table: Numbers, look: Look, *, step: float) -> Numbers:
     return _at_most(steps[-1].high(), excluded, ~comparable(table, spent, look))
 
 
+def behind_the_best(bounds: Bounds) -> tuple[Numbers, np.ndarray]:
+    """(K,) how far each is behind the best at most, and (K,) which are certainly behind another.
+
+    NaN where a rival that may be the best was not compared.
+    """
+    known = np.isfinite(bounds.difference + bounds.error)
+    bounds = bounds._replace(difference=np.where(known, bounds.difference, math.nan))
+    excluded = _exclusions([bounds], len(bounds.difference)).places
+    return _at_most(bounds.high(), excluded, np.zeros_like(excluded)), excluded
+
+
 def _verdict(*, good: bool, excluded: bool) -> Verdict:
     if good:
         return Verdict.GOOD_ENOUGH

@@ -79,7 +79,7 @@ def compare(first: Summary, second: Summary) -> Comparison:
     rows = [_confirmed(summary) for summary in (first, second)]
     names = list(dict.fromkeys([*rows[0], *rows[1]]))
     both = [name for name in names if name in rows[0] and name in rows[1]]
-    paired = _paired(first, second)
+    paired = same_splits(first, second)
     least = max(value_step(first.meta), value_step(second.meta))
     margin = first.answer.margin
     alpha = min(look.alpha for one in (first, second) for look in one.answer.looks)
@@ -128,7 +128,7 @@ def _confirmed(summary: Summary) -> dict[str, Row]:
     return {row.optimizer: row for row in summary.rows if row.basis is Phase.CONFIRM}
 
 
-def _paired(first: Summary, second: Summary) -> bool:
+def same_splits(first: Summary, second: Summary) -> bool:
     """Whether every shared repeat was confirmed on the same rows of the same images."""
     splits = [
         {key: digest for key, digest in s.meta.split_digests.items() if key.startswith("confirm/")}
