@@ -21,7 +21,7 @@ from study.common.metrics import WORDS
 from study.common.text import plain
 from study.report.analysis.across_sets import Across
 from study.report.analysis.several_studies import Listed, Several
-from study.report.analysis.wording import join, points, points_signed
+from study.report.analysis.wording import join, points, points_signed, some
 from study.report.figures.across_sets import draw_across
 from study.report.figures.effects import data_words, draw_effects
 from study.report.figures.picture import Picture
@@ -115,9 +115,10 @@ def effects_table(found: Several) -> Table:
         f"Points of validation {WORDS[found.metric]} from the worst to the best level of each "
         f"choice, as measured, paired by repeat. The 95 % bounds of all {len(rows)} lines hold "
         "together (Bonferroni) and allow for picking the worst and the best of several levels; "
-        f"new: on new images of the same kind. Matters: certainly more than {points(found.margin)} "
-        "points; more than luck: certainly something; within the margin: certainly no more than "
-        f"{points(found.margin)}. A setting is judged by the tuned winners of all optimizers.",
+        f"new: on new {found.noun}s of the same kind. Matters: certainly more than "
+        f"{points(found.margin)} points; more than luck: certainly something; within the margin: "
+        f"certainly no more than {points(found.margin)}. A setting is judged by the tuned winners "
+        "of all optimizers.",
         (
             *("choice", *(("data",) if several else ()), "from → to", "points", "95 %", "says"),
             *("95 % new", "repeats", "what it is read from"),
@@ -185,7 +186,7 @@ def _study_row(one: Listed) -> tuple[str, ...]:
         plain(one.data, 40),
         plain(one.leader, 40) or "–",
         percent(one.value),
-        plain(join(one.good_enough), 80) or "–",
+        plain(some(one.good_enough, "optimizer"), 80) or "–",
     )
 
 

@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.aliases import Numbers
+from study.report.analysis.conclusion import NAMED
 from study.report.analysis.data_sets import (
     DataSet,
     all_optimizers,
     common_optimizers,
 )
-from study.report.analysis.wording import counted, join, points
+from study.report.analysis.wording import counted, join, points, some
 from study.verdicts.across import (
     FEWEST_SETS,
     MOST_SETS,
@@ -166,8 +167,14 @@ def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -
     if good:
         worst = max(one.at_most_general or 0.0 for one in good)
         each = "each is" if len(good) > 1 else "it is"
+        names = [one.optimizer for one in good]
+        use = (
+            join(names, "or")
+            if len(names) <= NAMED
+            else f"{names[0]} or any of {len(names) - 1} others"
+        )
         return (
-            f"In general use {join([one.optimizer for one in good], 'or')}: on data sets of this "
+            f"In general use {use}: on data sets of this "
             f"sort {each} on average at most {points(worst)} points behind the best.{excluded}"
         )
     leader = placed[0]
@@ -194,7 +201,8 @@ def _here(placed: Sequence[Placed], sets: Sequence[DataSet]) -> str:
     out = [one.optimizer for one in placed if one.here is Verdict.EXCLUDED]
     parts = []
     if good:
-        names, worst = join([o.optimizer for o in good]), max(o.at_most_here or 0.0 for o in good)
+        names = some([one.optimizer for one in good], "optimizer", NAMED)
+        worst = max(one.at_most_here or 0.0 for one in good)
         are = "are" if len(good) > 1 else "is"
         at_most = f"on average at most {points(worst)} points behind the best"
         parts.append(f"On these {len(sets)} data sets {names} {are} good enough: {at_most}.")

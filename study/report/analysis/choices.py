@@ -16,7 +16,7 @@ from study.records.trial_record import Phase
 from study.report.analysis.chosen_settings import Setting, chosen_settings, differing
 from study.report.analysis.data_sets import Block
 from study.report.analysis.summary import Summary
-from study.report.analysis.wording import join, points_signed
+from study.report.analysis.wording import join, points_signed, some
 from study.verdicts.set_means import mean_of_known
 
 TUNING = "tuning"
@@ -36,7 +36,9 @@ def settings_of(block: Block) -> Iterator[Levels]:
     """The settings in which the studies differ, alone or, where that is all there is, together."""
     chosen = chosen_settings([study.meta for study in block.studies])
     results = [_over_optimizers(block.table(study)) for study in block.studies]  # (R,) each
-    over = f"mean of {join(block.optimizers)}" if len(block.optimizers) > 1 else block.optimizers[0]
+    over = block.optimizers[0]
+    if len(block.optimizers) > 1:
+        over = f"mean of {some(block.optimizers, 'optimizer')}"
     for key in chosen[0]:
         contexts = _contexts(chosen, key)
         for levels in dict.fromkeys(tuple(sorted(levels)) for levels, _ in contexts):
@@ -138,8 +140,8 @@ def tuning_of(block: Block) -> Levels | None:
     gains = mean_of_known(tuned[there] - untuned[there])
     least, most = int(gains.argmin()), int(gains.argmax())
     over = (
-        f"mean of {join(names)}, from {points_signed(float(gains[least]))} ({names[least]}) to "
-        f"{points_signed(float(gains[most]))} ({names[most]})"
+        f"mean of {some(names, 'optimizer')}, from {points_signed(float(gains[least]))} "
+        f"({names[least]}) to {points_signed(float(gains[most]))} ({names[most]})"
     )
     return Levels(TUNING, UNTUNED_TUNED, table, over)
 

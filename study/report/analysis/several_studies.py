@@ -44,6 +44,7 @@ class Several(NamedTuple):
     across: Across | None  # of two or more data sets
     margin: float  # of the first study
     metric: str  # of all
+    noun: str  # what they have many of: "image", "row", or "example" where they differ
     headline: str
     details: tuple[str, ...]
     remarks: tuple[str, ...]  # what to know before reading the numbers
@@ -76,6 +77,7 @@ def several_studies(studies: Sequence[Summary]) -> Several:
         across=across,
         margin=margin,
         metric=first.meta.metric,
+        noun=first.meta.noun if len({one.meta.noun for one in studies}) == 1 else "example",
         headline=headline,
         details=details,
         remarks=tuple(_remarks(studies, sets, across)),
@@ -169,8 +171,8 @@ def _remarks(
             names = [join([s.meta.name for s in block.studies]) for block in data.blocks]
             yield (
                 f"{join(names)} have the same data ({data.name}) on other splits (another seed, or "
-                "other parts), so no setting's effect is read between them; their pages compare "
-                "them as two samples."
+                "other parts), so no setting's effect is read between them; the page of such "
+                "a pair compares two samples."
             )
         several = [one for one in data.studies if not one.answer.looked]
         if several:

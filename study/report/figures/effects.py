@@ -32,8 +32,8 @@ def draw_effects(found: Several, fonts: Fonts) -> Picture:
             10,
             1.75 + 0.34 * len(lines),
             "What moves how much?",
-            "Mark: from the worst to the best level, as measured. Thick: 95 % on these images, all "
-            "lines together. Thin: on new images.",
+            "Mark: from the worst to the best level, as measured. Thick: 95 % on these "
+            f"{found.noun}s, all lines together. Thin: on new {found.noun}s.",
         )
         axis = drawing.subplots()
         margins(drawing, left=0.3 + label_width(names), right=RIGHT, top=0.8, bottom=0.75)
@@ -51,8 +51,8 @@ def draw_effects(found: Several, fonts: Fonts) -> Picture:
         png = to_png(drawing)
     caption = (
         "Orange: the choice of optimizer. Green: tuned against untuned. Blue: settings in which "
-        "the studies differ. A line right of the grey margin matters, one inside it does not; one that "
-        "begins at 0 may be luck alone."
+        "the studies differ. A line right of the grey margin matters, one inside it does not; "
+        "one that begins at 0 may be luck alone."
     )
     if any(len(one.by_set) > 1 for one in lines):
         caption += (
