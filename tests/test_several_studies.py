@@ -1,5 +1,6 @@
 """Any number of studies: what each choice moves, and the verdicts over data sets."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -223,6 +224,33 @@ def test_optimizers_that_not_all_have_are_left_out_and_named():
 def test_nothing_in_common_is_said():
     found = several_studies([study(data="x"), study("b", data="y", levels={"lion": 0.1})])
     assert "fewer than two optimizers in common" in found.headline
+
+
+def test_a_study_without_a_confirmed_result_hides_nothing_of_the_others():
+    searched = [dataclasses.replace(r, phase=Phase.SEARCH) for r in runs("adam", [[0.6]] * 5)]
+    meta = make_meta(["adam", "sgd"], CLASSES, name="early", settings=SETTINGS,
+                     data=data_of("faces"), split_digests=SPLITS)  # fmt: skip
+    both = [study(), study("b", by=0.05, image_size=64)]
+    found = several_studies([*both, summarize(meta, searched)])
+    assert found.effects == several_studies(both).effects
+    assert any("early, without a confirmed result" in text for text in found.remarks)
+    assert [one.name for one in found.studies] == ["a", "b", "early"]
+
+
+def test_settings_that_share_no_whole_repeat_have_no_line():
+    """Of one study the first repeats diverged for sgd, of the other the last."""
+    first, second = study(), study("b", by=0.05, image_size=64)
+    rows = [
+        [
+            row._replace(by_repeat={r: v for r, v in row.by_repeat.items() if r in kept})
+            for row in one.rows
+        ]
+        for one, kept in ((first, (0, 1)), (second, (3, 4)))
+    ]
+    found = several_studies(
+        [one._replace(rows=tuple(r)) for one, r in zip((first, second), rows, strict=True)]
+    )
+    assert not found.effects and found.headline.startswith("Nothing is confirmed in all")
 
 
 def test_points_of_different_metrics_are_not_mixed():

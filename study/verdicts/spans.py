@@ -51,8 +51,8 @@ def span_of(sets: Sequence[SetResults], alpha: float) -> Span:
     here, new = on_these_sets(sets, alpha), on_these_sets(sets, alpha, new=True)
     apart = ~np.eye(len(here.difference), dtype=bool) & np.isfinite(here.difference)
     if not apart.any():
-        nothing = math.nan
-        return Span(0, 0, nothing, nothing, nothing, nothing, nothing, 0, ())
+        nan = math.nan
+        return Span(0, 0, nan, nan, nan, nan, nan, 0, (nan,) * len(sets))
     measured = np.where(apart, here.difference, -math.inf)
     best, worst = map(int, np.unravel_index(measured.argmax(), measured.shape))
     each = [bounds_of(one.table, alpha, step=one.step).difference for one in sets]

@@ -85,7 +85,7 @@ def common_optimizers(studies: Sequence[Summary]) -> tuple[str, ...]:
 
     Enough is as in a study: of five repeats or more at least four whose reruns converged.
     """
-    confirmed = [_with_results(study) for study in studies]
+    confirmed = [with_results(study) for study in studies]
     return tuple(
         name
         for name in studies[0].meta.optimizers
@@ -94,7 +94,8 @@ def common_optimizers(studies: Sequence[Summary]) -> tuple[str, ...]:
     )
 
 
-def _with_results(study: Summary) -> set[str]:
+def with_results(study: Summary) -> set[str]:
+    """Optimizers of a study with enough results; see `common_optimizers`."""
     found = {row.optimizer: len(row.by_repeat) for row in study.rows if row.basis is Phase.CONFIRM}
     most = max(found.values(), default=0)
     least = FEWEST_REPEATS - 1 if most >= FEWEST_REPEATS else 1

@@ -79,7 +79,7 @@ def effects(sets: Sequence[DataSet], *, alpha: float, margin: float) -> list[Eff
     places = [
         _Place(_name(one, block), block) for one in sets for block in one.blocks if block.optimizers
     ]
-    lines = list(_lines(places))
+    lines = list(_lines(places)) if places else []
     found = [
         _effect(levels, [places[i] for i in scope], alpha / len(lines), margin)
         for scope, levels in lines

@@ -9,13 +9,13 @@ from study.common.text import plain
 from study.report.analysis.across_sets import Across, across_sets
 from study.report.analysis.choices import TUNING
 from study.report.analysis.chosen_settings import chosen_settings, differing
-from study.report.analysis.data_sets import DataSet, all_optimizers, data_sets
+from study.report.analysis.data_sets import DataSet, all_optimizers, data_sets, with_results
 from study.report.analysis.effects import OPTIMIZER, Effect, effects
 from study.report.analysis.study_comparison import compare
 from study.report.analysis.summary import Summary
 from study.report.analysis.wording import join, points
 from study.verdicts.answer import Verdict
-from study.verdicts.looks import FEWEST_REPEATS
+from study.verdicts.looks import ALPHA, FEWEST_REPEATS
 
 NAMED = 3  # data sets with a sentence of their own on top
 
@@ -59,9 +59,10 @@ def several_studies(studies: Sequence[Summary]) -> Several:
     """
     _check_metrics(studies)
     first = studies[0]
-    sets = data_sets(studies)
+    used = [one for one in studies if with_results(one)]
+    sets = data_sets(used)
     margin = first.answer.margin
-    alpha = min(look.alpha for one in studies for look in one.answer.looks)
+    alpha = min((look.alpha for one in used for look in one.answer.looks), default=ALPHA)
     lines = tuple(effects(sets, alpha=alpha, margin=margin))
     across = across_sets(sets, alpha=alpha, margin=margin)
     sides = tuple(_effect_sentences(lines, sets))
@@ -72,7 +73,7 @@ def several_studies(studies: Sequence[Summary]) -> Several:
     )
     return Several(
         names=tuple(one.meta.name for one in studies),
-        studies=tuple(_listed(study, sets) for study in studies),
+        studies=tuple(_listed(study, data_sets(studies)) for study in studies),
         effects=lines,
         across=across,
         margin=margin,
@@ -166,6 +167,9 @@ def _bounded(one: Effect) -> str:
 def _remarks(
     studies: Sequence[Summary], sets: Sequence[DataSet], across: Across | None
 ) -> Iterator[str]:
+    without = [one.meta.name for one in studies if not with_results(one)]
+    if without:
+        yield f"Left out of all but the list: {join(without)}, without a confirmed result."
     for data in sets:
         if len(data.blocks) > 1:
             names = [join([s.meta.name for s in block.studies]) for block in data.blocks]
