@@ -22,10 +22,15 @@ all with five sets. Mean ranks are shown, not judged.
 
 Whoever adds data sets looks again. M sets may spend 10 ALPHA / (M (M - 1)), 0.025 at the first five
 as in a study; nothing is claimed in general below five. Reading the report at every number from 5
-to 40, a given one of equal optimizers is excluded in at most 4.5 % of simulated collections
+to 30, a given one of equal optimizers is excluded in at most 4.5 % of simulated collections
 (`tests/benchmarks/calibration.py`). No method can guard a mean against rare data sets of another
 sort that none of these shows: that stays the reader's judgement, and the sentences say "of this
 sort".
+
+Hsu, Annals of Statistics 12 (1984). Ibragimov and Mueller, Journal of Business & Economic
+Statistics 28 (2010). Bakirov and Szekely, Zapiski POMI 328 (2005), in English Journal of
+Mathematical Sciences 139 (2006). Demsar, JMLR 7 (2006). Benavoli, Corani and Mangili, JMLR 17
+(2016).
 """
 
 import math

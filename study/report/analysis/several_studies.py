@@ -4,14 +4,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from study.common.errors import UserError
 from study.common.text import plain
 from study.report.analysis.across_sets import Across, across_sets
 from study.report.analysis.choices import TUNING
 from study.report.analysis.chosen_settings import chosen_settings, differing
 from study.report.analysis.data_sets import DataSet, all_optimizers, data_sets, with_results
 from study.report.analysis.effects import OPTIMIZER, Effect, effects
-from study.report.analysis.study_comparison import compare
+from study.report.analysis.study_comparison import check_metrics, compare
 from study.report.analysis.summary import Summary
 from study.report.analysis.wording import join, points
 from study.verdicts.answer import Verdict
@@ -57,7 +56,7 @@ def several_studies(studies: Sequence[Summary]) -> Several:
     Raises:
         UserError: studies are judged by different metrics.
     """
-    _check_metrics(studies)
+    check_metrics([one.meta for one in studies])
     first = studies[0]
     used = [one for one in studies if with_results(one)]
     sets = data_sets(used)
@@ -73,7 +72,7 @@ def several_studies(studies: Sequence[Summary]) -> Several:
     )
     return Several(
         names=tuple(one.meta.name for one in studies),
-        studies=tuple(_listed(study, data_sets(studies)) for study in studies),
+        studies=tuple(_listed(studies)),
         effects=lines,
         across=across,
         margin=margin,
@@ -86,20 +85,14 @@ def several_studies(studies: Sequence[Summary]) -> Several:
     )
 
 
-def _check_metrics(studies: Sequence[Summary]) -> None:
-    first = studies[0].meta
-    for other in studies[1:]:
-        if other.meta.metric != first.metric:
-            raise UserError(
-                f"study {first.name} is judged by {first.metric_words} and study "
-                f"{other.meta.name} by {other.meta.metric_words}, which do not compare; name "
-                "studies with the same `metric`"
-            )
+def _listed(studies: Sequence[Summary]) -> Iterator[Listed]:
+    for data in data_sets(studies):
+        for study in data.studies:
+            yield _line(study, data)
 
 
-def _listed(study: Summary, sets: Sequence[DataSet]) -> Listed:
-    own = next(one for one in sets if any(other is study for other in one.studies))
-    before = own.studies[0]
+def _line(study: Summary, data: DataSet) -> Listed:
+    before = data.studies[0]
     differs: list[str] = []
     average = None
     if before is not study:
@@ -110,7 +103,7 @@ def _listed(study: Summary, sets: Sequence[DataSet]) -> Listed:
     values = {row.optimizer: row.mean for row in study.rows}
     return Listed(
         name=study.meta.name,
-        data=own.name,
+        data=data.name,
         known=study.answer.known,
         leader=leader,
         value=values.get(leader, math.nan),
