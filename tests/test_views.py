@@ -1,6 +1,7 @@
 """Views of an image: their pixels, and that heads train on them as they should."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_population import DATA, MAX_EPOCHS, N_CLASSES, a_run, configuration, train
 
+from study.features.extract import extract_features
+from study.features.vgg16 import Backbone, load_backbone
+from study.images.loading import load_images
 from study.images.pixels.decoding import decode
 from study.images.pixels.views import View, decode_view, seen, view_key, view_of
+from study.records.study_meta import load_meta
+from study.records.trials_file import load_trials
+from study.search import main
 from study.training.plain_keras import train_plainly
 from study.training.population import Population
 from study.training.runs import order_of_rows
@@ -129,7 +136,56 @@ def test_no_view_of_a_validation_image_trains_and_validation_sees_the_image_itse
     ).all()
 
 
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone("random", image_size=32, preprocess="caffe")
+
+
+def test_features_of_views_are_kept_by_content_and_view(backbone: Backbone, tmp_path: Path) -> None:
+    for number in range(6):
+        path = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(40 + number)).save(path)
+    images = load_images(tmp_path / "photos")
+    views = np.repeat(np.arange(6)[:, None], 3, axis=1)
+    views[:4, 1:] = 6 + np.arange(8).reshape(2, 4).T  # the last two never train
+    plain = extract_features(images, backbone, cache_dir=tmp_path / "cache")
+    found = extract_features(images, backbone, cache_dir=tmp_path / "cache", views=views)
+    assert (found.computed, found.cached, found.features.shape) == (8, 6, (14, 512))
+    assert (found.features[:6] == plain.features).all()
+    image, key = images.paths[2], images.feature_keys[2]
+    pixels = decode_view(image, 32, None, key=key, number=2).astype(np.float32)
+    wanted = np.asarray(backbone.model(pixels[None]))[0]
+    np.testing.assert_allclose(found.features[views[2, 2]], wanted, rtol=1e-4, atol=1e-3)
+    more = extract_features(images, backbone, cache_dir=tmp_path / "cache", views=views[:, :2])
+    assert more.computed == 0 and (more.features == found.features[:10]).all()
+
+
 def test_one_view_is_no_view() -> None:
     run = a_run(configuration("adam"))
     for epoch in range(3):
         assert (order_of_rows(run, epoch, ROWS[:, :1]) == order_of_rows(run, epoch)).all()
+
+
+def test_a_study_with_views_goes_on_to_the_same_records(
+    picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = ["--image-size", "32", "--weights", "random", "--space", "quick", "--max-epochs", "4"]
+    study += ["--optimizers", "adam", "--repeats", "1", "--confirm", "1", "--views", "3"]
+    study += ["--data", str(picture_folder), "--logs", str(tmp_path), "--name", "views"]
+    study += ["--cache-dir", str(tmp_path / "cache")]
+    assert main(study) == 0
+    printed = capsys.readouterr().out
+    assert "one of 3 views of each image" in printed
+    test = load_meta(tmp_path / "views").split_sizes["test"]
+    assert f"{36 + 2 * (36 - test)} images computed" in printed  # no view of a test image
+    trials = tmp_path / "views" / "trials.jsonl"
+    whole = {r.trial_id: replace(r, seconds=0.0) for r in load_trials(trials.parent)}
+    lines = trials.read_bytes().splitlines(keepends=True)
+    trials.write_bytes(b"".join(lines[: len(lines) // 2]))
+    assert main(study) == 0
+    assert {r.trial_id: replace(r, seconds=0.0) for r in load_trials(trials.parent)} == whole
+    assert main([*study[:-2], "--views", "2"]) == 2
+    assert "views 3 -> 2" in capsys.readouterr().err
+    report = (trials.parent / "report" / "report.md").read_text(encoding="utf-8")
+    assert "of 3 views of each training image, one an epoch" in report
