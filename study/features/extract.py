@@ -1,10 +1,10 @@
-"""Every image once through the frozen VGG16: a folder of photos becomes a table of numbers.
+"""Every image once through a frozen base: a folder of photos becomes a table of numbers.
 
-In: an `ImageSet` and a `Backbone`. Out: float32 rows (N, 512), in the order of the images. Nothing
-random happens before the frozen layers, so one pass replaces one pass an epoch exactly. Each
-distinct content is computed once and kept on disk (`row_cache`). The network works on one batch
-on a GPU, on one on every core of a CPU, while threads decode the next ones. A kill loses the rows
-of at most `CHUNK_SECONDS`.
+In: an `ImageSet` and a `Backbone`. Out: rows (N, width) float32, in the order of the images.
+Nothing random happens before the frozen layers, so one pass replaces one pass an epoch exactly.
+Each distinct content is computed once and kept on disk (`row_cache`). The network works on one
+batch on a GPU, on one on every core of a CPU, while threads decode the next ones. A kill loses the
+rows of at most `CHUNK_SECONDS`.
 """
 
 import hashlib
@@ -23,9 +23,9 @@ import numpy as np
 from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import printable
+from study.features.backbone import Backbone
 from study.features.row_cache import RowCache
 from study.features.row_room import feature_rows
-from study.features.vgg16 import FEATURES, Backbone
 from study.images.image_set import ImageSet
 from study.images.pixels.decoding import decode
 
@@ -42,7 +42,7 @@ Forward = Callable[[np.ndarray], np.ndarray]
 class FeatureSet(NamedTuple):
     """Pooled features of all images and what it took to get them."""
 
-    features: np.ndarray  # (N, 512) float32
+    features: np.ndarray  # (N, width) float32
     computed: int  # distinct images that went through the network
     cached: int  # distinct images that came from the cache
     seconds: float
@@ -51,7 +51,7 @@ class FeatureSet(NamedTuple):
 def extract_features(
     images: ImageSet, backbone: Backbone, *, cache_dir: Path | None = None
 ) -> FeatureSet:
-    """Compute the (N, 512) float32 rows of `images`, or read them from the cache.
+    """Compute the (N, width) float32 rows of `images`, or read them from the cache.
 
     `cache_dir` None is the user's cache folder, which is done without (with a warning) where it
     cannot be written. Peak memory is the result and a few batches, whatever N is.
@@ -61,7 +61,7 @@ def extract_features(
     """
     start = time.monotonic()
     cache = _open_cache(cache_dir, backbone)
-    features = feature_rows(len(images.paths), FEATURES, cache.folder if cache else None)
+    features = feature_rows(len(images.paths), backbone.width, cache.folder if cache else None)
     rows: dict[str, int] = {}  # key -> the first row that needs it
     for row, key in enumerate(images.feature_keys):
         rows.setdefault(key, row)
@@ -87,7 +87,7 @@ def forward_passes(backbone: Backbone) -> int:
 
 
 def forward_pass(backbone: Backbone) -> Forward:
-    """The compiled network for full batches: uint8 (batch, size, size, 3) -> float32 (batch, 512).
+    """The compiled network for full batches: uint8 (batch, size, size, 3) -> (batch, width).
 
     One fixed batch shape: nothing is traced twice, and a row does not depend on how many images
     happen to be computed with it.
@@ -115,7 +115,7 @@ def _open_cache(cache_dir: Path | None, backbone: Backbone) -> RowCache | None:
     root = cache_dir or user_cache_path("optimizer-study")
     folder = root / f"features-v{CACHE_VERSION}" / key
     try:
-        return RowCache(folder, FEATURES)
+        return RowCache(folder, backbone.width)
     except UserError as error:
         if cache_dir is not None:
             raise
