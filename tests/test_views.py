@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_population import DATA, MAX_EPOCHS, N_CLASSES, a_run, configuration, train
 
+from study.features.backbone import Backbone, load_backbone
 from study.features.extract import extract_features
-from study.features.vgg16 import Backbone, load_backbone
 from study.images.loading import load_images
 from study.images.pixels.decoding import decode
 from study.images.pixels.views import View, decode_view, seen, view_key, view_of

@@ -1,10 +1,10 @@
-"""Every image once through the frozen VGG16: a folder of photos becomes a table of numbers.
+"""Every image once through a frozen base: a folder of photos becomes a table of numbers.
 
-In: an `ImageSet` and a `Backbone`. Out: float32 rows (N, 512), in the order of the images. Nothing
-random happens before the frozen layers, so one pass replaces one pass an epoch exactly. Each
-distinct content is computed once and kept on disk (`row_cache`). The network works on one batch
-on a GPU, on one on every core of a CPU, while threads decode the next ones. A kill loses the rows
-of at most `CHUNK_SECONDS`.
+In: an `ImageSet` and a `Backbone`. Out: rows (N, width) float32, in the order of the images.
+Nothing random happens before the frozen layers, so one pass replaces one pass an epoch exactly.
+Each distinct content is computed once and kept on disk (`row_cache`). The network works on one
+batch on a GPU, on one on every core of a CPU, while threads decode the next ones. A kill loses the
+rows of at most `CHUNK_SECONDS`.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ import numpy as np
 from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import printable
+from study.features.backbone import Backbone
 from study.features.pictures import Picture, pictures_of
 from study.features.row_cache import RowCache
 from study.features.row_room import feature_rows
-from study.features.vgg16 import FEATURES, Backbone
 from study.images.image_set import ImageSet
 from study.images.pixels.deep_grey import Scales
 from study.images.pixels.views import decode_view
@@ -47,7 +47,7 @@ RowsOf = Callable[[Pictures], Iterator[np.ndarray]]  # rows in their order, some
 class FeatureSet(NamedTuple):
     """Pooled features of all images and their views, and what it took to get them."""
 
-    features: np.ndarray  # (N, 512) float32; with views as many rows as these have
+    features: np.ndarray  # (N, width) float32; with views as many rows as these have
     computed: int  # distinct contents that went through the network
     cached: int  # distinct contents that came from the cache
     seconds: float
@@ -61,7 +61,7 @@ def extract_features(
     views: np.ndarray | None = None,
     rows_of: RowsOf | None = None,
 ) -> FeatureSet:
-    """Compute the (N, 512) float32 rows of `images`, or read them from the cache.
+    """Compute the (N, width) float32 rows of `images`, or read them from the cache.
 
     Peak memory is the result and a few batches, whatever N is.
 
@@ -79,7 +79,7 @@ def extract_features(
     start = time.monotonic()
     cache = _open_cache(cache_dir, backbone)
     pictures = pictures_of(images, views)
-    features = feature_rows(len(pictures), FEATURES, cache.folder if cache else None)
+    features = feature_rows(len(pictures), backbone.width, cache.folder if cache else None)
     keys = [picture.key for picture in pictures]
     rows: dict[str, int] = {}  # key -> the first row that needs it
     for row, key in enumerate(keys):
@@ -107,7 +107,7 @@ def forward_passes(backbone: Backbone) -> int:
 
 
 def forward_pass(backbone: Backbone) -> Forward:
-    """The compiled network for full batches: uint8 (batch, size, size, 3) -> float32 (batch, 512).
+    """The compiled network for full batches: uint8 (batch, size, size, 3) -> (batch, width).
 
     One fixed batch shape: nothing is traced twice, and a row does not depend on how many images
     happen to be computed with it.
@@ -135,7 +135,7 @@ def _open_cache(cache_dir: Path | None, backbone: Backbone) -> RowCache | None:
     root = cache_dir or user_cache_path("optimizer-study")
     folder = root / f"features-v{CACHE_VERSION}" / key
     try:
-        return RowCache(folder, FEATURES)
+        return RowCache(folder, backbone.width)
     except UserError as error:
         if cache_dir is not None:
             raise
@@ -181,7 +181,7 @@ def _compute(
 def computed_rows(
     pictures: Pictures, backbone: Backbone, scales: Scales, forward: Forward | None = None
 ) -> Iterator[np.ndarray]:
-    """Rows of the pictures in their order, batch by batch, (n, 512) float32.
+    """Rows of the pictures in their order, batch by batch, (n, width) float32.
 
     Args:
         pictures: of files unchanged since they were looked at.
