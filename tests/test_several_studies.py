@@ -187,6 +187,14 @@ def test_from_five_data_sets_on_it_is_said_what_to_use_in_general():
     assert len(optimizer.data) == 5 and len(optimizer.by_set) == 5
 
 
+def test_of_many_optimizers_it_is_said_how_far_most_are_behind():
+    levels = {"adam": 0.02, "sgd": 0.0, "lion": -0.3, "nadam": 0.02, "adamw": 0.015}
+    found = several_studies([study(levels=levels), study("b", by=0.05, levels=levels)])
+    line = by_choice(found)["optimizer"]
+    assert (line.worst, line.moves) == ("lion", pytest.approx(0.32))
+    assert line.over == "mean of 2 studies; half of the 5 within 0.5 points of the best"
+
+
 def test_fewer_data_sets_say_only_what_holds_on_them():
     found = several_studies(sets(3))
     assert "is not known from 3 data sets; 5 are the fewest" in found.headline

@@ -39,6 +39,7 @@ class Span(NamedTuple):
     new_high: float
     repeats: int  # that worst and best share; the fewest of a set
     by_set: tuple[float, ...]  # from the same worst to the same best on each set
+    behind: tuple[float, ...]  # (L,) the best, as measured; NaN for a level without a result
 
 
 def span_of(sets: Sequence[SetResults], alpha: float) -> Span:
@@ -52,7 +53,7 @@ def span_of(sets: Sequence[SetResults], alpha: float) -> Span:
     apart = ~np.eye(len(here.difference), dtype=bool) & np.isfinite(here.difference)
     if not apart.any():
         nan = math.nan
-        return Span(0, 0, nan, nan, nan, nan, nan, 0, (nan,) * len(sets))
+        return Span(0, 0, nan, nan, nan, nan, nan, 0, (nan,) * len(sets), ())
     measured = np.where(apart, here.difference, -math.inf)
     best, worst = map(int, np.unravel_index(measured.argmax(), measured.shape))
     each = [bounds_of(one.table, alpha, step=one.step).difference for one in sets]
@@ -64,6 +65,7 @@ def span_of(sets: Sequence[SetResults], alpha: float) -> Span:
         *_reach(new, alpha),
         repeats=int(here.repeats[best, worst]),
         by_set=tuple(float(one[best, worst]) for one in each),
+        behind=tuple(map(float, here.difference[best])),
     )
 
 

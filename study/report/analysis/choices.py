@@ -13,7 +13,7 @@ import numpy as np
 from study.common.aliases import Numbers
 from study.records.outcomes import chance, score
 from study.records.trial_record import Phase
-from study.report.analysis.chosen_settings import Setting, chosen_settings, differing
+from study.report.analysis.chosen_settings import WITH_BASE, Setting, chosen_settings, differing
 from study.report.analysis.data_sets import Block
 from study.report.analysis.summary import Summary
 from study.report.analysis.wording import join, points_signed, some
@@ -79,8 +79,8 @@ def _contexts(
 
 
 def _of(key: str) -> tuple[str, ...]:
-    """A setting and what comes with it: each base has weights of its own."""
-    return (key, "weights") if key == "base" else (key,)
+    """A setting and what comes with it: each base has its own weights."""
+    return (key, *WITH_BASE) if key == "base" else (key,)
 
 
 def _crossed(contexts: Sequence[dict[str, Setting]], key: str) -> str:

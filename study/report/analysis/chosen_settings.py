@@ -9,13 +9,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from study.common.bases import BASES, DEFAULT_BASE, is_file, short_name
 from study.common.text import plain
 from study.records.study_meta import StudyMeta
 from study.report.analysis.wording import counted, join, number
 from study.space.head_table import HEAD
 
-BEFORE: Mapping[str, Any] = {"base": "VGG16", "views": 1}  # of studies older than the setting
-OWN_WAYS = ("caffe", "tf", "torch")  # of preparing pixels: each base was trained with one of them
+BEFORE: Mapping[str, Any] = {"base": DEFAULT_BASE, "views": 1}  # of studies older than the setting
+WITH_BASE = ("weights", "arithmetic")  # what each base has of its own
 WORDS = {
     "preprocess": "preprocessing",
     "max_epochs": "epochs of a trial",
@@ -58,16 +59,16 @@ def chosen_settings(metas: Sequence[StudyMeta]) -> list[dict[str, Setting]]:
 
 
 def differing(first: Mapping[str, Setting], second: Mapping[str, Setting]) -> list[str]:
-    """The settings in which two studies differ; other weights come with another base."""
+    """The settings in which two studies differ; what comes with another base is no other one."""
     found = [key for key in first if first[key].value != second[key].value]
-    return [key for key in found if key != "weights" or "base" not in found]
+    return [key for key in found if key not in WITH_BASE or "base" not in found]
 
 
 def _options(meta: StudyMeta) -> dict[str, Setting]:
     found = {**BEFORE, **meta.settings} if meta.noun == "image" else dict(meta.settings)
     tuner = found.get("tuner")
     table = {
-        WORDS.get(key, key.replace("_", " ")): Setting(_value(key, value), _text(key, value))
+        WORDS.get(key, key.replace("_", " ")): Setting(_value(meta, key, value), _text(key, value))
         for key, value in found.items()
         if key not in NO_SETTINGS and tuner in ONLY_FOR.get(key, (tuner,))
     }
@@ -95,9 +96,18 @@ def _ranges(meta: StudyMeta, metas: Sequence[StudyMeta]) -> str:
     return json.dumps(table, sort_keys=True)
 
 
-def _value(key: str, value: Any) -> str:
-    """What is equal where the settings are; a base's own way of preparing pixels comes with it."""
-    return "own" if key == "preprocess" and value in OWN_WAYS else json.dumps(value)
+def _value(meta: StudyMeta, key: str, value: Any) -> str:
+    """What is equal where the settings are.
+
+    A base of the user's is what the file holds, wherever it lies. Pixels that are prepared as the
+    base was trained come with the base.
+    """
+    if key == "base" and is_file(meta.base):
+        return str(meta.weights.get("digest", meta.base))
+    if key == "preprocess":
+        named = BASES.get(meta.base)
+        return "own" if named is None or named.preprocess == value else json.dumps(value)
+    return json.dumps(value)
 
 
 def _text(key: str, value: Any) -> str:
@@ -108,6 +118,8 @@ def _text(key: str, value: Any) -> str:
         return f"{number(value['min'])} to {number(value['max'])}"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if key == "base":
+        return plain(short_name(value), 40)
     if key == "image_size":
         return f"{value} px"
     if key == "views":

@@ -23,14 +23,17 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from study.report.analysis.choices import TUNING, Levels, settings_of, tuning_of
 from study.report.analysis.data_sets import Block, DataSet, common_optimizers
-from study.report.analysis.wording import join, points_signed
+from study.report.analysis.wording import join, points, points_signed
 from study.verdicts.results import image_ratio
 from study.verdicts.set_means import SetResults
 from study.verdicts.spans import Span, span_of
 
 OPTIMIZER = "optimizer"
+MANY = 4  # levels of which worst and best alone say too little
 
 
 class Matters(enum.StrEnum):
@@ -57,7 +60,7 @@ class Effect(NamedTuple):
     says: Matters
     repeats: int  # the fewest of a data set
     by_set: tuple[float, ...]  # from the same worst to the same best, on each data set
-    over: str  # what it is a mean of, in words
+    over: str  # what it is read from, in words
     levels: tuple[str, ...]
 
 
@@ -154,7 +157,7 @@ def _effect(
 
 
 def _over(found: Sequence[Levels], places: Sequence[_Place], span: Span) -> Iterator[str]:
-    """What a line is a mean of."""
+    """What a line is a mean of, and of many optimizers how far most are behind."""
     if len(found) > 1:
         ordered = sorted(zip(span.by_set, [place.data for place in places], strict=True))
         yield f"mean of {len(found)} data sets, from " + " to ".join(
@@ -165,6 +168,9 @@ def _over(found: Sequence[Levels], places: Sequence[_Place], span: Span) -> Iter
         studies = len(places[0].block.studies)
         if studies > 1 and found[0].choice in (OPTIMIZER, TUNING):
             yield f"mean of {studies} studies"
+    if found[0].choice == OPTIMIZER and len(span.behind) >= MANY:
+        middle = float(np.nanmedian(span.behind))
+        yield f"half of the {len(span.behind)} within {points(middle)} points of the best"
 
 
 def _says(span: Span, margin: float) -> Matters:
