@@ -19,7 +19,6 @@ from study.common.files import write_atomically
 from study.common.fonts import find_fonts
 from study.common.metrics import WORDS
 from study.common.text import plain
-from study.report.analysis.across_sets import Across
 from study.report.analysis.several_studies import Listed, Several
 from study.report.analysis.wording import join, points, points_signed, some
 from study.report.figures.across_sets import draw_across
@@ -37,9 +36,7 @@ def write_studies(found: Several, folder: Path) -> Path:
     """Write page, Markdown, JSON and pictures into `folder`; returns the page's path."""
     pictures = _pictures(found)
     title = f"{len(found.studies)} studies"
-    tables = [effects_table(found), studies_table(found)]
-    if found.across is not None:
-        tables.insert(1, across_table(found, found.across))
+    tables = studies_tables(found)
     for picture in pictures:
         write_atomically(folder / f"{picture.name}.png", picture.png)
     parts = [f"# {title}", f"**{as_text(found.headline)}**"]
@@ -58,7 +55,9 @@ def write_studies(found: Several, folder: Path) -> Path:
         details=found.details,
         remarks=found.remarks,
         pictures=pictures,
-        tables=tables,
+        effects=tables[0],
+        across=tables[1],
+        studies=tables[2],
         pairs=[(name, f"{name}/compare.html") for name in found.names[1:]],
         first=found.names[0],
     )
@@ -91,6 +90,11 @@ def _content(found: Several) -> dict[str, Any]:
         if across is None
         else {**across._asdict(), "placed": [one._asdict() for one in across.placed]},
     }
+
+
+def studies_tables(found: Several) -> tuple[Table, Table, Table]:
+    """Effects, the verdicts over data sets, the studies; without rows where there is nothing."""
+    return effects_table(found), across_table(found), studies_table(found)
 
 
 def effects_table(found: Several) -> Table:
@@ -131,8 +135,10 @@ def _bounds(low: float, high: float) -> str:
     return "–" if math.isnan(low) else f"{points(low)} to {points(high)}"
 
 
-def across_table(found: Several, across: Across) -> Table:
+def across_table(found: Several) -> Table:
     """Optimizers down, verdicts and data sets across."""
+    placed = found.across.placed if found.across is not None else ()
+    sets = found.across.sets if found.across is not None else ()
     rows = [
         (
             plain(one.optimizer, 40),
@@ -145,7 +151,7 @@ def across_table(found: Several, across: Across) -> Table:
             f"{one.diverged}/{one.reruns}",
             *(percent(value) for value in one.by_set),
         )
-        for one in across.placed
+        for one in placed
     ]
     return Table(
         "Over all data sets",
@@ -158,8 +164,8 @@ def across_table(found: Several, across: Across) -> Table:
         "depend on which others are in the table (Benavoli et al. 2016). Right: tuned winners on "
         "each set, in percent.",
         (
-            *("optimizer", "in general", "behind ≤", f"on these {len(across.sets)}", "behind ≤"),
-            *("behind leader", "mean rank", "diverged", *(plain(name, 30) for name in across.sets)),
+            *("optimizer", "in general", "behind ≤", f"on these {len(sets)}", "behind ≤"),
+            *("behind leader", "mean rank", "diverged", *(plain(name, 30) for name in sets)),
         ),
         tuple(rows),
     )

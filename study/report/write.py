@@ -15,12 +15,7 @@ from study.report.flat_tables import as_csv, flat_trials
 from study.report.html import page
 from study.report.markdown import markdown
 from study.report.ranking_files import ranking_csv, ranking_json
-from study.report.studies_page import (
-    across_table,
-    effects_table,
-    studies_table,
-    write_studies,
-)
+from study.report.studies_page import studies_tables, write_studies
 from study.report.tables import ranking_table
 from study.report.terminal import print_comparison, print_conclusion, print_studies
 from study.verdicts.looks import MARGIN_RULE, margin_points
@@ -78,10 +73,7 @@ def write_comparisons(logs: Path, names: Sequence[str], *, margin: str | None = 
         if len(studies) == 2:
             print_comparison(found, comparison_table(found), comparison_notes(found), page)
     pages = [write_studies(together, folder), *(page for _, page in pairs)]
-    tables = [effects_table(together), studies_table(together)]
-    if together.across is not None:
-        tables.insert(1, across_table(together, together.across))
-    print_studies(together, tables, pages)
+    print_studies(together, studies_tables(together), pages)
     return pages
 
 

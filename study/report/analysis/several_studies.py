@@ -130,10 +130,10 @@ def _has_settings(lines: Sequence[Effect], scope: tuple[str, ...]) -> bool:
 def _side_by_side(lines: Sequence[Effect], *, several: bool) -> str:
     """How much each moves, and what is certain of the optimizer among them; `lines` are sorted."""
     where = ""
-    if len(lines[0].data) > 1:
+    if len(lines[0].data) > 2:
         where = f" over {len(lines[0].data)} data sets"
     elif several:
-        where = f" on {lines[0].data[0]}"
+        where = f" on {join(lines[0].data)}"
     said = [
         f"{one.choice} {points(one.moves)}{'' if place else ' points'}{_bounded(one)}"
         for place, one in enumerate(lines)

@@ -12,11 +12,12 @@ from study.common.text import label_width, plain
 from study.report.analysis.choices import TUNING
 from study.report.analysis.effects import OPTIMIZER, Effect
 from study.report.analysis.several_studies import Several
-from study.report.analysis.wording import points
+from study.report.analysis.wording import join, points
 from study.report.figures.picture import Picture
 
 KINDS = {OPTIMIZER: COLOURS[1], TUNING: COLOURS[2]}  # all settings share the first colour
 ROOM = 1.05  # of the axis, beyond what it shows
+NAMED = 2  # data sets of a line
 FARTHEST = 1.6  # times as far the axis goes for bounds on new images
 RIGHT = 1.9  # inches for the words beside the axis
 
@@ -97,4 +98,5 @@ def _name(one: Effect, *, several: bool, gaps: set[str]) -> str:
 
 def data_words(one: Effect) -> str:
     """The data sets of a line."""
-    return plain(one.data[0], 60) if len(one.data) == 1 else f"{len(one.data)} data sets"
+    few = len(one.data) <= NAMED
+    return join([plain(name, 30) for name in one.data]) if few else f"{len(one.data)} data sets"
