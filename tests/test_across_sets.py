@@ -136,3 +136,15 @@ def test_false_claims_stay_rare(name):
     assert max(general["best excluded"], general["good enough"], general["bound"]) <= most
     assert max(here.values(), default=0) <= most
     assert general["known"] > 0  # it is not silent either
+
+
+def test_who_left_a_race_early_is_judged_on_the_repeats_that_it_had():
+    (one,) = drawn(1, 3, repeats=12)
+    table = one.table.copy()
+    table[2] -= 0.1
+    table[2, 5:] = math.nan
+    span = span_of([one._replace(table=table)], 0.03)
+    assert span.worst == 2 and span.repeats == 5 and span.low > 0.05
+    table[2, 3:] = math.nan  # too few: bounds of the others would not hold for it
+    span = span_of([one._replace(table=table)], 0.03)
+    assert {span.worst, span.best} == {0, 1} and span.low <= span.moves <= span.high < 0.1

@@ -45,12 +45,16 @@ class Span(NamedTuple):
 def span_of(sets: Sequence[SetResults], alpha: float) -> Span:
     """The span of L levels, tried on one or more data sets.
 
+    Where something may be claimed of some levels, those with too few results are left out.
+
     Args:
         sets: results of the same levels.
         alpha: the error rate of both bounds together.
     """
     here, new = on_these_sets(sets, alpha), on_these_sets(sets, alpha, new=True)
     apart = ~np.eye(len(here.difference), dtype=bool) & np.isfinite(here.difference)
+    judged = apart & np.isfinite(here.error)
+    apart = judged if judged.any() else apart
     if not apart.any():
         nan = math.nan
         return Span(0, 0, nan, nan, nan, nan, nan, 0, (nan,) * len(sets), ())
