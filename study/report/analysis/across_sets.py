@@ -40,6 +40,7 @@ class Placed(NamedTuple):
     behind: float  # the leader, as measured; the leader's own is 0
     rank: float  # mean over the sets, 1 for the best
     by_set: tuple[float, ...]  # value on each set
+    verdicts: tuple[Verdict, ...]  # of each set's own studies, where they agree
     here: Verdict  # on these sets
     at_most_here: float | None
     general: Verdict  # on data sets of this sort
@@ -96,6 +97,7 @@ def across_sets(sets: Sequence[DataSet], *, alpha: float, margin: float) -> Acro
             behind=float((values[:, leader] - values[:, place]).mean()),
             rank=float(ranks[place]),
             by_set=tuple(map(float, values[:, place])),
+            verdicts=tuple(_verdict_of(one, name) for one in sets),
             here=verdicts_here[place],
             at_most_here=most_here[place],
             general=verdicts_general[place],
@@ -127,6 +129,11 @@ def _results(data: DataSet, names: Sequence[str]) -> SetResults:
     block = max(data.blocks, key=lambda one: (len(one.studies), one.repeats))
     rows = [block.optimizers.index(name) for name in names]
     return SetResults(block.mean_table[rows], block.step, image_ratio(block.studies[0].meta))
+
+
+def _verdict_of(data: DataSet, name: str) -> Verdict:
+    found = {study.answer.about(name).verdict for study in data.studies}
+    return found.pop() if len(found) == 1 else Verdict.UNDECIDED
 
 
 def _reruns(sets: Sequence[DataSet], name: str) -> tuple[int, int]:

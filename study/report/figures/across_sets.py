@@ -1,6 +1,7 @@
 """The verdicts over data sets -> their picture."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -44,10 +45,10 @@ def draw_across(across: Across, optimizers: Sequence[str], metric: str, fonts: F
             axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
         png = to_png(drawing)
     caption = (
-        "Left, every mark is a data set, left of 0 where an optimizer is ahead of the leader; the "
-        "stroke is the mean. Right, a line that ends inside the margin is good enough (green), red "
-        "is excluded, grey undecided; without a line nothing can be claimed. Thin lines ask for "
-        "more: that it holds for further data sets of this sort."
+        "Green: good enough, red: excluded, grey: undecided. Left, every mark is a data set with "
+        "its own verdict, left of 0 where an optimizer is ahead of the leader; the stroke is the "
+        "mean. Right, without a line nothing can be claimed; thin lines ask for more: that it "
+        "holds for further data sets of this sort."
     )
     return Picture("across", "Which optimizer in general?", caption, png, drawing)
 
@@ -59,11 +60,11 @@ def _draw_sets(axis: Axes, across: Across) -> None:
         for one in across.placed
     ]
     for number, name in enumerate(across.sets):
-        axis.plot(
-            [found[number] for found in gaps], range(len(gaps)), ls="", color=MUTED, ms=6,
-            marker=MARKERS[number % len(MARKERS)], mec="white", mew=0.6, alpha=0.9,
-            label=plain(name, 30),
-        )  # fmt: skip
+        kind: dict[str, Any] = {"ls": "", "marker": MARKERS[number % len(MARKERS)], "ms": 6.5}
+        kind |= {"mec": "white", "mew": 0.6, "alpha": 0.9}
+        axis.plot([], [], color=MUTED, label=plain(name, 30), **kind)
+        for place, one in enumerate(across.placed):
+            axis.plot(gaps[place][number], place, color=VERDICTS[one.verdicts[number]], **kind)
     for place, one in enumerate(across.placed):
         axis.plot([one.behind] * 2, [place - 0.3, place + 0.3], color=INK, lw=2)
     axis.axvline(0, color=MUTED, lw=1)
