@@ -43,7 +43,7 @@ UNEVEN = np.array(
     np.int32,
 )
 EVEN = DATA.train[: len(UNEVEN)]
-assert len(UNEVEN) % 16 and len(UNEVEN) % 7  # the last batch of an epoch is a part of one
+assert len(UNEVEN) % 16 and len(UNEVEN) % 10  # the last batch of an epoch is a part of one
 
 
 def with_loss(loss: dict[str, object], **changes: object) -> HeadConfig:
@@ -55,7 +55,7 @@ def with_loss(loss: dict[str, object], **changes: object) -> HeadConfig:
     [
         (WEIGHED, {"batch_norm": False}),
         (SMOOTHED, {"batch_norm": False}),
-        (WEIGHED | SMOOTHED, {"batch_norm": False, "normalize": True, "batch_size": 7}),
+        (WEIGHED | SMOOTHED, {"batch_norm": False, "normalize": True, "batch_size": 10}),
         (WEIGHED | SMOOTHED, {}),
     ],
     ids=str,
