@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 from synthetic import make_meta, make_records, write_study
 from test_summary import CLASSES, runs
@@ -17,6 +18,7 @@ from study.report.analysis.chosen_settings import chosen_settings, differing
 from study.report.analysis.effects import Matters
 from study.report.analysis.several_studies import several_studies
 from study.report.analysis.summary import summarize
+from study.report.studies_page import write_studies
 from study.verdicts.answer import Verdict
 from study.verdicts.looks import planned_looks
 
@@ -265,6 +267,18 @@ def test_settings_that_share_no_whole_repeat_have_no_line():
 def test_points_of_different_metrics_are_not_mixed():
     with pytest.raises(UserError, match="judged by accuracy and study b by macro F1"):
         several_studies([study(), study("b", metric="macro_f1")])
+
+
+def test_names_of_any_length_leave_room_for_the_picture(tmp_path):
+    long = {"more": {f"an option with a long name {i}": "字" * 60 for i in range(4)}}
+    other = {"more": {f"an option with a long name {i}": "y" * 60 for i in range(4)}}
+    found = several_studies(
+        [study("a", data="字" * 80, **long), study("b", data="字" * 80, **other), study("c")]
+    )
+    assert any("together" in one.choice for one in found.effects)
+    write_studies(found, tmp_path)
+    with Image.open(tmp_path / "effects.png") as picture:
+        assert picture.width > 1000
 
 
 @pytest.fixture(scope="module")

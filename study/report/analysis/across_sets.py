@@ -13,6 +13,7 @@ import numpy as np
 from study.common.aliases import Numbers
 from study.report.analysis.conclusion import NAMED
 from study.report.analysis.data_sets import (
+    Block,
     DataSet,
     all_optimizers,
     common_optimizers,
@@ -28,6 +29,7 @@ from study.verdicts.across import (
 from study.verdicts.answer import Verdict
 from study.verdicts.bounds import Bounds
 from study.verdicts.judge import behind_the_best
+from study.verdicts.looks import FEWEST_REPEATS
 from study.verdicts.results import image_ratio
 from study.verdicts.set_means import SetResults, on_these_sets, set_means
 
@@ -81,35 +83,11 @@ def across_sets(sets: Sequence[DataSet], *, alpha: float, margin: float) -> Acro
         text = "The data sets have fewer than two optimizers in common, so none can be compared."
         return Across(tuple(one.name for one in sets), (), left_out, margin, None, text, ())
     results = [_results(one, names) for one in sets]
-    here, general = on_these_sets(results, alpha), in_general(results)
-    values = np.stack([set_means(one.table) for one in results])  # (M, K)
-    leader = int(values.mean(axis=0).argmax())
-    diverged = [_reruns(sets, name) for name in names]
-    clean = [lost == 0 for lost, _ in diverged]
-    most_here, verdicts_here, _ = _judged(here, values, clean, margin)
-    claimed = general if len(sets) >= FEWEST_SETS else _nothing(general)
-    most_general, verdicts_general, excluded = _judged(claimed, values, clean, margin)
-    ranks = mean_ranks(results)
-    placed = [
-        Placed(
-            optimizer=name,
-            mean=float(values[:, place].mean()),
-            behind=float((values[:, leader] - values[:, place]).mean()),
-            rank=float(ranks[place]),
-            by_set=tuple(map(float, values[:, place])),
-            verdicts=tuple(_verdict_of(one, name) for one in sets),
-            here=verdicts_here[place],
-            at_most_here=most_here[place],
-            general=verdicts_general[place],
-            at_most_general=most_general[place],
-            diverged=diverged[place][0],
-            reruns=diverged[place][1],
-        )
-        for place, name in enumerate(names)
-    ]
-    placed.sort(key=lambda one: (one.behind, one.rank))
-    known = any(one.general is Verdict.GOOD_ENOUGH for one in placed)
-    needed = None if known else sets_needed(general, leader, ~excluded, margin)
+    placed, general, excluded = _placed(sets, results, names, alpha, margin)
+    needed = None
+    if not placed[0].diverged and not any(one.general is Verdict.GOOD_ENOUGH for one in placed):
+        leader = names.index(placed[0].optimizer)
+        needed = sets_needed(general, leader, ~excluded, margin)
     return Across(
         sets=tuple(one.name for one in sets),
         placed=tuple(placed),
@@ -121,14 +99,59 @@ def across_sets(sets: Sequence[DataSet], *, alpha: float, margin: float) -> Acro
     )
 
 
+def _placed(
+    sets: Sequence[DataSet],
+    results: Sequence[SetResults],
+    names: Sequence[str],
+    alpha: float,
+    margin: float,
+) -> tuple[list[Placed], Bounds, np.ndarray]:
+    """The optimizers, the highest mean first; the bounds in general, and who is excluded by them.
+
+    With too few data sets the bounds are a forecast, and nobody is excluded.
+    """
+    values = np.stack([set_means(one.table) for one in results])  # (M, K)
+    leads = values[:, values.mean(axis=0).argmax()]  # (M,)
+    general = in_general(results)
+    claimed = general if len(sets) >= FEWEST_SETS else _nothing(general)
+    reruns = [_reruns(sets, name) for name in names]
+    clean = [lost == 0 for lost, _ in reruns]
+    most_here, verdicts_here, _ = _judged(on_these_sets(results, alpha), values, clean, margin)
+    most_general, verdicts_general, excluded = _judged(claimed, values, clean, margin)
+    ranks = mean_ranks(results)
+    placed = [
+        Placed(
+            optimizer=name,
+            mean=float(values[:, place].mean()),
+            behind=float((leads - values[:, place]).mean()),
+            rank=float(ranks[place]),
+            by_set=tuple(map(float, values[:, place])),
+            verdicts=tuple(_verdict_of(one, name) for one in sets),
+            here=verdicts_here[place],
+            at_most_here=most_here[place],
+            general=verdicts_general[place],
+            at_most_general=most_general[place],
+            diverged=reruns[place][0],
+            reruns=reruns[place][1],
+        )
+        for place, name in enumerate(names)
+    ]
+    return sorted(placed, key=lambda one: (one.behind, one.rank)), general, excluded
+
+
 def _results(data: DataSet, names: Sequence[str]) -> SetResults:
-    """Mean over the studies of a data set; of blocks with other splits the one with most studies.
+    """Mean over the studies of a data set that are on the same splits."""
+    block = _block(data)
+    rows = [block.optimizers.index(name) for name in names]
+    return SetResults(block.mean_table[rows], block.step, image_ratio(block.studies[0].meta))
+
+
+def _block(data: DataSet) -> Block:
+    """Of studies on other splits those that are most.
 
     Repeats on other splits are no pairs of these, and their mean would weigh them by no rule.
     """
-    block = max(data.blocks, key=lambda one: (len(one.studies), one.repeats))
-    rows = [block.optimizers.index(name) for name in names]
-    return SetResults(block.mean_table[rows], block.step, image_ratio(block.studies[0].meta))
+    return max(data.blocks, key=lambda one: (len(one.studies), one.repeats))
 
 
 def _verdict_of(data: DataSet, name: str) -> Verdict:
@@ -215,8 +238,12 @@ def _here(placed: Sequence[Placed], sets: Sequence[DataSet]) -> str:
         parts.append(f"On these {len(sets)} data sets {names} {are} good enough: {at_most}.")
     if out:
         parts.append(f"Excluded on them: {join(out)}.")
-    if not parts and any(one.at_most_here is None for one in placed):
-        parts.append("Nothing can be claimed of these sets: some have fewer than five repeats.")
+    few = [one.name for one in sets if _block(one).repeats < FEWEST_REPEATS]
+    if few:
+        parts.append(
+            f"Nothing can be claimed of these data sets: {join(few)} with fewer than "
+            f"{FEWEST_REPEATS} repeats."
+        )
     return " ".join(parts)
 
 
@@ -226,7 +253,7 @@ def _more(
     """How many more data sets it would take."""
     if any(one.general is Verdict.GOOD_ENOUGH for one in placed):
         return ""
-    if (placed[0].at_most_general or math.inf) <= margin:
+    if placed[0].diverged:  # that is what keeps it from being good enough, not their number
         return ""
     if needed is not None:
         return (

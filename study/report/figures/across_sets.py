@@ -1,14 +1,14 @@
 """The verdicts over data sets -> their picture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 
-from study.common.fonts import Fonts
+from study.common.fonts import Fonts, shown_names
 from study.common.metrics import WORDS
 from study.common.plot_style import INK, MARKERS, MUTED, looks, margins, new_figure, style, to_png
-from study.common.text import label_width, plain
+from study.common.text import label_width
 from study.report.analysis.across_sets import Across, Placed
 from study.report.analysis.wording import points
 from study.report.figures.picture import Picture
@@ -32,11 +32,11 @@ def draw_across(across: Across, optimizers: Sequence[str], metric: str, fonts: F
         left, right = drawing.subplots(1, 2, sharey=True)
         margins(drawing, left=0.3 + label_width(names), right=0.9, top=0.85, bottom=1.15,
                 wspace=0.08)  # fmt: skip
-        _draw_sets(left, across)
+        _draw_sets(left, across, shown_names(across.sets, fonts, "data set"))
         _draw_bounds(right, across)
         left.set_ylim(len(placed) - 0.4, -0.6)
         left.set_yticks(range(len(placed)), names, color=INK)
-        left.set_xlabel(f"Points of {WORDS[metric]} behind {plain(placed[0].optimizer, 20)}")
+        left.set_xlabel(f"Points of {WORDS[metric]} behind {names[0]}")
         right.set_xlabel("Points behind the best (grey: the margin)")
         handles, labels = left.get_legend_handles_labels()
         drawing.legend(handles, labels, loc="lower left", ncols=4, frameon=False, fontsize=8.5)
@@ -53,16 +53,16 @@ def draw_across(across: Across, optimizers: Sequence[str], metric: str, fonts: F
     return Picture("across", "Which optimizer in general?", caption, png, drawing)
 
 
-def _draw_sets(axis: Axes, across: Across) -> None:
+def _draw_sets(axis: Axes, across: Across, names: Mapping[int, str]) -> None:
     leader = across.placed[0]
     gaps = [
         [best - own for best, own in zip(leader.by_set, one.by_set, strict=True)]
         for one in across.placed
     ]
-    for number, name in enumerate(across.sets):
+    for number in range(len(across.sets)):
         kind: dict[str, Any] = {"ls": "", "marker": MARKERS[number % len(MARKERS)], "ms": 6.5}
         kind |= {"mec": "white", "mew": 0.6, "alpha": 0.9}
-        axis.plot([], [], color=MUTED, label=plain(name, 30), **kind)
+        axis.plot([], [], color=MUTED, label=names[number], **kind)
         for place, one in enumerate(across.placed):
             axis.plot(gaps[place][number], place, color=VERDICTS[one.verdicts[number]], **kind)
     for place, one in enumerate(across.placed):

@@ -19,7 +19,7 @@ KINDS = {OPTIMIZER: COLOURS[1], TUNING: COLOURS[2]}  # all settings share the fi
 ROOM = 1.05  # of the axis, beyond what it shows
 NAMED = 2  # data sets of a line
 FARTHEST = 1.6  # times as far the axis goes for bounds on new images
-RIGHT = 1.9  # inches for the words beside the axis
+LEFT, RIGHT = 5.0, 1.9  # inches for the names at most, and for the words beside the axis
 
 
 def draw_effects(found: Several, fonts: Fonts) -> Picture:
@@ -93,7 +93,12 @@ def _name(one: Effect, *, several: bool, gaps: set[str]) -> str:
     name = f"{plain(one.choice, 40)}: {plain(one.worst, 28)} → {plain(one.best, 28)}"
     if several:
         name = f"{name} ({data_words(one)})"
-    return "".join("?" if character in gaps else character for character in name)
+    shown = "".join("?" if character in gaps else character for character in name)
+    limit = len(shown)
+    while label_width([shown]) > LEFT:
+        limit -= 2
+        shown = plain(shown, limit)
+    return shown
 
 
 def data_words(one: Effect) -> str:
