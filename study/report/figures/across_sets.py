@@ -1,5 +1,6 @@
 """The verdicts over data sets -> their picture."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,22 +16,25 @@ from study.report.figures.picture import Picture
 from study.report.figures.winners import FARTHEST, VERDICTS
 from study.verdicts.answer import Verdict
 
+BESIDE = 4  # data sets in a row of the legend
+
 
 def draw_across(across: Across, optimizers: Sequence[str], metric: str, fonts: Fonts) -> Picture:
     """Left what each set says, right how far behind the best each is at most."""
     placed = across.placed
     look = looks(optimizers, fonts)
     names = [look[one.optimizer].label for one in placed]
+    below = 0.65 + 0.2 * math.ceil(len(across.sets) / BESIDE)  # inches for the axis and the legend
     with style(fonts):
         drawing = new_figure(
             10,
-            2.35 + 0.36 * len(placed),
+            1.2 + below + 0.36 * len(placed),
             "Which optimizer in general?",
             "Left: behind the leader on each data set. Right: behind the best at most, on average; "
             "thick: on these data sets, thin: in general.",
         )
         left, right = drawing.subplots(1, 2, sharey=True)
-        margins(drawing, left=0.3 + label_width(names), right=0.9, top=0.85, bottom=1.15,
+        margins(drawing, left=0.3 + label_width(names), right=0.9, top=0.85, bottom=below,
                 wspace=0.08)  # fmt: skip
         _draw_sets(left, across, shown_names(across.sets, fonts, "data set"))
         _draw_bounds(right, across)
@@ -39,7 +43,7 @@ def draw_across(across: Across, optimizers: Sequence[str], metric: str, fonts: F
         left.set_xlabel(f"Points of {WORDS[metric]} behind {names[0]}")
         right.set_xlabel("Points behind the best (grey: the margin)")
         handles, labels = left.get_legend_handles_labels()
-        drawing.legend(handles, labels, loc="lower left", ncols=4, frameon=False, fontsize=8.5)
+        drawing.legend(handles, labels, loc="lower left", ncols=BESIDE, frameon=False, fontsize=8.5)
         for axis in (left, right):
             axis.grid(axis="y", visible=False)
             axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
