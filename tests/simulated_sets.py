@@ -82,10 +82,9 @@ def mistakes_in_general(
     """What is claimed falsely of the sort at any of these numbers of sets: 1 where it is."""
     found: Counter[str] = Counter(collections=1)
     behind = np.array(sort.behind)
-    best = len(behind) - 1 - int(behind[::-1].argmin())  # of equal ones the last
     for count in counts:
         bound, out = behind_the_best(in_general(sets[:count]))
-        found["best excluded"] |= bool(out[best])
+        found["best excluded"] |= bool(out[behind == 0].any())
         found["good enough"] |= bool(((bound <= margin) & (behind > margin)).any())
         found["bound"] |= bool((bound < behind).any())
         found["known"] |= bool((bound <= margin).any())
@@ -100,7 +99,7 @@ def mistakes_here(sets: Sequence[SetResults], truth: Numbers, margin: float) -> 
     span = span_of(sets, HERE)
     return Counter(
         {
-            "best excluded": int(out[int(behind.argmin())]),
+            "best excluded": int(out[int(behind.argmin())]),  # on these sets one is the best
             "good enough": int(((bound <= margin) & (behind > margin)).any()),
             "bound": int((bound < behind).any()),
             "span too high": int(span.low > behind.max()),

@@ -1,7 +1,8 @@
 """Results on several data sets -> which optimizer is best on these sets, and in general.
 
 What is asked is how many points an optimizer loses, averaged over data sets, against whichever is
-best on average. The answer is Hsu's, as in one study (`judge`): "at most U behind the best".
+best on average. The answer is Hsu's, as in one study (`judge`): "at most U behind the best". An
+optimizer is excluded if another one is ahead by a bound that holds for all ordered pairs at once.
 
 *On these data sets*: the mean of the sets' differences, its error from the repeats of each set
 (`set_means`).
