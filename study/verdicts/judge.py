@@ -117,8 +117,8 @@ def behind_the_best(bounds: Bounds) -> tuple[Numbers, np.ndarray]:
     """
     known = np.isfinite(bounds.difference + bounds.error)
     ahead = np.where(known, bounds.low(strict=True), -math.inf) > 0  # row of column
-    excluded: np.ndarray = ahead.any(axis=0)
-    high = np.where(known, bounds.high(), math.nan)
+    excluded = np.asarray(ahead.any(axis=0))
+    high: Numbers = np.where(known, bounds.high(), math.nan)
     return _at_most(high, excluded, np.zeros_like(excluded)), excluded
 
 

@@ -86,6 +86,7 @@ def _of(key: str) -> tuple[str, ...]:
 def _crossed(contexts: Sequence[dict[str, Setting]], key: str) -> str:
     """With which values of other settings a setting was crossed."""
     names = [n for n in contexts[0] if len({one[n].value for one in contexts}) > 1 and n != key]
+    names = [n for n in names if n not in WITH_BASE or "base" not in names]
     said = [f"{n} {join(list(dict.fromkeys(one[n].text for one in contexts)))}" for n in names]
     return f"over {', '.join(said)}" if said else ""
 
