@@ -183,7 +183,7 @@ def test_from_five_data_sets_on_it_is_said_what_to_use_in_general():
     assert placed["lion"].general is Verdict.EXCLUDED and placed["lion"].rank == 3
     assert placed["lion"].verdicts == (Verdict.EXCLUDED,) * 5  # by each set itself
     values = [0.02 + spread for spread in (0.0, 0.004, -0.004, 0.002, -0.002)]
-    t = stats.t.ppf(1 - 0.02 / 2, 4)
+    t = stats.t.ppf(1 - 0.0175 / 2, 4)
     wanted = np.mean(values) + t * stats.sem(values)  # sgd behind adam, of two rivals each
     assert placed["sgd"].at_most_general == pytest.approx(wanted, rel=1e-3)
     optimizer = by_choice(found)["optimizer"]

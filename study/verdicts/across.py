@@ -21,7 +21,7 @@ few sets the critical difference is not kept: two equal optimizers are separated
 and 7 % at eight, and in 22 % by whoever adds sets and looks again; signed ranks cannot reach 5 % at
 all with five sets. Mean ranks are shown, not judged.
 
-Whoever adds data sets looks again. M sets may spend 8 ALPHA / (M (M - 1)), 0.02 at the first five;
+Whoever adds data sets looks again. M sets may spend 7 ALPHA / (M (M - 1)), 0.0175 at the first five;
 nothing is claimed in general below five. Reading the report at every number from 5 to 30, a given
 one of equal optimizers is excluded in less than 5 % of simulated collections: measured, not proven
 (`tests/benchmarks/calibration.py`). No method can guard a mean against rare data sets of another
@@ -52,7 +52,7 @@ BEST_GUESS = 3  # sets from which the spread over sets is worth a forecast
 
 def alpha_of(sets: int) -> float:
     """The error rate that so many data sets may spend."""
-    return 8 * ALPHA / (sets * (sets - 1))
+    return 7 * ALPHA / (sets * (sets - 1))
 
 
 def in_general(sets: Sequence[SetResults]) -> Bounds:
