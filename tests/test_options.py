@@ -226,7 +226,7 @@ def test_settings_are_what_decides_the_result_and_fit_into_json():
     every = {field.name for field in dataclasses.fields(Options)} - places
     assert set(settings) == every - {"features"}  # as before there were any
     of_images = {"data", "labels", "group", "group_pattern", "near_duplicates"}
-    of_images |= {"base", "image_size", "preprocess", "split_seed", "weights"}
+    of_images |= {"base", "image_size", "preprocess", "views", "split_seed", "weights"}
     assert set(resolve("--features", "rows.npz").settings()) == every - of_images
 
 

@@ -81,6 +81,7 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
         *classes,
         "",
         "",
+        *_views(int(meta.settings.get("views", 1))),
         "def train(features, labels, **more):",
         '    """Train a head on rows (N, features) and class numbers (N,)."""',
         *(f"    {line}" for line in body),
@@ -96,6 +97,17 @@ def _call(what: str, arguments: Sequence[str]) -> list[str]:
     if len(line) <= LONGEST:
         return [line]
     return [f"{what}(", *(f"    {argument}," for argument in arguments), ")"]
+
+
+def _views(views: int) -> list[str]:
+    """What the code does not do by itself."""
+    if views == 1:
+        return []
+    return [
+        f"# The study had {views} views of each training image (crops, turned, perhaps mirrored,",
+        "# darker or brighter) and drew the one to train on in every epoch; here all epochs see",
+        "# the rows that are given, so the curve is another one.",
+    ]
 
 
 def _import_of(own: Mapping[str, str]) -> list[str]:

@@ -131,10 +131,10 @@ class ImageSubject:
         root = self.examples.root
         return [printable(path.relative_to(root).as_posix()) for path in paths]
 
-    def features(self) -> np.ndarray:
-        """The (N, n_features) float32 rows; says what had to be computed."""
+    def features(self, views: np.ndarray | None = None) -> np.ndarray:
+        """The float32 rows, see `Subject`; says what had to be computed."""
         cache_dir = self._options.cache_dir
-        found = extract_features(self.examples, self.backbone, cache_dir=cache_dir)
+        found = extract_features(self.examples, self.backbone, cache_dir=cache_dir, views=views)
         if found.computed:
             rate = found.computed / max(found.seconds, 1e-9)
             print(

@@ -81,8 +81,8 @@ class RowSubject:
             "constant": list(rows.constant),
         }
 
-    def features(self) -> np.ndarray:
-        """The rows as they were read, (N, n_features) float32."""
+    def features(self, views: np.ndarray | None = None) -> np.ndarray:
+        """The rows as they were read, (N, n_features) float32; there are no views of numbers."""
         return self.examples.rows
 
     def samples(self, rows: np.ndarray, *, seed: int) -> None:

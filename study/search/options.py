@@ -112,6 +112,14 @@ class Options:
         choices=tuple(PREPROCESS),
         only_for="images",
     )
+    views: int = option(
+        whole(1, 1000),
+        1,
+        "images",
+        "of each training image: itself and crops, turned, perhaps mirrored, darker or brighter; "
+        "each epoch trains on one of them [1]",
+        only_for="images",
+    )
     split: str = option(
         TEXT,
         "stratified",

@@ -11,9 +11,8 @@ so its gradients are zero.
 import os
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from collections.abc import Collection, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
@@ -25,9 +24,10 @@ from study.training.head import Statistics
 from study.training.head_state import Arrays
 from study.training.loss import class_weights
 from study.training.metrics import from_table, table_rows
+from study.training.places import Place, Results, Trainer
 from study.training.plain_keras import train_plainly
 from study.training.program import Program
-from study.training.program_key import WIDTHS, Signature, signature_of
+from study.training.program_key import WIDTHS, Signature
 from study.training.row_tensor import row_tensor
 from study.training.runs import HeadResult, HeadRun, HeadState, order_of_rows
 from study.training.schedules import learning_rates
@@ -38,12 +38,8 @@ GPU_WORKERS = 2  # one is prepared while the other computes
 CPU_BUSY, GPU_BUSY = 40, 16  # populations for each worker: of fewer the last ones leave it waiting
 
 
-Results = list[HeadResult]
-Flying = dict[Future[Results], list[int]]  # populations under way -> indices of their runs
-
-
-class Population:
-    """Trains heads on one set of features, `size` at a time.
+class Population(Trainer):
+    """Trains heads on one set of features, in this process: its own only place.
 
     Several populations are under way at once, in threads: one prepares or compiles in Python while
     others compute.
@@ -51,12 +47,9 @@ class Population:
     Args:
         features: (N, n_features) float32.
         labels: (N,) int32.
-        n_classes: how many classes.
-        max_epochs: horizon of every schedule.
-        size: heads in one program (see `population_size`).
-        widths: dense widths are padded to the next of these; `few_widths` chooses them.
-        alone: names of optimizers that plain Keras trains, because they cannot be mapped.
-        metric: what decides between epochs, a key of `study.common.metrics.WORDS`.
+        n_classes: this and all others: see `Trainer`.
+        views: (N, n_views) row numbers of each example's views, the first its own; a run trains on
+            one of them in each epoch. None: all examples have their own row alone.
     """
 
     def __init__(
@@ -70,19 +63,21 @@ class Population:
         widths: Sequence[int] = WIDTHS,
         alone: Collection[str] = (),
         metric: str = ACCURACY,
+        views: np.ndarray | None = None,
     ) -> None:
-        self._features_host, self._labels_host = features, labels
-        self._alone = frozenset(alone)
+        super().__init__(
+            n_classes, max_epochs=max_epochs, size=size, widths=widths, alone=alone, metric=metric
+        )
+        self._features_host, self._labels_host, self._views = features, labels, views
         self._features = row_tensor(features)
         self._labels = tf.convert_to_tensor(labels, tf.int32)
-        self.n_classes, self.max_epochs, self.widths = n_classes, max_epochs, tuple(widths)
-        self.size, self.metric = size, metric
         gpu = bool(tf.config.get_visible_devices("GPU"))
         cores = os.cpu_count() or 1
         self.workers = GPU_WORKERS if gpu else min(cores + AHEAD_WORKERS, MAX_WORKERS)
         self.busy = self.workers * (GPU_BUSY if gpu else CPU_BUSY)  # populations
         self._programs: dict[Signature, Program] = {}
         self._locks: dict[Signature, threading.Lock] = {}
+        self._stop, self._pool = threading.Event(), ThreadPoolExecutor(self.workers)
 
     @property
     def compilations(self) -> int:
@@ -94,92 +89,27 @@ class Population:
         """Wall time of the compilations, some of them side by side."""
         return sum(program.compile_seconds for program in list(self._programs.values()))
 
-    def train(self, runs: Sequence[HeadRun]) -> Iterator[list[tuple[int, HeadResult]]]:
-        """Train all runs; yields (index into `runs`, result) as populations end, in any order.
+    def places(self) -> Sequence[Place]:
+        """This process."""
+        return [self]
 
-        What ended since it was last asked comes together, so one write can keep all of it.
-        Closing the iterator or an interrupt ends the populations under way after their call; only
-        the first one waits for that.
-        """
-        left, runs = list(runs), ()  # so that a state goes once it was continued
-        waiting = self._populations(left)
-        stop = threading.Event()
-        flying: Flying = {}
-        pool = ThreadPoolExecutor(self.workers)
-        patient = True
-        try:
-            while waiting or flying:
-                while len(flying) < 2 * self.workers and (
-                    chosen := self._next(waiting, flying, left)
-                ):
-                    together = pool.submit(self._train_together, [left[i] for i in chosen], stop)
-                    flying[together] = chosen
-                done = wait(flying, return_when=FIRST_COMPLETED).done
-                whole = [future for future in done if not future.exception()]
-                if whole:
-                    yield _ended(whole, flying, left)
-                for future in done.difference(whole):
-                    future.result()  # raises, once what the others reached is kept
-        except KeyboardInterrupt:
-            patient = False  # a compilation takes seconds: say first that it was heard
-            raise
-        finally:
-            stop.set()
-            pool.shutdown(patient, cancel_futures=True)
+    @property
+    def compiled(self) -> Collection[Signature]:
+        """Signatures of the programs that it has."""
+        return self._programs.keys()
 
-    def count(self, runs: Iterable[HeadRun]) -> Counter[Signature]:
-        """How many of the runs have each signature."""
-        return Counter(map(self._signature, runs))
+    def submit(self, runs: list[HeadRun]) -> Future[Results]:
+        """Begin a population, in a thread; see `Place`."""
+        return self._pool.submit(self._train_together, runs, self._stop)
 
-    def are_enough(self, counts: Counter[Signature]) -> bool:
-        """Whether so many runs of these signatures, trained together, keep the device busy."""
-        return sum(-(-count // self.size) for count in counts.values()) >= self.busy
-
-    def _next(
-        self,
-        waiting: dict[Signature, deque[list[int]]],
-        flying: Flying,
-        runs: Sequence[HeadRun],
-    ) -> list[int] | None:
-        """Take the population to begin now: one program is compiled while others train.
-
-        Tracing holds Python's lock, so of programs that are missing one at a time is begun, and
-        more only while there is nothing to train. None if it is better to wait.
-        """
-        ready = [one for one in waiting if one in self._programs or one.alone]
-        missing = [one for one in waiting if one not in ready]
-        begun = {self._signature(runs[chosen[0]]) for chosen in flying.values()}
-        compiling = {one for one in begun - self._programs.keys() if not one.alone}
-        missing = [signature for signature in missing if signature not in compiling]
-        if missing and (not compiling or (not ready and len(compiling) < self.workers)):
-            signature = missing[0]
-        elif ready:
-            signature = max(ready, key=lambda one: len(waiting[one]))
-        else:
-            return None
-        chosen = waiting[signature].popleft()
-        if not waiting[signature]:
-            del waiting[signature]
-        return chosen
-
-    def _populations(self, runs: Sequence[HeadRun]) -> dict[Signature, deque[list[int]]]:
-        """Indices of runs that train together: one signature, similar numbers of epochs left."""
-        groups: dict[Signature, list[int]] = {}
-        for index, run in enumerate(runs):
-            groups.setdefault(self._signature(run), []).append(index)
-        found = {}
-        for signature, members in groups.items():
-            members.sort(key=lambda index: -runs[index].remaining)
-            parts = [members[at : at + self.size] for at in range(0, len(members), self.size)]
-            found[signature] = deque(parts)
-        return found
-
-    def _signature(self, run: HeadRun) -> Signature:
-        found = signature_of(run.config, len(run.train), len(run.validation), self.widths)
-        return found._replace(alone=run.config.optimizer in self._alone)
+    def stop(self, *, patient: bool) -> None:
+        """Give up what is under way after the call that it is in."""
+        self._stop.set()
+        self._pool.shutdown(patient, cancel_futures=True)
+        self._stop, self._pool = threading.Event(), ThreadPoolExecutor(self.workers)
 
     def _program(self, run: HeadRun) -> Program:
-        signature = self._signature(run)
+        signature = self.signature(run)
         with self._locks.setdefault(signature, threading.Lock()):
             if signature not in self._programs:
                 program = Program(
@@ -195,8 +125,8 @@ class Population:
                 self._programs[signature] = program
             return self._programs[signature]
 
-    def _train_together(self, runs: list[HeadRun], stop: threading.Event) -> list[HeadResult]:
-        if self._signature(runs[0]).alone:
+    def _train_together(self, runs: list[HeadRun], stop: threading.Event) -> Results:
+        if self.signature(runs[0]).alone:
             return [self._train_alone(run, stop) for run in runs]
         program = self._program(runs[0])
         start = time.perf_counter()
@@ -241,7 +171,10 @@ class Population:
                 self._labels,
                 heads,
                 state,
-                [[order_of_rows(*o) for o in zip(slots, epoch, strict=True)] for epoch in numbers],
+                [
+                    [self._order(*one) for one in zip(slots, epoch, strict=True)]
+                    for epoch in numbers
+                ],
                 [[t[e] for t, e in zip(tables, epoch, strict=True)] for epoch in numbers],
                 numbers,
             )
@@ -266,11 +199,15 @@ class Population:
             self.n_classes,
             max_epochs=self.max_epochs,
             metric=self.metric,
+            views=self._views,
             enough=stop.is_set,
         )
         if stop.is_set():
             raise CancelledError
         return result._replace(seconds=result.seconds / self.workers)
+
+    def _order(self, run: HeadRun, epoch: int) -> np.ndarray:
+        return order_of_rows(run, epoch, self._views)
 
     def _learning_rates(self, run: HeadRun, program: Program) -> np.ndarray:
         """(max_epochs, steps of an epoch)."""
@@ -281,18 +218,6 @@ class Population:
 
     def _normalization(self, run: HeadRun) -> Statistics | None:
         return Statistics.of(self._features_host[run.train]) if run.config.normalize else None
-
-
-def _ended(
-    whole: Sequence[Future[Results]], flying: Flying, left: list[HeadRun]
-) -> list[tuple[int, HeadResult]]:
-    """(index, result) of what ended; the states that it was continued from are let go."""
-    found: list[tuple[int, HeadResult]] = []
-    for future in whole:
-        found += zip(flying.pop(future), future.result(), strict=True)
-    for index, _ in found:
-        left[index] = left[index]._replace(state=None)
-    return found
 
 
 OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)

@@ -60,7 +60,11 @@ def _features(meta: StudyMeta) -> str:
     if meta.noun == "row":
         return f"given features ({meta.data['file']}, {meta.data['features']} numbers a row)"
     size = meta.settings.get("image_size", 224)
-    return f"the {meta.data['features']} pooled features of a frozen {_base(meta)} ({size} px)"
+    views: int = meta.settings.get("views", 1)
+    return (
+        f"the {meta.data['features']} pooled features of a frozen {_base(meta)} ({size} px)"
+        + f" of {views} views of each training image, one an epoch" * (views > 1)
+    )
 
 
 def _base(meta: StudyMeta) -> str:
