@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+import study
 from study.common.errors import UserError
 from study.images.pixels.decoding import decode
 from study.predict import predict
@@ -119,12 +120,15 @@ def test_one_command_makes_a_study_a_base_and_compares_them(
     logs: Path, command: list[str], capsys: pytest.CaptureFixture[str]
 ):
     studies = [logs / "two-MobileNet", logs / "two-own"]
-    before = [(load_trials(study), load_meta(study).created) for study in studies]
-    assert [load_meta(study).data["features"] for study in studies] == [1024, 6]
-    assert search_main(command) == 0  # once more: nothing is trained
+    before = [(load_trials(one), load_meta(one).created) for one in studies]
+    assert [load_meta(one).data["features"] for one in studies] == [1024, 6]
+    given = zip(command[::2], command[1::2], strict=True)
+    options: dict[str, Any] = {key[2:].replace("-", "_"): value for key, value in given}
+    found = study.run(**options | {"base": options["base"].split(",")})  # nothing is trained
+    assert isinstance(found, list) and [one.folder for one in found] == studies
     said = capsys.readouterr().out
     assert said.count(", resumed after ") == 2 and "study 2 of 2: two-own, base own.keras" in said
-    assert [(load_trials(study), load_meta(study).created) for study in studies] == before
+    assert [(load_trials(one), load_meta(one).created) for one in studies] == before
     assert "two-own" in said.split("study 2 of 2")[1].split("next:")[1]  # the comparison
     assert list(studies[0].glob("report/compare/two-own/compare.html"))
 
@@ -142,8 +146,8 @@ def test_the_printed_base_is_the_one_of_the_winner(logs: Path, picture_folder: P
     """The code, run on the trained head, says what the model to take away says."""
     paths = sorted(picture_folder.rglob("*.png"))[::7]
     pixels = np.stack([decode(path, 36) for path in paths]).astype(np.float32)
-    for study in (logs / "two-MobileNet", logs / "two-own"):
-        meta, head = load_meta(study), keras.models.load_model(study / "best" / "adam.keras")
+    for one in (logs / "two-MobileNet", logs / "two-own"):
+        meta, head = load_meta(one), keras.models.load_model(one / "best" / "adam.keras")
         code = "\n".join(from_pixels(meta)).replace(
             "include_top=False", "weights=None, include_top=False"
         )
@@ -151,14 +155,25 @@ def test_the_printed_base_is_the_one_of_the_winner(logs: Path, picture_folder: P
         exec(compile(code, "pasted", "exec"), found)
         model, winner = (
             found["from_pixels"](head),
-            keras.models.load_model(study / "best/winner.keras"),
+            keras.models.load_model(one / "best/winner.keras"),
         )
         model.set_weights(winner.get_weights())
         np.testing.assert_allclose(model(pixels), winner(pixels), rtol=1e-4, atol=1e-5)
-        answers = predict(study, paths)
+        answers = predict(one, paths)
         assert [answer.probabilities[0] for answer in answers] == pytest.approx(
             np.asarray(winner(pixels)).max(axis=1), rel=1e-4
         )
+
+
+def test_a_file_that_was_moved_goes_on_with_its_study(logs: Path, command: list[str]):
+    own = Path(command[1].split(",")[1])
+    moved = own.rename(own.with_name("moved.keras"))
+    other = [str(moved) if word == command[1] else word for word in command]
+    other[other.index("two")] = "two-own"
+    other[other.index("--weights") + 1] = "auto"
+    before = load_trials(logs / "two-own")
+    assert search_main(other) == 0
+    assert load_trials(logs / "two-own") == before
 
 
 def test_another_base_does_not_go_on_with_a_study(
