@@ -20,6 +20,7 @@ from study.common.signals import stoppable
 from study.common.tensorflow import import_tensorflow
 from study.search.command_line import parse, resolve_options
 from study.search.options import Options
+from study.search.time_spent import TimeSpent
 from study.training.program_cache import keep_programs
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -52,6 +53,7 @@ def search(arguments: argparse.Namespace) -> Options:
     Raises:
         UserError: a mistake that the user can mend, or a full disk; nothing recorded is lost.
     """
+    spent = TimeSpent()
     keep_programs(arguments.cache_dir and Path(arguments.cache_dir))
     import_tensorflow()
     from study.features.vgg16 import pick_device
@@ -69,7 +71,7 @@ def search(arguments: argparse.Namespace) -> Options:
             options = resolve_options(arguments, space.study, space.name)
             if options.optimizers:
                 space = space.restrict(options.optimizers.split(","))
-            run(options, space)
+            run(options, space, spent)
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
