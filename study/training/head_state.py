@@ -1,6 +1,6 @@
 """The state of one head on the host: fresh, stacked for a program, taken out again, unpadded."""
 
-import threading
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +13,6 @@ from study.space.own_optimizers import own_optimizers
 from study.training.head import layer_seeds, make_optimizer, real_part
 
 Arrays = tuple[np.ndarray, ...]  # a `State` of one head, flattened, with the padding
-MOST_DRAWN = 96 * 2**20  # bytes of kernels: those of the default study's five repeats
 
 
 class State(NamedTuple):
@@ -26,37 +25,10 @@ class State(NamedTuple):
     best_value: Any  # by which it was judged; -1 before the first epoch
 
 
-class _Drawn:
-    """Kernels as `build_head` draws them, the latest `MOST_DRAWN` bytes of them kept.
-
-    All optimizers of a repeat begin with the same ones, each optimizer after all repeats of the one
-    before: 0.5 MB each at a width of 256, and as many as a search has first trials.
-    """
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[int, tuple[int, int]], np.ndarray] = {}  # the latest last
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def __call__(self, seed: int, shape: tuple[int, int]) -> np.ndarray:
-        """Of Glorot's uniform distribution."""
-        with self._lock:
-            found = self._kept.pop((seed, shape), None)
-            if found is not None:
-                self._kept[seed, shape] = found
-                return found
-        found = np.asarray(keras.initializers.GlorotUniform(seed=seed)(shape))
-        with self._lock:
-            if (seed, shape) not in self._kept:  # drawn twice at one time
-                self._kept[seed, shape] = found
-                self._bytes += found.nbytes
-            while self._bytes > MOST_DRAWN:
-                oldest = next(iter(self._kept))
-                self._bytes -= self._kept.pop(oldest).nbytes
-        return found
-
-
-_drawn = _Drawn()
+@functools.lru_cache(maxsize=64)  # 0.5 MB each at a width of 256
+def _drawn(seed: int, shape: tuple[int, int]) -> np.ndarray:
+    """A kernel as `build_head` draws it; the optimizers of a repeat begin with the same ones."""
+    return np.asarray(keras.initializers.GlorotUniform(seed=seed)(shape))
 
 
 def _same_matrix(one: np.ndarray, other: np.ndarray) -> bool:
@@ -164,11 +136,11 @@ class Layout:
         return self._beginnings[key]
 
     def take(self, state: State, slots: Sequence[int]) -> list[Arrays]:
-        """The states of some heads of K, copied."""
+        """The states of some heads of K: views of `state`; copy what you keep."""
         if not slots:
             return []
-        flat = [np.asarray(tensor) for tensor in tf.nest.flatten(state)]  # not copied yet
-        return [tuple(np.array(array[slot]) for array in flat) for slot in slots]
+        flat = [np.asarray(tensor) for tensor in tf.nest.flatten(state)]
+        return [tuple(array[slot, ...] for array in flat) for slot in slots]
 
     def best_weights(self, arrays: Arrays, config: HeadConfig) -> list[np.ndarray]:
         """The best epoch's weights in the order of `get_weights()`, without the padding."""

@@ -20,7 +20,6 @@ import tensorflow as tf
 from study.common.metrics import ACCURACY
 from study.common.seeds import stream
 from study.training.head import Statistics
-from study.training.head_state import Arrays
 from study.training.loss import class_weights
 from study.training.metrics import from_table, table_rows
 from study.training.places import Place, Results, Trainer
@@ -137,11 +136,14 @@ class Population(Trainer):
         ends = sorted({run.remaining for run in runs} | {0})
         rows = table_rows(self.metric, self.n_classes)
         curves = np.zeros((last, rows, self.size), np.float32)
-        taken: dict[int, Arrays] = {}
+        kept: dict[int, tuple[HeadState | None, list[np.ndarray]]] = {}
         done = 0
         while True:
             ending = [slot for slot, run in enumerate(runs) if done == run.remaining]
-            taken |= zip(ending, layout.take(state, ending), strict=True)
+            for slot, arrays in zip(ending, layout.take(state, ending), strict=True):
+                run = runs[slot]
+                paused = HeadState.of(run.epochs, arrays) if run.pauses else None
+                kept[slot] = paused, layout.best_weights(arrays, run.config)
             if done == last:
                 break
             if stop.is_set():
@@ -166,8 +168,8 @@ class Population(Trainer):
             HeadResult(
                 from_table(curves[: run.remaining, :, slot], program.metric, program.n_classes),
                 learning_rate=tables[slot][run.first : run.epochs, -1].copy(),
-                state=HeadState.of(run.epochs, taken[slot]) if run.pauses else None,
-                best_weights=layout.best_weights(taken[slot], run.config),
+                state=kept[slot][0],
+                best_weights=kept[slot][1],
                 seconds=seconds,
             )
             for slot, run in enumerate(runs)
