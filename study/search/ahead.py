@@ -4,15 +4,13 @@ Certain are those of the untuned runs, one of each optimizer. Which others a sea
 known once it has begun; a study that stops before that has compiled nothing in vain.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from study.images.splits.assignments import Split
 from study.records.study_meta import StudyMeta
-from study.records.trial_record import TrialRecord
 from study.search.options import Options
 from study.search.subject import Subject
+from study.search.tasks import count_rows
 from study.space.head_config import HeadConfig
 from study.space.space import SearchSpace
 from study.training.population_size import CPU_HEADS
@@ -48,16 +46,19 @@ def features_and_programs(
     space: SearchSpace,
     meta: StudyMeta,
     split: Split,
-    known: Sequence[TrialRecord],
+    views: np.ndarray | None,
+    *,
+    ahead: bool,
 ) -> tuple[np.ndarray, Programs | None]:
-    """The rows of `subject`, and what could be compiled meanwhile; None where a GPU is timed.
+    """The rows of `subject` with these `views`, and what could be compiled meanwhile.
 
-    What is left to train of a study with `known` records shows later: nothing is compiled ahead.
+    Without `ahead` nothing is: what is left to train of a study that goes on shows later. There are
+    no programs (None) where a GPU is timed first.
     """
     size = heads_known(options, meta)
     if size is None:
-        return subject.features(), None
-    rows = len(subject.examples.labels), subject.n_features
+        return subject.features(views), None
+    rows = count_rows(len(subject.examples.labels), views), subject.n_features
     programs = Programs(rows, len(meta.class_names), size=size, metric=options.metric)
-    with Ahead(programs, [] if known else certain_programs(space, meta, split)):
-        return subject.features(), programs
+    with Ahead(programs, certain_programs(space, meta, split) if ahead else []):
+        return subject.features(views), programs

@@ -27,7 +27,7 @@ from study.search.runner import Runner
 from study.search.study_facts import study_meta
 from study.search.study_folder import clear, locked, resume
 from study.search.subject import Subject
-from study.search.tasks import Data, make_splits
+from study.search.tasks import Data, make_splits, view_rows
 from study.search.tensorboard import EventFolder, every_trial_fits
 from study.search.time_spent import TimeSpent
 from study.search.widths import recorded, widths_of
@@ -54,7 +54,7 @@ def run(options: Options, space: SearchSpace, spent: TimeSpent) -> None:
     for sentence in alone_words(alone):
         print(f"warning: {sentence}")
     plan = make_plan(options, space)
-    widths = widths_of(options, plan, space, subject, splits("confirm", 0))
+    widths = widths_of(options, plan, space, subject, splits)
     meta = replace(meta, device={**meta.device, **recorded(widths, space)})
     lines = plan_lines(plan, options, space, splits("confirm", 0), widths)
     if meta.code and plan.race:
@@ -82,10 +82,13 @@ def run(options: Options, space: SearchSpace, spent: TimeSpent) -> None:
         if grid := subject.samples(splits("confirm", 0).train, seed=options.seed):
             events.show_image("data/training_images", grid)
         spent.ended("starting")
-        split = splits("search", 0)
-        features, programs = features_and_programs(subject, options, space, meta, split, known)
+        views = view_rows(splits, options.views)
+        features, programs = features_and_programs(
+            subject, options, space, meta, splits("search", 0), views, ahead=not known
+        )
         spent.ended("features")
-        data = Data(features, subject.examples.labels, len(meta.class_names), splits)
+        classes = len(meta.class_names)
+        data = Data(features, subject.examples.labels, classes, splits, views)
         population = _population(options, space, meta, data, programs)
         protocol = _train(options, space, plan, folder, meta, data, known, events, population)
         spent.ended("search")
@@ -115,13 +118,14 @@ def _population(
     def of_size(size: int) -> Population:
         return Population(
             data.features,
-            data.labels,
+            data.row_labels,
             data.n_classes,
             max_epochs=options.max_epochs,
             size=size,
             widths=widths_in_force(meta, space),
             alone=[name for name, facts in meta.code.items() if facts["alone"]],
             metric=options.metric,
+            views=data.views,
             programs=programs,
         )
 

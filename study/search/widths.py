@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from study.images.splits.assignments import Split
+from study.images.splits.study_splits import Splits
 from study.search.options import Options
 from study.search.plan import Plan, signatures_of
 from study.search.subject import Subject
+from study.search.tasks import count_rows, view_rows
 from study.space.space import SearchSpace
 from study.training.head import steps_per_epoch
 from study.training.population_size import CPU_HEADS
@@ -25,19 +27,20 @@ WORTH = 0.9  # of the cost: fewer widths have to save a tenth, since a study may
 
 
 def widths_of(
-    options: Options, plan: Plan, space: SearchSpace, subject: Subject, split: Split
+    options: Options, plan: Plan, space: SearchSpace, subject: Subject, splits: Splits
 ) -> tuple[int, ...]:
     """The padded widths of a study that begins now; on a GPU, which pads for little, the usual."""
     n_features, n_classes = subject.n_features, len(subject.examples.class_names)
     if subject.device["kind"] != "cpu":
         return few_widths(space.dense_widths(), LEVELS)
-    rows = len(subject.examples.labels), n_features
+    views = view_rows(splits, options.views)
+    rows = count_rows(len(subject.examples.labels), views), n_features
     size = options.population or CPU_HEADS
 
     def kept(signature: Signature) -> bool:
         return is_kept(key_of(signature, rows, n_classes, size, options.metric))
 
-    return chosen_widths(plan, space, split, n_features + n_classes, kept)
+    return chosen_widths(plan, space, splits("confirm", 0), n_features + n_classes, kept)
 
 
 def chosen_widths(

@@ -46,7 +46,9 @@ class Population(Trainer):
     Args:
         features: (N, n_features) float32.
         labels: (N,) int32.
-        n_classes: this and all others but `programs`: see `Trainer`.
+        n_classes: this and all others but the last two: see `Trainer`.
+        views: (N, n_views) row numbers of each example's views, the first its own; a run trains on
+            one of them in each epoch. None: all examples have their own row alone.
         programs: those that are there already, or are just being compiled, by another thread.
     """
 
@@ -61,12 +63,13 @@ class Population(Trainer):
         widths: Sequence[int] = WIDTHS,
         alone: Collection[str] = (),
         metric: str = ACCURACY,
+        views: np.ndarray | None = None,
         programs: Programs | None = None,
     ) -> None:
         super().__init__(
             n_classes, max_epochs=max_epochs, size=size, widths=widths, alone=alone, metric=metric
         )
-        self._features_host, self._labels_host = features, labels
+        self._features_host, self._labels_host, self._views = features, labels, views
         self._features = row_tensor(features)
         self._labels = tf.convert_to_tensor(labels, tf.int32)
         gpu = bool(tf.config.get_visible_devices("GPU"))
@@ -75,6 +78,8 @@ class Population(Trainer):
         self.busy = self.workers * (GPU_BUSY if gpu else CPU_BUSY)  # populations
         shape = features.shape[0], features.shape[1]
         self.programs = programs or Programs(shape, n_classes, size=size, metric=metric)
+        if (self.programs.rows, self.programs.size) != (shape, size):
+            raise ValueError(f"programs for {self.programs.rows}, but the features are {shape}")
         self._stop, self._pool = threading.Event(), ThreadPoolExecutor(self.workers)
 
     @property
@@ -158,7 +163,10 @@ class Population(Trainer):
                 self._labels,
                 heads,
                 state,
-                [[order_of_rows(*o) for o in zip(slots, epoch, strict=True)] for epoch in numbers],
+                [
+                    [self._order(*one) for one in zip(slots, epoch, strict=True)]
+                    for epoch in numbers
+                ],
                 [[t[e] for t, e in zip(tables, epoch, strict=True)] for epoch in numbers],
                 numbers,
             )
@@ -183,11 +191,15 @@ class Population(Trainer):
             self.n_classes,
             max_epochs=self.max_epochs,
             metric=self.metric,
+            views=self._views,
             enough=stop.is_set,
         )
         if stop.is_set():
             raise CancelledError
         return result._replace(seconds=result.seconds / self.workers)
+
+    def _order(self, run: HeadRun, epoch: int) -> np.ndarray:
+        return order_of_rows(run, epoch, self._views)
 
     def _learning_rates(self, run: HeadRun, program: Program) -> np.ndarray:
         """(max_epochs, steps of an epoch)."""
