@@ -9,6 +9,7 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +40,7 @@ from study.training.runs import HeadResult, HeadRun
 
 ABSURD_LOSS = 10.0  # times the loss of a coin with as many sides as classes
 NO_GUESSING = 0.75  # accuracy
+JUDGES = 4  # results that are looked at side by side
 
 
 class Runner:
@@ -73,6 +75,7 @@ class Runner:
         self.tasks: dict[str, Task] = {}
         self._paused = PausedTrials(promoted, self.score)
         self._best_weights = BestWeights()
+        self._judges = ThreadPoolExecutor(JUDGES, "judge")
 
     def run(
         self, tasks: Sequence[Task], *, enough: Callable[[], bool] = lambda: False
@@ -160,17 +163,15 @@ class Runner:
         )
 
     def _collect(self, finished: list[tuple[Task, HeadResult | None]]) -> None:
-        records = []
-        for task, result in finished:
+        # in threads: what asks a head about the test rows waits for those that train
+        records = list(self._judges.map(self._record, *zip(*finished, strict=True)))
+        for (task, result), record in zip(finished, records, strict=True):
             if result is None:
-                self.records[task.run.trial_id] = self._failed(task)
-                records.append(self.records[task.run.trial_id])
+                self.records[task.run.trial_id] = record
                 continue
-            record = self._record(task, result)
             if task.run.continues in self.records:
                 self._paused.forget(self.records[task.run.continues])
             self.records[task.run.trial_id] = record
-            records.append(record)
             if result.state:
                 self._paused.add(record, result.state)
             if task.run.phase == Phase.CONFIRM:
@@ -186,7 +187,9 @@ class Runner:
             "ones in the search space, or a smaller --population",
         )
 
-    def _record(self, task: Task, result: HeadResult) -> TrialRecord:
+    def _record(self, task: Task, result: HeadResult | None) -> TrialRecord:
+        if result is None:
+            return self._failed(task)
         measured = {**result.metrics._asdict(), "learning_rate": result.learning_rate}
         curves: dict[str, Any] = {
             key: [rounded(float(value)) for value in measured[key]]

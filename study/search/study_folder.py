@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -84,7 +85,8 @@ def resume(
         longer: see `differences`.
 
     Returns:
-        The meta in force (a resumed study keeps its birthday and its population) and the records.
+        The meta in force (a resumed study keeps its birthday, its population and its padded widths)
+        and the records.
 
     Raises:
         UserError: the study there was made with other settings, or its files are damaged.
@@ -111,7 +113,7 @@ def resume(
     merged = replace(
         meta,
         created=old.created,
-        device={**meta.device, "population": old.device.get("population")},
+        device=_continued_device(old, meta),
         seconds=old.seconds,
         cross_fitted=old.cross_fitted,
         looks=_continued_looks(old, meta, known),
@@ -123,6 +125,13 @@ def resume(
         rewrite_trials(folder, known)
     save_meta(folder, merged)
     return merged, known
+
+
+def _continued_device(old: StudyMeta, new: StudyMeta) -> dict[str, Any]:
+    """That of now, with the sizes of the programs that the study began with."""
+    now = {key: value for key, value in new.device.items() if key != "widths"}
+    widths = {"widths": old.device["widths"]} if "widths" in old.device else {}
+    return {**now, **widths, "population": old.device.get("population")}
 
 
 def _repair(folder: Path, lines: TrialLines) -> None:

@@ -13,6 +13,7 @@ from study.records.trials_file import append_trials, rewrite_trials
 from study.report.analysis.wording import counted, join
 from study.report.tensorboard.standings import standings
 from study.report.write import write_report
+from study.search.ahead import features_and_programs, widths_in_force
 from study.search.best_models import write_best
 from study.search.budget import is_longer, promotions
 from study.search.live_progress import Watch, round_line, round_name
@@ -28,16 +29,18 @@ from study.search.study_folder import clear, locked, resume
 from study.search.subject import Subject
 from study.search.tasks import Data, make_splits, view_rows
 from study.search.tensorboard import EventFolder, every_trial_fits
+from study.search.time_spent import TimeSpent
+from study.search.widths import recorded, widths_of
 from study.space.equal_values import without_equal_values
 from study.space.space import SearchSpace
 from study.training.mappable import trained_alone
 from study.training.population import Population
 from study.training.population_size import heads_at_once
-from study.training.program_key import few_widths
+from study.training.programs import Programs
 
 
-def run(options: Options, space: SearchSpace) -> None:
-    """Images or rows -> heads -> records -> report."""
+def run(options: Options, space: SearchSpace, spent: TimeSpent) -> None:
+    """Images or rows -> heads -> records -> report; `spent` has begun with the command."""
     subject = open_subject(options)
     print("\n".join([*subject.heading, *subject.remarks]))
     splits = make_splits(subject.examples, options)
@@ -51,7 +54,9 @@ def run(options: Options, space: SearchSpace) -> None:
     for sentence in alone_words(alone):
         print(f"warning: {sentence}")
     plan = make_plan(options, space)
-    lines = plan_lines(plan, options, space, splits("confirm", 0))
+    widths = widths_of(options, plan, space, subject, splits)
+    meta = replace(meta, device={**meta.device, **recorded(widths, space)})
+    lines = plan_lines(plan, options, space, splits("confirm", 0), widths)
     if meta.code and plan.race:
         names = join(list(meta.code))
         lines.append(f"plan: it goes on until the verdict on {names} is known, too")
@@ -76,13 +81,22 @@ def run(options: Options, space: SearchSpace) -> None:
         )
         if grid := subject.samples(splits("confirm", 0).train, seed=options.seed):
             events.show_image("data/training_images", grid)
-        examples = subject.examples
+        spent.ended("starting")
         views = view_rows(splits, options.views)
-        classes = len(examples.class_names)
-        data = Data(subject.features(views), examples.labels, classes, splits, views)
-        protocol = _train(options, space, plan, folder, meta, data, known, events)
+        features, programs = features_and_programs(
+            subject, options, space, meta, splits("search", 0), views, ahead=not known
+        )
+        spent.ended("features")
+        classes = len(meta.class_names)
+        data = Data(features, subject.examples.labels, classes, splits, views)
+        population = _population(options, space, meta, data, programs)
+        protocol = _train(options, space, plan, folder, meta, data, known, events, population)
+        spent.ended("search")
         write_best(folder, protocol, subject)
         _report(options, folder, events)
+        spent.ended("report")
+        print(f"\n{spent.line(population.programs.compilations)}")
+        _next_commands(options)
 
 
 def open_subject(options: Options) -> Subject:
@@ -96,7 +110,9 @@ def open_subject(options: Options) -> Subject:
     return ImageSubject(options)
 
 
-def _population(options: Options, space: SearchSpace, meta: StudyMeta, data: Data) -> Population:
+def _population(
+    options: Options, space: SearchSpace, meta: StudyMeta, data: Data, programs: Programs | None
+) -> Population:
     """The trainer, with as many heads at once as were asked for, recorded or found best."""
 
     def of_size(size: int) -> Population:
@@ -106,17 +122,17 @@ def _population(options: Options, space: SearchSpace, meta: StudyMeta, data: Dat
             data.n_classes,
             max_epochs=options.max_epochs,
             size=size,
-            widths=few_widths(space.dense_widths()),
+            widths=widths_in_force(meta, space),
             alone=[name for name, facts in meta.code.items() if facts["alone"]],
             metric=options.metric,
             views=data.views,
+            programs=programs,
         )
 
-    size = options.population or meta.device.get("population")
-    if size is None:
-        first = data.splits("search", 0)
-        size = heads_at_once(of_size, space, first.train, first.validation)
-    return of_size(size)
+    if programs is not None:
+        return of_size(programs.size)
+    first = data.splits("search", 0)
+    return of_size(heads_at_once(of_size, space, first.train, first.validation))
 
 
 def _train(
@@ -128,9 +144,9 @@ def _train(
     data: Data,
     known: list[TrialRecord],
     events: EventFolder,
+    population: Population,
 ) -> Protocol:
     """Run the protocol; every batch of records is on the disk before the next is trained."""
-    population = _population(options, space, meta, data)
     device = {**meta.device, "population": population.size}
     meta = replace(meta, device=device, finished=False)
     save_meta(folder, meta)
@@ -176,9 +192,13 @@ def _train(
 
 
 def _report(options: Options, folder: Path, events: EventFolder) -> None:
-    """Write and print the report, show it in TensorBoard, and say what to type next."""
+    """Write and print the report, and show it in TensorBoard."""
     write_report(options.logs, options.name)
     events.show_report(folder / "report")
+
+
+def _next_commands(options: Options) -> None:
+    """Say what to type next."""
     print("\nnext:")
     elsewhere = [] if options.logs == Path("logs") else ["--logs", options.logs]
     print(f"  {shlex.join(['tensorboard', '--logdir', str(options.logs)])}")

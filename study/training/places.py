@@ -185,15 +185,26 @@ class _Dealt:
         compiling = {one for one in begun if one not in compiled and not one.alone}
         missing = [one for one in self._waiting if one not in ready and one not in compiling]
         if missing and (not compiling or (not ready and len(compiling) < place.workers)):
-            signature = missing[0]
+            signature = max(missing, key=self._work)  # then most can train while others compile
         elif ready:
-            signature = max(ready, key=lambda one: len(self._waiting[one]))
+            signature = max(ready, key=self._longest)  # so that all places end at one time
         else:
             return None
         chosen = self._waiting[signature].popleft()
         if not self._waiting[signature]:
             del self._waiting[signature]
         return chosen
+
+    def _work(self, signature: Signature) -> int:
+        """Of all that waits for a program, in epochs of one unit."""
+        return sum(map(self._work_of, self._waiting[signature]))
+
+    def _longest(self, signature: Signature) -> int:
+        """The work of the next population of a program."""
+        return self._work_of(self._waiting[signature][0])
+
+    def _work_of(self, lot: Lot) -> int:
+        return lot.signature.width * max(self._left[index].remaining for index in lot.indices)
 
     def _ended(self, whole: Sequence[Future[Results]]) -> list[tuple[int, HeadResult]]:
         """(index, result) of what ended; the states that it was continued from are let go."""
