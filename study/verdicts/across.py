@@ -21,9 +21,9 @@ few sets the critical difference is not kept: two equal optimizers are separated
 and 7 % at eight, and in 22 % by whoever adds sets and looks again; signed ranks cannot reach 5 % at
 all with five sets. Mean ranks are shown, not judged.
 
-Whoever adds data sets looks again. M sets may spend 7 ALPHA / (M (M - 1)), 0.0175 at the first five;
-nothing is claimed in general below five. Reading the report at every number from 5 to 30, a given
-one of equal optimizers is excluded in less than 5 % of simulated collections: measured, not proven
+Whoever adds data sets looks again. M sets may spend 7 ALPHA / (M (M - 1)), 0.0175 at the first
+five; nothing is claimed in general below five. Reading the report at every number from 5 to 30, any
+of equal optimizers is excluded in less than 5 % of simulated collections: measured, not proven
 (`tests/benchmarks/calibration.py`). No method can guard a mean against rare data sets of another
 sort that none of these shows: that stays the reader's judgement, and the sentences say "of this
 sort".
