@@ -7,9 +7,9 @@ the same curve, because a run depends on nothing but its own task.
 
 import contextlib
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +41,9 @@ from study.training.runs import HeadResult, HeadRun
 ABSURD_LOSS = 10.0  # times the loss of a coin with as many sides as classes
 NO_GUESSING = 0.75  # accuracy
 JUDGES = 4  # results that are looked at side by side
+UNJUDGED = 16  # results; while there are more of them no new population begins
+
+Judged = tuple[Task, HeadResult | None, Future[TrialRecord]]
 
 
 class Runner:
@@ -88,10 +91,16 @@ class Runner:
         self._paused.keep_only(task.run.continues for task in tasks)
         missing = [task for task in tasks if task.run.trial_id not in self.records]
         with contextlib.closing(self._train(missing)) as batches:  # ends them after Ctrl-C, too
+            waiting: deque[Judged] = deque()
             for finished in batches:
-                self._collect(finished)
+                waiting += self._judged(finished)
+                whole = []
+                while waiting and (waiting[0][-1].done() or len(waiting) > UNJUDGED):
+                    whole.append(waiting.popleft())
+                self._collect(whole)
                 if enough():
                     break
+            self._collect(waiting)
         give_back()
         return [self.records[t.run.trial_id] for t in tasks if t.run.trial_id in self.records]
 
@@ -162,21 +171,26 @@ class Runner:
             pauses=self._paused.may_pause(task.run.bracket, task.run.rung),
         )
 
-    def _collect(self, finished: list[tuple[Task, HeadResult | None]]) -> None:
-        # in threads: what asks a head about the test rows waits for those that train
-        records = list(self._judges.map(self._record, *zip(*finished, strict=True)))
-        for (task, result), record in zip(finished, records, strict=True):
-            if result is None:
+    def _judged(self, finished: list[tuple[Task, HeadResult | None]]) -> list[Judged]:
+        """In threads: what asks a head about the test rows waits for the heads that train."""
+        return [(*one, self._judges.submit(self._record, *one)) for one in finished]
+
+    def _collect(self, judged: Iterable[Judged]) -> None:
+        records = []
+        try:
+            for task, result, future in judged:
+                record = future.result()
+                if result and task.run.continues in self.records:
+                    self._paused.forget(self.records[task.run.continues])
                 self.records[task.run.trial_id] = record
-                continue
-            if task.run.continues in self.records:
-                self._paused.forget(self.records[task.run.continues])
-            self.records[task.run.trial_id] = record
-            if result.state:
-                self._paused.add(record, result.state)
-            if task.run.phase == Phase.CONFIRM:
-                self._best_weights.add(record, result.best_weights)
-        self.save(records)
+                records.append(record)
+                if result and result.state:
+                    self._paused.add(record, result.state)
+                if result and task.run.phase == Phase.CONFIRM:
+                    self._best_weights.add(record, result.best_weights)
+        finally:  # also of what was judged before an error
+            if records:
+                self.save(records)
 
     def _failed(self, task: Task) -> TrialRecord:
         return self._begun(
