@@ -12,8 +12,9 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,7 @@ from study.features.row_room import feature_rows
 from study.features.vgg16 import FEATURES, Backbone
 from study.images.image_set import ImageSet
 from study.images.pixels.decoding import decode
+from study.images.pixels.deep_grey import Scales
 
 CACHE_VERSION = 1  # raise it when decoding or preprocessing changes: old rows are then left alone
 CHUNK_SECONDS = 10.0  # between two writes to the cache
@@ -37,6 +39,8 @@ GPU_PIXELS = 16 * 336 * 336  # of a batch on a GPU: 1 GB
 MAX_BATCH = 64
 BATCHES_AHEAD = 2  # decoded or being decoded while the network works
 Forward = Callable[[np.ndarray], np.ndarray]
+Files = Sequence[tuple[Path, str]]  # with the sha256 of their bytes
+RowsOf = Callable[[Files], Iterator[np.ndarray]]  # rows in the order of the files, some at a time
 
 
 class FeatureSet(NamedTuple):
@@ -49,12 +53,17 @@ class FeatureSet(NamedTuple):
 
 
 def extract_features(
-    images: ImageSet, backbone: Backbone, *, cache_dir: Path | None = None
+    images: ImageSet,
+    backbone: Backbone,
+    *,
+    cache_dir: Path | None = None,
+    rows_of: RowsOf | None = None,
 ) -> FeatureSet:
     """Compute the (N, 512) float32 rows of `images`, or read them from the cache.
 
     `cache_dir` None is the user's cache folder, which is done without (with a warning) where it
-    cannot be written. Peak memory is the result and a few batches, whatever N is.
+    cannot be written. `rows_of` computes what is missing; None: this process. Peak memory is the
+    result and a few batches, whatever N is.
 
     Raises:
         UserError: the given `cache_dir` cannot be written, or an image has changed on disk.
@@ -67,7 +76,8 @@ def extract_features(
         rows.setdefault(key, row)
     missing = _fill_from_cache(features, rows, cache)
     if missing:
-        _compute(features, missing, images, backbone, cache)
+        here = partial(computed_rows, backbone=backbone, scales=images.scales)
+        _compute(features, missing, images, rows_of or here, cache)
     for row, key in enumerate(images.feature_keys):
         if rows[key] != row:
             features[row] = features[rows[key]]
@@ -141,24 +151,43 @@ def _compute(
     features: np.ndarray,
     missing: list[tuple[str, int]],
     images: ImageSet,
-    backbone: Backbone,
+    rows_of: RowsOf,
     cache: RowCache | None,
 ) -> None:
-    """Run the missing rows through the network, writing a chunk to the cache now and then."""
-    batch = batch_size(backbone)
-    batches = _batches(images, missing, backbone.size, batch, forward_passes(backbone))
-    results = _in_order(forward_pass(backbone), batches, forward_passes(backbone))
-    saved, last_save = 0, time.monotonic()
+    """Have the missing rows computed, writing a chunk to the cache now and then."""
+    files = [(images.paths[row], images.digests[row]) for _, row in missing]
+    done, saved, last_save = 0, 0, time.monotonic()
     with progress("features", len(missing), "images") as advance:
-        for first, found in results:
-            part = missing[first : first + batch]
-            features[[row for _, row in part]] = found[: len(part)]
-            done = first + len(part)
+        for found in rows_of(files):
+            part = missing[done : done + len(found)]
+            features[[row for _, row in part]] = found
+            done += len(part)
             advance(len(part))
             due = time.monotonic() - last_save > CHUNK_SECONDS or done - saved >= CHUNK_ROWS
             if cache and (due or done == len(missing)):
                 cache = _save(cache, features, missing[saved:done])
                 saved, last_save = done, time.monotonic()
+
+
+def computed_rows(
+    files: Files, backbone: Backbone, scales: Scales, forward: Forward | None = None
+) -> Iterator[np.ndarray]:
+    """Rows of the files in their order, batch by batch, (n, 512) float32.
+
+    Args:
+        files: images, unchanged since they were looked at.
+        backbone: computes them.
+        scales: white points of their deep grey.
+        forward: what `forward_pass` made of the backbone, to be used again; None: made here.
+
+    Raises:
+        UserError: an image has changed on disk, or can no longer be read.
+    """
+    most, batch = forward_passes(backbone), batch_size(backbone)
+    pixels_of = partial(_pixels, size=backbone.size, scales=scales)
+    batches = _batches(files, pixels_of, backbone.size, batch, most)
+    for first, found in _in_order(forward or forward_pass(backbone), batches, most):
+        yield found[: len(files) - first]
 
 
 def _in_order(
@@ -193,23 +222,27 @@ def _save(cache: RowCache, features: np.ndarray, part: list[tuple[str, int]]) ->
 
 
 def _batches(
-    images: ImageSet, missing: list[tuple[str, int]], size: int, batch: int, most: int
+    files: Files,
+    pixels_of: Callable[[Path, str], np.ndarray],
+    size: int,
+    batch: int,
+    most: int,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (position in `missing`, pixels (batch, size, size, 3) uint8); the last one is padded.
+    """Yield (position in `files`, pixels (batch, size, size, 3) uint8); the last one is padded.
 
     Threads stay a few batches ahead of the `most` that are computed at once, no further: memory
     does not grow with N.
     """
     jobs: deque[Future[np.ndarray]] = deque()
-    todo = iter(missing)
+    todo = iter(files)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as threads:
 
         def refill() -> None:
-            for _, row in islice(todo, (BATCHES_AHEAD + most) * batch - len(jobs)):
-                jobs.append(threads.submit(_pixels, images, row, size))
+            for path, digest in islice(todo, (BATCHES_AHEAD + most) * batch - len(jobs)):
+                jobs.append(threads.submit(pixels_of, path, digest))
 
         try:
-            for first in range(0, len(missing), batch):
+            for first in range(0, len(files), batch):
                 refill()
                 pixels = np.zeros((batch, size, size, 3), np.uint8)
                 for place in range(min(batch, len(jobs))):
@@ -220,16 +253,15 @@ def _batches(
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _pixels(images: ImageSet, row: int, size: int) -> np.ndarray:
+def _pixels(path: Path, digest: str, size: int, scales: Scales) -> np.ndarray:
     """Decode one image, after making sure that it is still the one that was looked at."""
-    path = images.paths[row]
     try:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise UserError(f"{printable(path)} cannot be read any more ({error.strerror})") from error
-    if content != images.digests[row]:
+    if content != digest:
         raise UserError(
             f"{printable(path)} was changed while the study ran: leave the images alone and "
             "start it again"
         )
-    return decode(path, size, images.scales)
+    return decode(path, size, scales)

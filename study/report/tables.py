@@ -221,7 +221,7 @@ def study_table(summary: Summary) -> Table:
         "deep grey": _white_points(meta.data.get("deep_grey", {}).get("white_points", {})),
         "split": ", ".join(f"{part} {size}" for part, size in meta.split_sizes.items()),
         "runs": len(summary.records),
-        "device": ", ".join(str(value) for value in meta.device.values()),
+        "device": ", ".join(str(value) for key, value in meta.device.items() if key != "rounding"),
         "weights": meta.weights.get("source", ""),
         "versions": "; then ".join(map(_versions, meta.versions)),
         "git commit": meta.git_commit or "",

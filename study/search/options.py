@@ -12,6 +12,7 @@ from study.common.metrics import ACCURACY, WORDS
 from study.images.groups import SUBFOLDER
 from study.images.near_copies import KEEP, TOGETHER
 from study.search.option_rules import (
+    CLUSTER,
     NAME,
     PATH,
     TEXT,
@@ -220,6 +221,15 @@ class Options:
         choices=("cpu", "gpu"),
         in_space=False,
         continued="free",
+    )
+    cluster: str | None = option(
+        CLUSTER,
+        None,
+        "machine",
+        "train on a Ray cluster: auto (the one that this machine belongs to), local (one of its "
+        "own, to try it), HOST:PORT or ray://HOST:PORT [this process]",
+        in_space=False,
+        decides=False,
     )
     weights: str = option(
         TEXT,

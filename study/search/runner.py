@@ -33,7 +33,8 @@ from study.search.tasks import Data, Task
 from study.training.freed_memory import give_back
 from study.training.head import Statistics, head_probabilities
 from study.training.metrics import class_counts, metric_of
-from study.training.population import OUT_OF_MEMORY, Population
+from study.training.places import Trainer
+from study.training.population import OUT_OF_MEMORY
 from study.training.program_key import Signature
 from study.training.runs import HeadResult, HeadRun
 
@@ -57,7 +58,7 @@ class Runner:
     def __init__(
         self,
         data: Data,
-        population: Population,
+        population: Trainer,
         promoted: Mapping[tuple[int | None, int | None], int],
         known: Iterable[TrialRecord],
         save: Callable[[list[TrialRecord]], None],
@@ -157,6 +158,7 @@ class Runner:
             task.run.epochs,
             state=self._paused.state_of(before) if before else None,
             pauses=self._paused.may_pause(task.run.bracket, task.run.rung),
+            keep_weights=task.run.phase != Phase.SEARCH,
         )
 
     def _collect(self, finished: list[tuple[Task, HeadResult | None]]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -111,7 +112,7 @@ def resume(
     merged = replace(
         meta,
         created=old.created,
-        device={**meta.device, "population": old.device.get("population")},
+        device=_device(old, meta),
         seconds=old.seconds,
         cross_fitted=old.cross_fitted,
         looks=_continued_looks(old, meta, known),
@@ -123,6 +124,12 @@ def resume(
         rewrite_trials(folder, known)
     save_meta(folder, merged)
     return merged, known
+
+
+def _device(old: StudyMeta, new: StudyMeta) -> dict[str, Any]:
+    """That of now, with what all runs of a study share: heads at once, and how workers round."""
+    kept = {key: old.device[key] for key in ("rounding",) if key in old.device}
+    return {**new.device, **kept, "population": old.device.get("population")}
 
 
 def _repair(folder: Path, lines: TrialLines) -> None:

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from study.common.command import in_flags, typed
 from study.records.study_meta import StudyMeta, save_meta
@@ -15,6 +16,9 @@ from study.report.tensorboard.standings import standings
 from study.report.write import write_report
 from study.search.best_models import write_best
 from study.search.budget import is_longer, promotions
+from study.search.cluster.of_study import recorded_device, warn_of_other_rounding, workers_of
+from study.search.cluster.trainer import ClusterTrainer
+from study.search.cluster.workers import Workers
 from study.search.live_progress import Watch, round_line, round_name
 from study.search.of_images import ImageSubject
 from study.search.of_rows import RowSubject
@@ -37,13 +41,22 @@ from study.training.program_key import few_widths
 
 
 def run(options: Options, space: SearchSpace) -> None:
-    """Images or rows -> heads -> records -> report."""
-    subject = open_subject(options)
+    """Images or rows -> heads -> records -> report; here, or on the workers of a cluster."""
+    with workers_of(options) as workers:
+        _run(options, space, workers)
+
+
+def _run(options: Options, space: SearchSpace, workers: Workers | None) -> None:
+    subject = open_subject(options, workers)
     print("\n".join([*subject.heading, *subject.remarks]))
     splits = make_splits(subject.examples, options)
+    if workers is not None:
+        workers.choose(recorded_device(options))
     space, equal = without_equal_values(space, len(splits("search", 0).train))
     alone = trained_alone(space)
     meta = study_meta(options, space, subject, splits, code_facts(space, alone))
+    if workers is not None:
+        meta = replace(meta, device={**meta.device, "rounding": workers.like.rounding})
     setting = [*_setting_lines(meta, subject), f"split: {in_flags(splits.origin, options)}"]
     print("\n".join(setting))
     for warning in splits.warnings(several=options.repeats != 1):
@@ -78,38 +91,41 @@ def run(options: Options, space: SearchSpace) -> None:
             events.show_image("data/training_images", grid)
         examples = subject.examples
         data = Data(subject.features(), examples.labels, len(examples.class_names), splits)
-        protocol = _train(options, space, plan, folder, meta, data, known, events)
+        protocol = _train(options, space, plan, folder, meta, data, known, events, workers)
         write_best(folder, protocol, subject)
         _report(options, folder, events)
 
 
-def open_subject(options: Options) -> Subject:
+def open_subject(options: Options, workers: Workers | None = None) -> Subject:
     """What a study with these options is of.
 
     Raises:
         UserError: it cannot be used.
     """
     if options.features is not None:
-        return RowSubject(options.features, options)
-    return ImageSubject(options)
+        return RowSubject(options.features, options, workers)
+    return ImageSubject(options, workers)
 
 
-def _population(options: Options, space: SearchSpace, meta: StudyMeta, data: Data) -> Population:
-    """The trainer, with as many heads at once as were asked for, recorded or found best."""
+def _trainer(
+    options: Options, space: SearchSpace, meta: StudyMeta, data: Data, workers: Workers | None
+) -> Population | ClusterTrainer:
+    """It has as many heads at once as were asked for, recorded or found best."""
+    arguments: dict[str, Any] = {
+        "max_epochs": options.max_epochs,
+        "widths": few_widths(space.dense_widths()),
+        "alone": [name for name, facts in meta.code.items() if facts["alone"]],
+        "metric": options.metric,
+    }
 
     def of_size(size: int) -> Population:
-        return Population(
-            data.features,
-            data.labels,
-            data.n_classes,
-            max_epochs=options.max_epochs,
-            size=size,
-            widths=few_widths(space.dense_widths()),
-            alone=[name for name, facts in meta.code.items() if facts["alone"]],
-            metric=options.metric,
-        )
+        return Population(data.features, data.labels, data.n_classes, size=size, **arguments)
 
     size = options.population or meta.device.get("population")
+    if workers is not None:
+        return ClusterTrainer(workers, data, space, size, **arguments)
+    if "rounding" in meta.device:
+        warn_of_other_rounding(meta.device["rounding"])
     if size is None:
         first = data.splits("search", 0)
         size = heads_at_once(of_size, space, first.train, first.validation)
@@ -125,13 +141,14 @@ def _train(
     data: Data,
     known: list[TrialRecord],
     events: EventFolder,
+    workers: Workers | None,
 ) -> Protocol:
     """Run the protocol; every batch of records is on the disk before the next is trained."""
-    population = _population(options, space, meta, data)
-    device = {**meta.device, "population": population.size}
+    trainer = _trainer(options, space, meta, data, workers)
+    device = {**meta.device, "population": trainer.size}
     meta = replace(meta, device=device, finished=False)
     save_meta(folder, meta)
-    watch = Watch(plan, known)
+    watch = Watch(plan, known, workers.words if workers is not None else lambda: "")
 
     def begin(now: Round) -> None:
         watch.begin(now)
@@ -148,7 +165,7 @@ def _train(
     promoted = promotions(options.tuner, options.max_epochs, options.factor)
     runner = Runner(
         data,
-        population,
+        trainer,
         promoted,
         known,
         save,
@@ -162,10 +179,11 @@ def _train(
         rewrite_trials(folder, protocol.records())
     events.end(protocol.superseded(), standings(meta, protocol.records()))
     seconds = time.monotonic() - start
+    where = f", on {workers.words()}" if workers is not None else ""
     print(
         f"search: {counted(len(protocol.runner.records), 'run')} in {seconds:.0f} s, "
-        f"{counted(population.compilations, 'program')} compiled in "
-        f"{population.compile_seconds:.0f} s, {counted(population.size, 'head')} at once"
+        f"{counted(trainer.compilations, 'program')} compiled in "
+        f"{trainer.compile_seconds:.0f} s, {counted(trainer.size, 'head')} at once{where}"
     )
     total = {"search": round(meta.seconds.get("search", 0.0) + seconds, 1)}
     save_meta(folder, replace(meta, finished=True, partial=protocol.stopped, seconds=total))
