@@ -19,6 +19,8 @@ PATIENCE = 5.0  # seconds for an answer of a port; Ray itself asks for two minut
 HOST_PORT = re.compile(r"(\[[0-9a-fA-F:]+\]|[\w.-]+):(\d{1,5})")
 ADDRESS_RULE = "auto, local, HOST:PORT or ray://HOST:PORT"
 STARTED_HOW = "`ray start --head` starts Ray on one machine, `ray start --address=` joins others"
+_SETTINGS = b"\x04"  # a type of frame, which begins every answer of HTTP/2, as Ray speaks it
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
 _LOOPBACK = {  # of a Ray of our own
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # everything binds to 127.0.0.1, on Linux, too
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -124,8 +126,17 @@ def _ask(address: str) -> None:
         return
     host, port = found[1].strip("[]"), int(found[2])
     try:
-        socket.create_connection((host, port), timeout=PATIENCE).close()
+        with socket.create_connection((host, port), timeout=PATIENCE) as there:
+            if os.environ.get("RAY_USE_TLS", "0") != "0":
+                return
+            there.sendall(_GREETING)
+            answer = there.recv(4)
     except OSError as error:
         raise UserError(
             f"`cluster` {address}: nothing answers there ({error.strerror or error}); {STARTED_HOW}"
         ) from None
+    if answer[3:] != _SETTINGS:
+        raise UserError(
+            f"`cluster` {address}: what answers there is not Ray; `ray start --head` prints the "
+            "address to give, and 8265 is the port of its pages"
+        )
