@@ -4,6 +4,7 @@ python -m pytest tests/test_cluster.py -m slow    # 20 kills at random moments, 
 """
 
 import os
+import platform
 import random
 import signal
 import socket
@@ -14,8 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import pytest
 
 from study.common.errors import UserError
@@ -26,15 +27,38 @@ from study.records.trial_record import TrialRecord
 from study.records.trials_file import load_trials
 from study.search.cluster.connect import cluster_address, connected
 from study.search.cluster.fitness import check_identity
-from study.search.cluster.worker import identity
+from study.search.cluster.worker import RowSetting, Worker, identity
 from study.search.command_line import checked
 from study.search.options import OPTIONS as OPTIONS_OF_SEARCH
 
 KILLS = int(os.environ.get("KILLS", "20"))
 WAIT = 120.0  # seconds for anything that is bound to happen
-OPTIONS = ["--space", "quick", "--optimizers", "sgd,adam", "--repeats", "2", "--confirm", "2"]
+OPTIONS = ["--image-size", "32", "--weights", "random", "--metric", "macro_f1"]
+OPTIONS += ["--optimizers", "sgd,mine", "--repeats", "2", "--confirm", "2"]
 OPTIONS += ["--max-epochs", "9", "--population", "4", "--name", "night"]
-IMAGES = ["--image-size", "32", "--weights", "random"]
+OPTIMIZER = """
+import keras
+from own_sign import sign_of
+
+
+class SignMomentum(keras.optimizers.Optimizer):
+    def build(self, variables):
+        super().build(variables)
+        self.averages = [self.add_variable_from_reference(v, "average") for v in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        average = self.averages[self._get_variable_index(variable)]
+        self.assign(average, 0.9 * average + 0.1 * gradient)
+        self.assign_sub(variable, learning_rate * sign_of(average))
+"""
+SPACE = """
+extends = "quick"
+[head]
+class_weight = "balanced"
+[optimizers.mine]
+class = "SignMomentum"
+learning_rate = {min = 1e-4, max = 1e-1, scale = "log"}
+"""
 NODES = """
 import os, sys
 from ray.cluster_utils import Cluster
@@ -129,14 +153,53 @@ def nodes() -> Iterator[Nodes]:
     found.stop()
 
 
-def search(top: Path, *more: str | Path) -> "subprocess.Popen[str]":
-    places = ["--logs", top / "logs", "--cache-dir", top / "cache"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "study.search", *map(str, places), *OPTIONS, *map(str, more)],
-        env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        # a shell's background jobs, and so their children, ignore Ctrl-C
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+class Study(NamedTuple):
+    """A study of images with an optimizer of the user's, class weights and another metric."""
+
+    top: Path  # of all that it writes
+    given: Path  # of what the user has
+
+    def search(self, *more: str) -> "subprocess.Popen[str]":
+        places = {
+            "--logs": self.top / "logs",
+            "--cache-dir": self.top / "cache",
+            "--data": self.given / "pictures",
+            "--code": self.given / "mine.py",
+            "--space": self.given / "mine.toml",
+        }
+        given = [str(word) for pair in places.items() for word in pair]
+        return subprocess.Popen(
+            [sys.executable, "-m", "study.search", *given, *OPTIONS, *more],
+            env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            # a shell's background jobs, and so their children, ignore Ctrl-C
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
+
+    def records(self) -> dict[str, TrialRecord]:
+        found = load_trials(self.top / "logs" / "night")
+        assert len({record.trial_id for record in found}) == len(found)
+        return {record.trial_id: replace(record, seconds=0.0) for record in found}
+
+    def rows(self) -> dict[str, bytes]:
+        """Digest -> row of the feature cache, each of them once."""
+        (folder,) = (self.top / "cache").glob("features-*/*")
+        found = [
+            (digest, row.tobytes())
+            for digests, chunk in RowCache(folder, FEATURES).read()
+            for digest, row in zip(digests, chunk, strict=True)
+        ]
+        assert len(dict(found)) == len(found)
+        return dict(found)
+
+    def lines(self) -> int:
+        path = self.top / "logs" / "night" / "trials.jsonl"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+    def again(self, top: Path) -> "Study":
+        """The same elsewhere, its programs compiled: that saves these tests a minute."""
+        (top / "cache").mkdir(parents=True)
+        (top / "cache" / "programs").symlink_to(self.top / "cache" / "programs")
+        return Study(top, self.given)
 
 
 def finished(process: "subprocess.Popen[str]") -> tuple[str, str]:
@@ -145,95 +208,44 @@ def finished(process: "subprocess.Popen[str]") -> tuple[str, str]:
     return printed, errors
 
 
-def records(top: Path) -> dict[str, TrialRecord]:
-    found = load_trials(top / "logs" / "night")
-    assert len({record.trial_id for record in found}) == len(found)
-    return {record.trial_id: replace(record, seconds=0.0) for record in found}
-
-
-def rows(top: Path) -> dict[str, bytes]:
-    """Digest -> row of the feature cache, each of them once."""
-    (folder,) = (top / "cache").glob("features-*/*")
-    found = [
-        (digest, row.tobytes())
-        for digests, chunk in RowCache(folder, FEATURES).read()
-        for digest, row in zip(digests, chunk, strict=True)
-    ]
-    assert len(dict(found)) == len(found)
-    return dict(found)
-
-
-def lines(top: Path) -> int:
-    path = top / "logs" / "night" / "trials.jsonl"
-    return len(path.read_text().splitlines()) if path.exists() else 0
-
-
 @pytest.fixture(scope="module")
-def here(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of images in one process."""
-    top = tmp_path_factory.mktemp("here")
-    finished(search(top, "--data", picture_folder, *IMAGES))
-    return top
-
-
-def with_programs_of(other: Path, top: Path) -> Path:
-    """Compiled before: it saves these tests a minute."""
-    (top / "cache").mkdir(parents=True)
-    (top / "cache" / "programs").symlink_to(other / "cache" / "programs")
-    return top
+def here(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Searched in one process."""
+    given = tmp_path_factory.mktemp("given")
+    (given / "pictures").symlink_to(picture_folder)
+    (given / "own_sign.py").write_text("from keras.ops import sign as sign_of\n")
+    (given / "mine.py").write_text(OPTIMIZER)
+    (given / "mine.toml").write_text(SPACE)
+    study = Study(tmp_path_factory.mktemp("here"), given)
+    finished(study.search())
+    return study
 
 
 def test_lost_workers_nodes_and_drivers_change_no_record_and_no_row(
-    picture_folder: Path, here: Path, tmp_path: Path, nodes: Nodes
+    here: Study, tmp_path: Path, nodes: Nodes
 ) -> None:
-    top = with_programs_of(here, tmp_path / "there")
-    command = ["--data", picture_folder, *IMAGES, "--cluster", nodes.address]
-    process = search(top, *command)
-    eventually(lambda: list((top / "cache").glob("features-*")), process)
+    study = here.again(tmp_path)
+    process = study.search("--cluster", nodes.address)
+    eventually(lambda: list((study.top / "cache").glob("features-*")), process)
     os.kill(nodes.workers()[0], signal.SIGKILL)  # while images become rows
-    eventually(lambda: lines(top), process)
-    assert rows(top) == rows(here)  # every one of them, once
+    eventually(study.lines, process)
+    assert study.rows() == here.rows()
     nodes.tell("remove")
-    before = lines(top)
-    eventually(lambda: lines(top) > before, process)
+    before = study.lines()
+    eventually(lambda: study.lines() > before, process)
     process.kill()
     assert " was lost" in process.communicate()[1]
     nodes.tell("1")  # it will round otherwise
-    process = search(top, *command)
-    eventually(lambda: lines(top) > len(records(here)) * 2 // 3, process)
+    process = study.search("--cluster", nodes.address)
+    eventually(lambda: study.lines() > len(here.records()) * 2 // 3, process)
     os.kill(nodes.workers()[0], signal.SIGKILL)
     printed, errors = finished(process)
     assert "is left out: it rounds otherwise than the others" in errors
     assert ", on 1 worker (1 x " in printed
     assert ", 1 lost" in printed
-    assert records(top) == records(here)
+    assert study.records() == here.records()
     nodes.tell("remove")
     nodes.tell("0")  # TensorFlow's own number
-
-
-OPTIMIZER = """
-import keras
-from own_sign import sign_of
-
-
-class SignMomentum(keras.optimizers.Optimizer):
-    def build(self, variables):
-        super().build(variables)
-        self.averages = [self.add_variable_from_reference(v, "average") for v in variables]
-
-    def update_step(self, gradient, variable, learning_rate):
-        average = self.averages[self._get_variable_index(variable)]
-        self.assign(average, 0.9 * average + 0.1 * gradient)
-        self.assign_sub(variable, learning_rate * sign_of(average))
-"""
-SPACE = """
-extends = "quick"
-[head]
-class_weight = "balanced"
-[optimizers.mine]
-class = "SignMomentum"
-learning_rate = {min = 1e-4, max = 1e-1, scale = "log"}
-"""
 
 
 def listeners(pids: dict[int, str]) -> set[str]:
@@ -252,22 +264,11 @@ def listeners(pids: dict[int, str]) -> set[str]:
 
 
 def test_local_listens_on_loopback_ends_with_ctrl_c_and_is_resumed_without_a_cluster(
-    tmp_path: Path,
+    here: Study, tmp_path: Path
 ) -> None:
-    """Of rows, with an optimizer of the user's, class weights and another metric."""
-    random = np.random.default_rng(3)
-    y = random.integers(0, 3, 90)
-    np.savez(tmp_path / "rows.npz", x=random.random((90, 16), np.float32) + y[:, None] / 3, y=y)
-    (tmp_path / "own_sign.py").write_text("from keras.ops import sign as sign_of\n")
-    (tmp_path / "mine.py").write_text(OPTIMIZER)
-    (tmp_path / "mine.toml").write_text(SPACE)
-    command = ["--features", tmp_path / "rows.npz", "--code", tmp_path / "mine.py"]
-    command += ["--space", tmp_path / "mine.toml", "--optimizers", "sgd,mine"]
-    command += ["--metric", "macro_f1"]
-    finished(search(tmp_path / "here", *command))
-    top = with_programs_of(tmp_path / "here", tmp_path / "there")
-    process = search(top, *command, "--cluster", "local")
-    eventually(lambda: lines(top), process)
+    study = here.again(tmp_path)
+    process = study.search("--cluster", "local")
+    eventually(study.lines, process)
     started = below(process.pid)
     assert any(name.startswith("ray::Worker") for name in started.values())
     assert listeners(started) <= {"0100007F", "0000000000000000FFFF00000100007F"}
@@ -277,12 +278,11 @@ def test_local_listens_on_loopback_ends_with_ctrl_c_and_is_resumed_without_a_clu
     assert "the same command resumes" in printed
     assert "Traceback" not in printed
     gone(set(started))
-    before = lines(top)
-    assert before < len(records(tmp_path / "here"))
-    assert "rounding" in load_meta(top / "logs" / "night").device
-    _, printed = finished(search(top, *command))
+    assert study.lines() < len(here.records())
+    assert "rounding" in load_meta(study.top / "logs" / "night").device
+    _, printed = finished(study.search())
     assert "rounds otherwise" not in printed
-    assert records(top) == records(tmp_path / "here")
+    assert study.records() == here.records()
 
 
 @pytest.mark.parametrize("address", ["auto", "local", "10.0.0.7:6379", "ray://head.example:10001"])
@@ -334,39 +334,78 @@ def test_workers_with_other_versions_or_other_code_are_named() -> None:
         check_identity(own | {"program": "abc", "numpy": "missing"}, own)
 
 
+REFUSED = """
+import sys, ray
+from study.common.errors import UserError
+from study.common.signals import stoppable
+from study.search.cluster.connect import connected
+from study.search.cluster.workers import Workers
+
+@ray.remote(num_cpus=1)
+class Busy:
+    def begun(self):
+        return True
+
+def refusal(device):
+    try:
+        Workers(device, None)
+    except UserError as error:
+        print(error)
+
+with stoppable(), connected(sys.argv[1]):
+    refusal("gpu")
+    actors = [Busy.remote() for _ in range(2)]
+    ray.get([actor.begun.remote() for actor in actors])
+    refusal(None)
+"""
+
+
+def test_a_cluster_without_a_gpu_or_a_free_processor_is_refused(nodes: Nodes) -> None:
+    run = [sys.executable, "-c", REFUSED, nodes.address]
+    ended = subprocess.run(run, env=environment(), capture_output=True, text=True, check=True)
+    gpu, cpu = ended.stdout.splitlines()
+    assert gpu == "`device` gpu: no machine of the cluster has a GPU that Ray knows of"
+    assert cpu.startswith("`cluster`: no CPU of the cluster is free, of 2; wait for what runs")
+
+
+def test_an_image_that_is_not_there_on_a_machine_is_named_with_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "seen.png").touch()
+    setting = RowSetting({}, "", "", {})
+    files = [(str(tmp_path / name), "") for name in ("seen.png", "unseen.png")]
+    with pytest.raises(UserError, match=rf"unseen.png is not there on {platform.node()}, a machin"):
+        Worker(1).rows(setting, files)
+
+
 @pytest.mark.slow
 def test_kills_at_random_moments_change_no_record(
-    picture_folder: Path, here: Path, tmp_path: Path, nodes: Nodes
+    here: Study, tmp_path: Path, nodes: Nodes
 ) -> None:
     chance = random.Random(20)
     done = {"driver": 0, "worker": 0, "node": 0}
     studies = 0
     while sum(done.values()) < KILLS:
-        top = with_programs_of(here, tmp_path / f"study{studies}")
-        process = search(top, "--data", picture_folder, *IMAGES, "--cluster", nodes.address)
+        study = here.again(tmp_path / f"study{studies}")
+        process = study.search("--cluster", nodes.address)
         for _ in range(4):
-            pause = chance.uniform(0, 15)
-            what = chance.choice(list(done))
             try:
-                process.wait(pause)
+                process.wait(chance.uniform(0, 15))
                 break
             except subprocess.TimeoutExpired:
-                pass
-            workers = nodes.workers()
-            if what == "worker" and not workers:
-                continue  # none has begun yet
-            done[what] += 1
+                what = chance.choice(["driver", "worker", "worker", "node"])
             if what == "driver":
                 process.kill()
                 process.communicate()
-                process = search(top, "--data", picture_folder, *IMAGES, "--cluster", nodes.address)
-            elif what == "worker":
-                os.kill(chance.choice(workers), signal.SIGKILL)
-            else:
+                process = study.search("--cluster", nodes.address)
+            elif what == "node":
                 nodes.tell("remove")
                 nodes.tell("0")
+            elif workers := nodes.workers():
+                os.kill(chance.choice(workers), signal.SIGKILL)
+            else:
+                continue  # none has begun yet
+            done[what] += 1
         finished(process)
-        assert records(top) == records(here)
-        assert rows(top) == rows(here)
+        assert study.records() == here.records()
+        assert study.rows() == here.rows()
         studies += 1
     print(f"{done} killed in {studies} studies")

@@ -123,9 +123,6 @@ class Worker:
         Raises:
             UserError: an image is missing here or changed, or the weights are others.
         """
-        from study.features.extract import computed_rows
-
-        backbone, forward = self._pass(setting)
         paths = [(Path(path), digest) for path, digest in files]
         for path, _ in paths:
             if not path.exists():
@@ -133,6 +130,9 @@ class Worker:
                     f"{path} is not there on {platform.node()}, a machine of the cluster: images "
                     "have to lie at the same path on every machine, e.g. on a shared disk"
                 )
+        from study.features.extract import computed_rows
+
+        backbone, forward = self._pass(setting)
         return np.concatenate(list(computed_rows(paths, backbone, setting.scales, forward)))
 
     def _pass(self, setting: RowSetting) -> tuple[Any, Any]:
