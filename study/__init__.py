@@ -19,7 +19,7 @@ def run(
     data: str | PathLike[str] | None = None,
     space: str | PathLike[str] = "default",
     **options: Any,
-) -> "Study | None":
+) -> "Study | list[Study] | None":
     """Begin or resume a study as `python -m study.search` does, and return it.
 
     An interrupt loses nothing: the same call resumes. On a GPU, TensorFlow computes
@@ -33,7 +33,8 @@ def run(
             `python -m study.search --help` lists them all.
 
     Returns:
-        the study; None after a dry run, which leaves none.
+        the study, or a list of them where `base` names several; None after a dry run, which
+        leaves none.
 
     Raises:
         UserError: a mistake that you can mend, in one sentence.
@@ -47,7 +48,10 @@ def run(
     except KeyboardInterrupt:
         print("\nstopped; nothing is lost: the same call resumes", file=sys.stderr)
         raise
-    return None if found.dry_run else Study(found.logs / found.name)
+    if found[0].dry_run:
+        return None
+    studies = [Study(one.logs / one.name) for one in found]
+    return studies if len(studies) > 1 else studies[0]
 
 
 def load(name: str | None = None, logs: str | PathLike[str] = "logs") -> "Study":

@@ -10,6 +10,16 @@ from PIL import Image
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 CLASSES = ("circles", "stripes", "дома 家")
+LONGEST = (  # half a minute of a processor and more; they begin first, so no core waits at the end
+    "population", "search", "kills", "keras_code", "rows_study", "loss", "own_optimizers",
+    "figures", "report", "program_cache", "metric_studies",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole files go to a worker in this order (`--dist loadfile --no-loadscope-reorder`)."""
+    place = {f"test_{name}": index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 @pytest.fixture(scope="session")

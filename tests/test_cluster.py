@@ -20,8 +20,8 @@ from typing import NamedTuple
 import pytest
 
 from study.common.errors import UserError
+from study.features.pictures import Picture
 from study.features.row_cache import RowCache
-from study.features.vgg16 import FEATURES
 from study.records.study_meta import load_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import load_trials
@@ -185,7 +185,7 @@ class Study(NamedTuple):
         (folder,) = (self.top / "cache").glob("features-*/*")
         found = [
             (digest, row.tobytes())
-            for digests, chunk in RowCache(folder, FEATURES).read()
+            for digests, chunk in RowCache(folder, 512).read()
             for digest, row in zip(digests, chunk, strict=True)
         ]
         assert len(dict(found)) == len(found)
@@ -371,7 +371,7 @@ def test_a_cluster_without_a_gpu_or_a_free_processor_is_refused(nodes: Nodes) ->
 def test_an_image_that_is_not_there_on_a_machine_is_named_with_the_machine(tmp_path: Path) -> None:
     (tmp_path / "seen.png").touch()
     setting = RowSetting({}, "", "", {})
-    files = [(str(tmp_path / name), "") for name in ("seen.png", "unseen.png")]
+    files = [Picture(tmp_path / name, "", "") for name in ("seen.png", "unseen.png")]
     with pytest.raises(UserError, match=rf"unseen.png is not there on {platform.node()}, a machin"):
         Worker(1).rows(setting, files)
 

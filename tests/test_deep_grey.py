@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
+from study.features.backbone import load_backbone
 from study.features.extract import extract_features
-from study.features.vgg16 import load_backbone
 from study.images.doubts import doubts
 from study.images.image_set import ImageSet
 from study.images.loading import load_images

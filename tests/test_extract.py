@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from study.common.errors import UserError
+from study.features.backbone import Backbone, load_backbone
 from study.features.extract import batch_size, extract_features
 from study.features.row_cache import MERGE_FILES, RowCache
 from study.features.row_room import feature_rows
-from study.features.vgg16 import Backbone, load_backbone
 from study.images.image_set import ImageSet
 from study.images.loading import load_images
 from study.images.pixels.decoding import decode

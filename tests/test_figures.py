@@ -49,14 +49,18 @@ def test_a_matplotlibrc_of_the_user_changes_no_figure(tmp_path):
         assert [picture.png for picture in draw_figures(about)[0]] == plainly
 
 
-def test_two_optimizers_share_the_two_panels_of_the_post(tmp_path):
-    pictures, _ = drawn(tmp_path, ["adam", "sgd"], repeats=2, trials=27)
-    assert set(pictures) == EVERY | {"curves"}
+@pytest.fixture(scope="module")
+def five(tmp_path_factory):
+    """The figures of five repeats of two optimizers."""
+    return drawn(tmp_path_factory.mktemp("five"), ["adam", "sgd"], repeats=5, trials=6)[0]
 
 
-def test_too_few_repeats_promise_no_verdict(tmp_path):
-    few, _ = drawn(tmp_path / "few", ["adam", "sgd"], repeats=4, trials=6)
-    five, _ = drawn(tmp_path / "five", ["adam", "sgd"], repeats=5, trials=6)
+def test_two_optimizers_share_the_two_panels_of_the_post(five):
+    assert set(five) == EVERY | {"curves"}
+
+
+def test_too_few_repeats_promise_no_verdict(tmp_path, five):
+    few, _ = drawn(tmp_path, ["adam", "sgd"], repeats=4, trials=6)
     assert "good enough" not in few["ranking"].caption
     assert "The order means nothing yet" in few["ranking"].caption
     assert "good enough" in five["ranking"].caption

@@ -18,7 +18,7 @@ from synthetic import write_study
 
 from study.common.errors import UserError
 from study.common.metrics import ACCURACY
-from study.features.vgg16 import pick_device
+from study.features.device import pick_device
 from study.records.layout import FORMAT, written_format
 from study.records.study_meta import Look, load_meta
 from study.records.trial_record import Phase, TrialRecord

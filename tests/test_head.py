@@ -10,7 +10,7 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from study.features.vgg16 import load_backbone
+from study.features.backbone import load_backbone
 from study.space.head_config import HeadConfig
 from study.space.schedule_table import SCHEDULES, schedule_keys
 from study.space.space import load_space

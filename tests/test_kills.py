@@ -20,25 +20,30 @@ import pytest
 
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import load_trials
+from study.search import main
 
 KILLS = int(os.environ.get("KILLS", "50"))
 KILLS_A_STUDY = 8  # at most; then it may end
 ARGUMENTS = ["--image-size", "32", "--space", "quick", "--optimizers", "sgd,adam,lion"]
 ARGUMENTS += ["--repeats", "2", "--confirm", "2", "--max-epochs", "9", "--weights", "random"]
 ARGUMENTS += ["--population", "4", "--name", "night"]
+SHORT = ["--optimizers", "sgd,adam", "--max-epochs", "4"]
 
 
-def command(data: Path, top: Path) -> list[str]:
-    places = ["--data", data, "--logs", top / "logs", "--cache-dir", top / "cache"]
-    return [sys.executable, "-m", "study.search", *map(str, places), *ARGUMENTS]
+def arguments(data: Path, top: Path, *more: str, cache: Path | None = None) -> list[str]:
+    places = ["--data", data, "--logs", top / "logs", "--cache-dir", cache or top / "cache"]
+    return [*map(str, places), *ARGUMENTS, *more]
 
 
-def finish(data: Path, top: Path) -> str:
+def command(data: Path, top: Path, *more: str, cache: Path | None = None) -> list[str]:
+    return [sys.executable, "-m", "study.search", *arguments(data, top, *more, cache=cache)]
+
+
+def finish(data: Path, top: Path) -> None:
     ended = subprocess.run(
         command(data, top), capture_output=True, text=True, timeout=600, check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
 
 
 def outcome(top: Path) -> tuple[dict[str, TrialRecord], str]:
@@ -53,20 +58,21 @@ def outcome(top: Path) -> tuple[dict[str, TrialRecord], str]:
 
 @pytest.fixture(scope="module")
 def undisturbed(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short study; its programs and features serve the others."""
     top = tmp_path_factory.mktemp("undisturbed")
-    finish(picture_folder, top)
+    assert main(arguments(picture_folder, top, *SHORT)) == 0
     return top
 
 
 @pytest.mark.slow
 def test_kills_at_random_moments_change_no_record_and_no_rank(
-    picture_folder: Path, undisturbed: Path, tmp_path: Path
+    picture_folder: Path, tmp_path: Path
 ) -> None:
     rng = random.Random(20)
-    expected = outcome(undisturbed)
     start = time.monotonic()
     finish(picture_folder, tmp_path / "timed")
     length = time.monotonic() - start
+    expected = outcome(tmp_path / "timed")
     kills = rounds = 0
     while kills < KILLS:
         top, last = tmp_path / f"round{rounds}", kills + KILLS_A_STUDY
@@ -100,8 +106,9 @@ def test_a_full_disk_ends_in_a_sentence_and_the_same_command_resumes(
     expected = outcome(undisturbed)
     whole = (undisturbed / "logs" / "night" / "trials.jsonl").stat().st_size
     limit = whole // 2
+    cache = undisturbed / "cache"
     ended = subprocess.run(
-        command(picture_folder, tmp_path),
+        command(picture_folder, tmp_path, *SHORT, cache=cache),
         capture_output=True,
         text=True,
         preexec_fn=no_file_above,
@@ -109,15 +116,17 @@ def test_a_full_disk_ends_in_a_sentence_and_the_same_command_resumes(
     )
     assert ended.returncode == 2, ended.stderr
     assert "the disk is full" in ended.stderr and "Traceback" not in ended.stderr
-    finish(picture_folder, tmp_path)
+    assert main(arguments(picture_folder, tmp_path, *SHORT, cache=cache)) == 0
     assert outcome(tmp_path) == expected
 
 
-def test_ctrl_c_and_sigterm_say_that_nothing_is_lost(picture_folder: Path, tmp_path: Path) -> None:
+def test_ctrl_c_and_sigterm_say_that_nothing_is_lost(
+    picture_folder: Path, undisturbed: Path, tmp_path: Path
+) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         top = tmp_path / number.name
         process = subprocess.Popen(
-            command(picture_folder, top),
+            command(picture_folder, top, cache=undisturbed / "cache"),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             # a shell's background jobs, and so their children, ignore Ctrl-C
@@ -134,19 +143,22 @@ def test_ctrl_c_and_sigterm_say_that_nothing_is_lost(picture_folder: Path, tmp_p
 
 
 def test_a_second_process_on_the_same_study_is_refused(
-    picture_folder: Path, tmp_path: Path
+    picture_folder: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    cache = undisturbed / "cache"
     first = subprocess.Popen(
-        command(picture_folder, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(picture_folder, tmp_path, *SHORT, cache=cache),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     while not (tmp_path / "logs" / "night" / "study.json").exists():
         assert first.poll() is None
         time.sleep(0.05)
-    second = subprocess.run(
-        command(picture_folder, tmp_path), capture_output=True, text=True, check=False
-    )
+    first.send_signal(signal.SIGSTOP)  # or it might end meanwhile
+    second = main(arguments(picture_folder, tmp_path, *SHORT, cache=cache))
     first.kill()
     first.wait()
-    assert second.returncode == 2
-    assert "another process is working on this study" in second.stderr
-    finish(picture_folder, tmp_path)  # a dead process holds no lock
+    assert second == 2
+    assert "another process is working on this study" in capsys.readouterr().err
+    # a dead process holds no lock
+    assert main(arguments(picture_folder, tmp_path, *SHORT, cache=cache)) == 0

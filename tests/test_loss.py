@@ -42,27 +42,38 @@ UNEVEN = np.array(
     + [row for row in DATA.train if DATA.labels[row] == 0][:4],
     np.int32,
 )
+EVEN = DATA.train[: len(UNEVEN)]
+assert len(UNEVEN) % 16 and len(UNEVEN) % 10  # the last batch of an epoch is a part of one
 
 
 def with_loss(loss: dict[str, object], **changes: object) -> HeadConfig:
     return configuration("momentum", loss_hyperparameters=loss, **changes)
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=str)
 @pytest.mark.parametrize(
-    "changes", [{}, {"batch_norm": False, "normalize": True, "batch_size": 7}], ids=str
+    ("loss", "changes"),
+    [
+        (WEIGHED, {"batch_norm": False}),
+        (SMOOTHED, {"batch_norm": False}),
+        (WEIGHED | SMOOTHED, {"batch_norm": False, "normalize": True, "batch_size": 10}),
+        (WEIGHED | SMOOTHED, {}),
+    ],
+    ids=str,
 )
 def test_training_equals_keras(loss: dict[str, object], changes: dict[str, object]) -> None:
-    runs = [
-        a_run(with_loss(loss, **changes), epochs=6, train=rows) for rows in (DATA.train, UNEVEN)
-    ]
+    config = with_loss(loss, **changes)
+    runs = [a_run(config, epochs=6, train=rows) for rows in (EVEN, UNEVEN)]  # in one program
     for run in runs:
         assert_parity(run, train(population(), [run])[0])
 
 
 @pytest.mark.parametrize(
     ("name", "changes"),
-    [("adam", {}), ("lion", {"batch_norm": False}), ("adagrad", {"batch_size": "full"})],
+    [
+        ("adam", {"batch_norm": False}),
+        ("lion", {"batch_norm": False}),
+        ("adagrad", {"batch_size": "full"}),
+    ],
 )
 def test_other_optimizers_and_whole_batches_too(name: str, changes: dict[str, object]) -> None:
     config = configuration(name, loss_hyperparameters=WEIGHED | SMOOTHED, **changes)
@@ -101,7 +112,7 @@ def test_weights_and_smoothing_ride_along_in_one_program() -> None:
     losses = [
         {"class_weight": weight, "label_smoothing": smoothing}
         for weight in ("none", "balanced")
-        for smoothing in (0.0, 0.1, 0.4)
+        for smoothing in (0.0, 0.4)
     ]
     configs = [with_loss(loss, batch_norm=False) for loss in losses]
     runs = [a_run(c, train=rows) for c in configs for rows in (DATA.train[:60], UNEVEN[:60])]
@@ -144,9 +155,12 @@ def test_balanced_raises_the_recall_of_a_rare_class() -> None:
     rows = rng.permutation(600).astype(np.int32)
     trainer = Population(features, labels, 2, max_epochs=10, size=2)
     runs = [
-        HeadRun(with_loss(loss, dense_width=8), rows[:400], rows[400:], seed=1, epochs=10)
+        HeadRun(
+            with_loss(loss, dense_width=8, batch_norm=False), rows[:400], rows[400:],
+            seed=1, epochs=10,
+        )
         for loss in ({"class_weight": "none"}, WEIGHED)
-    ]
+    ]  # fmt: skip
     results = train(trainer, runs)
     rare = rows[400:][labels[rows[400:]] == 1]
     recall = []

@@ -86,7 +86,20 @@ WRONG = {  # arguments -> what the sentence must say
     ("--validation-split", "0.5", "--test-split", "0.5"): "leave nothing to train on; together",
     ("--split", "random"): "--split: received 'random'; valid: stratified, keras, folders",
     ("--split", "keras"): "--split keras knows no test set; set --test-split 0 or use --split str",
-    ("--preprocess", "none"): "--preprocess: received 'none'; valid: caffe, rescale",
+    ("--preprocess", "bgr"): "--preprocess: received 'bgr'; valid: caffe, tf, torch, rescale, none",
+    ("--preprocess", "none"): "--preprocess none: VGG16 takes caffe or rescale",
+    ("--base", "ResNet50V2", "--preprocess", "caffe"): "caffe: ResNet50V2 takes tf or rescale",
+    ("--base", "ConvNeXtTiny", "--preprocess", "rescale"): "takes none (it prepares pixels inside)",
+    (
+        "--base",
+        "resnet50",
+    ): "--base resnet50: no model of keras.applications (did you mean Res",
+    ("--base", "Xception", "--image-size", "64"): "--image-size 64: Xception needs at least 71 pix",
+    (
+        "--base",
+        "no/mine.keras",
+    ): "--base mine.keras: say with --preprocess what it takes: caffe",
+    ("--base", "no/mine.keras", "--preprocess", "tf"): "--base no/mine.keras: no such file",
     ("--tuner", "optuna"): "--tuner: received 'optuna'; valid: hyperband, random, bayesian, grid",
     ("--allocation", "fair"): "--allocation: received 'fair'; valid: equal, joint",
     ("--device", "tpu"): "--device: received 'tpu'; valid: cpu, gpu",
@@ -218,7 +231,7 @@ def test_settings_are_what_decides_the_result_and_fit_into_json():
     every = {field.name for field in dataclasses.fields(Options)} - places
     assert set(settings) == every - {"features"}  # as before there were any
     of_images = {"data", "labels", "group", "group_pattern", "near_duplicates"}
-    of_images |= {"image_size", "preprocess", "split_seed", "weights"}
+    of_images |= {"base", "image_size", "preprocess", "views", "split_seed", "weights"}
     assert set(resolve("--features", "rows.npz").settings()) == every - of_images
 
 

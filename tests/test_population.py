@@ -131,7 +131,7 @@ def keras_training(
             )
             seen = {key: seen[key] + step[key] * len(rows) / len(order) for key in seen}
         held = (DATA.features[run.validation], labels[run.validation])
-        held_out = model.evaluate(*held, verbose=0, return_dict=True)
+        held_out = model.test_on_batch(*held, return_dict=True)  # as `evaluate`, sooner
         seen |= {f"val_{key}": value for key, value in held_out.items()}
         for key, value in seen.items():
             curves.setdefault(key, []).append(float(value))
@@ -259,13 +259,16 @@ HYPERPARAMETERS = {  # every real-valued hyperparameter of every class, away fro
 }  # fmt: skip
 
 
+def all_hyperparameters(keras_class: str, **changes: object) -> HeadConfig:
+    arguments = keras_arguments(keras_class)
+    given = {key: value for key, value in HYPERPARAMETERS.items() if key in arguments}
+    base = {"optimizer_hyperparameters": given, "learning_rate": 1e-3, "batch_norm": False}
+    return of_class(keras_class, **(base | changes))
+
+
 @pytest.mark.parametrize("keras_class", sorted(set(keras_optimizers()) - {"ScheduleFreeAdamW"}))
 def test_every_class_and_hyperparameter_rides_along(keras_class: str) -> None:
-    arguments = keras_arguments(keras_class)
-    hyperparameters = {key: value for key, value in HYPERPARAMETERS.items() if key in arguments}
-    run = a_run(
-        of_class(keras_class, optimizer_hyperparameters=hyperparameters, learning_rate=1e-3)
-    )
+    run = a_run(all_hyperparameters(keras_class))
     assert_parity(run, train(population(), [run])[0])
 
 
@@ -288,7 +291,7 @@ def test_schedule_free_adamw_keeps_the_published_rule() -> None:
         x = x + (z - x) / step
         y = (1 - optimizer.beta_1) * z + optimizer.beta_1 * x
         assert distance(found.numpy(), y) < 1e-5
-    config = of_class("ScheduleFreeAdamW", dense_width=70)
+    config = of_class("ScheduleFreeAdamW", dense_width=70, batch_norm=False)
     wide, narrow = (
         train(population(2, widths=widths), [a_run(config)])[0] for widths in ((96,), (70,))
     )
@@ -297,11 +300,9 @@ def test_schedule_free_adamw_keeps_the_published_rule() -> None:
 
 @pytest.mark.parametrize("hyperparameter", ["clipvalue", "global_clipnorm"])
 def test_other_ways_of_clipping_equal_keras(hyperparameter: str) -> None:
+    hyperparameters = {"momentum": 0.9, hyperparameter: 0.01}
     run = a_run(
-        configuration(
-            "momentum", optimizer_hyperparameters={"momentum": 0.9, hyperparameter: 0.01}
-        ),
-        epochs=3,
+        configuration("momentum", optimizer_hyperparameters=hyperparameters, batch_norm=False)
     )
     assert_parity(run, train(population(), [run])[0])
 
@@ -312,9 +313,8 @@ def padded_run(activation: str) -> None:
     assert_parity(run, train(population(), [run])[0])
 
 
-@pytest.mark.parametrize("activation", ["softplus", "gelu"])
-def test_padding_changes_nothing_where_an_idle_unit_is_not_zero(activation: str) -> None:
-    padded_run(activation)
+def test_padding_changes_nothing_where_an_idle_unit_is_not_zero() -> None:
+    padded_run("softplus")
 
 
 @pytest.mark.slow
@@ -324,10 +324,7 @@ def test_every_activation_equals_keras(activation: str) -> None:
 
 
 def test_padded_units_never_move() -> None:
-    run = a_run(
-        configuration("lion", dense_width=20, optimizer_hyperparameters={"weight_decay": 0.1}),
-        epochs=4,
-    )
+    run = a_run(all_hyperparameters("Lion", dense_width=20), epochs=4)  # with weight decay
     kernel, bias = train(population(), [run])[0].state.arrays[:2]
     assert kernel[:, :20].all() and not kernel[:, 20:].any() and not bias[20:].any()
 
@@ -388,7 +385,7 @@ def test_the_size_changes_rounding_only() -> None:
 
 @pytest.mark.filterwarnings("ignore:overflow|invalid value")
 def test_a_diverging_head_leaves_the_others_alone() -> None:
-    trainer, calm = population(3), a_run(configuration("sgd", batch_norm=False), seed=3)
+    trainer, calm = population(), a_run(configuration("sgd", batch_norm=False), seed=3)
     wild = a_run(configuration("sgd", learning_rate=1e30, batch_norm=False), seed=4)
     (alone,) = train(trainer, [calm])
     burst, beside = train(trainer, [wild, calm])
@@ -399,9 +396,9 @@ def test_a_diverging_head_leaves_the_others_alone() -> None:
     )
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
-def test_heads_begin_with_the_weights_of_build_head(batch_norm: bool) -> None:
-    run = a_run(configuration("adam", batch_norm=batch_norm), seed=5, epochs=0)
+@pytest.mark.parametrize(("name", "batch_norm"), [("adam", True), ("sgd", False)])
+def test_heads_begin_with_the_weights_of_build_head(name: str, batch_norm: bool) -> None:
+    run = a_run(configuration(name, batch_norm=batch_norm), seed=5, epochs=0)
     (result,) = train(population(), [run])
     built = build_head(run.config, n_features=N_FEATURES, n_classes=N_CLASSES, seed=5)
     for found, wanted in zip(result.best_weights, built.get_weights(), strict=True):
@@ -425,7 +422,7 @@ def test_best_weights_are_those_of_the_first_best_epoch() -> None:
 
 
 def test_hits_are_counted_apart_for_rows_at_even_and_at_odd_places() -> None:
-    config = configuration("sgd", learning_rate=0.1)
+    config = configuration("sgd", learning_rate=0.1, batch_norm=False)
     (result,) = train(population(), [a_run(config, epochs=1)])
     head = build_head(config, n_features=N_FEATURES, n_classes=N_CLASSES, seed=1)
     head.set_weights(result.best_weights)
@@ -484,7 +481,7 @@ def test_dropout_has_its_rate_its_scale_and_no_pattern() -> None:
 
 def test_dropout_reaches_training_and_not_validation() -> None:
     runs = [
-        a_run(configuration("sgd", dropout=rate, learning_rate=1e-9, dense_width=64), epochs=1)
+        a_run(configuration("adam", dropout=rate, learning_rate=1e-9, dense_width=64), epochs=1)
         for rate in (0.0, 0.6)
     ]
     plain, dropped = train(population(), runs)
@@ -494,20 +491,20 @@ def test_dropout_reaches_training_and_not_validation() -> None:
 
 def test_closing_the_iterator_ends_the_training() -> None:
     trainer = population(1)
-    results = trainer.train([a_run(configuration("sgd"), seed=seed) for seed in range(1, 9)])
+    results = trainer.train([a_run(configuration("adam"), seed=seed) for seed in range(1, 9)])
     (index, _), *_ = next(results)
     results.close()
     assert index in range(8)
-    assert train(trainer, [a_run(configuration("sgd"))])[0].metrics.loss.shape == (
+    assert train(trainer, [a_run(configuration("adam"))])[0].metrics.loss.shape == (
         3,
     )  # and may go on
 
 
 def test_what_ended_while_nobody_asked_comes_together() -> None:
     trainer = population(1)
-    train(trainer, [a_run(configuration("sgd"))])  # compiled
+    train(trainer, [a_run(configuration("adam"))])  # compiled
     found = []
-    for part in trainer.train([a_run(configuration("sgd"), seed=seed) for seed in range(1, 9)]):
+    for part in trainer.train([a_run(configuration("adam"), seed=seed) for seed in range(1, 9)]):
         found.append([index for index, _ in part])
         time.sleep(0.5)  # as a slow disk would
     assert len(found) < 8 and sorted(index for part in found for index in part) == list(range(8))
@@ -515,7 +512,7 @@ def test_what_ended_while_nobody_asked_comes_together() -> None:
 
 def test_an_error_of_our_own_stops_everything() -> None:
     with pytest.raises(ValueError, match="31 epochs, but the schedules end at 30"):
-        train(population(), [a_run(configuration("sgd"), epochs=31)])
+        train(population(), [a_run(configuration("adam"), epochs=31)])
 
 
 def test_few_widths_cover_all_with_least_work() -> None:
@@ -528,7 +525,7 @@ def test_few_widths_cover_all_with_least_work() -> None:
 
 def test_equal_programs_in_one_process_do_not_disturb_each_other() -> None:
     """They are named alike, and TensorFlow keeps functions by name."""
-    run = a_run(configuration("sgd", dense_width=8), epochs=2)
+    run = a_run(configuration("sgd", dense_width=8, batch_norm=False), epochs=2)
 
     def made(n_classes: int) -> Population:
         labels = DATA.labels % n_classes

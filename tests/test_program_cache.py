@@ -56,8 +56,21 @@ def train(folder: Path, *optimizers: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_another_process_finds_a_program_whatever_it_compiled_before(tmp_path):
-    first = train(tmp_path, "adam")
+@pytest.fixture(scope="module")
+def adams(tmp_path_factory) -> tuple[Path, list[str]]:
+    """A folder with the program of Adam, and what was printed."""
+    folder = tmp_path_factory.mktemp("adam's")
+    return folder, train(folder, "adam")
+
+
+@pytest.fixture
+def first(adams, tmp_path) -> list[str]:
+    """What was printed; `tmp_path` is a copy of the folder."""
+    shutil.copytree(adams[0], tmp_path, dirs_exist_ok=True)
+    return adams[1]
+
+
+def test_another_process_finds_a_program_whatever_it_compiled_before(first, tmp_path):
     assert first[-1] == "programs 1 1 2"
     made = [(path, path.stat().st_mtime_ns) for path in tmp_path.rglob("program_*.graph")]
     second = train(tmp_path, "sgd", "adam")
@@ -66,8 +79,7 @@ def test_another_process_finds_a_program_whatever_it_compiled_before(tmp_path):
     assert second[1] == first[0]  # and gives the same curves, to the last digit
 
 
-def test_a_graph_made_by_other_code_is_not_used(tmp_path):
-    first = train(tmp_path, "adam")
+def test_a_graph_made_by_other_code_is_not_used(first, tmp_path):
     (graph,) = tmp_path.rglob("*.graph")
     other = f"{graph.name.partition('-')[0]}-of_other_code.graph"
     for end in ("", ".sha256"):
@@ -77,6 +89,7 @@ def test_a_graph_made_by_other_code_is_not_used(tmp_path):
     assert again[0] == first[0]
 
 
+@pytest.mark.slow  # with their hyperparameters all train in test_population.py, too
 @pytest.mark.parametrize("keras_class", sorted(keras_optimizers()))
 def test_the_graph_of_every_optimizer_can_be_kept(keras_class):
     """`function_of` refuses one that reads tensors of its process."""

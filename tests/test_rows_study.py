@@ -17,8 +17,8 @@ from sklearn.datasets import load_digits
 
 import study
 from study.common.errors import UserError
+from study.features.backbone import load_backbone
 from study.features.extract import extract_features
-from study.features.vgg16 import load_backbone
 from study.images.loading import load_images
 from study.predict import main as predict_main
 from study.records.predictions import load_predictions

@@ -43,3 +43,23 @@ def test_the_repeats_own_effect_is_taken_out_also_where_results_are_missing():
     assert pooled_deviation(hard) == pytest.approx(0.01, rel=0.3)
     assert math.isnan(pooled_deviation([[0.9], [0.8]]))
     assert math.isnan(pooled_deviation([[0.9, math.nan], [math.nan, 0.8]]))
+
+
+def fitted_at_once(table: np.ndarray) -> float:
+    """The definition: optimizers and repeats are fitted together, one column each."""
+    optimizers, repeats = np.nonzero(np.isfinite(table))
+    design = np.hstack([np.eye(len(table))[optimizers], np.eye(table.shape[1])[repeats]])
+    results = table[optimizers, repeats]
+    fit, _, rank, _ = np.linalg.lstsq(design, results, rcond=None)
+    freedom = len(results) - int(rank)
+    return math.sqrt(((results - design @ fit) ** 2).sum() / freedom) if freedom else math.nan
+
+
+def test_taking_the_repeats_out_first_is_fitting_both_at_once():
+    """Also where tables fall apart into optimizers that share no repeat."""
+    rng = np.random.default_rng(1)
+    for missing in (0.0, 0.2, 0.5, 0.7) * 20:
+        table = 0.9 + rng.normal(0, 0.01, rng.integers(1, 9, 2))
+        table[rng.random(table.shape) < missing] = math.nan
+        wanted = fitted_at_once(table)
+        assert pooled_deviation(table) == pytest.approx(wanted, rel=1e-9, abs=1e-12, nan_ok=True)

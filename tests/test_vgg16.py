@@ -9,7 +9,8 @@ import pytest
 
 from study.common.errors import UserError
 from study.features import weights as weights_module
-from study.features.vgg16 import Backbone, load_backbone, pick_device
+from study.features.backbone import Backbone, load_backbone
+from study.features.device import pick_device
 from study.features.weight_files import LAYERS
 from study.features.weights import IMAGENET_DIGEST, KERAS_FILE, Weights, load_weights, wheel_file
 from study.images.loading import load_images
@@ -248,7 +249,7 @@ def test_global_dtype_policy_stays_as_it_was():
     ("options", "sentence"),
     [
         ({"image_size": 31}, "`image_size` 31: VGG16 needs at least 32 pixels"),
-        ({"preprocess": "torch"}, "`preprocess` torch: give caffe or rescale"),
+        ({"preprocess": "torch"}, "`preprocess` torch: VGG16 takes caffe or rescale"),
         ({"device": "tpu"}, "`device` tpu: give cpu or gpu"),
     ],
 )

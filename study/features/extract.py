@@ -1,10 +1,10 @@
-"""Every image once through the frozen VGG16: a folder of photos becomes a table of numbers.
+"""Every image once through a frozen base: a folder of photos becomes a table of numbers.
 
-In: an `ImageSet` and a `Backbone`. Out: float32 rows (N, 512), in the order of the images. Nothing
-random happens before the frozen layers, so one pass replaces one pass an epoch exactly. Each
-distinct content is computed once and kept on disk (`row_cache`). The network works on one batch
-on a GPU, on one on every core of a CPU, while threads decode the next ones. A kill loses the rows
-of at most `CHUNK_SECONDS`.
+In: an `ImageSet` and a `Backbone`. Out: rows (N, width) float32, in the order of the images.
+Nothing random happens before the frozen layers, so one pass replaces one pass an epoch exactly.
+Each distinct content is computed once and kept on disk (`row_cache`). The network works on one
+batch on a GPU, on one on every core of a CPU, while threads decode the next ones. A kill loses the
+rows of at most `CHUNK_SECONDS`.
 """
 
 import hashlib
@@ -24,12 +24,13 @@ import numpy as np
 from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import printable
+from study.features.backbone import Backbone
+from study.features.pictures import Picture, pictures_of
 from study.features.row_cache import RowCache
 from study.features.row_room import feature_rows
-from study.features.vgg16 import FEATURES, Backbone
 from study.images.image_set import ImageSet
-from study.images.pixels.decoding import decode
 from study.images.pixels.deep_grey import Scales
+from study.images.pixels.views import decode_view
 
 CACHE_VERSION = 1  # raise it when decoding or preprocessing changes: old rows are then left alone
 CHUNK_SECONDS = 10.0  # between two writes to the cache
@@ -39,16 +40,16 @@ GPU_PIXELS = 16 * 336 * 336  # of a batch on a GPU: 1 GB
 MAX_BATCH = 64
 BATCHES_AHEAD = 2  # decoded or being decoded while the network works
 Forward = Callable[[np.ndarray], np.ndarray]
-Files = Sequence[tuple[Path, str]]  # with the sha256 of their bytes
-RowsOf = Callable[[Files], Iterator[np.ndarray]]  # rows in the order of the files, some at a time
+Pictures = Sequence[Picture]
+RowsOf = Callable[[Pictures], Iterator[np.ndarray]]  # rows in their order, some at a time
 
 
 class FeatureSet(NamedTuple):
-    """Pooled features of all images and what it took to get them."""
+    """Pooled features of all images and their views, and what it took to get them."""
 
-    features: np.ndarray  # (N, 512) float32
-    computed: int  # distinct images that went through the network
-    cached: int  # distinct images that came from the cache
+    features: np.ndarray  # (N, width) float32; with views as many rows as these have
+    computed: int  # distinct contents that went through the network
+    cached: int  # distinct contents that came from the cache
     seconds: float
 
 
@@ -57,28 +58,37 @@ def extract_features(
     backbone: Backbone,
     *,
     cache_dir: Path | None = None,
+    views: np.ndarray | None = None,
     rows_of: RowsOf | None = None,
 ) -> FeatureSet:
-    """Compute the (N, 512) float32 rows of `images`, or read them from the cache.
+    """Compute the (N, width) float32 rows of `images`, or read them from the cache.
 
-    `cache_dir` None is the user's cache folder, which is done without (with a warning) where it
-    cannot be written. `rows_of` computes what is missing; None: this process. Peak memory is the
-    result and a few batches, whatever N is.
+    Peak memory is the result and a few batches, whatever N is.
+
+    Args:
+        images: N of them.
+        backbone: computes the rows.
+        cache_dir: None is the user's cache folder, which is done without (with a warning) where it
+            cannot be written.
+        views: (N, n_views) the rows that the views of each image get, see `pictures_of`.
+        rows_of: computes what is missing; None: this process.
 
     Raises:
         UserError: the given `cache_dir` cannot be written, or an image has changed on disk.
     """
     start = time.monotonic()
     cache = _open_cache(cache_dir, backbone)
-    features = feature_rows(len(images.paths), FEATURES, cache.folder if cache else None)
+    pictures = pictures_of(images, views)
+    features = feature_rows(len(pictures), backbone.width, cache.folder if cache else None)
+    keys = [picture.key for picture in pictures]
     rows: dict[str, int] = {}  # key -> the first row that needs it
-    for row, key in enumerate(images.feature_keys):
+    for row, key in enumerate(keys):
         rows.setdefault(key, row)
     missing = _fill_from_cache(features, rows, cache)
     if missing:
         here = partial(computed_rows, backbone=backbone, scales=images.scales)
-        _compute(features, missing, images, rows_of or here, cache)
-    for row, key in enumerate(images.feature_keys):
+        _compute(features, missing, pictures, rows_of or here, cache)
+    for row, key in enumerate(keys):
         if rows[key] != row:
             features[row] = features[rows[key]]
     seconds = time.monotonic() - start
@@ -97,7 +107,7 @@ def forward_passes(backbone: Backbone) -> int:
 
 
 def forward_pass(backbone: Backbone) -> Forward:
-    """The compiled network for full batches: uint8 (batch, size, size, 3) -> float32 (batch, 512).
+    """The compiled network for full batches: uint8 (batch, size, size, 3) -> (batch, width).
 
     One fixed batch shape: nothing is traced twice, and a row does not depend on how many images
     happen to be computed with it.
@@ -125,7 +135,7 @@ def _open_cache(cache_dir: Path | None, backbone: Backbone) -> RowCache | None:
     root = cache_dir or user_cache_path("optimizer-study")
     folder = root / f"features-v{CACHE_VERSION}" / key
     try:
-        return RowCache(folder, FEATURES)
+        return RowCache(folder, backbone.width)
     except UserError as error:
         if cache_dir is not None:
             raise
@@ -150,15 +160,14 @@ def _fill_from_cache(
 def _compute(
     features: np.ndarray,
     missing: list[tuple[str, int]],
-    images: ImageSet,
+    pictures: Pictures,
     rows_of: RowsOf,
     cache: RowCache | None,
 ) -> None:
     """Have the missing rows computed, writing a chunk to the cache now and then."""
-    files = [(images.paths[row], images.digests[row]) for _, row in missing]
     done, saved, last_save = 0, 0, time.monotonic()
     with progress("features", len(missing), "images") as advance:
-        for found in rows_of(files):
+        for found in rows_of([pictures[row] for _, row in missing]):
             part = missing[done : done + len(found)]
             features[[row for _, row in part]] = found
             done += len(part)
@@ -170,12 +179,12 @@ def _compute(
 
 
 def computed_rows(
-    files: Files, backbone: Backbone, scales: Scales, forward: Forward | None = None
+    pictures: Pictures, backbone: Backbone, scales: Scales, forward: Forward | None = None
 ) -> Iterator[np.ndarray]:
-    """Rows of the files in their order, batch by batch, (n, 512) float32.
+    """Rows of the pictures in their order, batch by batch, (n, width) float32.
 
     Args:
-        files: images, unchanged since they were looked at.
+        pictures: of files unchanged since they were looked at.
         backbone: computes them.
         scales: white points of their deep grey.
         forward: what `forward_pass` made of the backbone, to be used again; None: made here.
@@ -185,9 +194,9 @@ def computed_rows(
     """
     most, batch = forward_passes(backbone), batch_size(backbone)
     pixels_of = partial(_pixels, size=backbone.size, scales=scales)
-    batches = _batches(files, pixels_of, backbone.size, batch, most)
+    batches = _batches(pictures, pixels_of, backbone.size, batch, most)
     for first, found in _in_order(forward or forward_pass(backbone), batches, most):
-        yield found[: len(files) - first]
+        yield found[: len(pictures) - first]
 
 
 def _in_order(
@@ -222,27 +231,27 @@ def _save(cache: RowCache, features: np.ndarray, part: list[tuple[str, int]]) ->
 
 
 def _batches(
-    files: Files,
-    pixels_of: Callable[[Path, str], np.ndarray],
+    pictures: Pictures,
+    pixels_of: Callable[[Picture], np.ndarray],
     size: int,
     batch: int,
     most: int,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (position in `files`, pixels (batch, size, size, 3) uint8); the last one is padded.
+    """Yield (position in `pictures`, pixels (batch, size, size, 3) uint8); the last one is padded.
 
     Threads stay a few batches ahead of the `most` that are computed at once, no further: memory
     does not grow with N.
     """
     jobs: deque[Future[np.ndarray]] = deque()
-    todo = iter(files)
+    todo = iter(pictures)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as threads:
 
         def refill() -> None:
-            for path, digest in islice(todo, (BATCHES_AHEAD + most) * batch - len(jobs)):
-                jobs.append(threads.submit(pixels_of, path, digest))
+            for picture in islice(todo, (BATCHES_AHEAD + most) * batch - len(jobs)):
+                jobs.append(threads.submit(pixels_of, picture))
 
         try:
-            for first in range(0, len(files), batch):
+            for first in range(0, len(pictures), batch):
                 refill()
                 pixels = np.zeros((batch, size, size, 3), np.uint8)
                 for place in range(min(batch, len(jobs))):
@@ -253,15 +262,16 @@ def _batches(
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _pixels(path: Path, digest: str, size: int, scales: Scales) -> np.ndarray:
+def _pixels(picture: Picture, size: int, scales: Scales) -> np.ndarray:
     """Decode one image, after making sure that it is still the one that was looked at."""
+    path = picture.path
     try:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise UserError(f"{printable(path)} cannot be read any more ({error.strerror})") from error
-    if content != digest:
+    if content != picture.digest:
         raise UserError(
             f"{printable(path)} was changed while the study ran: leave the images alone and "
             "start it again"
         )
-    return decode(path, size, scales)
+    return decode_view(path, size, scales, key=picture.content, number=picture.view)

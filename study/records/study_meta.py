@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from study.common.bases import DEFAULT_BASE
 from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.common.metrics import ACCURACY, WORDS
@@ -77,6 +78,11 @@ class StudyMeta:
         return self.settings.get("split") in ("keras", "folders")
 
     @property
+    def base(self) -> str:
+        """The frozen base as it was given, a name or a file."""
+        return str(self.settings.get("base", DEFAULT_BASE))
+
+    @property
     def noun(self) -> str:
         """What the study has many of: "image", or "row" of a file that somebody else computed."""
         return "row" if "rows" in self.data else "image"
@@ -107,6 +113,8 @@ def load_meta(study: Path) -> StudyMeta:
             table = _from_format_1(table)
         if found < 3:
             table["versions"] = [table["versions"]]
+        if "rows" not in table["data"]:  # before there was a choice
+            table["settings"].setdefault("base", DEFAULT_BASE)
         table.pop("format", None)
         meta = checked(table, StudyMeta)
         if len(meta.class_counts) != len(meta.class_names):

@@ -12,6 +12,7 @@ from study.common.errors import UserError
 from study.common.metrics import ACCURACY, WORDS
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord
+from study.report.base_code import from_pixels
 from study.space.head_table import HEAD
 from study.space.keras_optimizers import OPTIMIZERS
 from study.space.schedule_table import all_schedule_keys, shape
@@ -80,12 +81,13 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
         *classes,
         "",
         "",
+        *_views(int(meta.settings.get("views", 1))),
         "def train(features, labels, **more):",
         '    """Train a head on rows (N, features) and class numbers (N,)."""',
         *(f"    {line}" for line in body),
         "",
         "",
-        *(_from_pixels(meta) if meta.noun == "image" else _from_rows(meta)),
+        *(from_pixels(meta) if meta.noun == "image" else _from_rows(meta)),
     ]
 
 
@@ -95,6 +97,17 @@ def _call(what: str, arguments: Sequence[str]) -> list[str]:
     if len(line) <= LONGEST:
         return [line]
     return [f"{what}(", *(f"    {argument}," for argument in arguments), ")"]
+
+
+def _views(views: int) -> list[str]:
+    """What the code does not do by itself."""
+    if views == 1:
+        return []
+    return [
+        f"# The study had {views} views of each training image (crops, turned, perhaps mirrored,",
+        "# darker or brighter) and drew the one to train on in every epoch; here all epochs see",
+        "# the rows that are given, so the curve is another one.",
+    ]
 
 
 def _import_of(own: Mapping[str, str]) -> list[str]:
@@ -192,40 +205,4 @@ def _from_rows(meta: StudyMeta) -> list[str]:
         f"# best/winner.keras is such a head, trained: rows (N, {meta.data['features']}) go in,",
         f"# probabilities (N, {len(meta.class_names)}) come out:",
         '# keras.models.load_model("best/winner.keras").predict(rows)',
-    ]
-
-
-def _from_pixels(meta: StudyMeta) -> list[str]:
-    """A function that puts VGG16 in front, as `best/winner.keras` has it."""
-    settings = meta.settings
-    size = settings.get("image_size", 224)
-    inputs = "keras.applications.vgg16.preprocess_input(pixels)"
-    if settings.get("preprocess") == "rescale":
-        inputs = "pixels / 255.0"
-    return [
-        *_white_points(meta),
-        "def from_pixels(head):",
-        '    """Photos, RGB from 0 to 255, to probabilities; VGG16 stays as it is."""',
-        f"    pixels = layers.Input(({size}, {size}, 3))",
-        '    base = keras.applications.VGG16(include_top=False, pooling="avg")',
-        "    base.trainable = False",
-        f"    return keras.Model(pixels, head(base({inputs}, training=False)))",
-    ]
-
-
-def _white_points(meta: StudyMeta) -> list[str]:
-    """How deep grey becomes pixels from 0 to 255, which the model itself cannot know."""
-    points = meta.data.get("deep_grey", {}).get("white_points", {})
-    if not points:
-        return []
-    ranges = (
-        f"#   {kind}: black = {point['black']!r}, white = {point['white']!r}"
-        for kind, point in points.items()
-    )
-    return [
-        "# Images of deep grey (16 or 32 bits) were brought to 0..255 before they were resized, by",
-        "# np.rint(np.clip((values - black) / (white - black) * 255, 0, 255)), with",
-        *ranges,
-        "# Pixels without a value are 0, all channels equal. best/winner.keras expects the same,",
-        "# and study.predict does it by itself.",
     ]

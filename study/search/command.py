@@ -3,6 +3,7 @@
     python -m study.search --tuner hyperband          # the built-in faces
     python -m study.search --data my_photos           # a folder with one folder per class
     python -m study.search --features rows.npz        # rows that any model has computed
+    python -m study.search --base VGG16,ResNet50      # a study each, then compared
 
 Prints the plan, computes the features of every image once (cached), searches, confirms, and ends
 with the ranking and the next two commands to type. The same command again resumes a study.
@@ -18,6 +19,7 @@ from study.common.command import STOPPED, complain
 from study.common.errors import UserError
 from study.common.signals import stoppable
 from study.common.tensorflow import import_tensorflow
+from study.search.bases import bases_of, each_base
 from study.search.command_line import parse, resolve_options
 from study.search.options import Options
 from study.training.program_cache import keep_programs
@@ -43,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def search(arguments: argparse.Namespace) -> Options:
-    """Begin or resume a study and report it; returns its options in force.
+def search(arguments: argparse.Namespace) -> list[Options]:
+    """Begin or resume a study, or one for each base, and report; returns the options in force.
 
     Args:
         arguments: of `parse` or `as_arguments`.
@@ -54,9 +56,9 @@ def search(arguments: argparse.Namespace) -> Options:
     """
     keep_programs(arguments.cache_dir and Path(arguments.cache_dir))
     import_tensorflow()
-    from study.features.vgg16 import pick_device
+    from study.features.device import pick_device
     from study.search.own_code import check_used, run_code
-    from study.search.study_run import run
+    from study.search.several_studies import run_each
     from study.space.own_optimizers import blamed
     from study.space.space import load_space
 
@@ -67,10 +69,13 @@ def search(arguments: argparse.Namespace) -> Options:
             run_code(map(Path, arguments.code or ()))
             space = load_space(arguments.space)
             check_used(space)
-            options = resolve_options(arguments, space.study, space.name)
-            if options.optimizers:
-                space = space.restrict(options.optimizers.split(","))
-            run(options, space)
+            bases = bases_of(arguments, space.study)
+            every = [
+                resolve_options(one, space.study, space.name) for one in each_base(arguments, bases)
+            ]
+            if every[0].optimizers:
+                space = space.restrict(every[0].optimizers.split(","))
+            run_each(every, space)
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
@@ -79,4 +84,4 @@ def search(arguments: argparse.Namespace) -> Options:
             f"the disk is full or a quota is reached{place}: make room, then the same command "
             "resumes; nothing that was recorded is lost"
         ) from error
-    return options
+    return every

@@ -14,6 +14,7 @@ from typing import Any
 
 from study.common import command
 from study.common.errors import UserError
+from study.search.bases import follow_base
 from study.search.option_rules import Option, in_name
 from study.search.options import OPTIONS, Options
 
@@ -63,6 +64,7 @@ def resolve_options(
     rows = arguments.features is not None
     if rows:
         study_table = _of_rows(arguments, study_table)
+    chosen = {key for key in OPTIONS if getattr(arguments, key) is not None} | study_table.keys()
     brought = {"data", "labels"} & study_table.keys() or arguments.data or arguments.labels
     faces = not rows and not brought
     values: dict[str, Any] = {}
@@ -78,7 +80,8 @@ def resolve_options(
             own = faces and one.faces is not None
             values[key] = one.faces if own else one.default
     _check_together(values)
-    values["name"] = values["name"] or _default_name(space_name, values["tuner"])
+    suffix = "" if rows else follow_base(values, chosen)
+    values["name"] = values["name"] or _default_name(space_name, values["tuner"], suffix)
     return Options(**values)
 
 
@@ -111,10 +114,11 @@ def _check_together(values: Mapping[str, Any]) -> None:
         )
 
 
-def _default_name(space_name: str, tuner: str) -> str:
-    """SPACE-TUNER; what a file's name may have and a study's may not becomes a hyphen."""
-    plain = "".join(c if in_name(c) else "-" for c in space_name).encode()[:80]
-    return f"{plain.decode(errors='ignore').lstrip('.-') or 'study'}-{tuner}"
+def _default_name(space_name: str, tuner: str, suffix: str) -> str:
+    """SPACE-TUNER, then -BASE but for the first one; a sign that no name may have is a hyphen."""
+    plain = "".join(c if in_name(c) else "-" for c in space_name).encode()
+    plain = plain[: 80 - len(suffix.encode())]
+    return f"{plain.decode(errors='ignore').lstrip('.-') or 'study'}-{tuner}{suffix}"
 
 
 def _flag(key: str) -> str:

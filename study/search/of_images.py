@@ -1,4 +1,4 @@
-"""A study of images: the frozen VGG16 turns each into a row."""
+"""A study of images: a frozen base turns each into a row."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -9,9 +9,11 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from study.common.bases import short_name
 from study.common.text import printable
+from study.features.backbone import Backbone, in_float32, load_backbone
+from study.features.device import Device, Dtype
 from study.features.extract import RowsOf, extract_features
-from study.features.vgg16 import FEATURES, Backbone, Device, Dtype, in_float32, load_backbone
 from study.images.doubts import doubts, mixed_grey, subfolders_of_all
 from study.images.loading import load_images
 from study.images.overview import classes_line, white_points
@@ -28,8 +30,6 @@ from study.training.head import whole_model
 
 class ImageSubject:
     """The `Subject` that is a folder of images, or the built-in faces."""
-
-    n_features = FEATURES
 
     def __init__(self, options: Options, workers: Workers | None = None) -> None:
         """Look at every image; `workers` compute, None: this process.
@@ -70,7 +70,7 @@ class ImageSubject:
             UserError: see `load_backbone`.
         """
         if self._workers is None:
-            return load_backbone(**self._backbone_arguments(), device=self._options.device)
+            return load_backbone(**self._backbone_arguments(), device=self._options.own_device)
         dtype: Dtype = "bfloat16" if self._workers.like.dtype == "bfloat16" else "float32"
         loaded = load_backbone(**self._backbone_arguments(), device="cpu", dtype=dtype)
         kind: Literal["cpu", "gpu"] = "gpu" if self._workers.like.kind == "gpu" else "cpu"
@@ -81,6 +81,7 @@ class ImageSubject:
         options = self._options
         return {
             "weights": options.weights,
+            "base": options.base,
             "image_size": options.image_size,
             "preprocess": options.preprocess,
         }
@@ -108,7 +109,13 @@ class ImageSubject:
     @property
     def base(self) -> str:
         """The base and its weights in words."""
-        return f"VGG16 in {self.backbone.dtype}, weights: {self.backbone.source}"
+        name = short_name(self.backbone.base)
+        return f"{name} in {self.backbone.dtype}, weights: {self.backbone.source}"
+
+    @property
+    def n_features(self) -> int:
+        """Numbers of a row."""
+        return self.backbone.width
 
     def facts(self) -> dict[str, Any]:
         """What `StudyMeta.data` says of them."""
@@ -117,7 +124,7 @@ class ImageSubject:
         return {
             "folder": "built-in faces" if given is None else Path(given).name or images.source.name,
             "images": len(images.paths),
-            "features": FEATURES,
+            "features": self.n_features,
             "left_out": [str(problem) for problem in images.problems],
             "left_out_reasons": dict(Counter(problem.reason for problem in images.problems)),
             "in_several_classes": [self._within(group) for group in images.duplicates],
@@ -130,6 +137,7 @@ class ImageSubject:
                 self._within(images.paths[row] for row in rows) for rows in images.near
             ],
             "subfolders": [] if any(images.groups) else subfolders_of_all(images),
+            **({"averaged_map": True} if self.backbone.from_map else {}),
         }
 
     def _deep_grey(self) -> dict[str, Any]:
@@ -145,11 +153,15 @@ class ImageSubject:
         root = self.examples.root
         return [printable(path.relative_to(root).as_posix()) for path in paths]
 
-    def features(self) -> np.ndarray:
-        """The (N, 512) float32 rows; says what had to be computed."""
+    def features(self, views: np.ndarray | None = None) -> np.ndarray:
+        """The float32 rows, see `Subject`; says what had to be computed."""
         cache_dir = self._options.cache_dir
         found = extract_features(
-            self.examples, self.backbone, cache_dir=cache_dir, rows_of=self._rows_of()
+            self.examples,
+            self.backbone,
+            cache_dir=cache_dir,
+            views=views,
+            rows_of=self._rows_of(),
         )
         if found.computed:
             rate = found.computed / max(found.seconds, 1e-9)

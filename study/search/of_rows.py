@@ -9,8 +9,8 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from study.common.text import printable
+from study.features.device import pick_device
 from study.features.rows_file import load_rows
-from study.features.vgg16 import pick_device
 from study.images.overview import classes_line
 from study.records.predictions import Predictions
 from study.search.cluster.workers import Workers
@@ -30,7 +30,7 @@ class RowSubject:
         """
         folder = options.cache_dir or user_cache_path("optimizer-study")
         self.examples = load_rows(features, folder=folder if folder.is_dir() else None)
-        self._here, self._workers = pick_device("cpu" if workers else options.device), workers
+        self._here, self._workers = pick_device(options.own_device), workers
         self._several = [
             [self.name_of(row) for row in rows] for rows in self.examples.in_several_classes()
         ]
@@ -84,8 +84,8 @@ class RowSubject:
             "constant": list(rows.constant),
         }
 
-    def features(self) -> np.ndarray:
-        """The rows as they were read, (N, n_features) float32."""
+    def features(self, views: np.ndarray | None = None) -> np.ndarray:
+        """The rows as they were read, (N, n_features) float32; there are no views of numbers."""
         return self.examples.rows
 
     def samples(self, rows: np.ndarray, *, seed: int) -> None:

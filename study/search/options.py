@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from study.common.bases import DEFAULT_BASE, PREPROCESS
 from study.common.metrics import ACCURACY, WORDS
 from study.images.groups import SUBFOLDER
 from study.images.near_copies import KEEP, TOGETHER
@@ -87,20 +88,37 @@ class Options:
         continued="free",
         only_for="images",
     )
+    base: str = option(
+        TEXT,
+        DEFAULT_BASE,
+        "images",
+        "frozen model: any of keras.applications, or FILE.keras of your own; several, A,B, are a "
+        f"study each, compared at the end [{DEFAULT_BASE}]",
+        continued="weights",
+        only_for="images",
+    )
     image_size: int = option(
         whole(32, 2048),
         224,
         "images",
-        "pixels a side [224; faces 112]",
+        "pixels a side [224; faces 112], if FILE.keras has none of its own",
         faces=112,
         only_for="images",
     )
     preprocess: str = option(
         TEXT,
-        "caffe",
+        None,
         "images",
-        "what VGG16 was trained with, or division by 255",
-        choices=("caffe", "rescale"),
+        "how pixels reach the base, of a FILE.keras to be said [as the base was trained]",
+        choices=tuple(PREPROCESS),
+        only_for="images",
+    )
+    views: int = option(
+        whole(1, 1000),
+        1,
+        "images",
+        "of each training image: itself and crops, turned, perhaps mirrored, darker or brighter; "
+        "each epoch trains on one of them [1]",
         only_for="images",
     )
     split: str = option(
@@ -261,6 +279,11 @@ class Options:
         decides=False,
     )
     dry_run: bool = switch("files", "print the plan and stop")
+
+    @property
+    def own_device(self) -> str | None:
+        """What this process computes on, as for `pick_device`: a GPU is for a cluster's worker."""
+        return self.device if self.cluster is None else "cpu"
 
     def settings(self) -> dict[str, Any]:
         """What decides a study's result or its length; not where it is stored."""

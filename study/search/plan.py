@@ -111,6 +111,11 @@ def plan_lines(plan: Plan, options: Options, space: SearchSpace, split: Split) -
         )
     if options.metric != ACCURACY:
         lines.append(f"plan: validation {WORDS[options.metric]} decides (--metric)")
+    if options.views > 1:
+        lines.append(
+            f"plan: each epoch trains on one of {options.views} views of each image (--views), "
+            "which are kept like features; validation and test see the image itself"
+        )
     for search in plan.searches:
         if search.kind != options.tuner:
             lines.append(

@@ -30,7 +30,7 @@ from study.search.runner import Runner
 from study.search.study_facts import study_meta
 from study.search.study_folder import clear, locked, resume
 from study.search.subject import Subject
-from study.search.tasks import Data, make_splits
+from study.search.tasks import Data, make_splits, view_rows
 from study.search.tensorboard import EventFolder, every_trial_fits
 from study.space.equal_values import without_equal_values
 from study.space.space import SearchSpace
@@ -90,7 +90,9 @@ def _run(options: Options, space: SearchSpace, workers: Workers | None) -> None:
         if grid := subject.samples(splits("confirm", 0).train, seed=options.seed):
             events.show_image("data/training_images", grid)
         examples = subject.examples
-        data = Data(subject.features(), examples.labels, len(examples.class_names), splits)
+        views = view_rows(splits, options.views)
+        classes = len(examples.class_names)
+        data = Data(subject.features(views), examples.labels, classes, splits, views)
         protocol = _train(options, space, plan, folder, meta, data, known, events, workers)
         write_best(folder, protocol, subject)
         _report(options, folder, events)
@@ -116,10 +118,11 @@ def _trainer(
         "widths": few_widths(space.dense_widths()),
         "alone": [name for name, facts in meta.code.items() if facts["alone"]],
         "metric": options.metric,
+        "views": data.views,
     }
 
     def of_size(size: int) -> Population:
-        return Population(data.features, data.labels, data.n_classes, size=size, **arguments)
+        return Population(data.features, data.row_labels, data.n_classes, size=size, **arguments)
 
     size = options.population or meta.device.get("population")
     if workers is not None:

@@ -49,8 +49,13 @@ class Subject(Protocol):
     def facts(self) -> dict[str, Any]:
         """What `StudyMeta.data` says of them, besides the splits."""
 
-    def features(self) -> np.ndarray:
-        """The rows, (N, n_features) float32; says what had to be computed."""
+    def features(self, views: np.ndarray | None = None) -> np.ndarray:
+        """The rows, (N, n_features) float32; says what had to be computed.
+
+        Args:
+            views: (N, n_views) the rows that each example's views get, see `view_rows`; the first
+                is its own. None: there are no others.
+        """
 
     def samples(self, rows: np.ndarray, *, seed: int) -> bytes | None:
         """A picture of some of the examples `rows`, PNG; None where there is nothing to see."""

@@ -23,10 +23,36 @@ class Task(NamedTuple):
 class Data(NamedTuple):
     """What the heads are trained on."""
 
-    features: np.ndarray  # (N, n_features) float32
+    features: np.ndarray  # (N, n_features) float32; more rows where there are views
     labels: np.ndarray  # (N,) int32
     n_classes: int
     splits: Splits
+    views: np.ndarray | None = None  # (N, n_views) rows of `features`, see `view_rows`
+
+    @property
+    def row_labels(self) -> np.ndarray:
+        """The label of each row of `features`."""
+        if self.views is None:
+            return self.labels
+        found = np.empty(len(self.features), np.int32)
+        found[self.views] = self.labels[:, None]
+        return found
+
+
+def view_rows(splits: Splits, views: int) -> np.ndarray | None:
+    """(N, views) rows of the features of each example's views; None where there is but one.
+
+    First come the examples in their order, then the second view of all that ever train, then the
+    third. Whoever never trains has its own row alone.
+    """
+    if views == 1:
+        return None
+    count, learners = len(splits.examples.labels), splits.learners
+    rows = np.repeat(np.arange(count, dtype=np.int32)[:, None], views, axis=1)
+    for number in range(1, views):
+        first = count + (number - 1) * len(learners)
+        rows[learners, number] = np.arange(first, first + len(learners))
+    return rows
 
 
 def make_splits(examples: Examples, options: Options) -> Splits:

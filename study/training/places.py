@@ -2,8 +2,8 @@
 
 A place is this process (`study.training.population`) or another one, perhaps on another machine.
 What a lost place had is dealt out again: a run depends on nothing but itself, so it ends the same
-wherever and however often it is trained. A population that was there at two losses goes to a place
-that has nothing else to do; if that is lost, too, it is the population that kills its place.
+wherever and however often it is trained. A population that was there at two losses comes last, to
+a place that has nothing else to do; if that is lost, too, it is the population that kills places.
 """
 
 from abc import ABC, abstractmethod
@@ -121,6 +121,7 @@ class _Dealt:
         self._waiting: dict[Signature, deque[Lot]] = {}
         self._suspects: deque[Lot] = deque()  # each waits for a place of its own
         self._flying: dict[Future[Results], tuple[Place, Lot]] = {}
+        self._given_up = ""  # why, once all the rest has ended
         self._used: list[Place] = []
         for found in self._populations():
             self._waiting.setdefault(found.signature, deque()).append(found)
@@ -137,6 +138,8 @@ class _Dealt:
                     yield self._ended(whole)
                 for future in done.difference(whole):
                     self._again(future)
+            if self._given_up:
+                raise MemoryError(self._given_up)
         except KeyboardInterrupt:
             patient = False  # a compilation takes seconds: say first that it was heard
             raise
@@ -180,7 +183,7 @@ class _Dealt:
         more only while there is nothing to train. None if it is better to wait.
         """
         there = [lot for where, lot in self._flying.values() if where is place]
-        if self._suspects and not there:
+        if self._suspects and not (self._waiting or there):
             return self._suspects.popleft()
         watched = any(lot.losses >= MOST_LOSSES for lot in there)
         if watched or len(there) >= 2 * place.workers:
@@ -222,8 +225,8 @@ class _Dealt:
         except PlaceLostError as error:
             lost = lot._replace(losses=lot.losses + 1)
             if lost.losses > MOST_LOSSES:
-                raise MemoryError(f"lost with each of {lost.losses} places: {error}") from error
-            if lost.losses == MOST_LOSSES:
+                self._given_up = f"lost with each of {lost.losses} places: {error}"
+            elif lost.losses == MOST_LOSSES:
                 self._suspects.append(lost)
             else:
                 self._waiting.setdefault(lost.signature, deque()).appendleft(lost)

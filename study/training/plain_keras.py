@@ -35,6 +35,7 @@ def train_plainly(
     *,
     max_epochs: int,
     metric: str = ACCURACY,
+    views: np.ndarray | None = None,
     enough: Callable[[], bool] = lambda: False,
 ) -> HeadResult:
     """Train a run from its first epoch.
@@ -46,6 +47,7 @@ def train_plainly(
         n_classes: how many classes.
         max_epochs: horizon of the schedule.
         metric: what decides between epochs.
+        views: (N, n_views) row numbers, see `order_of_rows`.
         enough: asked after every epoch; the rest is left out if it says so.
     """
     start = time.perf_counter()
@@ -68,7 +70,7 @@ def train_plainly(
     rates = []
     best_value, best_weights = -1.0, head.get_weights()
     for epoch in range(run.epochs):
-        rows = order_of_rows(run, epoch)
+        rows = order_of_rows(run, epoch, views)
         training = RowSums(0.0, 0.0, np.zeros((3, counted), np.float32) if counted else ())
         for at in range(0, len(rows), batch):
             if at + batch >= len(rows):

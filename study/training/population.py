@@ -48,6 +48,8 @@ class Population(Trainer):
         features: (N, n_features) float32.
         labels: (N,) int32.
         n_classes: this and all others: see `Trainer`.
+        views: (N, n_views) row numbers of each example's views, the first its own; a run trains on
+            one of them in each epoch. None: all examples have their own row alone.
     """
 
     def __init__(
@@ -61,11 +63,12 @@ class Population(Trainer):
         widths: Sequence[int] = WIDTHS,
         alone: Collection[str] = (),
         metric: str = ACCURACY,
+        views: np.ndarray | None = None,
     ) -> None:
         super().__init__(
             n_classes, max_epochs=max_epochs, size=size, widths=widths, alone=alone, metric=metric
         )
-        self._features_host, self._labels_host = features, labels
+        self._features_host, self._labels_host, self._views = features, labels, views
         self._features = row_tensor(features)
         self._labels = tf.convert_to_tensor(labels, tf.int32)
         gpu = bool(tf.config.get_visible_devices("GPU"))
@@ -168,7 +171,10 @@ class Population(Trainer):
                 self._labels,
                 heads,
                 state,
-                [[order_of_rows(*o) for o in zip(slots, epoch, strict=True)] for epoch in numbers],
+                [
+                    [self._order(*one) for one in zip(slots, epoch, strict=True)]
+                    for epoch in numbers
+                ],
                 [[t[e] for t, e in zip(tables, epoch, strict=True)] for epoch in numbers],
                 numbers,
             )
@@ -193,11 +199,15 @@ class Population(Trainer):
             self.n_classes,
             max_epochs=self.max_epochs,
             metric=self.metric,
+            views=self._views,
             enough=stop.is_set,
         )
         if stop.is_set():
             raise CancelledError
         return result._replace(seconds=result.seconds / self.workers)
+
+    def _order(self, run: HeadRun, epoch: int) -> np.ndarray:
+        return order_of_rows(run, epoch, self._views)
 
     def _learning_rates(self, run: HeadRun, program: Program) -> np.ndarray:
         """(max_epochs, steps of an epoch)."""

@@ -61,6 +61,17 @@ class HeadResult(NamedTuple):
     seconds: float  # this run's share of the wall time, without compiling
 
 
-def order_of_rows(run: HeadRun, epoch: int) -> np.ndarray:
-    """The run's training rows as epoch `epoch`, counted from 0, sees them."""
-    return run.train[stream(run.seed, "order", epoch).permutation(len(run.train))]
+def order_of_rows(run: HeadRun, epoch: int, views: np.ndarray | None = None) -> np.ndarray:
+    """The rows that epoch `epoch`, counted from 0, trains on, in their order.
+
+    Args:
+        run: its training rows are shuffled.
+        epoch: has a stream of its own.
+        views: (N, n_views) row numbers; of each training row one of its views is drawn.
+    """
+    order: np.ndarray = run.train[stream(run.seed, "order", epoch).permutation(len(run.train))]
+    if views is None:
+        return order
+    drawn = stream(run.seed, "views", epoch).integers(views.shape[1], size=len(order))
+    chosen: np.ndarray = views[order, drawn]
+    return chosen

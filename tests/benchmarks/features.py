@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image
 
 from study.common.tensorflow import import_tensorflow
+from study.features.backbone import Backbone, load_backbone
+from study.features.device import Dtype, pick_device
 from study.features.extract import batch_size, extract_features, forward_pass, forward_passes
-from study.features.vgg16 import Backbone, Dtype, load_backbone, pick_device
 from study.images.image_set import ImageSet
 from study.images.loading import load_images
 

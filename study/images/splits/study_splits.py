@@ -67,6 +67,13 @@ class Splits:
         else:
             self.test = set_aside_test(examples, test_split, seed=derive_seed(seed, "test"))
 
+    @property
+    def learners(self) -> np.ndarray:
+        """(n,) rows that are trained on in any split, in rising order."""
+        if self.fixed is not None:
+            return np.unique(self.fixed.train)
+        return np.setdiff1d(self.pool, self.test)
+
     def __call__(self, purpose: str, repeat: int, number: int = 0) -> Split:
         """The split of `purpose`, "search" or "confirm", in a repeat; of its run `number`."""
         if self.fixed is not None:

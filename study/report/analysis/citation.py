@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from study.common.bases import is_file, short_name
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row
@@ -59,7 +60,23 @@ def _features(meta: StudyMeta) -> str:
     if meta.noun == "row":
         return f"given features ({meta.data['file']}, {meta.data['features']} numbers a row)"
     size = meta.settings.get("image_size", 224)
-    return f"the {meta.data['features']} pooled features of a frozen ImageNet VGG16 ({size} px)"
+    views: int = meta.settings.get("views", 1)
+    return (
+        f"the {meta.data['features']} pooled features of a frozen {_base(meta)} ({size} px)"
+        + f" of {views} views of each training image, one an epoch" * (views > 1)
+    )
+
+
+def _base(meta: StudyMeta) -> str:
+    """The base, and whose weights it has."""
+    name, weights = short_name(meta.base), meta.settings.get("weights", "auto")
+    if is_file(meta.base):
+        return f"network of our own ({name}, fingerprint {meta.weights['digest'][:12]})"
+    if weights == "auto":
+        return f"ImageNet {name}"
+    if weights == "random":
+        return f"{name} with random weights"
+    return f"{name} with weights of {short_name(weights)}"
 
 
 def _budget(meta: StudyMeta, rows: Sequence[Row]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from study.common.bases import DEFAULT_BASE
 from study.records.layout import STUDY_FILE
 from study.records.study_meta import load_meta
 from study.search.cluster.connect import connected
@@ -41,7 +42,10 @@ def recorded_device(options: Options) -> Mapping[str, Any]:
     folder = options.logs / options.name
     if options.overwrite or not (folder / STUDY_FILE).exists():
         return {}
-    return load_meta(folder).device
+    found = dict(load_meta(folder).device)
+    if options.base != DEFAULT_BASE:  # which alone computes in the device's fastest arithmetic
+        found.pop("dtype", None)
+    return found
 
 
 def warn_of_other_rounding(recorded: str) -> None:

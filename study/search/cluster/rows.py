@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.features.extract import Files, batch_size
-from study.features.vgg16 import Backbone
+from study.features.backbone import Backbone
+from study.features.extract import Pictures, batch_size
 from study.search.cluster.remote import Remote
 from study.search.cluster.worker import RowSetting
 from study.search.cluster.workers import Workers
@@ -22,14 +22,14 @@ class Part(NamedTuple):
     """Some of the images."""
 
     first: int  # their position
-    files: list[tuple[str, str]]  # path and sha256
+    pictures: Pictures
     losses: int = 0  # of workers that had them
 
 
 def rows_on_workers(
-    files: Files, *, workers: Workers, backbone: Backbone, setting: RowSetting
+    pictures: Pictures, *, workers: Workers, backbone: Backbone, setting: RowSetting
 ) -> Iterator[np.ndarray]:
-    """Rows of the files in their order, part by part, (n, width) float32; see `RowsOf`.
+    """Rows of the pictures in their order, part by part, (n, width) float32; see `RowsOf`.
 
     A worker computes in the same batches as this process would, so they are equal bit by bit. What
     a lost worker had is dealt out again; rows that came are kept until those before them are there.
@@ -39,13 +39,12 @@ def rows_on_workers(
     """
     most = batch_size(backbone) * max(1, PART // batch_size(backbone))
     waiting = deque(
-        Part(first, [(str(path), digest) for path, digest in files[first : first + most]])
-        for first in range(0, len(files), most)
+        Part(first, pictures[first : first + most]) for first in range(0, len(pictures), most)
     )
     flying: dict[Future[np.ndarray], tuple[Remote, Part]] = {}
     come: dict[int, np.ndarray] = {}
     done = 0
-    while done < len(files):
+    while done < len(pictures):
         _send(workers.ready(), waiting, flying, setting)
         for future in wait(flying, LOOK_AGAIN, FIRST_COMPLETED).done:
             _, part = flying.pop(future)
@@ -75,4 +74,4 @@ def _send(
             return
         part = waiting.popleft()
         load[remote.number] += 1
-        flying[remote.ask("rows", setting, part.files)] = remote, part
+        flying[remote.ask("rows", setting, part.pictures)] = remote, part

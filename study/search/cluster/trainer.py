@@ -23,17 +23,26 @@ class ClusterTrainer(Trainer):
         data: what the heads are trained on; rows and labels are sent to each machine once.
         space: see `heads_at_once`.
         size: see `Trainer`; None: a worker finds out what is best.
+        views: see `Population`.
         options: further arguments of `Trainer`.
     """
 
     def __init__(
-        self, workers: Workers, data: Data, space: SearchSpace, size: int | None, **options: Any
+        self,
+        workers: Workers,
+        data: Data,
+        space: SearchSpace,
+        size: int | None,
+        *,
+        views: Any,
+        **options: Any,
     ) -> None:
         import ray
 
         warn_of_small_stores(data.features)
         options |= {"n_classes": data.n_classes}
-        table = ("take", ray.put(data.features), ray.put(data.labels), options)
+        rows = [ray.put(data.features), ray.put(data.row_labels)]
+        table = ("take", *rows, options | {"views": views})
         if size is None:
             workers.give((table,))
             first = data.splits("search", 0)

@@ -8,9 +8,10 @@ once. What it raises is plain: classes of TensorFlow's or of the user's need not
 import hashlib
 import os
 import platform
+import threading
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,6 +23,7 @@ from study.common.errors import CodeError, UserError
 from study.search.cluster.code_files import CodeFile, load_code_files
 
 if TYPE_CHECKING:
+    from study.features.extract import Pictures
     from study.images.pixels.deep_grey import Scales
     from study.space.space import SearchSpace
 
@@ -90,6 +92,7 @@ class Worker:
         self._table: tuple[np.ndarray, np.ndarray, dict[str, Any]] | None = None
         self._splits: OrderedDict[Any, np.ndarray] = OrderedDict()
         self._forward: tuple[RowSetting, Any, Any] | None = None
+        self._loading = threading.Lock()
         self._device: str | None = None
         self._names: dict[str, str] = {}  # where a file of the user's lies here -> its name
 
@@ -109,7 +112,7 @@ class Worker:
         from study.common.tensorflow import import_tensorflow
 
         import_tensorflow()
-        from study.features.vgg16 import pick_device
+        from study.features.device import pick_device
         from study.training.probe import rounding_digest
 
         self._device = setting.device
@@ -117,30 +120,34 @@ class Worker:
         self._names = load_code_files(setting.code)
         return {**found._asdict(), "rounding": rounding_digest()}
 
-    def rows(self, setting: RowSetting, files: Sequence[tuple[str, str]]) -> np.ndarray:
-        """Rows of some images, (path, sha256) -> (n, width) float32.
+    def rows(self, setting: RowSetting, pictures: "Pictures") -> np.ndarray:
+        """Rows of some images, (n, width) float32.
 
         Raises:
             UserError: an image is missing here or changed, or the weights are others.
         """
-        paths = [(Path(path), digest) for path, digest in files]
-        for path, _ in paths:
-            if not path.exists():
+        for picture in pictures:
+            if not picture.path.exists():
                 raise UserError(
-                    f"{path} is not there on {platform.node()}, a machine of the cluster: images "
-                    "have to lie at the same path on every machine, e.g. on a shared disk"
+                    f"{picture.path} is not there on {platform.node()}, a machine of the cluster: "
+                    "images have to lie at the same path on every machine, e.g. on a shared disk"
                 )
         from study.features.extract import computed_rows
 
-        backbone, forward = self._pass(setting)
-        return np.concatenate(list(computed_rows(paths, backbone, setting.scales, forward)))
+        with self._loading:  # parts come two at a time
+            backbone, forward = self._pass(setting)
+        return np.concatenate(list(computed_rows(pictures, backbone, setting.scales, forward)))
 
     def _pass(self, setting: RowSetting) -> tuple[Any, Any]:
+        """The backbone and its forward pass, made once."""
         if self._forward is None or self._forward[0] != setting:
+            from study.features.backbone import load_backbone
             from study.features.extract import forward_pass
-            from study.features.vgg16 import load_backbone
 
-            backbone = load_backbone(**setting.backbone, device=self._device)
+            try:
+                backbone = load_backbone(**setting.backbone, device=self._device)
+            except UserError as error:
+                raise UserError(f"{platform.node()}, a machine of the cluster: {error}") from None
             found = (backbone.digest, backbone.dtype)
             if found != (setting.digest, setting.dtype):
                 raise UserError(
@@ -152,7 +159,7 @@ class Worker:
         return self._forward[1:]
 
     def take(self, features: np.ndarray, labels: np.ndarray, options: dict[str, Any]) -> None:
-        """The rows that heads are trained on, (N, width) and (N,), and arguments of `Trainer`."""
+        """The rows that heads are trained on, (N, width) and (N,), and arguments of Population."""
         self._table = _writeable(features), labels, options
 
     def best_size(self, space: "SearchSpace", train: np.ndarray, validation: np.ndarray) -> int:

@@ -1,0 +1,113 @@
+"""The frozen bases that a study can stand on, and what each takes: a table, without Keras.
+
+A base is a classification model of `keras.applications` by its name, or a `.keras` file of the
+user's. A wrong name is refused here before anything heavy is imported; a test compares the table
+with the installed Keras.
+"""
+
+from pathlib import PurePath
+from typing import NamedTuple
+
+from study.common.errors import UserError
+from study.common.text import near, printable
+
+DEFAULT_BASE = "VGG16"
+RESCALE = "rescale"
+NONE = "none"
+# How pixels from 0 to 255 are prepared; caffe, tf, torch: keras.applications.imagenet_utils.
+PREPROCESS = {
+    "caffe": "BGR minus ImageNet's mean",
+    "tf": "-1 to 1",
+    "torch": "0 to 1, then by ImageNet's mean and deviation",
+    RESCALE: "0 to 1",
+    NONE: "pixels as they are, 0 to 255",
+}
+
+
+class Base(NamedTuple):
+    """A classification model of `keras.applications`."""
+
+    name: str
+    module: str  # of keras.applications, whose `preprocess_input` was used to train it
+    preprocess: str  # what that function does; none: the model does it inside
+    smallest: int  # pixels a side that Keras accepts
+
+
+_FAMILIES = (
+    ("vgg16", "caffe", 32, ("VGG16",)),
+    ("vgg19", "caffe", 32, ("VGG19",)),
+    ("resnet", "caffe", 32, ("ResNet50", "ResNet101", "ResNet152")),
+    ("resnet_v2", "tf", 32, ("ResNet50V2", "ResNet101V2", "ResNet152V2")),
+    ("densenet", "torch", 32, ("DenseNet121", "DenseNet169", "DenseNet201")),
+    ("mobilenet", "tf", 32, ("MobileNet",)),
+    ("mobilenet_v2", "tf", 32, ("MobileNetV2",)),
+    ("mobilenet_v3", NONE, 32, ("MobileNetV3Small", "MobileNetV3Large")),
+    ("efficientnet", NONE, 32, tuple(f"EfficientNetB{number}" for number in range(8))),
+    ("efficientnet_v2", NONE, 32, tuple(f"EfficientNetV2{size}" for size in
+                                        ("B0", "B1", "B2", "B3", "S", "M", "L"))),
+    ("convnext", NONE, 32, tuple(f"ConvNeXt{size}" for size in
+                                 ("Tiny", "Small", "Base", "Large", "XLarge"))),
+    ("inception_v3", "tf", 75, ("InceptionV3",)),
+    ("inception_resnet_v2", "tf", 75, ("InceptionResNetV2",)),
+    ("xception", "tf", 71, ("Xception",)),
+    ("nasnet", "tf", 32, ("NASNetMobile", "NASNetLarge")),
+)  # fmt: skip
+BASES = {
+    name: Base(name, module, preprocess, smallest)
+    for module, preprocess, smallest, names in _FAMILIES
+    for name in names
+}
+
+
+def is_file(base: str) -> bool:
+    """Whether `base` means a file of the user's, and no name."""
+    return PurePath(base).suffix.lower() in (".keras", ".h5") or PurePath(base).name != base
+
+
+def short_name(base: str) -> str:
+    """What sentences call it: the name, or the file's without its folder."""
+    return printable(PurePath(base).name) if is_file(base) else base
+
+
+def named_base(base: str) -> Base:
+    """The model of `keras.applications` with this name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if base not in BASES:
+        known = near(base, BASES) or f"; valid: {', '.join(BASES)}, or FILE.keras"
+        raise UserError(f"`base` {printable(base[:60])}: no model of keras.applications{known}")
+    return BASES[base]
+
+
+def preprocess_of(base: str, given: str | None) -> str:
+    """How pixels are prepared for `base`; `given` None: as the base was trained.
+
+    Raises:
+        UserError: no such base, a preparation that it does not take, or none given for a file.
+    """
+    if is_file(base):
+        if given in PREPROCESS:
+            return str(given)
+        words = ", ".join(f"{key} ({what})" for key, what in PREPROCESS.items())
+        raise UserError(f"`base` {short_name(base)}: say with `preprocess` what it takes: {words}")
+    known = named_base(base)
+    takes = (known.preprocess,) if known.preprocess == NONE else (known.preprocess, RESCALE)
+    if given is None:
+        return known.preprocess
+    if given not in takes:
+        inside = " (it prepares pixels inside)" if known.preprocess == NONE else ""
+        raise UserError(f"`preprocess` {given}: {base} takes {' or '.join(takes)}{inside}")
+    return given
+
+
+def check_size(base: str, size: int) -> None:
+    """Refuse images that are too small for a named base; a file's size is its own.
+
+    Raises:
+        UserError: they are.
+    """
+    if not is_file(base) and size < named_base(base).smallest:
+        smallest = named_base(base).smallest
+        raise UserError(f"`image_size` {size}: {base} needs at least {smallest} pixels")

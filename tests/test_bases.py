@@ -1,0 +1,370 @@
+"""Every base of `keras.applications` and a user's own: what goes in, what comes out, what it says.
+
+A family is tested with its smallest member at its smallest size; `-m slow` builds all forty.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from study.common.bases import BASES, NONE, PREPROCESS, named_base, preprocess_of
+from study.common.errors import UserError
+from study.features.backbone import Backbone, in_float32, load_backbone
+from study.features.device import pick_device
+from study.features.keras_archive import input_size
+from study.features.preprocessing import prepared
+
+FAMILIES = {
+    "VGG19": 512, "ResNet50": 2048, "ResNet50V2": 2048, "DenseNet121": 1024, "MobileNet": 1024,
+    "MobileNetV2": 1280, "MobileNetV3Small": 576, "EfficientNetB0": 1280, "EfficientNetV2B0": 1280,
+    "ConvNeXtTiny": 768, "InceptionV3": 2048, "InceptionResNetV2": 1536, "Xception": 2048,
+    "NASNetMobile": 1056,
+}  # fmt: skip
+EVERY_PIXEL = np.stack([np.arange(256.0)] * 3, axis=-1, dtype=np.float32).reshape(1, 16, 16, 3)
+
+
+def of_keras(name: str) -> Callable[..., keras.Model]:
+    return getattr(keras.applications, name)
+
+
+@cache
+def smallest(name: str) -> Backbone:
+    """Nobody changes it."""
+    return load_backbone("random", base=name, image_size=named_base(name).smallest)
+
+
+def some_pixels(size: int) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (2, size, size, 3)).astype(np.float32)
+
+
+# the table
+
+
+def test_the_table_is_what_keras_has():
+    models = {name for name in dir(keras.applications) if name[0].isupper()}
+    assert set(BASES) == models
+    assert {base.module for base in BASES.values()} == {BASES[name].module for name in FAMILIES} | {
+        "vgg16"
+    }
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_the_preprocessing_in_the_table_is_the_one_of_the_models_module(name: str):
+    module = getattr(keras.applications, BASES[name].module)
+    # the module that Keras names for this model, by the file that both come from
+    assert inspect.getsourcefile(module.preprocess_input) == inspect.getsourcefile(of_keras(name))
+    found = module.preprocess_input(EVERY_PIXEL.copy())
+    if BASES[name].preprocess == NONE:
+        np.testing.assert_array_equal(found, EVERY_PIXEL)
+    else:
+        mode = keras.applications.imagenet_utils.preprocess_input
+        wanted = mode(EVERY_PIXEL.copy(), mode=BASES[name].preprocess)
+        np.testing.assert_array_equal(found, wanted)
+
+
+# pixels
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_pixel_is_prepared_as_keras_does_it_to_the_last_bit(name: str, tmp_path: Path):
+    """As numbers, in the compiled graph that features are computed with, and after saving."""
+    module = getattr(keras.applications, BASES[name].module)
+    wanted = module.preprocess_input(EVERY_PIXEL.copy())
+    pixels = keras.Input((16, 16, 3))
+    ready = keras.Model(pixels, prepared(pixels, BASES[name].preprocess))
+    compiled = tf.function(lambda values: ready(values, training=False))
+    ready.save(tmp_path / "ready.keras")
+    again = keras.models.load_model(tmp_path / "ready.keras", safe_mode=True)
+    for found in (ready(EVERY_PIXEL), compiled(tf.constant(EVERY_PIXEL)), again(EVERY_PIXEL)):
+        assert found.dtype == tf.float32
+        np.testing.assert_array_equal(np.asarray(found), wanted)
+
+
+def test_any_pixel_is_prepared_as_keras_does_it_to_the_last_bit():
+    values = np.random.default_rng(5).uniform(0, 255, (8, 64, 64, 3)).astype(np.float32)
+    for mode in ("caffe", "tf", "torch"):
+        wanted = keras.applications.imagenet_utils.preprocess_input(values.copy(), mode=mode)
+        pixels = keras.Input((64, 64, 3))
+        ready = keras.Model(pixels, prepared(pixels, mode))
+        found = tf.function(lambda given, model=ready: model(given))(tf.constant(values))
+        np.testing.assert_array_equal(np.asarray(found), wanted, err_msg=mode)
+
+
+# networks
+
+
+def slow_but(*fast: str) -> list[Any]:
+    return [n if n in fast else pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES]
+
+
+@pytest.mark.parametrize(
+    "name", slow_but(*(FAMILIES.keys() - {"InceptionResNetV2", "NASNetMobile"}))
+)
+def test_a_base_is_keras_network_behind_its_preprocessing(name: str):
+    found = smallest(name)
+    assert (found.width, found.dtype, found.source) == (FAMILIES[name], "float32", "random")
+    assert not found.model.trainable_variables
+    (network,) = (layer for layer in found.model.layers if isinstance(layer, keras.Model))
+    pixels = some_pixels(found.size)
+    ready = getattr(keras.applications, BASES[name].module).preprocess_input(pixels.copy())
+    given = np.asarray(found.model(pixels))
+    np.testing.assert_array_equal(given, network(ready, training=False))
+    assert np.isfinite(given).all() and np.abs(given[0] - given[1]).max() > 0
+
+
+@pytest.mark.parametrize("name", slow_but("MobileNetV2", "ConvNeXtTiny"))
+def test_a_base_is_saved_and_loaded_in_safe_mode(name: str, tmp_path: Path):
+    found, pixels = smallest(name), some_pixels(named_base(name).smallest)
+    in_float32(found).save(tmp_path / "taken.keras")
+    taken = keras.models.load_model(tmp_path / "taken.keras", safe_mode=True)
+    np.testing.assert_array_equal(taken(pixels), found.model(pixels))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BASES)
+def test_the_smallest_size_is_the_smallest_that_keras_takes(name: str):
+    size = named_base(name).smallest
+    with pytest.raises(ValueError, match="at least"):
+        of_keras(name)(include_top=False, weights=None, input_shape=(size - 1, size - 1, 3))
+    bare = of_keras(name)(include_top=False, weights=None, input_shape=(size, size, 3))
+    assert None not in bare.output_shape[1:] and min(bare.output_shape[1:]) >= 1
+
+
+def test_training_on_leaves_the_statistics_of_a_base_alone():
+    model = smallest("MobileNetV2").model
+    pixels = some_pixels(32)
+    np.testing.assert_array_equal(model(pixels, training=True), model(pixels, training=False))
+
+
+def test_every_base_has_a_digest_of_its_own():
+    digests = {smallest(name).digest for name in ("MobileNet", "MobileNetV2", "VGG16")}
+    assert len(digests) == 3
+    again = load_backbone("random", base="MobileNet", image_size=48, preprocess="rescale")
+    assert again.digest in digests  # the same every time, and at every size
+
+
+def test_only_vgg16_is_computed_in_the_devices_arithmetic():
+    dtype = load_backbone("random", base="VGG16", image_size=32).dtype
+    assert dtype == pick_device(None).dtype
+    short = load_backbone("random", base="MobileNet", image_size=32, dtype="bfloat16")
+    assert short.dtype == "float32"
+
+
+# weights
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No network, and an empty folder in the place of Keras's downloads."""
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models"
+
+
+def test_a_base_without_weights_says_which_file_goes_where(
+    no_network: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(UserError) as caught:
+        load_backbone("auto", base="MobileNetV2", image_size=96)
+    sentence = str(caught.value)
+    assert sentence.startswith("no MobileNetV2 weights: Keras's own could not be had (URL fetch")
+    assert "_kernels_1.0_96_no_top.h5" in sentence  # those of this size
+    assert f"put that file into {no_network} (" in sentence and "`weights` a file" in sentence
+
+
+def test_a_damaged_download_of_keras_is_one_sentence(no_network: Path):
+    (no_network / "mobilenet_1_0_224_tf_no_top.h5").write_bytes(b"half a file")
+    with pytest.raises(UserError, match=r"no MobileNet weights: .*\(a damaged one there has to go"):
+        load_backbone("auto", base="MobileNet", image_size=64)
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.weights.h5", "m.h5"])
+def test_a_weights_file_of_the_base_gives_its_weights(name: str, tmp_path: Path):
+    wanted = smallest("MobileNet")
+    bare = of_keras("MobileNet")(include_top=False, weights=None, input_shape=(32, 32, 3))
+    bare.set_weights(wanted.model.get_weights())
+    (bare.save_weights if ".weights." in name else bare.save)(tmp_path / name)
+    found = load_backbone(str(tmp_path / name), base="MobileNet", image_size=48)
+    assert (found.digest, found.source) == (wanted.digest, f"file {tmp_path / name}")
+
+
+def test_a_weights_file_of_another_network_is_refused(tmp_path: Path):
+    other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    other.save_weights(tmp_path / "other.weights.h5")
+    with pytest.raises(UserError, match=r"other\.weights\.h5 is none of MobileNet without its top"):
+        load_backbone(str(tmp_path / "other.weights.h5"), base="MobileNet", image_size=32)
+    with pytest.raises(UserError, match=r"`weights` no\.h5: no such file"):
+        load_backbone("no.h5", base="MobileNet", image_size=32)
+
+
+def test_options_that_a_base_does_not_take_are_refused():
+    for arguments, sentence in (
+        ({"base": "Xception", "image_size": 70}, "`image_size` 70: Xception needs at least 71"),
+        ({"base": "resnet50", "image_size": 70}, r"resnet50: no model .*mean ResNet50\?"),
+        ({"base": "CLIP", "image_size": 70}, "CLIP: no model of keras.applications; valid: VGG16,"),
+        ({"base": "ResNet50", "image_size": 70, "preprocess": "tf"}, "ResNet50 takes caffe or res"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            load_backbone("random", **arguments)
+
+
+# a network of the user's
+
+
+def small_network(**more: Any) -> keras.Model:
+    """A convolution over images of 24 pixels, a map of 3 x 3 x 5."""
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((24, 24, 3)),
+            layers.Conv2D(4, 3, 2, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            layers.Conv2D(5, 3, 4),
+            *more.get("end", ()),
+        ]
+    )
+
+
+def saved(folder: Path, network: keras.Model, name: str = "own.keras") -> str:
+    network.save(folder / name)
+    return str(folder / name)
+
+
+def own(base: str, *, size: int = 24, preprocess: str = "tf") -> Backbone:
+    return load_backbone("auto", base=base, image_size=size, preprocess=preprocess)
+
+
+@pytest.mark.parametrize("preprocess", PREPROCESS)
+@pytest.mark.parametrize("end", [(), (keras.layers.Flatten,)], ids=["map", "vector"])
+def test_a_network_of_the_users_is_a_base(tmp_path: Path, preprocess: str, end: tuple[Any, ...]):
+    network = small_network(end=[make() for make in end])
+    found = own(saved(tmp_path, network), preprocess=preprocess)
+    assert found.width == (45 if end else 5) and found.from_map == (not end)
+    assert not found.model.trainable_variables and found.source == "file own.keras"
+    pixels = some_pixels(24)
+    ready = pixels / np.float32(255) if preprocess == "rescale" else pixels
+    if preprocess in ("caffe", "tf", "torch"):
+        mode = keras.applications.imagenet_utils.preprocess_input
+        ready = mode(pixels.copy(), mode=preprocess)
+    wanted = np.asarray(network(ready, training=False))
+    wanted = wanted if end else wanted.mean(axis=(1, 2))
+    for given in (found.model(pixels), found.model(pixels, training=False)):
+        np.testing.assert_allclose(given, wanted, rtol=1e-5, atol=1e-4)
+
+
+def test_the_digest_of_an_own_network_knows_weights_and_architecture(tmp_path: Path):
+    network = small_network()
+    first = own(saved(tmp_path, network)).digest
+    assert own(saved(tmp_path, network, "copy.keras")).digest == first
+    network.compile("sgd", "mse")  # how it would be trained on changes no feature
+    assert own(saved(tmp_path, network, "compiled.keras")).digest == first
+    network.layers[0].activation = keras.activations.tanh
+    assert own(saved(tmp_path, network, "tanh.keras")).digest != first
+    network.layers[0].activation = keras.activations.relu
+    network.layers[0].bias.assign_add(np.ones(4))
+    assert own(saved(tmp_path, network, "moved.keras")).digest != first
+
+
+def test_the_size_of_an_own_network_is_read_without_keras(tmp_path: Path):
+    assert input_size(saved(tmp_path, small_network())) == 24
+    free = keras.Input((None, None, 3))
+    functional = keras.Model(free, keras.layers.Conv2D(5, 3)(free))
+    assert input_size(saved(tmp_path, functional)) is None
+    assert own(str(tmp_path / "own.keras"), size=17).width == 5
+
+
+def two_inputs() -> keras.Model:
+    inputs = [keras.Input((24, 24, 3)) for _ in range(2)]
+    return keras.Model(inputs, keras.layers.Add()(inputs))
+
+
+def two_outputs() -> keras.Model:
+    pixels = keras.Input((24, 24, 3))
+    return keras.Model(pixels, [keras.layers.Flatten()(pixels)] * 2)
+
+
+def with_lambda() -> keras.Model:
+    return small_network(end=[keras.layers.Lambda(lambda x: x + 1)])
+
+
+def with_own_layer() -> keras.Model:
+    class Mine(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x + 1
+
+    return small_network(end=[Mine()])
+
+
+def grey() -> keras.Model:
+    return keras.Sequential([keras.Input((24, 24, 1)), keras.layers.Flatten()])
+
+
+def oblong() -> keras.Model:
+    return keras.Sequential([keras.Input((24, 32, 3)), keras.layers.Flatten()])
+
+
+def a_sequence() -> keras.Model:
+    return small_network(end=[keras.layers.Reshape((9, 5))])
+
+
+def whole_numbers() -> keras.Model:
+    return keras.Sequential(
+        [keras.Input((24, 24, 3), dtype="uint8"), keras.layers.Rescaling(1), keras.layers.Flatten()]
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "sentence"),
+    [
+        (two_inputs, "own.keras has 2 inputs and 1 outputs; one image must go in"),
+        (two_outputs, "own.keras has 1 inputs and 2 outputs; one image must go in"),
+        (with_lambda, "own.keras holds a Lambda layer, which is code that nobody can check"),
+        (with_own_layer, "own.keras has a layer that Keras does not have"),
+        (grey, r"takes \(None, 24, 24, 1\); square RGB images are needed"),
+        (oblong, r"takes \(None, 24, 32, 3\); square RGB images are needed"),
+        (a_sequence, r"gives \(None, 9, 5\); a vector \(None, n\) or a map"),
+        (whole_numbers, "`preprocess` tf: `base` .*own.keras takes uint8, so pixels as they are"),
+    ],
+)
+def test_a_network_that_cannot_be_a_base_is_refused(
+    tmp_path: Path, network: Callable[[], keras.Model], sentence: str
+):
+    base = saved(tmp_path, network())
+    with pytest.raises(UserError, match=sentence) as caught:
+        own(base)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_a_network_of_whole_numbers_takes_pixels(tmp_path: Path):
+    found = own(saved(tmp_path, whole_numbers()), preprocess=NONE)
+    pixels = some_pixels(24)
+    np.testing.assert_array_equal(found.model(pixels), pixels.reshape(2, -1))
+
+
+def test_a_file_that_is_no_network_is_refused(tmp_path: Path):
+    (tmp_path / "text.keras").write_text("no model")
+    small_network().save(tmp_path / "old.h5")
+    for name, sentence in (
+        ("none.keras", "none.keras: no such file"),
+        ("text.keras", r"text.keras is no .keras file of Keras 3 \(File is not a zip file\)"),
+        ("old.h5", "old.h5 is no .keras file of Keras 3"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            own(str(tmp_path / name))
+    base = saved(tmp_path, small_network())
+    with pytest.raises(UserError, match=r"`image_size` 32: `base` .* takes images of 24 pixels"):
+        own(base, size=32)
+    with pytest.raises(UserError, match=r"`weights` random: `base` .* brings its own"):
+        load_backbone("random", base=base, image_size=24, preprocess="tf")
+    with pytest.raises(UserError, match="say with `preprocess` what it takes: caffe"):
+        preprocess_of(base, None)
