@@ -30,6 +30,7 @@ from study.training.places import PlaceLostError
 PATIENCE = 300.0  # seconds for the first worker: TensorFlow comes slowly from a shared disk
 STRAGGLERS = 30.0  # seconds for the others, once the first is there
 LOOK_AROUND = 5.0  # seconds after which the machines are looked at again
+FREED = 10.0  # seconds in which Ray takes back what a killed study had
 MOST_STARTS = 2  # workers that a machine may lose before they are ready
 Orders = tuple[tuple[Any, ...], ...]  # calls that make a worker ready, one after the other
 
@@ -53,7 +54,7 @@ class Workers:
         kind = "GPU" if self._gpu else "CPU"
         if device == "gpu" and not self._gpu:
             raise UserError("`device` gpu: no machine of the cluster has a GPU that Ray knows of")
-        if ray.available_resources().get(kind, 0) < 1:
+        if not _is_free(kind):
             raise UserError(
                 f"`cluster`: no {kind} of the cluster is free, of {total.get(kind, 0):g}; wait for "
                 "what runs there (`ray status` shows it)"
@@ -238,3 +239,15 @@ class Workers:
             for _ in range(wanted - here if node not in self._refused else 0):
                 self._numbers += 1
                 self._remotes.append(Remote(self._numbers, node, needs))
+
+
+def _is_free(kind: str) -> bool:
+    """Whether one of these resources is, or soon will be."""
+    import ray
+
+    end = time.monotonic() + FREED
+    while ray.available_resources().get(kind, 0) < 1:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.5)
+    return True
