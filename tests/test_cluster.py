@@ -313,8 +313,7 @@ def not_ray(server: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("kind", ["", "ray://"])
-def test_where_no_ray_is_the_answer_is_quick(kind: str) -> None:
-    start = time.monotonic()
+def test_where_no_ray_is_it_is_said(kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"{kind}127.0.0.1:{server.getsockname()[1]}"
         answering = threading.Thread(target=not_ray, args=[server])
@@ -324,7 +323,6 @@ def test_where_no_ray_is_the_answer_is_quick(kind: str) -> None:
         answering.join()
     with pytest.raises(UserError, match=r"nothing answers there .*`ray start --head`"):
         connected(address).__enter__()
-    assert time.monotonic() - start < 10
 
 
 def test_workers_with_other_versions_or_other_code_are_named() -> None:
