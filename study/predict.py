@@ -138,7 +138,8 @@ def predict(study: Path, images: Sequence[Path]) -> list[Prediction]:
     answers = []
     for start in range(0, len(images), BATCH):
         pixels = np.stack([decode(path, size, scales) for path in images[start : start + BATCH]])
-        table = np.asarray(model(pixels.astype(np.float32), training=False))  # (batch, classes)
+        # compiled: called by itself, a base with grouped convolutions prints TensorFlow's warnings
+        table = np.asarray(model.predict_on_batch(pixels.astype(np.float32)))  # (batch, classes)
         answers += [_answer(meta, row) for row in table]
     return answers
 

@@ -187,6 +187,15 @@ def test_a_damaged_download_of_keras_is_one_sentence(no_network: Path):
         load_backbone("auto", base="MobileNet", image_size=64)
 
 
+def test_weights_of_keras_are_found_in_its_cache(no_network: Path):
+    wanted = smallest("MobileNet")
+    bare = of_keras("MobileNet")(include_top=False, weights=None, input_shape=(32, 32, 3))
+    bare.set_weights(wanted.model.get_weights())
+    bare.save(no_network / "mobilenet_1_0_160_tf_no_top.h5")  # those of this size
+    found = load_backbone("auto", base="MobileNet", image_size=160)
+    assert (found.digest, found.source) == (wanted.digest, "Keras's ImageNet weights")
+
+
 @pytest.mark.parametrize("name", ["m.keras", "m.weights.h5", "m.h5"])
 def test_a_weights_file_of_the_base_gives_its_weights(name: str, tmp_path: Path):
     wanted = smallest("MobileNet")

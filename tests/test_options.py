@@ -95,11 +95,7 @@ WRONG = {  # arguments -> what the sentence must say
         "resnet50",
     ): "--base resnet50: no model of keras.applications (did you mean Res",
     ("--base", "Xception", "--image-size", "64"): "--image-size 64: Xception needs at least 71 pix",
-    (
-        "--base",
-        "no/mine.keras",
-    ): "--base mine.keras: say with --preprocess what it takes: caffe",
-    ("--base", "no/mine.keras", "--preprocess", "tf"): "--base no/mine.keras: no such file",
+    ("--base", "no/mine.keras"): "--base no/mine.keras: no such file",
     ("--tuner", "optuna"): "--tuner: received 'optuna'; valid: hyperband, random, bayesian, grid",
     ("--allocation", "fair"): "--allocation: received 'fair'; valid: equal, joint",
     ("--device", "tpu"): "--device: received 'tpu'; valid: cpu, gpu",

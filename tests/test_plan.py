@@ -20,10 +20,10 @@ from study.search.options import Options
 from study.search.plan import (
     Plan,
     PlannedSearch,
-    count_programs,
     make_plan,
     model_summary,
     plan_lines,
+    signatures_of,
 )
 from study.search.protocol import Round
 from study.search.study_run import open_subject
@@ -125,10 +125,10 @@ def test_the_plan_reads_as_a_sentence(argv: tuple[str, ...], words: str):
 def test_the_plan_says_how_many_programs_are_compiled():
     space = load_space("quick")
     lines = plan_lines(make_plan(options(), space), options(), space, SPLIT)
-    programs = count_programs(space, SPLIT)
+    programs = len(signatures_of(space, SPLIT))
     assert f"plan: at most {programs} programs to compile, about 2 s each" in lines
     assert 1 <= programs <= 12
-    assert count_programs(space.restrict(["adam"]), SPLIT) == 1
+    assert len(signatures_of(space.restrict(["adam"]), SPLIT)) == 1
 
 
 def test_the_plan_says_what_the_first_look_and_the_longest_study_cost():

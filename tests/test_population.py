@@ -20,6 +20,7 @@ from study.training.head import Statistics, build_head
 from study.training.hypermodel import HeadHyperModel
 from study.training.population import Population
 from study.training.program_key import WIDTHS, few_widths
+from study.training.programs import Ahead, Programs
 from study.training.runs import HeadResult, HeadRun
 from study.training.stateless_optimizers import stateless_optimizer
 
@@ -346,6 +347,25 @@ def test_continuing_from_a_state_is_one_uninterrupted_run(name: str) -> None:
         assert np.array_equal(found, wanted)
     for found, wanted in zip(rest.best_weights, whole.best_weights, strict=True):
         assert np.array_equal(found, wanted)
+
+
+def test_programs_compiled_ahead_are_used_and_change_nothing() -> None:
+    trainer, run = population(), a_run(configuration("adam"))
+    (wanted,) = train(trainer, [run])
+    programs = Programs(DATA.features.shape, N_CLASSES, size=2)
+    others = [run._replace(config=configuration(name)) for name in ("sgd", "momentum", "lion")]
+    listed = [(trainer.signature(one), one.config) for one in (run, *others)]
+    with Ahead(programs, listed) as ahead:
+        while not programs.compilations:  # as long as something else is done
+            time.sleep(0.001)
+    given = Population(
+        DATA.features, DATA.labels, N_CLASSES, max_epochs=MAX_EPOCHS, size=2, programs=programs
+    )
+    (found,) = train(given, [run])
+    assert next(iter(programs.ready)) == listed[0][0]
+    assert np.array_equal(found.metrics.loss, wanted.metrics.loss)
+    ahead.join()
+    assert len(programs.compilations) <= 2  # what it was at when it was closed, no further
 
 
 def a_mixture() -> list[HeadRun]:

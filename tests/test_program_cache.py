@@ -22,21 +22,26 @@ from study.training.runs import HeadRun
 TRAIN = """
 import sys
 from pathlib import Path
-from study.training.program_cache import keep_programs
+from study.training.program_cache import is_kept, keep_programs
 folder = keep_programs(Path(sys.argv[1]))
 import numpy as np
 from study.training.population import Population
+from study.training.program_key import key_of
 from study.training.runs import HeadRun
 from study.space.space import load_space
 space = load_space("quick")
 rows = np.arange(40, dtype=np.int32)
 features = np.random.default_rng(1).random((40, 8)).astype(np.float32)
 population = Population(features, rows % 4, 4, max_epochs=2, size=2, widths=(16,))
+kept = []
 for name in sys.argv[2:]:
     from dataclasses import replace
     config = replace(space.default(name), dense_width=16)
-    ((_, result),) = next(population.train([HeadRun(config, rows[:30], rows[30:], 1, 2)]))
+    run = HeadRun(config, rows[:30], rows[30:], 1, 2)
+    kept.append(is_kept(key_of(population.signature(run), features.shape, 4, 2, "accuracy")))
+    ((_, result),) = next(population.train([run]))
     print(name, result.metrics.loss.tolist(), result.metrics.val_loss.tolist())
+print("kept", *kept, *(one.kept for one in population.programs.compilations))
 print("programs", *(len(list(folder.glob(end))) for end in ("*.pb", "*.graph", "*.sha256")))
 """
 
@@ -71,10 +76,11 @@ def first(adams, tmp_path) -> list[str]:
 
 
 def test_another_process_finds_a_program_whatever_it_compiled_before(first, tmp_path):
-    assert first[-1] == "programs 1 1 2"
+    assert first[-2:] == ["kept False False", "programs 1 1 2"]
     made = [(path, path.stat().st_mtime_ns) for path in tmp_path.rglob("program_*.graph")]
     second = train(tmp_path, "sgd", "adam")
     assert second[-1] == "programs 2 2 4"  # adam's was found, not compiled again
+    assert second[-2] == "kept False True False True"  # as was known before, and said after
     assert [(path, path.stat().st_mtime_ns) for path, _ in made] == made  # nor traced
     assert second[1] == first[0]  # and gives the same curves, to the last digit
 

@@ -81,6 +81,19 @@ def test_a_search_ends_with_a_ranking_and_the_next_two_commands(
     assert shlex.split(second)[1:] == ["-m", "study.report", "--study", "small", "--logs", logs]
 
 
+def test_a_search_says_where_its_time_went(finished: tuple[Path, str]) -> None:
+    (line,) = [line for line in finished[1].splitlines() if line.startswith("time: ")]
+    found = re.fullmatch(
+        r"time: (\d+) s starting, (\d+) s features, (\d+) s search, (\d+) s report; "
+        r"(\d+) s in all; 2 programs compiled beside the rest during (\d+) s of it",
+        line,
+    )
+    assert found is not None, line
+    *stages, total, compiling = map(int, found.groups())
+    assert abs(sum(stages) - total) <= 2  # each is rounded
+    assert 0 < compiling <= total
+
+
 def test_every_phase_of_the_protocol_is_recorded(finished: tuple[Path, str]) -> None:
     folder = finished[0] / "logs" / "small"
     records = load_trials(folder)

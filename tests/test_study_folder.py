@@ -202,6 +202,16 @@ def test_other_words_for_the_same_thing_are_no_difference(tmp_path: Path):
     resume(tmp_path, meta(*same, *faces, name="default-hyperband"))
 
 
+def test_a_study_keeps_the_padded_widths_that_it_began_with(tmp_path: Path) -> None:
+    now = replace(meta(), device={**meta().device, "widths": [256, 512]})
+    for began in ({"widths": [512]}, {}):  # older studies say nothing: they have the usual ones
+        folder = tmp_path / f"{len(began)}"
+        resume(folder, replace(meta(), device={**meta().device, **began}))
+        continued, _ = resume(folder, now)
+        for found in (continued, load_meta(folder)):
+            assert found.device.get("widths") == began.get("widths")
+
+
 def test_the_size_of_the_populations_is_chosen_once(tmp_path: Path) -> None:
     resume(tmp_path, replace(meta(), device={**meta().device, "population": 8}))
     resume(tmp_path, meta("--population", "8"))

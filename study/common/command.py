@@ -25,7 +25,7 @@ ENDS = (UserError, KeyboardInterrupt, BrokenPipeError)  # a command ends with `c
 CONSOLE = "optimizer-study"  # installed beside Python: no file of the user's folder shadows it
 COMMANDS = {
     "search": "find and rank the best settings of every optimizer",
-    "report": "write the report of a study, or compare two",
+    "report": "write the report of a study, or compare several",
     "images": "look at a folder of images before a study",
     "predict": "ask the winner of a study what is on a photo",
 }

@@ -1,1 +1,1 @@
-"""Images -> rows of a frozen VGG16, computed once for each content; or rows from a file."""
+"""Images -> rows of a frozen base, computed once for each content; or rows from a file."""

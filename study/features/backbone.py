@@ -66,14 +66,19 @@ def load_backbone(
     kind = preprocess_of(base, preprocess)
     check_size(base, image_size)
     where = pick_device(device)
-    if base == DEFAULT_BASE:
-        loaded = load_weights(weights)
-        arithmetic = dtype or where.dtype
-        model = build_vgg16(loaded, image_size, kind, arithmetic)
-        found = Frozen(model, loaded.source, loaded.digest)
-    else:
-        arithmetic, found = "float32", _other(base, weights, image_size, kind)
-    return Backbone(base, found.model, image_size, kind, arithmetic, *found[1:3], where, found[3])
+    arithmetic = (dtype or where.dtype) if base == DEFAULT_BASE else "float32"
+    found = _frozen(base, weights, image_size, kind, arithmetic)
+    return Backbone(
+        base=base,
+        model=found.model,
+        size=image_size,
+        preprocess=kind,
+        dtype=arithmetic,
+        source=found.source,
+        digest=found.digest,
+        device=where,
+        from_map=found.from_map,
+    )
 
 
 def in_float32(backbone: Backbone) -> keras.Model:
@@ -83,7 +88,11 @@ def in_float32(backbone: Backbone) -> keras.Model:
     return again_in_float32(backbone.model, backbone.size, backbone.preprocess)
 
 
-def _other(base: str, weights: str, size: int, preprocess: str) -> Frozen:
+def _frozen(base: str, weights: str, size: int, preprocess: str, dtype: Dtype) -> Frozen:
+    if base == DEFAULT_BASE:
+        loaded = load_weights(weights)
+        model = build_vgg16(loaded, size, preprocess, dtype)
+        return Frozen(model, loaded.source, loaded.digest)
     if not is_file(base):
         return build_application(named_base(base), weights, size, preprocess)
     if weights != "auto":

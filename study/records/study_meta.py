@@ -44,7 +44,7 @@ class StudyMeta:
     data: Mapping[str, Any]  # folder or file, how many examples, length of a row, fingerprint
     space: Mapping[str, Any]  # name, fingerprint, the TOML as a table
     split_digests: Mapping[str, str]
-    device: Mapping[str, Any]  # kind, name, dtype of the backbone
+    device: Mapping[str, Any]  # kind, name, dtype of the backbone; population, unusual widths
     versions: list[Mapping[str, str]]  # sets of them that runs were made with, the last in force
     weights: Mapping[str, str]  # source and digest
     created: str  # ISO 8601, UTC

@@ -13,9 +13,7 @@ def from_pixels(meta: StudyMeta) -> list[str]:
         UserError: the study's base is none that Keras has here.
     """
     size = meta.settings.get("image_size", 224)
-    features = f"base({_inputs(meta)}, training=False)"
-    if "averaged_map" in meta.data:
-        features = f"layers.GlobalAveragePooling2D()({features})"
+    average = "    features = layers.GlobalAveragePooling2D()(features)"
     name = short_name(meta.base)
     return [
         *_white_points(meta),
@@ -24,7 +22,10 @@ def from_pixels(meta: StudyMeta) -> list[str]:
         f"    pixels = layers.Input(({size}, {size}, 3))",
         *(f"    {line}" for line in _base(meta, size)),
         "    base.trainable = False",
-        f"    return keras.Model(pixels, head({features}))",
+        f"    inputs = {_inputs(meta)}",
+        "    features = base(inputs, training=False)",
+        *([average] if "averaged_map" in meta.data else ()),
+        "    return keras.Model(pixels, head(features))",
     ]
 
 

@@ -2,7 +2,8 @@
 
     python -m study.report                      # the newest study under logs/
     python -m study.report --study NAME         # this one
-    python -m study.report --study A --study B  # what changed from A to B, by optimizer
+    python -m study.report --study A --study B  # what changed from A to B, by optimizer; and of any
+                                                # number, what each choice moves, on all data sets
     python -m study.report --margin 3           # judged by another margin, from the same records
     python -m study.report --trials-to DIR      # every trial for TensorBoard, and no report
 
@@ -51,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=typed("report"),
         description="Rank the optimizers of a study, draw its figures, say what is certain.",
     )
-    add_study(parser, "; given twice, both are compared", action="append")
+    add_study(parser, "; given several times, all are compared", action="append")
     parser.add_argument(
         "--margin",
         metavar="POINTS",

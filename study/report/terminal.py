@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from study.common.text import plain
+from study.report.analysis.several_studies import Several
 from study.report.analysis.study_comparison import Comparison
 from study.report.analysis.summary import Summary
 from study.report.tables import Table, evaluation
@@ -65,6 +66,24 @@ def print_comparison(found: Comparison, shown: Table, notes: Sequence[str], page
     console.print()
     console.print(_grid(shown, console.width))
     console.print(f"\ncomparison: {page}", soft_wrap=True)
+
+
+def print_studies(found: Several, tables: Sequence[Table], pages: Sequence[Path]) -> None:
+    """What several studies say together, their tables, and where the pages are."""
+    console = _console()
+    console.print()
+    console.print(plain(found.headline, 2000), style="bold")
+    for text in found.details:
+        console.print(plain(text, 2000))
+    for text in found.remarks:
+        console.print(f"- {plain(text, 2000)}")
+    for shown in tables:
+        if shown.rows:
+            console.print(f"\n{shown.title.lower()}:")
+            console.print(_grid(shown, console.width))
+    console.print(f"\nall together: {pages[0]}", soft_wrap=True)
+    for page in pages[1:]:
+        console.print(f"pair:         {page}", soft_wrap=True)
 
 
 def _console() -> Console:

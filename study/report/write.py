@@ -6,6 +6,7 @@ from pathlib import Path
 from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.records.study_folders import find_study
+from study.report.analysis.several_studies import several_studies
 from study.report.analysis.study_comparison import compare
 from study.report.analysis.summary import load_study
 from study.report.comparison_page import comparison_notes, comparison_table, write_comparison
@@ -14,8 +15,9 @@ from study.report.flat_tables import as_csv, flat_trials
 from study.report.html import page
 from study.report.markdown import markdown
 from study.report.ranking_files import ranking_csv, ranking_json
+from study.report.studies_page import studies_tables, write_studies
 from study.report.tables import ranking_table
-from study.report.terminal import print_comparison, print_conclusion
+from study.report.terminal import print_comparison, print_conclusion, print_studies
 from study.verdicts.looks import MARGIN_RULE, margin_points
 
 
@@ -49,21 +51,29 @@ def write_report(logs: Path, name: str | None = None, *, margin: str | None = No
 
 
 def write_comparisons(logs: Path, names: Sequence[str], *, margin: str | None = None) -> list[Path]:
-    """Compare the first study with each of the others; returns the pages.
+    """Compare studies: what moves how much, over data sets, and the first with each of the others.
+
+    Returns:
+        The page of all, and those of the pairs.
 
     Raises:
-        UserError: a study is missing, named twice, or damaged.
+        UserError: a study is missing, named twice, damaged, or judged by another metric.
     """
-
     if len(set(names)) < len(names):
         raise UserError("`study`: the same study is named twice; name two different ones")
     folders = [find_study(logs, name) for name in names]
-    first, *others = [load_study(folder, margin=_margin(margin)) for folder in folders]
-    pages = []
-    for other, folder in zip(others, folders[1:], strict=True):
-        found = compare(first, other)
-        pages.append(write_comparison(found, folders[0] / "report" / "compare" / folder.name))
-        print_comparison(found, comparison_table(found), comparison_notes(found), pages[-1])
+    studies = [load_study(folder, margin=_margin(margin)) for folder in folders]
+    together = several_studies(studies)
+    folder = folders[0] / "report" / "compare"
+    pairs = []
+    for other, its in zip(studies[1:], folders[1:], strict=True):
+        found = compare(studies[0], other)
+        page = write_comparison(found, folder / its.name)
+        pairs.append((found, page))
+        if len(studies) == 2:
+            print_comparison(found, comparison_table(found), comparison_notes(found), page)
+    pages = [write_studies(together, folder), *(page for _, page in pairs)]
+    print_studies(together, studies_tables(together), pages)
     return pages
 
 

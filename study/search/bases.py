@@ -44,8 +44,8 @@ def bases_of(arguments: argparse.Namespace, study_table: Mapping[str, Any]) -> l
 def each_base(arguments: argparse.Namespace, bases: Sequence[str]) -> Iterator[argparse.Namespace]:
     """The arguments of the study of each base; those given, where there is one.
 
-    `preprocess` speaks of the files among several bases, if there are any: a named one knows its
-    own.
+    If files are among several bases, `preprocess` speaks of them and `weights` of the others: a
+    named base knows how it was trained, a file brings its weights.
     """
     if len(bases) == 1:
         yield arguments
@@ -55,7 +55,9 @@ def each_base(arguments: argparse.Namespace, bases: Sequence[str]) -> Iterator[a
         own = argparse.Namespace(**{**vars(arguments), "base": base})
         if arguments.name is not None:
             own.name = f"{arguments.name}-{word_of(base)}"
-        if files and not is_file(base):
+        if files and is_file(base):
+            own.weights = None
+        elif files:
             own.preprocess = None
         yield own
 
@@ -67,11 +69,10 @@ def follow_base(values: dict[str, Any], chosen: set[str]) -> str:
         UserError: no such base, one that does not take this, or images too small for it.
     """
     base = values["base"]
+    size = input_size(base) if is_file(base) else None
+    if size is not None and "image_size" not in chosen:
+        values["image_size"] = size
     values["preprocess"] = preprocess_of(base, values["preprocess"])
-    if is_file(base):
-        size = input_size(base)
-        if size is not None and "image_size" not in chosen:
-            values["image_size"] = size
     check_size(base, values["image_size"])
     return "" if base == DEFAULT_BASE else f"-{word_of(base)}"
 

@@ -22,6 +22,7 @@ from study.common.tensorflow import import_tensorflow
 from study.search.bases import bases_of, each_base
 from study.search.command_line import parse, resolve_options
 from study.search.options import Options
+from study.search.time_spent import TimeSpent
 from study.training.program_cache import keep_programs
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -54,6 +55,7 @@ def search(arguments: argparse.Namespace) -> list[Options]:
     Raises:
         UserError: a mistake that the user can mend, or a full disk; nothing recorded is lost.
     """
+    spent = TimeSpent()
     keep_programs(arguments.cache_dir and Path(arguments.cache_dir))
     import_tensorflow()
     from study.features.device import pick_device
@@ -75,7 +77,7 @@ def search(arguments: argparse.Namespace) -> list[Options]:
             ]
             if every[0].optimizers:
                 space = space.restrict(every[0].optimizers.split(","))
-            run_each(every, space)
+            run_each(every, space, spent)
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise

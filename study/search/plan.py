@@ -1,7 +1,7 @@
 """What a study is going to do, in numbers, before it does it."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from study.search.subject import Subject
 from study.space.head_table import SINGLE_ROWS, normalizes_single_rows
 from study.space.space import SearchSpace
 from study.training.head import Statistics, build_head
-from study.training.program_key import COMPILED, few_widths, signature_of
+from study.training.program_key import COMPILED, Signature, few_widths, signature_of
 from study.verdicts.looks import AUTO, planned_looks
 
 
@@ -91,8 +91,14 @@ def make_plan(options: Options, space: SearchSpace) -> Plan:
     )
 
 
-def plan_lines(plan: Plan, options: Options, space: SearchSpace, split: Split) -> list[str]:
-    """The plan in words."""
+def plan_lines(
+    plan: Plan,
+    options: Options,
+    space: SearchSpace,
+    split: Split,
+    widths: Sequence[int] | None = None,
+) -> list[str]:
+    """The plan in words; `widths` as `signatures_of` takes them."""
     kinds = {search.kind for search in plan.searches}
     per = sorted({(search.trials, search.epochs) for search in plan.searches})
     each = " or ".join(
@@ -122,7 +128,7 @@ def plan_lines(plan: Plan, options: Options, space: SearchSpace, split: Split) -
                 f"plan: {search.name} has too few configurations for {options.tuner}: "
                 f"a {search.kind} search of {search.trials} instead"
             )
-    programs = count_programs(space, split)
+    programs = len(signatures_of(space, split, widths))
     if "hyperband" in kinds and options.max_epochs < options.factor:
         epochs = f"{options.max_epochs} epoch{_s(options.max_epochs)}"
         lines.append(
@@ -150,9 +156,17 @@ def _looks(plan: Plan) -> str:
     )
 
 
-def count_programs(space: SearchSpace, split: Split) -> int:
-    """How many programs the heads of this space need; those of rungs and reruns are the same."""
-    widths = few_widths(space.dense_widths())
+def signatures_of(
+    space: SearchSpace, split: Split, widths: Sequence[int] | None = None
+) -> set[Signature]:
+    """Of the programs that the heads of this space need; those of rungs and reruns are the same.
+
+    Args:
+        space: the search space.
+        split: of any repeat; all have the same sizes.
+        widths: to which dense layers are padded; None: the usual ones.
+    """
+    widths = widths or few_widths(space.dense_widths())
     parts = {key: domain.choices or widths for key, domain in space.head.items() if key in COMPILED}
     found = set()
     for name in space.optimizers:
@@ -161,7 +175,7 @@ def count_programs(space: SearchSpace, split: Split) -> int:
             shaped: Any = dict(zip(parts, values, strict=True))
             head = replace(config, **shaped)
             found.add(signature_of(head, len(split.train), len(split.validation), widths))
-    return len(found)
+    return found
 
 
 def model_summary(space: SearchSpace, subject: Subject) -> str:

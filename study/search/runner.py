@@ -7,8 +7,9 @@ the same curve, because a run depends on nothing but its own task.
 
 import contextlib
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -40,6 +41,10 @@ from study.training.runs import HeadResult, HeadRun
 
 ABSURD_LOSS = 10.0  # times the loss of a coin with as many sides as classes
 NO_GUESSING = 0.75  # accuracy
+JUDGES = 4  # results that are looked at side by side
+UNJUDGED = 16  # results; while there are more of them no new population begins
+
+Judged = tuple[Task, HeadResult | None, Future[TrialRecord]]
 
 
 class Runner:
@@ -74,6 +79,7 @@ class Runner:
         self.tasks: dict[str, Task] = {}
         self._paused = PausedTrials(promoted, self.score)
         self._best_weights = BestWeights()
+        self._judges = ThreadPoolExecutor(JUDGES, "judge")
 
     def run(
         self, tasks: Sequence[Task], *, enough: Callable[[], bool] = lambda: False
@@ -86,10 +92,16 @@ class Runner:
         self._paused.keep_only(task.run.continues for task in tasks)
         missing = [task for task in tasks if task.run.trial_id not in self.records]
         with contextlib.closing(self._train(missing)) as batches:  # ends them after Ctrl-C, too
+            waiting: deque[Judged] = deque()
             for finished in batches:
-                self._collect(finished)
+                waiting += self._judged(finished)
+                whole = []
+                while waiting and (waiting[0][-1].done() or len(waiting) > UNJUDGED):
+                    whole.append(waiting.popleft())
+                self._collect(whole)
                 if enough():
                     break
+            self._collect(waiting)
         give_back()
         return [self.records[t.run.trial_id] for t in tasks if t.run.trial_id in self.records]
 
@@ -161,23 +173,26 @@ class Runner:
             keep_weights=task.run.phase != Phase.SEARCH,
         )
 
-    def _collect(self, finished: list[tuple[Task, HeadResult | None]]) -> None:
+    def _judged(self, finished: list[tuple[Task, HeadResult | None]]) -> list[Judged]:
+        """In threads: what asks a head about the test rows waits for the heads that train."""
+        return [(*one, self._judges.submit(self._record, *one)) for one in finished]
+
+    def _collect(self, judged: Iterable[Judged]) -> None:
         records = []
-        for task, result in finished:
-            if result is None:
-                self.records[task.run.trial_id] = self._failed(task)
-                records.append(self.records[task.run.trial_id])
-                continue
-            record = self._record(task, result)
-            if task.run.continues in self.records:
-                self._paused.forget(self.records[task.run.continues])
-            self.records[task.run.trial_id] = record
-            records.append(record)
-            if result.state:
-                self._paused.add(record, result.state)
-            if task.run.phase == Phase.CONFIRM:
-                self._best_weights.add(record, result.best_weights)
-        self.save(records)
+        try:
+            for task, result, future in judged:
+                record = future.result()
+                if result and task.run.continues in self.records:
+                    self._paused.forget(self.records[task.run.continues])
+                self.records[task.run.trial_id] = record
+                records.append(record)
+                if result and result.state:
+                    self._paused.add(record, result.state)
+                if result and task.run.phase == Phase.CONFIRM:
+                    self._best_weights.add(record, result.best_weights)
+        finally:  # also of what was judged before an error
+            if records:
+                self.save(records)
 
     def _failed(self, task: Task) -> TrialRecord:
         return self._begun(
@@ -188,7 +203,9 @@ class Runner:
             "ones in the search space, or a smaller --population",
         )
 
-    def _record(self, task: Task, result: HeadResult) -> TrialRecord:
+    def _record(self, task: Task, result: HeadResult | None) -> TrialRecord:
+        if result is None:
+            return self._failed(task)
         measured = {**result.metrics._asdict(), "learning_rate": result.learning_rate}
         curves: dict[str, Any] = {
             key: [rounded(float(value)) for value in measured[key]]

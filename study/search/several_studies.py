@@ -12,11 +12,14 @@ from study.features.backbone import load_backbone
 from study.report.write import write_comparisons
 from study.search.options import Options
 from study.search.study_run import run
+from study.search.time_spent import TimeSpent
 from study.space.space import SearchSpace
 
 
-def run_each(every: Sequence[Options], space: SearchSpace) -> None:
+def run_each(every: Sequence[Options], space: SearchSpace, spent: TimeSpent) -> None:
     """Run a study for each of the options; several are compared.
+
+    The time until now, in `spent`, is the first one's.
 
     Raises:
         UserError: see `load_backbone` and `run`.
@@ -28,7 +31,7 @@ def run_each(every: Sequence[Options], space: SearchSpace) -> None:
         if len(every) > 1:
             name = short_name(options.base)
             print(f"\nstudy {place} of {len(every)}: {options.name}, base {name}")
-        run(options, space)
+        run(options, space, spent if place == 1 else TimeSpent())
     if len(every) > 1 and not every[0].dry_run:
         write_comparisons(every[0].logs, [options.name for options in every])
 

@@ -85,7 +85,8 @@ def resume(
         longer: see `differences`.
 
     Returns:
-        The meta in force (a resumed study keeps its birthday and its population) and the records.
+        The meta in force (a resumed study keeps its birthday, its population and its padded widths)
+        and the records.
 
     Raises:
         UserError: the study there was made with other settings, or its files are damaged.
@@ -112,7 +113,7 @@ def resume(
     merged = replace(
         meta,
         created=old.created,
-        device=_device(old, meta),
+        device=_continued_device(old, meta),
         seconds=old.seconds,
         cross_fitted=old.cross_fitted,
         looks=_continued_looks(old, meta, known),
@@ -126,10 +127,11 @@ def resume(
     return merged, known
 
 
-def _device(old: StudyMeta, new: StudyMeta) -> dict[str, Any]:
-    """That of now, with what all runs of a study share: heads at once, and how workers round."""
-    kept = {key: old.device[key] for key in ("rounding",) if key in old.device}
-    return {**new.device, **kept, "population": old.device.get("population")}
+def _continued_device(old: StudyMeta, new: StudyMeta) -> dict[str, Any]:
+    """That of now, with what all runs share: the sizes of programs, and how workers round."""
+    now = {key: value for key, value in new.device.items() if key != "widths"}
+    kept = {key: old.device[key] for key in ("widths", "rounding") if key in old.device}
+    return {**now, **kept, "population": old.device.get("population")}
 
 
 def _repair(folder: Path, lines: TrialLines) -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from study.records.trials_file import append_trials, rewrite_trials
 from study.report.analysis.wording import counted, join
 from study.report.tensorboard.standings import standings
 from study.report.write import write_report
+from study.search.ahead import features_and_programs, heads_known, widths_in_force
 from study.search.best_models import write_best
 from study.search.budget import is_longer, promotions
 from study.search.cluster.of_study import recorded_device, warn_of_other_rounding, workers_of
@@ -32,21 +34,26 @@ from study.search.study_folder import clear, locked, resume
 from study.search.subject import Subject
 from study.search.tasks import Data, make_splits, view_rows
 from study.search.tensorboard import EventFolder, every_trial_fits
+from study.search.time_spent import TimeSpent
+from study.search.widths import recorded, widths_of
 from study.space.equal_values import without_equal_values
 from study.space.space import SearchSpace
 from study.training.mappable import trained_alone
 from study.training.population import Population
 from study.training.population_size import heads_at_once
-from study.training.program_key import few_widths
+from study.training.programs import Programs
 
 
-def run(options: Options, space: SearchSpace) -> None:
-    """Images or rows -> heads -> records -> report; here, or on the workers of a cluster."""
+def run(options: Options, space: SearchSpace, spent: TimeSpent) -> None:
+    """Images or rows -> heads -> records -> report; here, or on the workers of a cluster.
+
+    `spent` has begun with the command.
+    """
     with workers_of(options) as workers:
-        _run(options, space, workers)
+        _run(options, space, spent, workers)
 
 
-def _run(options: Options, space: SearchSpace, workers: Workers | None) -> None:
+def _run(options: Options, space: SearchSpace, spent: TimeSpent, workers: Workers | None) -> None:
     subject = open_subject(options, workers)
     print("\n".join([*subject.heading, *subject.remarks]))
     splits = make_splits(subject.examples, options)
@@ -64,7 +71,9 @@ def _run(options: Options, space: SearchSpace, workers: Workers | None) -> None:
     for sentence in alone_words(alone):
         print(f"warning: {sentence}")
     plan = make_plan(options, space)
-    lines = plan_lines(plan, options, space, splits("confirm", 0))
+    widths = widths_of(options, plan, space, subject, splits)
+    meta = replace(meta, device={**meta.device, **recorded(widths, space)})
+    lines = plan_lines(plan, options, space, splits("confirm", 0), widths)
     if meta.code and plan.race:
         names = join(list(meta.code))
         lines.append(f"plan: it goes on until the verdict on {names} is known, too")
@@ -89,13 +98,23 @@ def _run(options: Options, space: SearchSpace, workers: Workers | None) -> None:
         )
         if grid := subject.samples(splits("confirm", 0).train, seed=options.seed):
             events.show_image("data/training_images", grid)
-        examples = subject.examples
+        spent.ended("starting")
         views = view_rows(splits, options.views)
-        classes = len(examples.class_names)
-        data = Data(subject.features(views), examples.labels, classes, splits, views)
-        protocol = _train(options, space, plan, folder, meta, data, known, events, workers)
+        features, programs = features_and_programs(
+            subject, options, space, meta, splits("search", 0), views, ahead=not known
+        )
+        spent.ended("features")
+        classes = len(meta.class_names)
+        data = Data(features, subject.examples.labels, classes, splits, views)
+        trainer = _trainer(options, space, meta, data, programs, workers)
+        where = workers.words if workers is not None else lambda: ""
+        protocol = _train(options, space, plan, folder, meta, data, known, events, trainer, where)
+        spent.ended("search")
         write_best(folder, protocol, subject)
         _report(options, folder, events)
+        spent.ended("report")
+        print(f"\n{spent.line(trainer.compiled_here)}")
+        _next_commands(options)
 
 
 def open_subject(options: Options, workers: Workers | None = None) -> Subject:
@@ -110,29 +129,40 @@ def open_subject(options: Options, workers: Workers | None = None) -> Subject:
 
 
 def _trainer(
-    options: Options, space: SearchSpace, meta: StudyMeta, data: Data, workers: Workers | None
+    options: Options,
+    space: SearchSpace,
+    meta: StudyMeta,
+    data: Data,
+    programs: Programs | None,
+    workers: Workers | None,
 ) -> Population | ClusterTrainer:
     """It has as many heads at once as were asked for, recorded or found best."""
     arguments: dict[str, Any] = {
         "max_epochs": options.max_epochs,
-        "widths": few_widths(space.dense_widths()),
+        "widths": widths_in_force(meta, space),
         "alone": [name for name, facts in meta.code.items() if facts["alone"]],
         "metric": options.metric,
         "views": data.views,
     }
-
-    def of_size(size: int) -> Population:
-        return Population(data.features, data.row_labels, data.n_classes, size=size, **arguments)
-
-    size = options.population or meta.device.get("population")
     if workers is not None:
-        return ClusterTrainer(workers, data, space, size, **arguments)
+        return ClusterTrainer(workers, data, space, heads_known(options, meta), **arguments)
     if "rounding" in meta.device:
         warn_of_other_rounding(meta.device["rounding"])
-    if size is None:
-        first = data.splits("search", 0)
-        size = heads_at_once(of_size, space, first.train, first.validation)
-    return of_size(size)
+
+    def of_size(size: int) -> Population:
+        return Population(
+            data.features,
+            data.row_labels,
+            data.n_classes,
+            size=size,
+            programs=programs,
+            **arguments,
+        )
+
+    if programs is not None:
+        return of_size(programs.size)
+    first = data.splits("search", 0)
+    return of_size(heads_at_once(of_size, space, first.train, first.validation))
 
 
 def _train(
@@ -144,14 +174,17 @@ def _train(
     data: Data,
     known: list[TrialRecord],
     events: EventFolder,
-    workers: Workers | None,
+    trainer: Population | ClusterTrainer,
+    where: Callable[[], str],
 ) -> Protocol:
-    """Run the protocol; every batch of records is on the disk before the next is trained."""
-    trainer = _trainer(options, space, meta, data, workers)
+    """Run the protocol; every batch of records is on the disk before the next is trained.
+
+    `where` says who is at work elsewhere.
+    """
     device = {**meta.device, "population": trainer.size}
     meta = replace(meta, device=device, finished=False)
     save_meta(folder, meta)
-    watch = Watch(plan, known, workers.words if workers is not None else lambda: "")
+    watch = Watch(plan, known, where)
 
     def begin(now: Round) -> None:
         watch.begin(now)
@@ -182,11 +215,11 @@ def _train(
         rewrite_trials(folder, protocol.records())
     events.end(protocol.superseded(), standings(meta, protocol.records()))
     seconds = time.monotonic() - start
-    where = f", on {workers.words()}" if workers is not None else ""
+    at = f", on {where()}" if where() else ""
     print(
         f"search: {counted(len(protocol.runner.records), 'run')} in {seconds:.0f} s, "
         f"{counted(trainer.compilations, 'program')} compiled in "
-        f"{trainer.compile_seconds:.0f} s, {counted(trainer.size, 'head')} at once{where}"
+        f"{trainer.compile_seconds:.0f} s, {counted(trainer.size, 'head')} at once{at}"
     )
     total = {"search": round(meta.seconds.get("search", 0.0) + seconds, 1)}
     save_meta(folder, replace(meta, finished=True, partial=protocol.stopped, seconds=total))
@@ -194,9 +227,13 @@ def _train(
 
 
 def _report(options: Options, folder: Path, events: EventFolder) -> None:
-    """Write and print the report, show it in TensorBoard, and say what to type next."""
+    """Write and print the report, and show it in TensorBoard."""
     write_report(options.logs, options.name)
     events.show_report(folder / "report")
+
+
+def _next_commands(options: Options) -> None:
+    """Say what to type next."""
     print("\nnext:")
     elsewhere = [] if options.logs == Path("logs") else ["--logs", options.logs]
     print(f"  {shlex.join(['tensorboard', '--logdir', str(options.logs)])}")

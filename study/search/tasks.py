@@ -55,6 +55,11 @@ def view_rows(splits: Splits, views: int) -> np.ndarray | None:
     return rows
 
 
+def count_rows(examples: int, views: np.ndarray | None) -> int:
+    """Rows of the features of so many examples with these views."""
+    return examples if views is None else int(views.max()) + 1
+
+
 def make_splits(examples: Examples, options: Options) -> Splits:
     """The splits that a study with these options has.
 

@@ -7,6 +7,7 @@ VGG16, so the dozens of builds that conditional scopes cost are cheap.
 """
 
 import functools
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -147,7 +148,9 @@ def head_probabilities(
         layer = layers.Normalization(mean=statistics.mean, variance=statistics.variance)
         rows = keras.ops.convert_to_numpy(layer(rows))
     shape = (config.dense_width, config.activation, config.batch_norm)
-    head = _untrained_head(*shape, n_features=rows.shape[1], n_classes=len(weights[-1]))
+    head = _untrained_head(
+        *shape, n_features=rows.shape[1], n_classes=len(weights[-1]), thread=threading.get_ident()
+    )
     head.set_weights(weights)
     return in_pieces(head, rows)
 
@@ -158,9 +161,15 @@ def in_pieces(head: keras.Model, rows: np.ndarray) -> np.ndarray:
     return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=64)
 def _untrained_head(
-    dense_width: int, activation: str, batch_norm: bool, *, n_features: int, n_classes: int
+    dense_width: int,
+    activation: str,
+    batch_norm: bool,
+    *,
+    n_features: int,
+    n_classes: int,
+    thread: int,  # each has its own, since it sets the weights
 ) -> keras.Model:
     """One head for all runs of a shape: building it costs more than asking it."""
     config = HeadConfig(

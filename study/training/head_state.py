@@ -136,11 +136,11 @@ class Layout:
         return self._beginnings[key]
 
     def take(self, state: State, slots: Sequence[int]) -> list[Arrays]:
-        """The states of some heads of K, copied."""
+        """The states of some heads of K: views of `state`; copy what you keep."""
         if not slots:
             return []
-        flat = [np.asarray(tensor) for tensor in tf.nest.flatten(state)]  # not copied yet
-        return [tuple(np.array(array[slot]) for array in flat) for slot in slots]
+        flat = [np.asarray(tensor) for tensor in tf.nest.flatten(state)]
+        return [tuple(array[slot, ...] for array in flat) for slot in slots]
 
     def best_weights(self, arrays: Arrays, config: HeadConfig) -> list[np.ndarray]:
         """The best epoch's weights in the order of `get_weights()`, without the padding."""

@@ -196,16 +196,27 @@ class _Dealt:
         if missing and (not compiling or (not ready and len(compiling) < place.workers)):
             elsewhere = Counter(
                 lot.signature for where, lot in self._flying.values() if where is not place
-            )
-            signature = min(missing, key=lambda one: elsewhere[one])  # not what others compile
+            )  # what other places compile is left to them; then most can train while others compile
+            signature = max(missing, key=lambda one: (-elsewhere[one], self._work(one)))
         elif ready:
-            signature = max(ready, key=lambda one: len(self._waiting[one]))
+            signature = max(ready, key=self._longest)  # so that all places end at one time
         else:
             return None
         chosen = self._waiting[signature].popleft()
         if not self._waiting[signature]:
             del self._waiting[signature]
         return chosen
+
+    def _work(self, signature: Signature) -> int:
+        """Of all that waits for a program, in epochs of one unit."""
+        return sum(map(self._work_of, self._waiting[signature]))
+
+    def _longest(self, signature: Signature) -> int:
+        """The work of the next population of a program."""
+        return self._work_of(self._waiting[signature][0])
+
+    def _work_of(self, lot: Lot) -> int:
+        return lot.signature.width * max(self._left[index].remaining for index in lot.indices)
 
     def _ended(self, whole: Sequence[Future[Results]]) -> list[tuple[int, HeadResult]]:
         """(index, result) of what ended; the states that it was continued from are let go."""

@@ -19,15 +19,15 @@ import tensorflow as tf
 
 from study.common.metrics import ACCURACY
 from study.common.seeds import stream
-from study.training.freed_memory import give_back
 from study.training.head import Statistics
-from study.training.head_state import Arrays
 from study.training.loss import class_weights
 from study.training.metrics import from_table, table_rows
 from study.training.places import Place, Results, Trainer
 from study.training.plain_keras import train_plainly
 from study.training.program import Program
+from study.training.program_cache import Compilation
 from study.training.program_key import WIDTHS, Signature
+from study.training.programs import Programs
 from study.training.row_tensor import row_tensor
 from study.training.runs import HeadResult, HeadRun, HeadState, order_of_rows
 from study.training.schedules import learning_rates
@@ -47,9 +47,10 @@ class Population(Trainer):
     Args:
         features: (N, n_features) float32.
         labels: (N,) int32.
-        n_classes: this and all others: see `Trainer`.
+        n_classes: this and all others but the last two: see `Trainer`.
         views: (N, n_views) row numbers of each example's views, the first its own; a run trains on
             one of them in each epoch. None: all examples have their own row alone.
+        programs: those that are there already, or are just being compiled, by another thread.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Population(Trainer):
         alone: Collection[str] = (),
         metric: str = ACCURACY,
         views: np.ndarray | None = None,
+        programs: Programs | None = None,
     ) -> None:
         super().__init__(
             n_classes, max_epochs=max_epochs, size=size, widths=widths, alone=alone, metric=metric
@@ -75,19 +77,26 @@ class Population(Trainer):
         cores = os.cpu_count() or 1
         self.workers = GPU_WORKERS if gpu else min(cores + AHEAD_WORKERS, MAX_WORKERS)
         self.busy = self.workers * (GPU_BUSY if gpu else CPU_BUSY)  # populations
-        self._programs: dict[Signature, Program] = {}
-        self._locks: dict[Signature, threading.Lock] = {}
+        shape = features.shape[0], features.shape[1]
+        self.programs = programs or Programs(shape, n_classes, size=size, metric=metric)
+        if (self.programs.rows, self.programs.size) != (shape, size):
+            raise ValueError(f"programs for {self.programs.rows}, but the features are {shape}")
         self._stop, self._pool = threading.Event(), ThreadPoolExecutor(self.workers)
 
     @property
     def compilations(self) -> int:
-        """How many programs have been compiled."""
-        return len(self._programs)
+        """How many programs have been compiled, or read."""
+        return len(self.programs.compilations)
+
+    @property
+    def compiled_here(self) -> Sequence[Compilation]:
+        """Programs of this process."""
+        return self.programs.compilations
 
     @property
     def compile_seconds(self) -> float:
         """Wall time of the compilations, some of them side by side."""
-        return sum(program.compile_seconds for program in list(self._programs.values()))
+        return sum(one.end - one.start for one in list(self.programs.compilations))
 
     def places(self) -> Sequence[Place]:
         """This process."""
@@ -96,7 +105,7 @@ class Population(Trainer):
     @property
     def compiled(self) -> Collection[Signature]:
         """Signatures of the programs that it has."""
-        return self._programs.keys()
+        return self.programs.ready
 
     def submit(self, runs: list[HeadRun]) -> Future[Results]:
         """Begin a population, in a thread; see `Place`."""
@@ -109,21 +118,7 @@ class Population(Trainer):
         self._stop, self._pool = threading.Event(), ThreadPoolExecutor(self.workers)
 
     def _program(self, run: HeadRun) -> Program:
-        signature = self.signature(run)
-        with self._locks.setdefault(signature, threading.Lock()):
-            if signature not in self._programs:
-                program = Program(
-                    signature,
-                    run.config,
-                    self._features.shape[1],
-                    self.n_classes,
-                    self.size,
-                    self.metric,
-                )
-                program.compile(self._features, self._labels)
-                give_back()
-                self._programs[signature] = program
-            return self._programs[signature]
+        return self.programs.of(self.signature(run), run.config, self._features, self._labels)
 
     def _train_together(self, runs: list[HeadRun], stop: threading.Event) -> Results:
         if self.signature(runs[0]).alone:
@@ -152,11 +147,14 @@ class Population(Trainer):
         ends = sorted({run.remaining for run in runs} | {0})
         rows = table_rows(self.metric, self.n_classes)
         curves = np.zeros((last, rows, self.size), np.float32)
-        taken: dict[int, Arrays] = {}
+        kept: dict[int, tuple[HeadState | None, list[np.ndarray]]] = {}
         done = 0
         while True:
             ending = [slot for slot, run in enumerate(runs) if done == run.remaining]
-            taken |= zip(ending, layout.take(state, ending), strict=True)
+            for slot, arrays in zip(ending, layout.take(state, ending), strict=True):
+                run = runs[slot]
+                paused = HeadState.of(run.epochs, arrays) if run.pauses else None
+                kept[slot] = paused, layout.best_weights(arrays, run.config)
             if done == last:
                 break
             if stop.is_set():
@@ -184,8 +182,8 @@ class Population(Trainer):
             HeadResult(
                 from_table(curves[: run.remaining, :, slot], program.metric, program.n_classes),
                 learning_rate=tables[slot][run.first : run.epochs, -1].copy(),
-                state=HeadState.of(run.epochs, taken[slot]) if run.pauses else None,
-                best_weights=layout.best_weights(taken[slot], run.config),
+                state=kept[slot][0],
+                best_weights=kept[slot][1],
                 seconds=seconds,
             )
             for slot, run in enumerate(runs)

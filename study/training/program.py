@@ -1,6 +1,5 @@
 """One compiled program: epochs, each with its validation, of K heads that share a signature."""
 
-import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from study.training.metrics import (
     table_rows,
 )
 from study.training.program_cache import disk_errors, function_of, seal
-from study.training.program_key import Signature
+from study.training.program_key import Signature, key_of
 from study.training.vectorized_head import EvaluationBatch, TrainingBatch, VectorizedHead
 
 VALIDATION_ROWS = 512  # in one piece; even, so that a row's half is that of its place
@@ -72,7 +71,7 @@ class Program:
         self.most_epochs = min(max(CALL_ROWS // signature.n_train, 1), CALL_EPOCHS)  # in one call
         self.vectorized = VectorizedHead(signature, config, n_features, n_classes, self.counted)
         self.layout = self.vectorized.layout
-        self.compile_seconds = 0.0
+        self.kept = True  # until it has to be traced
         self._run: Any = None  # once compiled
 
     def inputs(
@@ -109,7 +108,6 @@ class Program:
 
     def compile(self, features: tf.Tensor, labels: tf.Tensor) -> None:
         """Trace and compile, by a call of no epochs, unless `program_cache` has kept it."""
-        start = time.perf_counter()
         size, signature = self.size, self.signature
         state: State = tf.nest.map_structure(
             lambda value: tf.zeros((size, *np.shape(value)), value.dtype), self.layout.template
@@ -132,16 +130,15 @@ class Program:
             return list(tf.nest.flatten(found))
 
         def trace() -> Any:
+            self.kept = False
             compiled = tf.function(flat, jit_compile=True, autograph=False)
             return compiled.get_concrete_function(*tf.nest.flatten(arguments))
 
-        judged_by = () if self.metric == ACCURACY else (self.metric,)
-        key = repr((signature, features.shape, self.n_classes, size, *judged_by))
+        key = key_of(signature, tuple(features.shape), self.n_classes, size, self.metric)
         self._run = function_of(key, trace)
         with disk_errors():
             self._run(tf.nest.flatten(arguments))
         seal()
-        self.compile_seconds = time.perf_counter() - start
 
     def train(
         self,

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from platformdirs import user_cache_path
 
@@ -39,6 +39,14 @@ _GRAPH, _COMPILED, _SEAL = ".graph", ".pb", ".sha256"
 _adding = threading.Lock()
 _sealing = threading.Lock()
 _kept: list[Path] = []  # the folder in use, if any
+
+
+class Compilation(NamedTuple):
+    """How long a program took to be there, by `time.monotonic`."""
+
+    start: float
+    end: float
+    kept: bool  # it was read from the disk
 
 
 def keep_programs(cache_dir: Path | None) -> Path | None:
@@ -139,7 +147,7 @@ def function_of(key: str, trace: Callable[[], Any]) -> Callable[[list[Any]], lis
     """
     from tensorflow.python.eager import context
 
-    name = f"program_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    name = _name(key)
     runtime = context.context()
     with _adding:
         if not runtime.has_function(name):
@@ -149,13 +157,26 @@ def function_of(key: str, trace: Callable[[], Any]) -> Callable[[list[Any]], lis
     return lambda flat: runtime.call_function(name.encode(), flat, outputs)
 
 
+def is_kept(key: str) -> bool:
+    """Whether the program of a key would be found in the folder, and nothing compiled."""
+    return any(_seal_of(path).exists() for path in _graphs(key))
+
+
+def _name(key: str) -> str:
+    return f"program_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def _graphs(key: str) -> list[Path]:
+    """Where the graph of a key is kept: in the folder in use, if any."""
+    made_of = hashlib.sha256(f"{key} {_code()}".encode()).hexdigest()[:16]
+    return [folder / f"{_name(key)}-{made_of}{_GRAPH}" for folder in _kept]
+
+
 def _definitions(name: str, key: str, trace: Callable[[], Any]) -> Any:
     """The graph's functions."""
     from tensorflow.core.framework import function_pb2
 
-    made_of = hashlib.sha256(f"{key} {_code()}".encode()).hexdigest()[:16]
-    for folder in _kept:
-        path = folder / f"{name}-{made_of}{_GRAPH}"
+    for path in _graphs(key):
         if _seal_of(path).exists():
             return function_pb2.FunctionDefLibrary.FromString(path.read_bytes()).function
     concrete = trace()
@@ -164,9 +185,8 @@ def _definitions(name: str, key: str, trace: Callable[[], Any]) -> Any:
     library = concrete.graph.as_graph_def().library
     library.function.append(concrete.function_def)
     _rename(library, name)
-    for folder in _kept:
+    for path in _graphs(key):
         with contextlib.suppress(OSError):  # costs only its reuse
-            path = folder / f"{name}-{made_of}{_GRAPH}"
             write_atomically(path, library.SerializeToString(deterministic=True))
     return library.function
 

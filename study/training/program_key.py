@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
+from study.common.metrics import ACCURACY
 from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import OPTIMIZERS
 from study.space.own_optimizers import code_digest_of
@@ -56,6 +58,14 @@ def signature_of(
         n_validation=n_validation,
         loss=tuple(config.loss_hyperparameters),
     )
+
+
+def key_of(
+    signature: Signature, rows: tuple[int, int], n_classes: int, size: int, metric: str
+) -> str:
+    """All that decides a program besides code and versions; `rows` is the features' shape."""
+    judged_by = () if metric == ACCURACY else (metric,)
+    return repr((signature, tf.TensorShape(rows), n_classes, size, *judged_by))
 
 
 def _padded(config: HeadConfig, widths: Sequence[int]) -> int:

@@ -90,7 +90,7 @@ def compared(
         reached = comparable(table, spent, look)
         if reached.sum() < 2:
             continue
-        at_look = _bounds(part, look, step=step)
+        at_look = bounds_of(part, look.alpha, step=step)
         chosen = reached[:, None] & reached & (at_look.repeats >= enough(look))
         np.fill_diagonal(chosen, False)
         if not chosen.any():
@@ -118,7 +118,17 @@ def comparable(table: Numbers, spent: np.ndarray, look: Look) -> np.ndarray:
     return reached
 
 
-def _bounds(table: Numbers, look: Look, *, step: float) -> Bounds:
+def bounds_of(
+    table: Numbers, alpha: float, *, step: float, borrowed: int = MOST_BORROWED
+) -> Bounds:
+    """The bounds of all pairs, each on the repeats that both have.
+
+    Args:
+        table: (K, n) results; NaN where there is none.
+        alpha: that the look may spend.
+        step: deviation of rounding a result to whole images.
+        borrowed: observations that the usual variance counts for at most; 0: a pair's own alone.
+    """
     differences = table[:, None, :] - table[None, :, :]  # (K, K, n): how far column is behind row
     known = np.isfinite(differences)
     repeats = known.sum(axis=2)
@@ -126,7 +136,7 @@ def _bounds(table: Numbers, look: Look, *, step: float) -> Bounds:
     shared = np.maximum(repeats, 1)
     mean = filled.sum(axis=2) / shared
     squares = (np.where(known, differences - mean[:, :, None], 0.0) ** 2).sum(axis=2)
-    borrowed = min(MOST_BORROWED, max(len(table) - 2, 0))
+    borrowed = min(borrowed, max(len(table) - 2, 0))
     usual = pooled_deviation(table) if borrowed else 0.0
     if math.isnan(usual):
         borrowed, usual = 0, 0.0
@@ -138,6 +148,6 @@ def _bounds(table: Numbers, look: Look, *, step: float) -> Bounds:
         variance,
         error,
         freedom.astype(float),
-        np.full(mean.shape, look.alpha),
+        np.full(mean.shape, alpha),
         repeats.astype(float),
     )

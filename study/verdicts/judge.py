@@ -109,6 +109,19 @@ def at_most_behind(table: Numbers, look: Look, *, step: float) -> Numbers:
     return _at_most(steps[-1].high(), excluded, ~comparable(table, spent, look))
 
 
+def behind_the_best(bounds: Bounds) -> tuple[Numbers, np.ndarray]:
+    """(K,) how far each is behind the best at most, and (K,) behind which another one is for sure.
+
+    The latter is strict: of equal optimizers none is named, but with the error rate. The former is
+    NaN where a rival that may be the best was not compared.
+    """
+    known = np.isfinite(bounds.difference + bounds.error)
+    ahead = np.where(known, bounds.low(strict=True), -math.inf) > 0  # row of column
+    excluded = np.asarray(ahead.any(axis=0))
+    high: Numbers = np.where(known, bounds.high(), math.nan)
+    return _at_most(high, excluded, np.zeros_like(excluded)), excluded
+
+
 def _verdict(*, good: bool, excluded: bool) -> Verdict:
     if good:
         return Verdict.GOOD_ENOUGH

@@ -71,12 +71,15 @@ def results_of(
         },
         seeds=_seeds(reruns, wanted),
         step=value_step(meta),
-        ratio=math.nan if meta.one_split else _ratio(meta.split_sizes),
+        ratio=image_ratio(meta),
     )
 
 
-def _ratio(sizes: Mapping[str, int]) -> float:
-    return sizes.get("validation", 0) / max(sizes.get("train", 1), 1)
+def image_ratio(meta: StudyMeta) -> float:
+    """Validation / training rows; NaN where all repeats share one split."""
+    if meta.one_split:
+        return math.nan
+    return meta.split_sizes.get("validation", 0) / max(meta.split_sizes.get("train", 1), 1)
 
 
 def whole_repeats(results: Results) -> dict[str, int]:

@@ -16,7 +16,10 @@ a study is stopped. Prints, each in percent with its 95 % interval where it is a
     searches   that they took, against the smallest fixed number that is known as often
 
 Then the same for new images: every study draws a pool of images of one kind, and what is claimed
-of new images is held against the kind. Real studies: `whole_studies.py`.
+of new images is held against the kind. Then data sets of one sort: what is claimed in general of
+the sort from five of them, and at any number from 5 to 30; how often Nemenyi's test separates two
+optimizers that are equal; what is claimed of five sets themselves, and of spans on them. Real
+studies: `whole_studies.py`.
 """
 
 import argparse
@@ -40,12 +43,16 @@ from simulated import (
     results_on,
     until,
 )
+from simulated_sets import SORTS, Sort, draw_sets, mistakes_here, mistakes_in_general
 
+from study.verdicts.across import FEWEST_SETS, mean_ranks
 from study.verdicts.answer import Verdict, share_interval
 from study.verdicts.judge import judge
 
 MARGIN = 0.02
 LATER = 0.01  # a margin that is named after the first answer
+MOST_SETS = 30
+NEMENYI = {2: 1.960, 3: 2.343, 12: 3.268}  # critical values at 5 % (Demsar 2006, table 5)
 
 
 def main() -> None:
@@ -64,6 +71,9 @@ def main() -> None:
     for count in (12, 2):
         for by in (0.0, MARGIN + 1e-4):
             _new_images(count, by, max(given.studies // 10, 20), given.seed)
+    print("\ndata sets of one sort, in general; then of five sets themselves")
+    for name, make_sort in SORTS.items():
+        _sets(name, make_sort(), given.studies, given.seed)
 
 
 def _row(name: str, truth: Truth, studies: int, seed: int) -> None:
@@ -153,6 +163,44 @@ def _new_images(count: int, by: float, studies: int, seed: int) -> None:
         + "  ".join(f"{claim} {_rate(counts[claim], studies)}" for claim in sorted(found)),
         flush=True,
     )
+
+
+def _sets(name: str, sort: Sort, collections: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    five: Counter[str] = Counter()
+    ever: Counter[str] = Counter()
+    here: Counter[str] = Counter()
+    ranks: Counter[int] = Counter()
+    numbers = range(FEWEST_SETS, MOST_SETS + 1)
+    for _ in range(collections):
+        sets, truth = draw_sets(sort, rng, MOST_SETS)
+        five += mistakes_in_general(sets, sort, [FEWEST_SETS], MARGIN)
+        ever += mistakes_in_general(sets, sort, numbers, MARGIN)
+        here += mistakes_here(sets[:FEWEST_SETS], truth, MARGIN)
+        apart = [count for count in numbers if _separated(mean_ranks(sets[:count]), count)]
+        ranks[0] += bool(apart)
+        ranks[1] += FEWEST_SETS in apart
+    equal = len(set(sort.behind)) == 1
+    nemenyi = f"Nemenyi {_rate(ranks[1], collections)}, ever {_rate(ranks[0], collections)}"
+    print(
+        f"  {name:42} "
+        + "  ".join(
+            f"{claim} {_rate(five[claim], collections)}, ever {_rate(ever[claim], collections)}"
+            for claim in ("best excluded", "good enough", "bound")
+        )
+        + f"  known {100 * five['known'] / collections:.0f}  {nemenyi if equal else ''}",
+        flush=True,
+    )
+    claims = ("best excluded", "good enough", "bound", "span too high", "span too low")
+    said = (f"{claim} {_rate(here[claim], collections)}" for claim in claims)
+    print(f"  {'  of these five':42} {'  '.join(said)}", flush=True)
+
+
+def _separated(ranks: np.ndarray, count: int) -> bool:
+    """Whether the critical difference separates any two."""
+    size = len(ranks)
+    critical = NEMENYI[size] * np.sqrt(size * (size + 1) / (6 * count))
+    return bool(np.ptp(ranks) > critical)
 
 
 def _rate(count: int, of: int) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from study.common.errors import UserError
+from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.conclusion import LEVEL
 from study.report.analysis.ranking import Row
@@ -69,17 +70,11 @@ def compare(first: Summary, second: Summary) -> Comparison:
     Raises:
         UserError: they are judged by different metrics.
     """
-    metric = first.meta.metric
-    if metric != second.meta.metric:
-        raise UserError(
-            f"study {first.meta.name} is judged by {first.meta.metric_words} and study "
-            f"{second.meta.name} by {second.meta.metric_words}, which do not compare; name two "
-            "studies with the same `metric`"
-        )
+    check_metrics([first.meta, second.meta])
     rows = [_confirmed(summary) for summary in (first, second)]
     names = list(dict.fromkeys([*rows[0], *rows[1]]))
     both = [name for name in names if name in rows[0] and name in rows[1]]
-    paired = _paired(first, second)
+    paired = same_splits(first, second)
     least = max(value_step(first.meta), value_step(second.meta))
     margin = first.answer.margin
     alpha = min(look.alpha for one in (first, second) for look in one.answer.looks)
@@ -115,8 +110,23 @@ def compare(first: Summary, second: Summary) -> Comparison:
         good_enough=shared,
         headline=_headline(labels, changes, average, margin, shared),
         optimizers=tuple(dict.fromkeys([*first.meta.optimizers, *second.meta.optimizers, *names])),
-        metric=metric,
+        metric=first.meta.metric,
     )
+
+
+def check_metrics(metas: Sequence[StudyMeta]) -> None:
+    """Points of one metric are not those of another.
+
+    Raises:
+        UserError: studies are judged by different ones.
+    """
+    first = metas[0]
+    for other in metas[1:]:
+        if other.metric != first.metric:
+            raise UserError(
+                f"study {first.name} is judged by {first.metric_words} and study {other.name} by "
+                f"{other.metric_words}, which do not compare; name studies with the same `metric`"
+            )
 
 
 def _verdict(summary: Summary, name: str) -> str:
@@ -128,7 +138,7 @@ def _confirmed(summary: Summary) -> dict[str, Row]:
     return {row.optimizer: row for row in summary.rows if row.basis is Phase.CONFIRM}
 
 
-def _paired(first: Summary, second: Summary) -> bool:
+def same_splits(first: Summary, second: Summary) -> bool:
     """Whether every shared repeat was confirmed on the same rows of the same images."""
     splits = [
         {key: digest for key, digest in s.meta.split_digests.items() if key.startswith("confirm/")}

@@ -15,6 +15,11 @@ def join(names: Sequence[str], word: str = "and") -> str:
     return f" {word} ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
+def some(names: Sequence[str], noun: str, most: int = 4, word: str = "and") -> str:
+    """The names, or of many only how many: "12 optimizers"."""
+    return join(names, word) if len(names) <= most else counted(len(names), noun)
+
+
 def counted(number: int, noun: str) -> str:
     """ "1 repeat", "5 repeats"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -11,6 +11,7 @@ from study.search.cluster.workers import Workers
 from study.search.tasks import Data
 from study.space.space import SearchSpace
 from study.training.places import Place, PlaceLostError, Results, Trainer
+from study.training.program_cache import Compilation
 from study.training.program_key import Signature
 from study.training.runs import HeadRun, HeadState
 
@@ -63,6 +64,11 @@ class ClusterTrainer(Trainer):
     def compilations(self) -> int:
         """Programs of all workers together."""
         return sum(place.compilations for place in self._places.values())
+
+    @property
+    def compiled_here(self) -> Sequence[Compilation]:
+        """Programs of this process: none."""
+        return []
 
     @property
     def compile_seconds(self) -> float:

@@ -1,0 +1,275 @@
+"""Data sets -> which optimizer is best on them, and in general, with its uncertainty, in words.
+
+The bounds, and why they are not mean ranks, stand in `study.verdicts.across`. A data set with
+several studies counts once, as their mean.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from study.common.aliases import Numbers
+from study.report.analysis.conclusion import NAMED
+from study.report.analysis.data_sets import (
+    Block,
+    DataSet,
+    all_optimizers,
+    common_optimizers,
+)
+from study.report.analysis.wording import counted, join, points, some
+from study.verdicts.across import (
+    FEWEST_SETS,
+    MOST_SETS,
+    in_general,
+    mean_ranks,
+    sets_needed,
+)
+from study.verdicts.answer import Verdict
+from study.verdicts.bounds import Bounds
+from study.verdicts.judge import behind_the_best
+from study.verdicts.looks import FEWEST_REPEATS
+from study.verdicts.results import image_ratio
+from study.verdicts.set_means import SetResults, on_these_sets, set_means
+
+
+class Placed(NamedTuple):
+    """One optimizer over all data sets. Fractions; None where nothing can be claimed."""
+
+    optimizer: str
+    mean: float  # over the sets
+    behind: float  # the leader, as measured; the leader's own is 0
+    rank: float  # mean over the sets, 1 for the best
+    by_set: tuple[float, ...]  # value on each set
+    verdicts: tuple[Verdict, ...]  # of each set's own studies, where they agree
+    here: Verdict  # on these sets
+    at_most_here: float | None
+    general: Verdict  # on data sets of this sort
+    at_most_general: float | None
+    diverged: int  # reruns on all sets
+    reruns: int
+
+
+class Across(NamedTuple):
+    """The verdicts over several data sets, the leader first."""
+
+    sets: tuple[str, ...]
+    placed: tuple[Placed, ...]
+    left_out: tuple[str, ...]  # optimizers that some set has no result of
+    margin: float
+    needed: int | None  # data sets until the answer is known, if lead and spread stay so
+    headline: str
+    details: tuple[str, ...]
+
+
+def across_sets(sets: Sequence[DataSet], *, alpha: float, margin: float) -> Across | None:
+    """Judge the optimizers that every data set has.
+
+    Args:
+        sets: the data sets.
+        alpha: the error rate of what is claimed of these sets.
+        margin: a fraction.
+
+    Returns:
+        None for fewer than two data sets.
+    """
+    if len(sets) < 2:
+        return None
+    studies = [study for one in sets for study in one.studies]
+    names = common_optimizers(studies)
+    left_out = tuple(name for name in all_optimizers(studies) if name not in names)
+    if len(names) < 2:
+        text = "The data sets have fewer than two optimizers in common, so none can be compared."
+        return Across(tuple(one.name for one in sets), (), left_out, margin, None, text, ())
+    results = [_results(one, names) for one in sets]
+    placed, general, excluded = _placed(sets, results, names, alpha, margin)
+    needed = None
+    if not placed[0].diverged and not any(one.general is Verdict.GOOD_ENOUGH for one in placed):
+        leader = names.index(placed[0].optimizer)
+        needed = sets_needed(general, leader, ~excluded, margin)
+    return Across(
+        sets=tuple(one.name for one in sets),
+        placed=tuple(placed),
+        left_out=left_out,
+        margin=margin,
+        needed=needed,
+        headline=" ".join(filter(None, (_general(placed, sets, margin), _here(placed, sets)))),
+        details=tuple(filter(None, (_more(placed, sets, margin, needed), _diverging(placed)))),
+    )
+
+
+def _placed(
+    sets: Sequence[DataSet],
+    results: Sequence[SetResults],
+    names: Sequence[str],
+    alpha: float,
+    margin: float,
+) -> tuple[list[Placed], Bounds, np.ndarray]:
+    """The optimizers, the highest mean first; the bounds in general, and who is excluded by them.
+
+    With too few data sets the bounds are a forecast, and nobody is excluded.
+    """
+    values = np.stack([set_means(one.table) for one in results])  # (M, K)
+    leads = values[:, values.mean(axis=0).argmax()]  # (M,)
+    general = in_general(results)
+    claimed = general if len(sets) >= FEWEST_SETS else _nothing(general)
+    reruns = [_reruns(sets, name) for name in names]
+    clean = [lost == 0 for lost, _ in reruns]
+    most_here, verdicts_here, _ = _judged(on_these_sets(results, alpha), values, clean, margin)
+    most_general, verdicts_general, excluded = _judged(claimed, values, clean, margin)
+    ranks = mean_ranks(results)
+    placed = [
+        Placed(
+            optimizer=name,
+            mean=float(values[:, place].mean()),
+            behind=float((leads - values[:, place]).mean()),
+            rank=float(ranks[place]),
+            by_set=tuple(map(float, values[:, place])),
+            verdicts=tuple(_verdict_of(one, name) for one in sets),
+            here=verdicts_here[place],
+            at_most_here=most_here[place],
+            general=verdicts_general[place],
+            at_most_general=most_general[place],
+            diverged=reruns[place][0],
+            reruns=reruns[place][1],
+        )
+        for place, name in enumerate(names)
+    ]
+    return sorted(placed, key=lambda one: (one.behind, one.rank)), general, excluded
+
+
+def _results(data: DataSet, names: Sequence[str]) -> SetResults:
+    """Mean over the studies of a data set that are on the same splits."""
+    block = _block(data)
+    rows = [block.optimizers.index(name) for name in names]
+    return SetResults(block.mean_table[rows], block.step, image_ratio(block.studies[0].meta))
+
+
+def _block(data: DataSet) -> Block:
+    """Of studies on other splits those that are most.
+
+    Repeats on other splits are no pairs of these, and their mean would weigh them by no rule.
+    """
+    return max(data.blocks, key=lambda one: (len(one.studies), one.repeats))
+
+
+def _verdict_of(data: DataSet, name: str) -> Verdict:
+    found = {study.answer.about(name).verdict for study in data.studies}
+    return found.pop() if len(found) == 1 else Verdict.UNDECIDED
+
+
+def _reruns(sets: Sequence[DataSet], name: str) -> tuple[int, int]:
+    """(diverged, all) confirmation runs of an optimizer."""
+    found = [study.answer.about(name) for one in sets for study in one.studies]
+    return sum(one.diverged for one in found), sum(one.reruns for one in found)
+
+
+def _nothing(bounds: Bounds) -> Bounds:
+    unknown = np.full_like(bounds.difference, math.nan)
+    return bounds._replace(difference=unknown, error=unknown)
+
+
+def _judged(
+    bounds: Bounds, values: Numbers, clean: Sequence[bool], margin: float
+) -> tuple[list[float | None], list[Verdict], np.ndarray]:
+    """How far behind each is at most, its verdict, and who is excluded."""
+    at_most, excluded = behind_the_best(bounds)
+    room = 1 - values.mean(axis=0)  # nobody is better than 100 %
+    claimed = [
+        float(bound) if bound <= margin or bound < most else None  # NaN is neither
+        for bound, most in zip(at_most, room, strict=True)
+    ]
+    verdicts = []
+    for bound, never, out in zip(claimed, clean, excluded, strict=True):
+        if bound is not None and bound <= margin and never:
+            verdicts.append(Verdict.GOOD_ENOUGH)
+        else:
+            verdicts.append(Verdict.EXCLUDED if out else Verdict.UNDECIDED)
+    return claimed, verdicts, excluded
+
+
+def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -> str:
+    """What holds on data sets of this sort."""
+    good = [one for one in placed if one.general is Verdict.GOOD_ENOUGH]
+    out = [one.optimizer for one in placed if one.general is Verdict.EXCLUDED]
+    excluded = f" Excluded in general: {join(out)}." if out else ""
+    if good:
+        worst = max(one.at_most_general or 0.0 for one in good)
+        each = "each is" if len(good) > 1 else "it is"
+        names = [one.optimizer for one in good]
+        use = (
+            join(names, "or")
+            if len(names) <= NAMED
+            else f"{names[0]} or any of {len(names) - 1} others"
+        )
+        return (
+            f"In general use {use}: on data sets of this "
+            f"sort {each} on average at most {points(worst)} points behind the best.{excluded}"
+        )
+    leader = placed[0]
+    text = f"Which optimizer is best in general is not known from {len(sets)} data sets"
+    if len(sets) < FEWEST_SETS:
+        return f"{text}; {FEWEST_SETS} are the fewest that anything is claimed from."
+    if leader.at_most_general is None:
+        return f"{text}: {leader.optimizer} leads, and nothing bounds how far it may be behind."
+    if leader.at_most_general <= margin:
+        return (
+            f"{text}: {leader.optimizer} leads and is on average at most "
+            f"{points(leader.at_most_general)} points behind the best, but "
+            f"{counted(leader.diverged, 'rerun')} of it diverged.{excluded}"
+        )
+    return (
+        f"{text}: {leader.optimizer} leads and may on average be up to "
+        f"{points(leader.at_most_general)} points behind on data sets of this sort.{excluded}"
+    )
+
+
+def _here(placed: Sequence[Placed], sets: Sequence[DataSet]) -> str:
+    """What holds on these data sets."""
+    good = [one for one in placed if one.here is Verdict.GOOD_ENOUGH]
+    out = [one.optimizer for one in placed if one.here is Verdict.EXCLUDED]
+    parts = []
+    if good:
+        names = some([one.optimizer for one in good], "optimizer", NAMED)
+        worst = max(one.at_most_here or 0.0 for one in good)
+        are = "are" if len(good) > 1 else "is"
+        at_most = f"on average at most {points(worst)} points behind the best"
+        parts.append(f"On these {len(sets)} data sets {names} {are} good enough: {at_most}.")
+    if out:
+        parts.append(f"Excluded on them: {join(out)}.")
+    few = [one.name for one in sets if _block(one).repeats < FEWEST_REPEATS]
+    if few:
+        parts.append(
+            f"Nothing can be claimed of these data sets: {join(few)} with fewer than "
+            f"{FEWEST_REPEATS} repeats."
+        )
+    return " ".join(parts)
+
+
+def _more(
+    placed: Sequence[Placed], sets: Sequence[DataSet], margin: float, needed: int | None
+) -> str:
+    """How many more data sets it would take."""
+    if any(one.general is Verdict.GOOD_ENOUGH for one in placed):
+        return ""
+    if placed[0].diverged:  # that is what keeps it from being good enough, not their number
+        return ""
+    if needed is not None:
+        return (
+            f"About {needed - len(sets)} more data sets of this sort would bring the bound of "
+            f"{placed[0].optimizer} to {points(margin)} points, if its lead and the spread over "
+            "data sets stay as they are; it is a rough guess from few."
+        )
+    if len(sets) < FEWEST_SETS:
+        return f"At least {FEWEST_SETS - len(sets)} more data sets are needed."
+    return (
+        f"More than {MOST_SETS} data sets would be needed at a margin of {points(margin)} points."
+    )
+
+
+def _diverging(placed: Sequence[Placed]) -> str:
+    lost = [f"{one.optimizer} {one.diverged} of {one.reruns}" for one in placed if one.diverged]
+    if not lost:
+        return ""
+    return f"Reruns that diverged: {join(lost)}; such an optimizer is never good enough."

@@ -1,0 +1,197 @@
+"""Summaries of two or more studies -> all that their common report says beside the pairs."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from study.common.text import plain
+from study.report.analysis.across_sets import Across, across_sets
+from study.report.analysis.choices import TUNING
+from study.report.analysis.chosen_settings import chosen_settings, differing
+from study.report.analysis.data_sets import DataSet, all_optimizers, data_sets, with_results
+from study.report.analysis.effects import OPTIMIZER, Effect, effects
+from study.report.analysis.study_comparison import check_metrics, compare
+from study.report.analysis.summary import Summary
+from study.report.analysis.wording import join, points
+from study.verdicts.answer import Verdict
+from study.verdicts.looks import ALPHA, FEWEST_REPEATS
+
+NAMED = 3  # data sets with a sentence of their own on top
+
+
+class Listed(NamedTuple):
+    """One study among several; differences NaN and empty for the first of its data set."""
+
+    name: str
+    data: str
+    known: bool
+    leader: str
+    value: float  # of the leader
+    good_enough: tuple[str, ...]
+    differs: tuple[str, ...]  # settings, from the first study of the same data
+    difference: float  # from that one, mean over the optimizers of both
+    low: float
+    high: float
+
+
+class Several(NamedTuple):
+    """Two or more studies."""
+
+    names: tuple[str, ...]
+    studies: tuple[Listed, ...]
+    effects: tuple[Effect, ...]  # what moves most first
+    across: Across | None  # of two or more data sets
+    margin: float  # of the first study
+    metric: str  # of all
+    noun: str  # what they have many of: "image", "row", or "example" where they differ
+    headline: str
+    details: tuple[str, ...]
+    remarks: tuple[str, ...]  # what to know before reading the numbers
+    optimizers: tuple[str, ...]  # in the order of the search spaces, which gives the colours
+
+
+def several_studies(studies: Sequence[Summary]) -> Several:
+    """Effects of settings, tuning and optimizer, and the verdicts over data sets.
+
+    Raises:
+        UserError: studies are judged by different metrics.
+    """
+    check_metrics([one.meta for one in studies])
+    first = studies[0]
+    used = [one for one in studies if with_results(one)]
+    sets = data_sets(used)
+    margin = first.answer.margin
+    alpha = min((look.alpha for one in used for look in one.answer.looks), default=ALPHA)
+    lines = tuple(effects(sets, alpha=alpha, margin=margin))
+    across = across_sets(sets, alpha=alpha, margin=margin)
+    sides = tuple(_effect_sentences(lines, sets))
+    headline, details = (
+        (across.headline, sides + across.details)
+        if across
+        else (" ".join(sides) or "Nothing is confirmed in all of these studies.", ())
+    )
+    return Several(
+        names=tuple(one.meta.name for one in studies),
+        studies=tuple(_listed(studies)),
+        effects=lines,
+        across=across,
+        margin=margin,
+        metric=first.meta.metric,
+        noun=first.meta.noun if len({one.meta.noun for one in studies}) == 1 else "example",
+        headline=headline,
+        details=details,
+        remarks=tuple(_remarks(studies, sets, across)),
+        optimizers=tuple(all_optimizers(studies)),
+    )
+
+
+def _listed(studies: Sequence[Summary]) -> Iterator[Listed]:
+    for data in data_sets(studies):
+        for study in data.studies:
+            yield _line(study, data)
+
+
+def _line(study: Summary, data: DataSet) -> Listed:
+    before = data.studies[0]
+    differs: list[str] = []
+    average = None
+    if before is not study:
+        differs = differing(*chosen_settings([before.meta, study.meta]))
+        found = compare(before, study)
+        average = found.average or next(iter(found.changes), None)
+    leader = study.answer.leader
+    values = {row.optimizer: row.mean for row in study.rows}
+    return Listed(
+        name=study.meta.name,
+        data=data.name,
+        known=study.answer.known,
+        leader=leader,
+        value=values.get(leader, math.nan),
+        good_enough=tuple(one.optimizer for one in study.answer.of(Verdict.GOOD_ENOUGH)),
+        differs=tuple(differs),
+        difference=average.difference if average else math.nan,
+        low=average.low if average else math.nan,
+        high=average.high if average else math.nan,
+    )
+
+
+def _effect_sentences(lines: Sequence[Effect], sets: Sequence[DataSet]) -> Iterator[str]:
+    """The choices side by side, one sentence for the same data sets; those with settings first."""
+    scopes = dict.fromkeys(one.data for one in lines)
+    ordered = sorted(scopes, key=lambda scope: not _has_settings(lines, scope))
+    for scope in ordered[:NAMED]:
+        yield _side_by_side([one for one in lines if one.data == scope], several=len(sets) > 1)
+
+
+def _has_settings(lines: Sequence[Effect], scope: tuple[str, ...]) -> bool:
+    return any(one.data == scope and one.choice not in (OPTIMIZER, TUNING) for one in lines)
+
+
+def _side_by_side(lines: Sequence[Effect], *, several: bool) -> str:
+    """How much each moves, and what is certain of the optimizer among them; `lines` are sorted."""
+    where = ""
+    if len(lines[0].data) > 2:
+        where = f" over {len(lines[0].data)} data sets"
+    elif several:
+        where = f" on {join(lines[0].data)}"
+    said = [
+        f"{one.choice} {points(one.moves)}{'' if place else ' points'}{_bounded(one)}"
+        for place, one in enumerate(lines)
+    ]
+    text = f"From the worst to the best choice{where}: {', '.join(said)}."
+    optimizer = next((one for one in lines if one.choice == OPTIMIZER), None)
+    if optimizer is None or math.isnan(optimizer.high) or len(lines) < 2:
+        return text
+    more = [one.choice for one in lines if one.low > optimizer.high]
+    less = [one.choice for one in lines if one.high < optimizer.low]
+    if more:
+        text += f" Which optimizer is used certainly matters less than {join(more)}."
+    if less:
+        text += f" Which optimizer is used certainly matters more than {join(less)}."
+    if not more and not less:
+        text += " Whether the optimizer matters more or less than the others is not certain."
+    return text
+
+
+def _bounded(one: Effect) -> str:
+    return "" if math.isnan(one.low) else f" ({points(one.low)} to {points(one.high)})"
+
+
+def _remarks(
+    studies: Sequence[Summary], sets: Sequence[DataSet], across: Across | None
+) -> Iterator[str]:
+    without = [one.meta.name for one in studies if not with_results(one)]
+    if without:
+        yield f"Left out of all but the list: {join(without)}, without a confirmed result."
+    for data in sets:
+        if len(data.blocks) > 1:
+            names = [join([s.meta.name for s in block.studies]) for block in data.blocks]
+            yield (
+                f"{join(names)} have the same data ({data.name}) on other splits (another seed, or "
+                "other parts), so no setting's effect is read between them; the page of such "
+                "a pair compares two samples."
+            )
+        several = [one for one in data.studies if not one.answer.looked]
+        if several:
+            yield (
+                f"{join([s.meta.name for s in several])}: fewer than {FEWEST_REPEATS} repeats, so "
+                "nothing is claimed of them."
+            )
+    folders = [(one.studies[0].meta.data.get("folder"), one) for one in sets]
+    for folder in dict.fromkeys(name for name, _ in folders if name):
+        same = [one.name for name, one in folders if name == folder]
+        if len(same) > 1:
+            yield (
+                f"{join(same)} come from a folder of one name, {plain(str(folder), 60)}, but are "
+                "not the same data: if they share images, they count twice."
+            )
+    if across is not None and across.left_out:
+        yield (
+            f"Left out over data sets: {join(across.left_out)}, because not every study has enough "
+            "results of the same code."
+        )
+    if across is not None and len({s.meta.space.get("fingerprint") for s in studies}) > 1:
+        yield (
+            "The studies have different search spaces: over data sets each optimizer is compared "
+            "as it was tuned there."
+        )

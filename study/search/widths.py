@@ -1,0 +1,85 @@
+"""To how many widths dense layers are padded: few programs to compile, or little work on padding.
+
+Every width costs each optimizer a program. A small study compiles longer than it trains, so it has
+fewer widths than a large one, and more where the programs are kept from an earlier study. What is
+chosen stands in `study.json`, and a study that goes on keeps it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from study.images.splits.assignments import Split
+from study.images.splits.study_splits import Splits
+from study.search.options import Options
+from study.search.plan import Plan, signatures_of
+from study.search.subject import Subject
+from study.search.tasks import count_rows, view_rows
+from study.space.space import SearchSpace
+from study.training.head import steps_per_epoch
+from study.training.population_size import CPU_HEADS
+from study.training.program_cache import is_kept
+from study.training.program_key import Signature, few_widths, key_of
+
+LEVELS = 3  # at most, and of every study that is older than the choice
+COMPILED, KEPT = 2.6, 0.2  # seconds of a core: to trace and compile a program, to read it
+WEIGHT = 2e-9  # seconds of a core: a step of one weight, 28 bytes of optimizer, gradient and head
+WORTH = 0.9  # of the cost: fewer widths have to save a tenth, since a study may go on for long
+
+
+def widths_of(
+    options: Options, plan: Plan, space: SearchSpace, subject: Subject, splits: Splits
+) -> tuple[int, ...]:
+    """The padded widths of a study that begins now; on a GPU, which pads for little, the usual."""
+    n_features, n_classes = subject.n_features, len(subject.examples.class_names)
+    if subject.device["kind"] != "cpu":
+        return few_widths(space.dense_widths(), LEVELS)
+    views = view_rows(splits, options.views)
+    rows = count_rows(len(subject.examples.labels), views), n_features
+    size = options.population or CPU_HEADS
+
+    def kept(signature: Signature) -> bool:
+        return is_kept(key_of(signature, rows, n_classes, size, options.metric))
+
+    return chosen_widths(plan, space, splits("confirm", 0), n_features + n_classes, kept)
+
+
+def chosen_widths(
+    plan: Plan,
+    space: SearchSpace,
+    split: Split,
+    weights: int,
+    kept: Callable[[Signature], bool],
+) -> tuple[int, ...]:
+    """The padded widths with the least work until the first look, compiling included.
+
+    Args:
+        plan: of the study.
+        space: with the widths that are searched.
+        split: of any repeat; all have the same sizes.
+        weights: of a head for each unit of its dense layer: features and classes.
+        kept: whether the program of a signature need not be compiled.
+    """
+    possible = space.dense_widths()
+    default = space.default(next(iter(space.optimizers)))
+    epochs = plan.epochs(plan.everybody(plan.first))
+    a_unit = epochs * steps_per_epoch(default, len(split.train)) * weights * WEIGHT
+
+    def cost(widths: Sequence[int]) -> float:
+        programs = signatures_of(space, split, widths)
+        made = sum(KEPT if kept(signature) else COMPILED for signature in programs)
+        padded = [min(width for width in widths if width >= real) for real in possible]
+        return made + a_unit * sum(padded) / len(padded)
+
+    best = few_widths(possible, LEVELS)
+    least = cost(best)
+    for levels in range(LEVELS - 1, 0, -1):
+        widths = few_widths(possible, levels)
+        if cost(widths) < WORTH * least:
+            best, least = widths, cost(widths)
+    return best
+
+
+def recorded(widths: Sequence[int], space: SearchSpace) -> dict[str, Any]:
+    """What `StudyMeta.device` says of them: nothing where they are those of older studies."""
+    usual = few_widths(space.dense_widths(), LEVELS)
+    return {} if tuple(widths) == usual else {"widths": list(widths)}

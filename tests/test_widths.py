@@ -1,0 +1,39 @@
+"""How many padded widths a study has: few programs to compile, or little work on padding."""
+
+import numpy as np
+
+from study.images.splits.assignments import Split
+from study.search.command_line import parse, resolve_options
+from study.search.plan import make_plan
+from study.search.widths import chosen_widths, recorded
+from study.space.space import SearchSpace, load_space
+
+SPLIT = Split(*(np.arange(size, dtype=np.int32) for size in (120, 160, 120)))  # the faces'
+UNIT = 512 + 40  # features and classes of the faces
+DEFAULT = load_space("default")
+
+
+def chosen(*argv: str, kept: bool = False, space: SearchSpace = DEFAULT) -> tuple[int, ...]:
+    plan = make_plan(resolve_options(parse(argv), {}, "default"), space)
+    return chosen_widths(plan, space, SPLIT, UNIT, lambda _: kept)
+
+
+def test_the_default_study_has_three_widths_as_ever():
+    assert chosen() == chosen(kept=True) == (128, 256, 512)
+    assert recorded(chosen(), DEFAULT) == {}  # so its study.json is that of older versions
+
+
+def test_a_small_study_compiles_less_unless_more_is_kept():
+    assert chosen("--repeats", "1") == (512,)
+    assert recorded((512,), DEFAULT) == {"widths": [512]}
+    assert chosen("--repeats", "1", kept=True) == (128, 256, 512)
+
+
+def test_more_work_is_worth_more_programs():
+    counts = [len(chosen("--repeats", str(repeats))) for repeats in (1, 2, 3, 5, 12)]
+    assert counts == sorted(counts) and counts[0] == 1 and counts[-1] == 3
+
+
+def test_of_one_width_there_is_nothing_to_choose():
+    assert chosen("--repeats", "1", space=load_space("quick")) == (176,)
+    assert recorded((176,), load_space("quick")) == {}
