@@ -102,7 +102,7 @@ def eventually(is_so: Callable[[], object], process: "subprocess.Popen[str] | No
     while not is_so():
         assert time.monotonic() < end
         assert process is None or process.poll() is None, process.communicate()
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def gone(pids: Iterator[int] | set[int]) -> None:
@@ -221,6 +221,40 @@ def here(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Stud
     return study
 
 
+REFUSED = """
+import sys, ray
+from study.common.errors import UserError
+from study.common.signals import stoppable
+from study.search.cluster.connect import connected
+from study.search.cluster.workers import Workers
+
+@ray.remote(num_cpus=1)
+class Busy:
+    def begun(self):
+        return True
+
+def refusal(device):
+    try:
+        Workers(device, None)
+    except UserError as error:
+        print(error)
+
+with stoppable(), connected(sys.argv[1]):
+    refusal("gpu")
+    actors = [Busy.remote() for _ in range(2)]
+    ray.get([actor.begun.remote() for actor in actors])
+    refusal(None)
+"""
+
+
+def test_a_cluster_without_a_gpu_or_a_free_processor_is_refused(nodes: Nodes) -> None:
+    run = [sys.executable, "-c", REFUSED, nodes.address]
+    ended = subprocess.run(run, env=environment(), capture_output=True, text=True, check=True)
+    gpu, cpu = ended.stdout.splitlines()
+    assert gpu == "`device` gpu: no machine of the cluster has a GPU that Ray knows of"
+    assert cpu.startswith("`cluster`: no CPU of the cluster is free, of 2; wait for what runs")
+
+
 def test_lost_workers_nodes_and_drivers_change_no_record_and_no_row(
     here: Study, tmp_path: Path, nodes: Nodes
 ) -> None:
@@ -246,8 +280,6 @@ def test_lost_workers_nodes_and_drivers_change_no_record_and_no_row(
     assert ", on 1 worker (1 x " in printed
     assert ", 1 lost" in printed
     assert study.records() == here.records()
-    nodes.tell("remove")
-    nodes.tell("0")  # TensorFlow's own number
 
 
 def listeners(pids: dict[int, str]) -> set[str]:
@@ -334,40 +366,6 @@ def test_workers_with_other_versions_or_other_code_are_named() -> None:
         check_identity(own | {"program": "abc", "numpy": "missing"}, own)
 
 
-REFUSED = """
-import sys, ray
-from study.common.errors import UserError
-from study.common.signals import stoppable
-from study.search.cluster.connect import connected
-from study.search.cluster.workers import Workers
-
-@ray.remote(num_cpus=1)
-class Busy:
-    def begun(self):
-        return True
-
-def refusal(device):
-    try:
-        Workers(device, None)
-    except UserError as error:
-        print(error)
-
-with stoppable(), connected(sys.argv[1]):
-    refusal("gpu")
-    actors = [Busy.remote() for _ in range(2)]
-    ray.get([actor.begun.remote() for actor in actors])
-    refusal(None)
-"""
-
-
-def test_a_cluster_without_a_gpu_or_a_free_processor_is_refused(nodes: Nodes) -> None:
-    run = [sys.executable, "-c", REFUSED, nodes.address]
-    ended = subprocess.run(run, env=environment(), capture_output=True, text=True, check=True)
-    gpu, cpu = ended.stdout.splitlines()
-    assert gpu == "`device` gpu: no machine of the cluster has a GPU that Ray knows of"
-    assert cpu.startswith("`cluster`: no CPU of the cluster is free, of 2; wait for what runs")
-
-
 def test_an_image_that_is_not_there_on_a_machine_is_named_with_the_machine(tmp_path: Path) -> None:
     (tmp_path / "seen.png").touch()
     setting = RowSetting({}, "", "", {})
@@ -380,6 +378,8 @@ def test_an_image_that_is_not_there_on_a_machine_is_named_with_the_machine(tmp_p
 def test_kills_at_random_moments_change_no_record(
     here: Study, tmp_path: Path, nodes: Nodes
 ) -> None:
+    nodes.tell("remove")
+    nodes.tell("0")  # TensorFlow's own number of threads
     chance = random.Random(20)
     done = {"driver": 0, "worker": 0, "node": 0}
     studies = 0

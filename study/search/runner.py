@@ -253,8 +253,7 @@ class Runner:
         right = probabilities[np.arange(len(rows)), labels]
         if record.metric != ACCURACY:
             counts = class_counts(labels, probabilities, None, self.data.n_classes)
-            found = rounded(float(metric_of(record.metric, counts)))
-            record = replace(record, test_metric=found)
+            record = replace(record, test_metric=rounded(float(metric_of(record.metric, counts))))
         return replace(
             record,
             test_accuracy=rounded(float((probabilities.argmax(axis=1) == labels).mean())),
@@ -269,8 +268,7 @@ def _cross_fitted(record: TrialRecord, result: HeadResult, rows: int) -> TrialRe
     fitted = cross_fitted(hits_a, hits_b, rows)
     if record.metric != ACCURACY:
         counts = np.asarray(result.metrics.val_counts, np.float64)
-        by_class = cross_fitted_by_class(record.metric, counts)
-        record = replace(record, cross_fitted_metric=by_class)
+        record = replace(record, cross_fitted_metric=cross_fitted_by_class(record.metric, counts))
     return replace(record, val_hits_a=hits_a, val_hits_b=hits_b, cross_fitted_accuracy=fitted)
 
 
