@@ -11,8 +11,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 CLASSES = ("circles", "stripes", "дома 家")
 LONGEST = (  # half a minute of a processor and more; they begin first, so no core waits at the end
-    "population", "search", "kills", "keras_code", "rows_study", "loss", "own_optimizers",
-    "figures", "report", "program_cache", "metric_studies",
+    "population", "cluster", "search", "kills", "keras_code", "rows_study", "loss",
+    "own_optimizers", "figures", "report", "program_cache", "metric_studies",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from synthetic import write_study
 
 from study.common.errors import UserError
-from study.images import main
+from study.images import loading, main
 from study.images.doubts import doubts
 from study.images.image_set import ImageSet
 from study.images.loading import load_images
@@ -276,8 +276,14 @@ def test_an_empty_name_is_no_folder(folder, given, monkeypatch):
 @pytest.mark.parametrize("kind", [str, Path])
 @pytest.mark.parametrize("address", ["https://x.org/cats.zip", "s3://bucket/photos"])
 def test_an_address_on_the_web_is_named_as_such(address, kind):
-    with pytest.raises(UserError, match=r"is an address on the web.*: download the images, then"):
+    with pytest.raises(UserError, match=r"is an address on the web.*: download the .*, or mount"):
         load_images(kind(address))
+
+
+def test_more_images_than_a_study_can_hold_are_refused_before_they_are_opened(folder, monkeypatch):
+    monkeypatch.setattr(loading, "MOST_IMAGES", 5)
+    with pytest.raises(UserError, match=r"has 6 images, and a study can hold 5.*; take a sample"):
+        load_images(folder)
 
 
 def test_a_tilde_is_the_home_folder(folder, monkeypatch):

@@ -45,6 +45,7 @@ from study.images.pixels.small_look import LOOK_BYTES
 BATCH = (
     512  # files handed to the threads at once, so that Ctrl-C and a million files are no trouble
 )
+MOST_IMAGES = 10_000_000  # the description of more would fill a machine's memory
 NO_CLASS = "holds no image that can be read, so it is no class"
 PEOPLE, PHOTOS = 40, 10  # of the built-in faces
 T = TypeVar("T")
@@ -76,12 +77,13 @@ def load_images(
         strict: refuse where any file has to be left out.
 
     Raises:
-        UserError: there is no folder, fewer than two classes have images, a class would be lost
-            because nothing in it can be used, the table says what cannot be true, or nothing is
-            found to group by.
+        UserError: there is no folder, more than `MOST_IMAGES`, fewer than two classes have images,
+            a class would be lost because nothing in it can be used, the table says what cannot be
+            true, or nothing is found to group by.
     """
     pattern = named_by(group, group_pattern)
     listing = list_files(data, labels, grouped=group is not None, follow_links=follow_links)
+    _refuse_too_many(listing)
     images = _check(listing, near=near_duplicates == TOGETHER)
     if strict and images.problems:
         number = len(images.problems)
@@ -101,6 +103,15 @@ def load_images(
     if data is None and labels is None:
         _check_faces(images)
     return _grouped(images, group, pattern)
+
+
+def _refuse_too_many(listing: Listing) -> None:
+    if len(listing.files) > MOST_IMAGES:
+        raise UserError(
+            f"{printable(listing.source)} has {len(listing.files):,} images, and a study can hold "
+            f"{MOST_IMAGES:,}, all described in memory and their rows on every machine that "
+            "trains; take a sample of each class"
+        )
 
 
 def _grouped(images: ImageSet, group: str | None, pattern: "re.Pattern[str] | None") -> ImageSet:

@@ -15,6 +15,8 @@ from study.report.analysis.winners import evaluation_line
 from study.report.analysis.wording import number, points
 from study.verdicts.answer import Judged, Verdict
 
+INNER = ("widths", "rounding")  # what `StudyMeta.device` says to the program alone
+
 
 class Table(NamedTuple):
     """Text cells; the first column holds names, the others numbers."""
@@ -221,7 +223,7 @@ def study_table(summary: Summary) -> Table:
         "deep grey": _white_points(meta.data.get("deep_grey", {}).get("white_points", {})),
         "split": ", ".join(f"{part} {size}" for part, size in meta.split_sizes.items()),
         "runs": len(summary.records),
-        "device": ", ".join(str(v) for key, v in meta.device.items() if key != "widths"),
+        "device": ", ".join(str(v) for key, v in meta.device.items() if key not in INNER),
         "weights": meta.weights.get("source", ""),
         "versions": "; then ".join(map(_versions, meta.versions)),
         "git commit": meta.git_commit or "",

@@ -53,10 +53,10 @@ def features_and_programs(
     """The rows of `subject` with these `views`, and what could be compiled meanwhile.
 
     Without `ahead` nothing is: what is left to train of a study that goes on shows later. There are
-    no programs (None) where a GPU is timed first.
+    no programs (None) where a GPU is timed first, or other machines train.
     """
     size = heads_known(options, meta)
-    if size is None:
+    if size is None or options.cluster is not None:
         return subject.features(views), None
     rows = count_rows(len(subject.examples.labels), views), subject.n_features
     programs = Programs(rows, len(meta.class_names), size=size, metric=options.metric)

@@ -65,7 +65,8 @@ def search(arguments: argparse.Namespace) -> list[Options]:
     from study.space.space import load_space
 
     try:
-        pick_device(arguments.device)  # before the space's optimizers start TensorFlow
+        # before the space's optimizers start TensorFlow; a GPU here is for a worker
+        pick_device("cpu" if arguments.cluster else arguments.device)
         with blamed():
             run_code(map(Path, arguments.code or ()))
             space = load_space(arguments.space)

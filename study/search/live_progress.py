@@ -5,7 +5,7 @@ After each look a line says who leads, by which bound, who is still in question 
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 
 from rich.console import Console
@@ -26,10 +26,13 @@ class Watch:
     Args:
         plan: of the study.
         known: records of an earlier run of the study; they count as done.
+        where: says who is at work elsewhere; nothing where this process is.
     """
 
-    def __init__(self, plan: Plan, known: Iterable[TrialRecord]) -> None:
-        self.plan = plan
+    def __init__(
+        self, plan: Plan, known: Iterable[TrialRecord], where: Callable[[], str] = lambda: ""
+    ) -> None:
+        self.plan, self._where = plan, where
         self.planned: dict[str, int] = dict.fromkeys((one.name for one in plan.searches), 0)
         self.epochs = 0  # until the next look
         self._round = ""
@@ -87,7 +90,7 @@ class Watch:
             shown = [name for name, task in self._tasks.items() if self._bars.tasks[task].visible]
             for name, task in self._tasks.items():
                 best = f"best{self._by} {self._best[name]:.3f}" if name in self._best else ""
-                left = f"  {self._round}, {self._left()}" if name in shown[:1] else ""
+                left = f"  {self._round}, {self._time()}" if name in shown[:1] else ""
                 self._bars.update(task, completed=self._done[name], best=best + left)
         elif time.monotonic() - self._last >= LINE_SECONDS:
             self._last = time.monotonic()
@@ -103,6 +106,11 @@ class Watch:
             self._best[name] = max(self._best.get(name, 0.0), record.best_value)
             self._by = "" if record.metric == ACCURACY else f" {WORDS[record.metric]}"
 
+    def _time(self) -> str:
+        """What is left, and who is at it."""
+        where = self._where()
+        return f"{self._left()}, {where}" if where else self._left()
+
     def _left(self) -> str:
         trained = self._trained - self._before
         if not trained:
@@ -115,7 +123,7 @@ class Watch:
         done, planned = sum(self._done.values()), sum(self.planned.values())
         best = max(self._best, key=lambda name: self._best[name], default="")
         words = f", best{self._by} so far {best} {self._best[best]:.3f}" if best else ""
-        return f"search: {self._round}, {done}/{planned} trials{words}, {self._left()}"
+        return f"search: {self._round}, {done}/{planned} trials{words}, {self._time()}"
 
 
 def round_name(now: Round) -> str:

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -12,13 +12,17 @@ import numpy as np
 from study.common.bases import short_name
 from study.common.text import printable
 from study.features.backbone import Backbone, in_float32, load_backbone
-from study.features.extract import extract_features
+from study.features.device import Device, Dtype
+from study.features.extract import RowsOf, extract_features
 from study.images.doubts import doubts, mixed_grey, subfolders_of_all
 from study.images.loading import load_images
 from study.images.overview import classes_line, white_points
 from study.images.samples import sample_grid
 from study.images.shortcuts import shortcuts
 from study.records.predictions import Predictions
+from study.search.cluster.rows import rows_on_workers
+from study.search.cluster.worker import RowSetting
+from study.search.cluster.workers import Workers
 from study.search.mistakes import write_mistakes
 from study.search.options import Options
 from study.training.head import whole_model
@@ -27,13 +31,13 @@ from study.training.head import whole_model
 class ImageSubject:
     """The `Subject` that is a folder of images, or the built-in faces."""
 
-    def __init__(self, options: Options) -> None:
-        """Look at every image.
+    def __init__(self, options: Options, workers: Workers | None = None) -> None:
+        """Look at every image; `workers` compute, None: this process.
 
         Raises:
             UserError: see `load_images`.
         """
-        self._options = options
+        self._options, self._workers = options, workers
         self.examples = load_images(
             options.data,
             labels=options.labels,
@@ -60,19 +64,37 @@ class ImageSubject:
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The frozen base, loaded when it is first asked for.
+        """The frozen base, loaded when it is first asked for; of workers, with their device.
 
         Raises:
             UserError: see `load_backbone`.
         """
+        if self._workers is None:
+            return load_backbone(**self._backbone_arguments(), device=self._options.own_device)
+        dtype: Dtype = "bfloat16" if self._workers.like.dtype == "bfloat16" else "float32"
+        loaded = load_backbone(**self._backbone_arguments(), device="cpu", dtype=dtype)
+        kind: Literal["cpu", "gpu"] = "gpu" if self._workers.like.kind == "gpu" else "cpu"
+        return loaded._replace(device=Device(kind, self._workers.devices(), dtype))
+
+    def _backbone_arguments(self) -> dict[str, Any]:
+        """Of `load_backbone`, besides the device."""
         options = self._options
-        return load_backbone(
-            options.weights,
-            base=options.base,
-            image_size=options.image_size,
-            preprocess=options.preprocess,
-            device=options.device,
+        return {
+            "weights": options.weights,
+            "base": options.base,
+            "image_size": options.image_size,
+            "preprocess": options.preprocess,
+        }
+
+    def _rows_of(self) -> RowsOf | None:
+        """Who computes rows that are not in the cache; None: this process."""
+        if self._workers is None:
+            return None
+        backbone = self.backbone
+        setting = RowSetting(
+            self._backbone_arguments(), backbone.digest, backbone.dtype, self.examples.scales
         )
+        return partial(rows_on_workers, workers=self._workers, backbone=backbone, setting=setting)
 
     @property
     def device(self) -> Mapping[str, str]:
@@ -134,7 +156,13 @@ class ImageSubject:
     def features(self, views: np.ndarray | None = None) -> np.ndarray:
         """The float32 rows, see `Subject`; says what had to be computed."""
         cache_dir = self._options.cache_dir
-        found = extract_features(self.examples, self.backbone, cache_dir=cache_dir, views=views)
+        found = extract_features(
+            self.examples,
+            self.backbone,
+            cache_dir=cache_dir,
+            views=views,
+            rows_of=self._rows_of(),
+        )
         if found.computed:
             rate = found.computed / max(found.seconds, 1e-9)
             print(

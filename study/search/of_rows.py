@@ -13,6 +13,7 @@ from study.features.device import pick_device
 from study.features.rows_file import load_rows
 from study.images.overview import classes_line
 from study.records.predictions import Predictions
+from study.search.cluster.workers import Workers
 from study.search.options import Options
 
 NAMED = 5  # groups in one line, rows of each
@@ -21,15 +22,15 @@ NAMED = 5  # groups in one line, rows of each
 class RowSubject:
     """The `Subject` that is a `.npz` file."""
 
-    def __init__(self, features: str, options: Options) -> None:
-        """Read the file.
+    def __init__(self, features: str, options: Options, workers: Workers | None = None) -> None:
+        """Read the file; `workers` compute, None: this process.
 
         Raises:
             UserError: see `load_rows`.
         """
         folder = options.cache_dir or user_cache_path("optimizer-study")
         self.examples = load_rows(features, folder=folder if folder.is_dir() else None)
-        self._device = pick_device(options.device)
+        self._here, self._workers = pick_device(options.own_device), workers
         self._several = [
             [self.name_of(row) for row in rows] for rows in self.examples.in_several_classes()
         ]
@@ -65,7 +66,9 @@ class RowSubject:
     @property
     def device(self) -> Mapping[str, str]:
         """Kind and name; heads are trained in float32 on every one."""
-        return {"kind": self._device.kind, "name": self._device.name}
+        if self._workers is not None:
+            return {"kind": self._workers.like.kind, "name": self._workers.devices()}
+        return {"kind": self._here.kind, "name": self._here.name}
 
     weights: Mapping[str, str] = {}
     base = ""

@@ -6,6 +6,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from study.search.cluster.connect import ADDRESS_RULE, cluster_address
 from study.verdicts.looks import AUTO
 
 # Nothing; what its looks allow; longer searches; anything; words for what is compared by itself.
@@ -93,6 +94,7 @@ def in_name(character: str) -> bool:
     return character.isalnum() or character in "-_."
 
 
+CLUSTER = (cluster_address, ADDRESS_RULE)
 TEXT, PATH = (text_of, "a text"), (path, "a text")
 NAME = (study_name, "letters, digits, - _ and . (at most 100 bytes, not . or - first)")
 

@@ -13,6 +13,7 @@ from study.common.metrics import ACCURACY, WORDS
 from study.images.groups import SUBFOLDER
 from study.images.near_copies import KEEP, TOGETHER
 from study.search.option_rules import (
+    CLUSTER,
     NAME,
     PATH,
     TEXT,
@@ -239,6 +240,15 @@ class Options:
         in_space=False,
         continued="free",
     )
+    cluster: str | None = option(
+        CLUSTER,
+        None,
+        "machine",
+        "train on a Ray cluster: auto (the one that this machine belongs to), local (one of its "
+        "own, to try it), HOST:PORT or ray://HOST:PORT [this process]",
+        in_space=False,
+        decides=False,
+    )
     weights: str = option(
         TEXT,
         "auto",
@@ -269,6 +279,11 @@ class Options:
         decides=False,
     )
     dry_run: bool = switch("files", "print the plan and stop")
+
+    @property
+    def own_device(self) -> str | None:
+        """What this process computes on, as for `pick_device`: a GPU is for a cluster's worker."""
+        return self.device if self.cluster is None else "cpu"
 
     def settings(self) -> dict[str, Any]:
         """What decides a study's result or its length; not where it is stored."""

@@ -34,7 +34,8 @@ from study.search.tasks import Data, Task
 from study.training.freed_memory import give_back
 from study.training.head import Statistics, head_probabilities
 from study.training.metrics import class_counts, metric_of
-from study.training.population import OUT_OF_MEMORY, Population
+from study.training.places import Trainer
+from study.training.population import OUT_OF_MEMORY
 from study.training.program_key import Signature
 from study.training.runs import HeadResult, HeadRun
 
@@ -62,7 +63,7 @@ class Runner:
     def __init__(
         self,
         data: Data,
-        population: Population,
+        population: Trainer,
         promoted: Mapping[tuple[int | None, int | None], int],
         known: Iterable[TrialRecord],
         save: Callable[[list[TrialRecord]], None],
@@ -169,6 +170,7 @@ class Runner:
             task.run.epochs,
             state=self._paused.state_of(before) if before else None,
             pauses=self._paused.may_pause(task.run.bracket, task.run.rung),
+            keep_weights=task.run.phase != Phase.SEARCH,
         )
 
     def _judged(self, finished: list[tuple[Task, HeadResult | None]]) -> list[Judged]:
@@ -251,8 +253,7 @@ class Runner:
         right = probabilities[np.arange(len(rows)), labels]
         if record.metric != ACCURACY:
             counts = class_counts(labels, probabilities, None, self.data.n_classes)
-            found = rounded(float(metric_of(record.metric, counts)))
-            record = replace(record, test_metric=found)
+            record = replace(record, test_metric=rounded(float(metric_of(record.metric, counts))))
         return replace(
             record,
             test_accuracy=rounded(float((probabilities.argmax(axis=1) == labels).mean())),
@@ -267,8 +268,7 @@ def _cross_fitted(record: TrialRecord, result: HeadResult, rows: int) -> TrialRe
     fitted = cross_fitted(hits_a, hits_b, rows)
     if record.metric != ACCURACY:
         counts = np.asarray(result.metrics.val_counts, np.float64)
-        by_class = cross_fitted_by_class(record.metric, counts)
-        record = replace(record, cross_fitted_metric=by_class)
+        record = replace(record, cross_fitted_metric=cross_fitted_by_class(record.metric, counts))
     return replace(record, val_hits_a=hits_a, val_hits_b=hits_b, cross_fitted_accuracy=fitted)
 
 

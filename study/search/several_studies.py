@@ -43,5 +43,5 @@ def _check_base(options: Options) -> None:
         base=options.base,
         image_size=options.image_size,
         preprocess=options.preprocess,
-        device=options.device,
+        device=options.own_device,
     )

@@ -128,10 +128,10 @@ def resume(
 
 
 def _continued_device(old: StudyMeta, new: StudyMeta) -> dict[str, Any]:
-    """That of now, with the sizes of the programs that the study began with."""
+    """That of now, with what all runs share: the sizes of programs, and how workers round."""
     now = {key: value for key, value in new.device.items() if key != "widths"}
-    widths = {"widths": old.device["widths"]} if "widths" in old.device else {}
-    return {**now, **widths, "population": old.device.get("population")}
+    kept = {key: old.device[key] for key in ("widths", "rounding") if key in old.device}
+    return {**now, **kept, "population": old.device.get("population")}
 
 
 def _repair(folder: Path, lines: TrialLines) -> None:

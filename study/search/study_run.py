@@ -2,9 +2,11 @@
 
 import shlex
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from study.common.command import in_flags, typed
 from study.records.study_meta import StudyMeta, save_meta
@@ -13,9 +15,12 @@ from study.records.trials_file import append_trials, rewrite_trials
 from study.report.analysis.wording import counted, join
 from study.report.tensorboard.standings import standings
 from study.report.write import write_report
-from study.search.ahead import features_and_programs, widths_in_force
+from study.search.ahead import features_and_programs, heads_known, widths_in_force
 from study.search.best_models import write_best
 from study.search.budget import is_longer, promotions
+from study.search.cluster.of_study import recorded_device, warn_of_other_rounding, workers_of
+from study.search.cluster.trainer import ClusterTrainer
+from study.search.cluster.workers import Workers
 from study.search.live_progress import Watch, round_line, round_name
 from study.search.of_images import ImageSubject
 from study.search.of_rows import RowSubject
@@ -40,13 +45,25 @@ from study.training.programs import Programs
 
 
 def run(options: Options, space: SearchSpace, spent: TimeSpent) -> None:
-    """Images or rows -> heads -> records -> report; `spent` has begun with the command."""
-    subject = open_subject(options)
+    """Images or rows -> heads -> records -> report; here, or on the workers of a cluster.
+
+    `spent` has begun with the command.
+    """
+    with workers_of(options) as workers:
+        _run(options, space, spent, workers)
+
+
+def _run(options: Options, space: SearchSpace, spent: TimeSpent, workers: Workers | None) -> None:
+    subject = open_subject(options, workers)
     print("\n".join([*subject.heading, *subject.remarks]))
     splits = make_splits(subject.examples, options)
+    if workers is not None:
+        workers.choose(recorded_device(options))
     space, equal = without_equal_values(space, len(splits("search", 0).train))
     alone = trained_alone(space)
     meta = study_meta(options, space, subject, splits, code_facts(space, alone))
+    if workers is not None:
+        meta = replace(meta, device={**meta.device, "rounding": workers.like.rounding})
     setting = [*_setting_lines(meta, subject), f"split: {in_flags(splits.origin, options)}"]
     print("\n".join(setting))
     for warning in splits.warnings(several=options.repeats != 1):
@@ -89,44 +106,57 @@ def run(options: Options, space: SearchSpace, spent: TimeSpent) -> None:
         spent.ended("features")
         classes = len(meta.class_names)
         data = Data(features, subject.examples.labels, classes, splits, views)
-        population = _population(options, space, meta, data, programs)
-        protocol = _train(options, space, plan, folder, meta, data, known, events, population)
+        trainer = _trainer(options, space, meta, data, programs, workers)
+        where = workers.words if workers is not None else lambda: ""
+        protocol = _train(options, space, plan, folder, meta, data, known, events, trainer, where)
         spent.ended("search")
         write_best(folder, protocol, subject)
         _report(options, folder, events)
         spent.ended("report")
-        print(f"\n{spent.line(population.programs.compilations)}")
+        print(f"\n{spent.line(trainer.compiled_here)}")
         _next_commands(options)
 
 
-def open_subject(options: Options) -> Subject:
+def open_subject(options: Options, workers: Workers | None = None) -> Subject:
     """What a study with these options is of.
 
     Raises:
         UserError: it cannot be used.
     """
     if options.features is not None:
-        return RowSubject(options.features, options)
-    return ImageSubject(options)
+        return RowSubject(options.features, options, workers)
+    return ImageSubject(options, workers)
 
 
-def _population(
-    options: Options, space: SearchSpace, meta: StudyMeta, data: Data, programs: Programs | None
-) -> Population:
-    """The trainer, with as many heads at once as were asked for, recorded or found best."""
+def _trainer(
+    options: Options,
+    space: SearchSpace,
+    meta: StudyMeta,
+    data: Data,
+    programs: Programs | None,
+    workers: Workers | None,
+) -> Population | ClusterTrainer:
+    """It has as many heads at once as were asked for, recorded or found best."""
+    arguments: dict[str, Any] = {
+        "max_epochs": options.max_epochs,
+        "widths": widths_in_force(meta, space),
+        "alone": [name for name, facts in meta.code.items() if facts["alone"]],
+        "metric": options.metric,
+        "views": data.views,
+    }
+    if workers is not None:
+        return ClusterTrainer(workers, data, space, heads_known(options, meta), **arguments)
+    if "rounding" in meta.device:
+        warn_of_other_rounding(meta.device["rounding"])
 
     def of_size(size: int) -> Population:
         return Population(
             data.features,
             data.row_labels,
             data.n_classes,
-            max_epochs=options.max_epochs,
             size=size,
-            widths=widths_in_force(meta, space),
-            alone=[name for name, facts in meta.code.items() if facts["alone"]],
-            metric=options.metric,
-            views=data.views,
             programs=programs,
+            **arguments,
         )
 
     if programs is not None:
@@ -144,13 +174,17 @@ def _train(
     data: Data,
     known: list[TrialRecord],
     events: EventFolder,
-    population: Population,
+    trainer: Population | ClusterTrainer,
+    where: Callable[[], str],
 ) -> Protocol:
-    """Run the protocol; every batch of records is on the disk before the next is trained."""
-    device = {**meta.device, "population": population.size}
+    """Run the protocol; every batch of records is on the disk before the next is trained.
+
+    `where` says who is at work elsewhere.
+    """
+    device = {**meta.device, "population": trainer.size}
     meta = replace(meta, device=device, finished=False)
     save_meta(folder, meta)
-    watch = Watch(plan, known)
+    watch = Watch(plan, known, where)
 
     def begin(now: Round) -> None:
         watch.begin(now)
@@ -167,7 +201,7 @@ def _train(
     promoted = promotions(options.tuner, options.max_epochs, options.factor)
     runner = Runner(
         data,
-        population,
+        trainer,
         promoted,
         known,
         save,
@@ -181,10 +215,11 @@ def _train(
         rewrite_trials(folder, protocol.records())
     events.end(protocol.superseded(), standings(meta, protocol.records()))
     seconds = time.monotonic() - start
+    at = f", on {where()}" if where() else ""
     print(
         f"search: {counted(len(protocol.runner.records), 'run')} in {seconds:.0f} s, "
-        f"{counted(population.compilations, 'program')} compiled in "
-        f"{population.compile_seconds:.0f} s, {counted(population.size, 'head')} at once"
+        f"{counted(trainer.compilations, 'program')} compiled in "
+        f"{trainer.compile_seconds:.0f} s, {counted(trainer.size, 'head')} at once{at}"
     )
     total = {"search": round(meta.seconds.get("search", 0.0) + seconds, 1)}
     save_meta(folder, replace(meta, finished=True, partial=protocol.stopped, seconds=total))

@@ -25,7 +25,8 @@ class OwnOptimizer(NamedTuple):
 
     keras_class: Any  # a subclass of `keras.optimizers.Optimizer`
     file: Path  # as the user named it
-    digest: str  # sha256, hex, of that file and of the files beside it that it imports
+    digest: str  # sha256, hex, of `files`
+    files: tuple[Path, ...]  # that file and the files beside it that it imports
 
 
 _known: dict[str, OwnOptimizer] = {}  # by the name of the class
@@ -68,13 +69,13 @@ def _know(file: Path) -> None:
             f"`code` {file}: defines no optimizer; it needs a class derived from "
             "keras.optimizers.Optimizer, without an underscore at the front of its name"
         )
-    digest = _digest({file.resolve(), *beside, *map(_source, found.values())})
+    files = {file.resolve(), *beside, *map(_source, found.values())}
     for name, keras_class in found.items():
         if name in vars(optimizers):
             raise UserError(f"`code` {file}: class {name} has the name of one of Keras; rename it")
         if name in _known:
             raise UserError(f"`code` {file}: class {name} stands in {_known[name].file}, too")
-        _known[name] = OwnOptimizer(keras_class, file, digest)
+        _known[name] = OwnOptimizer(keras_class, file, _digest(files), tuple(sorted(files)))
 
 
 def _run(file: Path) -> tuple[ModuleType, set[Path]]:

@@ -159,13 +159,22 @@ class _Dealt:
                 yield Lot(tuple(members[at : at + size]), signature)
 
     def _deal(self) -> None:
-        """Give every place as much as it can take."""
-        for place in self._trainer.places():
-            while chosen := self._next(place):
-                if place not in self._used:
-                    self._used.append(place)
-                future = place.submit([self._left[index] for index in chosen.indices])
-                self._flying[future] = place, chosen
+        """Give every place as much as it can take, the one with the least to do first."""
+        places = list(self._trainer.places())
+        while places:
+            place = min(places, key=self._load)
+            chosen = self._next(place)
+            if chosen is None:
+                places.remove(place)
+                continue
+            if place not in self._used:
+                self._used.append(place)
+            future = place.submit([self._left[index] for index in chosen.indices])
+            self._flying[future] = place, chosen
+
+    def _load(self, place: Place) -> float:
+        """How much a place has to do, for its size."""
+        return sum(where is place for where, _ in self._flying.values()) / place.workers
 
     def _next(self, place: Place) -> Lot | None:
         """Take the population to begin there now: one program is compiled while others train.
@@ -185,7 +194,10 @@ class _Dealt:
         compiling = {one for one in begun if one not in compiled and not one.alone}
         missing = [one for one in self._waiting if one not in ready and one not in compiling]
         if missing and (not compiling or (not ready and len(compiling) < place.workers)):
-            signature = max(missing, key=self._work)  # then most can train while others compile
+            elsewhere = Counter(
+                lot.signature for where, lot in self._flying.values() if where is not place
+            )  # what other places compile is left to them; then most can train while others compile
+            signature = max(missing, key=lambda one: (-elsewhere[one], self._work(one)))
         elif ready:
             signature = max(ready, key=self._longest)  # so that all places end at one time
         else:

@@ -25,6 +25,7 @@ from study.training.metrics import from_table, table_rows
 from study.training.places import Place, Results, Trainer
 from study.training.plain_keras import train_plainly
 from study.training.program import Program
+from study.training.program_cache import Compilation
 from study.training.program_key import WIDTHS, Signature
 from study.training.programs import Programs
 from study.training.row_tensor import row_tensor
@@ -86,6 +87,11 @@ class Population(Trainer):
     def compilations(self) -> int:
         """How many programs have been compiled, or read."""
         return len(self.programs.compilations)
+
+    @property
+    def compiled_here(self) -> Sequence[Compilation]:
+        """Programs of this process."""
+        return self.programs.compilations
 
     @property
     def compile_seconds(self) -> float:

@@ -38,6 +38,7 @@ class HeadRun(NamedTuple):
     epochs: int  # until this many are done in all
     state: HeadState | None = None  # continue from here
     pauses: bool = True  # whether it may be continued
+    keep_weights: bool = True  # whether its best weights are asked for: elsewhere, they are sent
 
     @property
     def first(self) -> int:

@@ -88,7 +88,8 @@ def _typed(given: str | Path, name: str, wanted: str) -> Path:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # a `Path` keeps one of two slashes
         raise UserError(
             f"{printable(text)} is an address on the web, and only this machine is read: download "
-            f"the images, then give `{name}` {wanted}"
+            f"the images, or mount the store as a folder (on every machine of a cluster at the "
+            f"same path), then give `{name}` {wanted}"
         )
     try:
         return Path(text).expanduser()

@@ -1,0 +1,281 @@
+"""The actor: a `Population` and a backbone in a process of Ray's, on whichever machine.
+
+Heavy libraries are imported when it is told to begin, in its own process. Rows, splits and states
+come as references into Ray's object store and states go as such, so a machine fetches each array
+once. What it raises is plain: classes of TensorFlow's or of the user's need not exist elsewhere.
+"""
+
+import hashlib
+import os
+import platform
+import threading
+import traceback
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from study.common.errors import CodeError, UserError
+from study.search.cluster.code_files import CodeFile, load_code_files
+
+if TYPE_CHECKING:
+    from study.features.extract import Pictures
+    from study.images.pixels.deep_grey import Scales
+    from study.space.space import SearchSpace
+
+PACKAGES = ("tensorflow", "keras", "numpy", "pillow")  # decide rows and curves
+PROGRAM = Path(__file__).parents[2]
+SPLITS_KEPT = 64  # arrays of row numbers
+
+
+class Setting(NamedTuple):
+    """What every worker of a study is told."""
+
+    device: str | None  # as for `pick_device`
+    cache_dir: str | None  # of compiled programs; None: its user's
+    code: tuple[CodeFile, ...]
+
+
+class RowSetting(NamedTuple):
+    """How images become rows."""
+
+    backbone: dict[str, Any]  # arguments of `load_backbone`
+    digest: str  # of the driver's weights
+    dtype: str
+    scales: "Scales"
+
+
+class StoredState(NamedTuple):
+    """A `HeadState` that stays in its worker's store."""
+
+    epoch: int
+    reference: Any  # of its parts
+    worker: int  # with which it goes
+
+
+class Trained(NamedTuple):
+    """A population's results; states are references."""
+
+    results: list[Any]
+    compilations: int
+    compile_seconds: float
+
+
+class OwnCodeFailed(Exception):  # noqa: N818 - it travels; the driver makes a `CodeError` of it
+    """Code of the user's raised something: the sentence, and Python's own words."""
+
+
+def identity() -> dict[str, str]:
+    """Versions, and a digest of this program: equal on machines that may work together."""
+    files = sorted(PROGRAM.rglob("*.py"))
+    parts = [part for one in files for part in (str(one.relative_to(PROGRAM)), one.read_text())]
+    found = {"program": hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+class Worker:
+    """What the actor does when it is asked."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        os.environ.pop("OMP_NUM_THREADS", None)  # Ray's own: a machine would use one core of all
+        self._population: Any = None
+        self._table: tuple[np.ndarray, np.ndarray, dict[str, Any]] | None = None
+        self._splits: OrderedDict[Any, np.ndarray] = OrderedDict()
+        self._forward: tuple[RowSetting, Any, Any] | None = None
+        self._loading = threading.Lock()
+        self._device: str | None = None
+        self._names: dict[str, str] = {}  # where a file of the user's lies here -> its name
+
+    def identity(self) -> dict[str, str]:
+        """Who it is: plain, so that another version can be understood."""
+        return {"host": platform.node(), "pid": str(os.getpid()), **identity()}
+
+    def begin(self, setting: Setting) -> dict[str, str]:
+        """Import everything; kind, name and dtype of its device, and how it rounds.
+
+        Raises:
+            UserError: it has no such device, or the user's code is another one here.
+        """
+        from study.training.program_cache import keep_programs
+
+        keep_programs(Path(setting.cache_dir) if setting.cache_dir else None)
+        from study.common.tensorflow import import_tensorflow
+
+        import_tensorflow()
+        from study.features.device import pick_device
+        from study.training.probe import rounding_digest
+
+        self._device = setting.device
+        found = pick_device(setting.device)
+        self._names = load_code_files(setting.code)
+        return {**found._asdict(), "rounding": rounding_digest()}
+
+    def rows(self, setting: RowSetting, pictures: "Pictures") -> np.ndarray:
+        """Rows of some images, (n, width) float32.
+
+        Raises:
+            UserError: an image is missing here or changed, or the weights are others.
+        """
+        for picture in pictures:
+            if not picture.path.exists():
+                raise UserError(
+                    f"{picture.path} is not there on {platform.node()}, a machine of the cluster: "
+                    "images have to lie at the same path on every machine, e.g. on a shared disk"
+                )
+        from study.features.extract import computed_rows
+
+        with self._loading:  # parts come two at a time
+            backbone, forward = self._pass(setting)
+        return np.concatenate(list(computed_rows(pictures, backbone, setting.scales, forward)))
+
+    def _pass(self, setting: RowSetting) -> tuple[Any, Any]:
+        """The backbone and its forward pass, made once."""
+        if self._forward is None or self._forward[0] != setting:
+            from study.features.backbone import load_backbone
+            from study.features.extract import forward_pass
+
+            try:
+                backbone = load_backbone(**setting.backbone, device=self._device)
+            except UserError as error:
+                raise UserError(f"{platform.node()}, a machine of the cluster: {error}") from None
+            found = (backbone.digest, backbone.dtype)
+            if found != (setting.digest, setting.dtype):
+                raise UserError(
+                    f"{platform.node()}, a machine of the cluster, has weights {found[0][:12]} in "
+                    f"{found[1]}, but the study {setting.digest[:12]} in {setting.dtype}: install "
+                    "the same everywhere, or name a file with `weights`"
+                )
+            self._forward = setting, backbone, forward_pass(backbone)
+        return self._forward[1:]
+
+    def take(self, features: np.ndarray, labels: np.ndarray, options: dict[str, Any]) -> None:
+        """The rows that heads are trained on, (N, width) and (N,), and arguments of Population."""
+        self._table = _writeable(features), labels, options
+
+    def best_size(self, space: "SearchSpace", train: np.ndarray, validation: np.ndarray) -> int:
+        """How many heads are best trained at once here; see `heads_at_once`."""
+        from study.training.population_size import heads_at_once
+
+        return heads_at_once(self._of_size, space, train, validation)
+
+    def prepare(self, size: int) -> tuple[int, int]:
+        """Be ready for populations of this size; `workers` and `busy` of the `Place`."""
+        self._population = self._of_size(size)
+        return self._population.workers, self._population.busy
+
+    def _of_size(self, size: int) -> Any:
+        from study.training.population import Population
+
+        assert self._table is not None
+        features, labels, options = self._table
+        return Population(features, labels, size=size, **options)
+
+    def train(self, runs: list[Any]) -> Trained:
+        """A population."""
+        known = [
+            run._replace(
+                train=self._split(run.train),
+                validation=self._split(run.validation),
+                state=_fetched(run.state),
+            )
+            for run in runs
+        ]
+        with _plain(self._names):
+            results = self._population.submit(known).result()
+        return Trained(
+            [self._light(run, result) for run, result in zip(runs, results, strict=True)],
+            self._population.compilations,
+            self._population.compile_seconds,
+        )
+
+    def stop(self, patient: bool) -> None:
+        """Give up what is under way."""
+        self._population.stop(patient=patient)
+
+    def _split(self, reference: Any) -> np.ndarray:
+        """Row numbers, fetched once while they are in use."""
+        import ray
+
+        found = self._splits.pop(reference, None)
+        if found is None:
+            found = ray.get(reference)
+        self._splits[reference] = found
+        while len(self._splits) > SPLITS_KEPT:
+            self._splits.popitem(last=False)
+        return found
+
+    def _light(self, run: Any, result: Any) -> Any:
+        """A result without weights that nobody asked for; its state stays here."""
+        import ray
+
+        state = result.state
+        if state is not None:
+            state = StoredState(state.epoch, ray.put(state.parts), self._number)
+        weights = result.best_weights if run.keep_weights else []
+        return result._replace(state=state, best_weights=weights)
+
+
+def _fetched(state: Any) -> Any:
+    """The state itself; None if it went with its worker, so the run begins at its first epoch."""
+    import ray
+
+    from study.training.runs import HeadState
+
+    if state is None:
+        return None
+    try:
+        return HeadState(state.epoch, ray.get(state.reference, timeout=60))
+    except (ray.exceptions.ObjectLostError, ray.exceptions.GetTimeoutError):
+        return None
+
+
+class _Writeable:
+    """The same memory, not marked as read-only; TensorFlow takes it as it is and writes nothing.
+
+    Ray maps the rows from the machine's object store; a copy for each worker would double them.
+    """
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows = rows  # keeps the mapping
+        self.__array_interface__ = {
+            **rows.__array_interface__,
+            "data": (rows.ctypes.data, False),
+        }
+
+
+def _writeable(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(_Writeable(rows))
+
+
+@contextmanager
+def _plain(names: dict[str, str]) -> Iterator[None]:
+    """Errors as the driver can read them, with its `names` of the user's files."""
+    from study.space.own_optimizers import blamed
+    from study.training.population import OUT_OF_MEMORY
+
+    try:
+        with blamed():
+            yield
+    except CodeError as error:
+        texts = [str(error), "\n".join(error.traceback_lines())]
+        for place, name in names.items():
+            texts = [text.replace(place, name) for text in texts]
+        raise OwnCodeFailed(*texts) from None
+    except OUT_OF_MEMORY as error:
+        raise MemoryError(str(error)) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, error.filename) from None
+    except Exception as error:
+        if type(error).__module__.startswith(("tensorflow", "keras", "optimizer_study_code_")):
+            raise RuntimeError("".join(traceback.format_exception(error))) from None
+        raise

@@ -1,0 +1,411 @@
+"""A study on a real Ray cluster that is started here, on loopback: the same records, after kills.
+
+python -m pytest tests/test_cluster.py -m slow    # 20 kills at random moments, ten minutes
+"""
+
+import os
+import platform
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from study.common.errors import UserError
+from study.features.pictures import Picture
+from study.features.row_cache import RowCache
+from study.records.study_meta import load_meta
+from study.records.trial_record import TrialRecord
+from study.records.trials_file import load_trials
+from study.search.cluster.connect import cluster_address, connected
+from study.search.cluster.fitness import check_identity
+from study.search.cluster.worker import RowSetting, Worker, identity
+from study.search.command_line import checked
+from study.search.options import OPTIONS as OPTIONS_OF_SEARCH
+
+KILLS = int(os.environ.get("KILLS", "20"))
+WAIT = 120.0  # seconds for anything that is bound to happen
+OPTIONS = ["--image-size", "32", "--weights", "random", "--metric", "macro_f1"]
+OPTIONS += ["--optimizers", "sgd,mine", "--repeats", "2", "--confirm", "2"]
+OPTIONS += ["--max-epochs", "9", "--population", "4", "--name", "night"]
+OPTIMIZER = """
+import keras
+from own_sign import sign_of
+
+
+class SignMomentum(keras.optimizers.Optimizer):
+    def build(self, variables):
+        super().build(variables)
+        self.averages = [self.add_variable_from_reference(v, "average") for v in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        average = self.averages[self._get_variable_index(variable)]
+        self.assign(average, 0.9 * average + 0.1 * gradient)
+        self.assign_sub(variable, learning_rate * sign_of(average))
+"""
+SPACE = """
+extends = "quick"
+[head]
+class_weight = "balanced"
+[optimizers.mine]
+class = "SignMomentum"
+learning_rate = {min = 1e-4, max = 1e-1, scale = "log"}
+"""
+NODES = """
+import os, sys
+from ray.cluster_utils import Cluster
+node = dict(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=200 * 2**20)
+cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
+other = cluster.add_node(**node)
+print(cluster.address, flush=True)
+for line in sys.stdin:
+    if line == "remove\\n":
+        cluster.remove_node(other, allow_graceful=False)
+    else:
+        os.environ["TF_NUM_INTRAOP_THREADS"] = line.strip()
+        other = cluster.add_node(**node)
+    print("done", flush=True)
+cluster.shutdown()
+"""
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+def environment() -> dict[str, str]:
+    return os.environ | LOOPBACK | {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def below(pid: int) -> dict[int, str]:
+    """Processes below one of this test's own -> how each was called."""
+    parents, names = {}, {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            names[int(path.name)] = (path / "cmdline").read_text()
+        except OSError:
+            continue  # it has just ended
+    found = {pid}
+    while more := {one for one, parent in parents.items() if parent in found} - found:
+        found |= more
+    return {one: names[one] for one in found - {pid} if one in names}
+
+
+def eventually(is_so: Callable[[], object], process: "subprocess.Popen[str] | None" = None) -> None:
+    end = time.monotonic() + WAIT
+    while not is_so():
+        assert time.monotonic() < end
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def gone(pids: Iterator[int] | set[int]) -> None:
+    """Wait until these processes have ended."""
+    left = set(pids)
+    eventually(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in left))
+
+
+class Nodes:
+    """Two nodes of one CPU, as if they were machines."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", NODES],
+            env=environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        self.address = self._line()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def tell(self, word: str) -> None:
+        """ "remove" the second one without a farewell; a number adds one with so many threads."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{word}\n")
+        self._process.stdin.flush()
+        assert self._line() == "done"
+
+    def processes(self) -> dict[int, str]:
+        return below(self._process.pid)
+
+    def workers(self) -> list[int]:
+        found = self.processes().items()
+        return sorted(pid for pid, name in found if name.startswith("ray::Worker"))
+
+    def stop(self) -> None:
+        started = set(self.processes())
+        self._process.communicate(timeout=WAIT)  # its standard input ends, and it stops the nodes
+        assert self._process.returncode == 0
+        gone(started)
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    found = Nodes()
+    yield found
+    found.stop()
+
+
+class Study(NamedTuple):
+    """A study of images with an optimizer of the user's, class weights and another metric."""
+
+    top: Path  # of all that it writes
+    given: Path  # of what the user has
+
+    def search(self, *more: str) -> "subprocess.Popen[str]":
+        places = {
+            "--logs": self.top / "logs",
+            "--cache-dir": self.top / "cache",
+            "--data": self.given / "pictures",
+            "--code": self.given / "mine.py",
+            "--space": self.given / "mine.toml",
+        }
+        given = [str(word) for pair in places.items() for word in pair]
+        return subprocess.Popen(
+            [sys.executable, "-m", "study.search", *given, *OPTIONS, *more],
+            env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            # a shell's background jobs, and so their children, ignore Ctrl-C
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
+
+    def records(self) -> dict[str, TrialRecord]:
+        found = load_trials(self.top / "logs" / "night")
+        assert len({record.trial_id for record in found}) == len(found)
+        return {record.trial_id: replace(record, seconds=0.0) for record in found}
+
+    def rows(self) -> dict[str, bytes]:
+        """Digest -> row of the feature cache, each of them once."""
+        (folder,) = (self.top / "cache").glob("features-*/*")
+        found = [
+            (digest, row.tobytes())
+            for digests, chunk in RowCache(folder, 512).read()
+            for digest, row in zip(digests, chunk, strict=True)
+        ]
+        assert len(dict(found)) == len(found)
+        return dict(found)
+
+    def lines(self) -> int:
+        path = self.top / "logs" / "night" / "trials.jsonl"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+    def again(self, top: Path) -> "Study":
+        """The same elsewhere, its programs compiled: that saves these tests a minute."""
+        (top / "cache").mkdir(parents=True)
+        (top / "cache" / "programs").symlink_to(self.top / "cache" / "programs")
+        return Study(top, self.given)
+
+
+def finished(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    printed, errors = process.communicate(timeout=2 * WAIT)
+    assert process.returncode == 0, printed + errors
+    return printed, errors
+
+
+@pytest.fixture(scope="module")
+def here(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Searched in one process."""
+    given = tmp_path_factory.mktemp("given")
+    (given / "pictures").symlink_to(picture_folder)
+    (given / "own_sign.py").write_text("from keras.ops import sign as sign_of\n")
+    (given / "mine.py").write_text(OPTIMIZER)
+    (given / "mine.toml").write_text(SPACE)
+    study = Study(tmp_path_factory.mktemp("here"), given)
+    finished(study.search())
+    return study
+
+
+REFUSED = """
+import sys, ray
+from study.common.errors import UserError
+from study.common.signals import stoppable
+from study.search.cluster.connect import connected
+from study.search.cluster.workers import Workers
+
+@ray.remote(num_cpus=1)
+class Busy:
+    def begun(self):
+        return True
+
+def refusal(device):
+    try:
+        Workers(device, None)
+    except UserError as error:
+        print(error)
+
+with stoppable(), connected(sys.argv[1]):
+    refusal("gpu")
+    actors = [Busy.remote() for _ in range(2)]
+    ray.get([actor.begun.remote() for actor in actors])
+    refusal(None)
+"""
+
+
+def test_a_cluster_without_a_gpu_or_a_free_processor_is_refused(nodes: Nodes) -> None:
+    run = [sys.executable, "-c", REFUSED, nodes.address]
+    ended = subprocess.run(run, env=environment(), capture_output=True, text=True, check=True)
+    gpu, cpu = ended.stdout.splitlines()
+    assert gpu == "`device` gpu: no machine of the cluster has a GPU that Ray knows of"
+    assert cpu.startswith("`cluster`: no CPU of the cluster is free, of 2; wait for what runs")
+
+
+def test_lost_workers_nodes_and_drivers_change_no_record_and_no_row(
+    here: Study, tmp_path: Path, nodes: Nodes
+) -> None:
+    study = here.again(tmp_path)
+    process = study.search("--cluster", nodes.address)
+    eventually(lambda: list((study.top / "cache").glob("features-*")), process)
+    os.kill(nodes.workers()[0], signal.SIGKILL)  # while images become rows
+    eventually(study.lines, process)
+    assert study.rows() == here.rows()
+    nodes.tell("remove")
+    before = study.lines()
+    eventually(lambda: study.lines() > before, process)
+    process.kill()
+    assert " was lost" in process.communicate()[1]
+    old = set(nodes.workers())  # of the dead driver, about to end
+    nodes.tell("1")  # it will round otherwise
+    process = study.search("--cluster", nodes.address)
+    before = study.lines()
+    eventually(lambda: study.lines() > before, process)
+    os.kill(min({*nodes.workers()} - old), signal.SIGKILL)
+    printed, errors = finished(process)
+    assert "is left out: it rounds otherwise than the others" in errors
+    assert ", on 1 worker (1 x " in printed
+    assert ", 1 lost" in printed
+    assert study.records() == here.records()
+
+
+def listeners(pids: dict[int, str]) -> set[str]:
+    """Addresses, in hex, on which these processes accept connections."""
+    sockets = set()
+    for pid in pids:
+        for path in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                sockets.add(str(path.readlink()))
+            except OSError:
+                continue  # it has just been closed
+    tables = "".join(Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6"))
+    fields = [line.split() for line in tables.splitlines()]
+    open_ones = [one for one in fields if one[3] == "0A" and f"socket:[{one[9]}]" in sockets]
+    return {one[1].rpartition(":")[0] for one in open_ones}
+
+
+def test_local_listens_on_loopback_ends_with_ctrl_c_and_is_resumed_without_a_cluster(
+    here: Study, tmp_path: Path
+) -> None:
+    study = here.again(tmp_path)
+    process = study.search("--cluster", "local")
+    eventually(study.lines, process)
+    started = below(process.pid)
+    assert any(name.startswith("ray::Worker") for name in started.values())
+    assert listeners(started) <= {"0100007F", "0000000000000000FFFF00000100007F"}
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=WAIT)
+    assert process.returncode == 130
+    assert "the same command resumes" in printed
+    assert "Traceback" not in printed
+    gone(set(started))
+    assert study.lines() < len(here.records())
+    assert "rounding" in load_meta(study.top / "logs" / "night").device
+    _, printed = finished(study.search())
+    assert "rounds otherwise" not in printed
+    assert study.records() == here.records()
+
+
+@pytest.mark.parametrize("address", ["auto", "local", "10.0.0.7:6379", "ray://head.example:10001"])
+def test_addresses(address: str) -> None:
+    assert cluster_address(address) == address
+    assert cluster_address("ray://head") == "ray://head:10001"
+
+
+@pytest.mark.parametrize(
+    "address", ["", "head", "head:0", "head:99999", "http://head:8265", "a b:1"]
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(UserError, match=r"`cluster`: received .*, but needs auto, local, "):
+        checked(address, OPTIONS_OF_SEARCH["cluster"], "`cluster`")
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # Python's way to say that there is none
+    with pytest.raises(UserError, match=r"Ray, which is not installed: pip install .*\[cluster\]"):
+        connected("local").__enter__()
+
+
+def not_ray(server: socket.socket) -> None:
+    with server.accept()[0] as asked:
+        asked.sendall(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+@pytest.mark.parametrize("kind", ["", "ray://"])
+def test_where_no_ray_is_it_is_said(kind: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"{kind}127.0.0.1:{server.getsockname()[1]}"
+        answering = threading.Thread(target=not_ray, args=[server])
+        answering.start()
+        with pytest.raises(UserError, match="what answers there is not Ray"):
+            connected(address).__enter__()
+        answering.join()
+    with pytest.raises(UserError, match=r"nothing answers there .*`ray start --head`"):
+        connected(address).__enter__()
+
+
+def test_workers_with_other_versions_or_other_code_are_named() -> None:
+    own = identity()
+    check_identity(own, own)
+    with pytest.raises(UserError, match=rf"another version of keras 1\.0, here {own['keras']}:"):
+        check_identity(own | {"keras": "1.0"}, own)
+    with pytest.raises(UserError, match=r"of program abc, here .* and numpy missing, here"):
+        check_identity(own | {"program": "abc", "numpy": "missing"}, own)
+
+
+def test_an_image_that_is_not_there_on_a_machine_is_named_with_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "seen.png").touch()
+    setting = RowSetting({}, "", "", {})
+    files = [Picture(tmp_path / name, "", "") for name in ("seen.png", "unseen.png")]
+    with pytest.raises(UserError, match=rf"unseen.png is not there on {platform.node()}, a machin"):
+        Worker(1).rows(setting, files)
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_change_no_record(
+    here: Study, tmp_path: Path, nodes: Nodes
+) -> None:
+    nodes.tell("remove")
+    nodes.tell("0")  # TensorFlow's own number of threads
+    chance = random.Random(20)
+    done = {"driver": 0, "worker": 0, "node": 0}
+    studies = 0
+    while sum(done.values()) < KILLS:
+        study = here.again(tmp_path / f"study{studies}")
+        process = study.search("--cluster", nodes.address)
+        for _ in range(4):
+            try:
+                process.wait(chance.uniform(0, 15))
+                break
+            except subprocess.TimeoutExpired:
+                what = chance.choice(["driver", "worker", "worker", "node"])
+            if what == "driver":
+                process.kill()
+                process.communicate()
+                process = study.search("--cluster", nodes.address)
+            elif what == "node":
+                nodes.tell("remove")
+                nodes.tell("0")
+            elif workers := nodes.workers():
+                os.kill(chance.choice(workers), signal.SIGKILL)
+            else:
+                continue  # none has begun yet
+            done[what] += 1
+        finished(process)
+        assert study.records() == here.records()
+        assert study.rows() == here.rows()
+        studies += 1
+    print(f"{done} killed in {studies} studies")
