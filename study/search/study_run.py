@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from study.common.command import in_flags, typed
+from study.images.splits.study_splits import Splits
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials, rewrite_trials
@@ -53,7 +54,60 @@ def run(options: Options, space: SearchSpace, spent: TimeSpent) -> None:
         _run(options, space, spent, workers)
 
 
+class Planned(NamedTuple):
+    """A study whose folder is not open yet."""
+
+    options: Options
+    space: SearchSpace
+    subject: Subject
+    splits: Splits
+    plan: Plan
+    meta: StudyMeta
+    setting: list[str]  # split and device in words
+    lines: list[str]  # the plan in words
+
+
+class Opened(NamedTuple):
+    """A study that is about to train; its folder is locked."""
+
+    planned: Planned
+    folder: Path
+    meta: StudyMeta  # in force
+    known: list[TrialRecord]
+    events: EventFolder
+
+
 def _run(options: Options, space: SearchSpace, spent: TimeSpent, workers: Workers | None) -> None:
+    planned = _planned(options, space, workers)
+    subject = planned.subject
+    if options.dry_run:
+        print(model_summary(planned.space, subject))
+        return
+    folder = options.logs / options.name
+    with locked(folder):
+        study = _opened(planned, folder)
+        spent.ended("starting")
+        views = view_rows(planned.splits, options.views)
+        first, fresh = planned.splits("search", 0), not study.known
+        features, programs = features_and_programs(
+            subject, options, planned.space, study.meta, first, views, ahead=fresh
+        )
+        spent.ended("features")
+        classes = len(study.meta.class_names)
+        data = Data(features, subject.examples.labels, classes, planned.splits, views)
+        trainer = _trainer(study, data, programs, workers)
+        where = workers.words if workers is not None else lambda: ""
+        protocol = _train(study, data, trainer, where)
+        spent.ended("search")
+        write_best(folder, protocol, subject)
+        _report(options, folder, study.events)
+        spent.ended("report")
+        print(f"\n{spent.line(trainer.compiled_here)}")
+        _next_commands(options)
+
+
+def _planned(options: Options, space: SearchSpace, workers: Workers | None) -> Planned:
+    """Look at everything, and say what will be done."""
     subject = open_subject(options, workers)
     print("\n".join([*subject.heading, *subject.remarks]))
     splits = make_splits(subject.examples, options)
@@ -79,42 +133,26 @@ def _run(options: Options, space: SearchSpace, spent: TimeSpent, workers: Worker
         lines.append(f"plan: it goes on until the verdict on {names} is known, too")
     lines = [*(f"plan: {text}" for text in equal), *lines]
     print("\n".join(lines))
-    if options.dry_run:
-        print(model_summary(space, subject))
-        return
-    folder = options.logs / options.name
-    with locked(folder):
-        if options.overwrite:
-            clear(folder)
-        meta, known = resume(folder, meta, longer=partial(is_longer, options, space))
-        print(f"study: {folder}" + (f", resumed after {len(known)} runs" if known else ""))
-        every = every_trial_fits(plan, folder / "tensorboard")
-        events = EventFolder.recreate(
-            folder / "tensorboard", space, known, every_trial=every, metric=options.metric
-        )
-        events.show_text(
-            "search/plan",
-            [*subject.heading, *setting, _names_line(space), *lines],
-        )
-        if grid := subject.samples(splits("confirm", 0).train, seed=options.seed):
-            events.show_image("data/training_images", grid)
-        spent.ended("starting")
-        views = view_rows(splits, options.views)
-        features, programs = features_and_programs(
-            subject, options, space, meta, splits("search", 0), views, ahead=not known
-        )
-        spent.ended("features")
-        classes = len(meta.class_names)
-        data = Data(features, subject.examples.labels, classes, splits, views)
-        trainer = _trainer(options, space, meta, data, programs, workers)
-        where = workers.words if workers is not None else lambda: ""
-        protocol = _train(options, space, plan, folder, meta, data, known, events, trainer, where)
-        spent.ended("search")
-        write_best(folder, protocol, subject)
-        _report(options, folder, events)
-        spent.ended("report")
-        print(f"\n{spent.line(trainer.compiled_here)}")
-        _next_commands(options)
+    return Planned(options, space, subject, splits, plan, meta, setting, lines)
+
+
+def _opened(planned: Planned, folder: Path) -> Opened:
+    """Begin the study in its folder, or go on; TensorBoard shows what there is."""
+    options, space, subject = planned.options, planned.space, planned.subject
+    if options.overwrite:
+        clear(folder)
+    meta, known = resume(folder, planned.meta, longer=partial(is_longer, options, space))
+    print(f"study: {folder}" + (f", resumed after {len(known)} runs" if known else ""))
+    every = every_trial_fits(planned.plan, folder / "tensorboard")
+    events = EventFolder.recreate(
+        folder / "tensorboard", space, known, every_trial=every, metric=options.metric
+    )
+    events.show_text(
+        "search/plan", [*subject.heading, *planned.setting, _names_line(space), *planned.lines]
+    )
+    if grid := subject.samples(planned.splits("confirm", 0).train, seed=options.seed):
+        events.show_image("data/training_images", grid)
+    return Opened(planned, folder, meta, known, events)
 
 
 def open_subject(options: Options, workers: Workers | None = None) -> Subject:
@@ -129,14 +167,10 @@ def open_subject(options: Options, workers: Workers | None = None) -> Subject:
 
 
 def _trainer(
-    options: Options,
-    space: SearchSpace,
-    meta: StudyMeta,
-    data: Data,
-    programs: Programs | None,
-    workers: Workers | None,
+    study: Opened, data: Data, programs: Programs | None, workers: Workers | None
 ) -> Population | ClusterTrainer:
     """It has as many heads at once as were asked for, recorded or found best."""
+    (options, space), meta = study.planned[:2], study.meta
     arguments: dict[str, Any] = {
         "max_epochs": options.max_epochs,
         "widths": widths_in_force(meta, space),
@@ -166,14 +200,8 @@ def _trainer(
 
 
 def _train(
-    options: Options,
-    space: SearchSpace,
-    plan: Plan,
-    folder: Path,
-    meta: StudyMeta,
+    study: Opened,
     data: Data,
-    known: list[TrialRecord],
-    events: EventFolder,
     trainer: Population | ClusterTrainer,
     where: Callable[[], str],
 ) -> Protocol:
@@ -181,16 +209,18 @@ def _train(
 
     `where` says who is at work elsewhere.
     """
-    device = {**meta.device, "population": trainer.size}
-    meta = replace(meta, device=device, finished=False)
+    options, folder, events = study.planned.options, study.folder, study.events
+    device = {**study.meta.device, "population": trainer.size}
+    meta = replace(study.meta, device=device, finished=False)
     save_meta(folder, meta)
-    watch = Watch(plan, known, where)
+    watch = Watch(study.planned.plan, study.known, where)
 
     def begin(now: Round) -> None:
         watch.begin(now)
         events.begin(round_name(now), standings(meta, protocol.records()))
         if now.answer is not None:
-            events.show_text("search/looks", [round_line(now, plan)], step=now.answer.looked)
+            line = round_line(now, study.planned.plan)
+            events.show_text("search/looks", [line], step=now.answer.looked)
 
     def save(records: list[TrialRecord]) -> None:
         append_trials(folder, records)
@@ -198,32 +228,38 @@ def _train(
         watch.add(records)
 
     start = time.monotonic()
-    promoted = promotions(options.tuner, options.max_epochs, options.factor)
     runner = Runner(
         data,
         trainer,
-        promoted,
-        known,
+        promotions(options.tuner, options.max_epochs, options.factor),
+        study.known,
         save,
         cross_fitted=meta.cross_fitted,
         versions=len(meta.versions) - 1,
     )
-    protocol = Protocol(options, space, runner, meta, begin)
+    protocol = Protocol(options, study.planned.space, runner, meta, begin)
     with watch:
         protocol.run()
     if protocol.superseded():
         rewrite_trials(folder, protocol.records())
     events.end(protocol.superseded(), standings(meta, protocol.records()))
     seconds = time.monotonic() - start
-    at = f", on {where()}" if where() else ""
-    print(
-        f"search: {counted(len(protocol.runner.records), 'run')} in {seconds:.0f} s, "
-        f"{counted(trainer.compilations, 'program')} compiled in "
-        f"{trainer.compile_seconds:.0f} s, {counted(trainer.size, 'head')} at once{at}"
-    )
+    print(_search_line(protocol, trainer, seconds, where()))
     total = {"search": round(meta.seconds.get("search", 0.0) + seconds, 1)}
     save_meta(folder, replace(meta, finished=True, partial=protocol.stopped, seconds=total))
     return protocol
+
+
+def _search_line(
+    protocol: Protocol, trainer: Population | ClusterTrainer, seconds: float, where: str
+) -> str:
+    return (
+        f"search: {counted(len(protocol.runner.records), 'run')} in {seconds:.0f} s, "
+        f"{counted(trainer.compilations, 'program')} compiled in "
+        f"{trainer.compile_seconds:.0f} s, {counted(trainer.size, 'head')} at once"
+        + f", on {where}"
+        * bool(where)
+    )
 
 
 def _report(options: Options, folder: Path, events: EventFolder) -> None:

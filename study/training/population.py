@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +25,7 @@ from study.training.loss import class_weights
 from study.training.metrics import from_table, table_rows
 from study.training.places import Place, Results, Trainer
 from study.training.plain_keras import train_plainly
-from study.training.program import Program
+from study.training.program import Inputs, Program
 from study.training.program_cache import Compilation
 from study.training.program_key import WIDTHS, Signature
 from study.training.programs import Programs
@@ -36,6 +37,13 @@ MAX_WORKERS = 16  # populations under way
 AHEAD_WORKERS = 2  # more than there are cores: they prepare in Python while others compute
 GPU_WORKERS = 2  # one is prepared while the other computes
 CPU_BUSY, GPU_BUSY = 40, 16  # populations for each worker: of fewer the last ones leave it waiting
+
+
+class End(NamedTuple):
+    """What a run ended in."""
+
+    state: HeadState | None  # where it may be continued
+    best_weights: list[np.ndarray]
 
 
 class Population(Trainer):
@@ -125,69 +133,78 @@ class Population(Trainer):
             return [self._train_alone(run, stop) for run in runs]
         program = self._program(runs[0])
         start = time.perf_counter()
-        slots = [*runs, *[runs[-1]] * (self.size - len(runs))]  # padded: rounding stays the same
         tables = [self._learning_rates(run, program) for run in runs]
-        tables += [tables[-1]] * (self.size - len(runs))
-        heads = program.inputs(
-            [run.config for run in slots],
-            np.stack([run.validation for run in slots]),
-            np.stack([stream(run.seed, "dropout").integers(2**32, size=2) for run in slots]),
-            [self._normalization(run) for run in slots],
-            [
-                class_weights(run.config, self._labels_host[run.train], self.n_classes)
-                for run in slots
-            ],
-        )
-        layout = program.layout
+        curves, ends = self._through_epochs(program, runs, tables, stop)
+        seconds = (time.perf_counter() - start) / len(runs) / self.workers
+        return [
+            HeadResult(
+                from_table(curves[: run.remaining, :, slot], program.metric, program.n_classes),
+                learning_rate=tables[slot][run.first : run.epochs, -1].copy(),
+                state=ends[slot].state,
+                best_weights=ends[slot].best_weights,
+                seconds=seconds,
+            )
+            for slot, run in enumerate(runs)
+        ]
+
+    def _through_epochs(
+        self,
+        program: Program,
+        runs: list[HeadRun],
+        tables: list[np.ndarray],
+        stop: threading.Event,
+    ) -> tuple[np.ndarray, dict[int, End]]:
+        """Train all epochs that the runs have left, some in each call of the program.
+
+        Returns:
+            (epochs, rows, size) float32 curves, see `as_table`; and what each run ended in.
+        """
+        more = self.size - len(runs)  # empty slots repeat the last run: rounding stays the same
+        slots, tables = runs + runs[-1:] * more, tables + tables[-1:] * more
+        heads, layout = self._inputs(program, slots), program.layout
         states = [
             run.state.arrays if run.state else layout.fresh(run.config, run.seed) for run in runs
         ]
-        state = layout.stack(states + [states[-1]] * (self.size - len(runs)))
+        state = layout.stack(states + states[-1:] * more)
         last = max(run.remaining for run in runs)
-        ends = sorted({run.remaining for run in runs} | {0})
+        stations = sorted({run.remaining for run in runs})
         rows = table_rows(self.metric, self.n_classes)
         curves = np.zeros((last, rows, self.size), np.float32)
-        kept: dict[int, tuple[HeadState | None, list[np.ndarray]]] = {}
+        ends: dict[int, End] = {}
         done = 0
         while True:
             ending = [slot for slot, run in enumerate(runs) if done == run.remaining]
             for slot, arrays in zip(ending, layout.take(state, ending), strict=True):
                 run = runs[slot]
                 paused = HeadState.of(run.epochs, arrays) if run.pauses else None
-                kept[slot] = paused, layout.best_weights(arrays, run.config)
+                ends[slot] = End(paused, layout.best_weights(arrays, run.config))
             if done == last:
-                break
+                return curves, ends
             if stop.is_set():
                 raise CancelledError
-            until = min(next(end for end in ends if end > done), done + program.most_epochs)
+            until = min(next(at for at in stations if at > done), done + program.most_epochs)
             numbers = [
                 [run.first + min(epoch, run.remaining - 1) for run in slots]
                 for epoch in range(done, until)
             ]
+            orders = [
+                [self._order(*one) for one in zip(slots, epoch, strict=True)] for epoch in numbers
+            ]
+            rates = [[t[e] for t, e in zip(tables, epoch, strict=True)] for epoch in numbers]
             curves[done:until], state = program.train(
-                self._features,
-                self._labels,
-                heads,
-                state,
-                [
-                    [self._order(*one) for one in zip(slots, epoch, strict=True)]
-                    for epoch in numbers
-                ],
-                [[t[e] for t, e in zip(tables, epoch, strict=True)] for epoch in numbers],
-                numbers,
+                self._features, self._labels, heads, state, orders, rates, numbers
             )
             done = until
-        seconds = (time.perf_counter() - start) / len(runs) / self.workers
-        return [
-            HeadResult(
-                from_table(curves[: run.remaining, :, slot], program.metric, program.n_classes),
-                learning_rate=tables[slot][run.first : run.epochs, -1].copy(),
-                state=kept[slot][0],
-                best_weights=kept[slot][1],
-                seconds=seconds,
-            )
-            for slot, run in enumerate(runs)
-        ]
+
+    def _inputs(self, program: Program, slots: list[HeadRun]) -> Inputs:
+        labels = self._labels_host
+        return program.inputs(
+            [run.config for run in slots],
+            np.stack([run.validation for run in slots]),
+            np.stack([stream(run.seed, "dropout").integers(2**32, size=2) for run in slots]),
+            [self._normalization(run) for run in slots],
+            [class_weights(run.config, labels[run.train], self.n_classes) for run in slots],
+        )
 
     def _train_alone(self, run: HeadRun, stop: threading.Event) -> HeadResult:
         result = train_plainly(
