@@ -23,7 +23,7 @@ all with five sets. Mean ranks are shown, not judged.
 
 Whoever adds data sets looks again. M sets may spend 7 ALPHA / (M (M - 1)), 0.0175 at the first
 five; nothing is claimed in general below five. Reading the report at every number from 5 to 30, any
-of equal optimizers is excluded in less than 5 % of simulated collections: measured, not proven
+of equal optimizers is excluded in at most 4.2 % of simulated collections: measured, not proven
 (`tests/benchmarks/calibration.py`). No method can guard a mean against rare data sets of another
 sort that none of these shows: that stays the reader's judgement, and the sentences say "of this
 sort".

@@ -1,6 +1,6 @@
 """How often a study claims what is not so, and what it costs to know the answer.
 
-    python tests/benchmarks/calibration.py                  # 2,000 studies a row, 10 minutes
+    python tests/benchmarks/calibration.py                  # 2,000 studies a row, half an hour
     python tests/benchmarks/calibration.py --studies 200
 
 Simulates studies whose truth is known (`tests/simulated.py`) and judges them by the project's own
