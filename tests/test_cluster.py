@@ -274,11 +274,12 @@ def test_lost_workers_nodes_and_drivers_change_no_record_and_no_row(
     process = study.search("--cluster", nodes.address)
     before = study.lines()
     eventually(lambda: study.lines() > before, process)
+    eventually(lambda: len({*nodes.workers()} - old) == 1, process)  # the other is refused
     os.kill(min({*nodes.workers()} - old), signal.SIGKILL)
     printed, errors = finished(process)
     assert "is left out: it rounds otherwise than the others" in errors
     assert ", on 1 worker (1 x " in printed
-    assert ", 1 lost" in printed
+    assert ", 1 lost" in printed, printed + errors
     assert study.records() == here.records()
 
 

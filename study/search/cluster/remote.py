@@ -1,5 +1,6 @@
 """A worker as the driver sees it: an actor that is asked, its errors in our own classes."""
 
+import re
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,10 @@ def _ours(error: BaseException) -> BaseException:
 
 
 def _short(said: str) -> str:
-    """Of a long story its end, where Python names the error."""
+    """Of a long story why it died, or, if it never lived, the line where Python names the error."""
     lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
+    if "creation task" in said:
+        return lines[-1][:WORDS]
     words = " ".join(lines)
-    return words if len(words) <= WORDS else f"... {words[-WORDS:]}"
+    reason = re.search(r"(?:dead|died) because ([^.]+)", words)
+    return reason[1] if reason else words[:WORDS]

@@ -212,18 +212,17 @@ class Workers:
         return bool(remote.alive and remote.likeness == self._like and ready)
 
     def _lose(self, remote: Remote) -> None:
-        host = remote.host or "a machine of the cluster"
-        if remote.likeness is None:
-            self._starts[remote.node] += 1
-            if self._starts[remote.node] >= MOST_STARTS:
-                self._refused[remote.node] = f"{host}: it died at its start ({remote.lost_why})"
-        self.lost += 1
-        print(
-            f"warning: the worker on {host} was lost ({remote.lost_why}); what it was doing is "
-            "dealt out again",
-            file=sys.stderr,
-        )
         remote.end()
+        host = remote.host or "a machine of the cluster"
+        if remote.likeness is not None:
+            self.lost += 1
+            words = "was lost ({}); what it was doing is dealt out again"
+        else:
+            self._starts[remote.node] += 1
+            words = "could not begin ({})"
+            if self._starts[remote.node] >= MOST_STARTS:
+                self._refused[remote.node] = f"{host}: it could not begin ({remote.lost_why})"
+        print(f"warning: the worker on {host} {words.format(remote.lost_why)}", file=sys.stderr)
 
     def _refuse(self, remote: Remote, why: str) -> None:
         self._refused[remote.node] = f"{remote.host}: {why}"
