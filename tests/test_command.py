@@ -21,6 +21,7 @@ GIVEN = argparse.Namespace(image_size=3, data=None)
 COMMANDS_OWN = ("command.py", "command_line.py", "options.py", "option_rules.py", "predict.py")
 # another command's flag, named with that command; pip's own
 OTHERS = ("search--overwrite", "--force-reinstall", "--no-deps")
+OTHERS += ("ray start --head", "ray start --object-store-memory", "--shm-size")
 
 
 @pytest.mark.parametrize(
