@@ -34,16 +34,18 @@ from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials
 from study.search.budget import promotions
 from study.search.command_line import parse, resolve_options
+from study.search.plan import make_plan
 from study.search.protocol import Protocol, Round
 from study.search.runner import Runner
 from study.search.tasks import Data, make_splits
 from study.search.tensorboard import EventFolder
+from study.search.widths import chosen_widths
 from study.space.space import SearchSpace, load_space
 from study.training.hypermodel import HeadHyperModel
 from study.training.population import Population
 from study.training.population_size import CPU_HEADS
-from study.training.program_cache import keep_programs
-from study.training.program_key import few_widths
+from study.training.program_cache import is_kept, keep_programs
+from study.training.program_key import Signature, key_of
 from study.verdicts.looks import planned_looks
 
 TRAIN, VALIDATION, CLASSES = 1440, 360, 17
@@ -76,7 +78,13 @@ def ours(max_epochs: int, repeats: int, folder: Path, cache: Path) -> tuple[floa
     images = Examples(source=Path("x"), labels=labels, class_names=names, digests=digests)
     data = Data(features, labels, CLASSES, make_splits(images, options))
     start = time.perf_counter()
-    widths = few_widths(space.dense_widths())
+    split = data.splits("confirm", 0)
+
+    def kept(signature: Signature) -> bool:
+        return is_kept(key_of(signature, features.shape, CLASSES, CPU_HEADS, options.metric))
+
+    plan = make_plan(options, space)
+    widths = chosen_widths(plan, space, split, features.shape[1] + CLASSES, kept)
     population = Population(
         features, labels, CLASSES, max_epochs=max_epochs, size=CPU_HEADS, widths=widths
     )
