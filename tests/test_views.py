@@ -58,11 +58,13 @@ def test_a_crop_shows_its_part_of_a_picture_that_is_not_square() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 10**6))
-def test_a_view_lies_inside_its_image(number: int) -> None:
+def test_a_view_shows_its_image_and_nothing_around_it(number: int) -> None:
     view = view_of(KEY, number)
     found = seen(np.full((90, 120, 3), 100, np.uint8), 48, view)
-    assert (found == round(100 * view.brightness)).all()  # no corner from outside
-    assert view.side >= 0.75 and abs(view.angle) <= 8 and abs(view.brightness - 1) <= 0.2
+    assert (found == round(100 * view.brightness)).all()  # no black corner
+    half = view.side / 2
+    assert all(half <= at <= 1 - half for at in view.centre)
+    assert 0.8 <= view.side <= 1 and abs(view.angle) <= 8 and abs(view.brightness - 1) <= 0.2
 
 
 def test_views_are_many_and_always_the_same() -> None:
