@@ -1,6 +1,7 @@
 """The protocol on features that need no images: two blobs a class, some noise."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from study.images.examples import Examples
 from study.records.trial_record import Phase, TrialRecord, TrialStatus, cross_fitted
 from study.search.budget import budget_of, plan_search, promotions
 from study.search.command_line import parse, resolve_options
+from study.search.divergence import judge
 from study.search.options import Options
 from study.search.protocol import Protocol
-from study.search.runner import Runner, judge
+from study.search.runner import Runner
 from study.search.tasks import Data, make_splits
 from study.space.space import SearchSpace, load_space
 from study.training.population import Population
-from study.training.runs import HeadRun
+from study.training.runs import HeadResult, HeadRun
 from study.verdicts.answer import Verdict
 from study.verdicts.judge import answer_of
 from study.verdicts.looks import planned_looks
@@ -178,6 +180,30 @@ def test_a_bug_of_our_own_is_no_bad_trial_it_stops_the_study_with_everything_sav
     assert not [r for r in saved if r.status == TrialStatus.FAILED]
     _, rest = study(space, options(), saved)
     assert not {r.trial_id for r in saved} & {r.trial_id for r in rest}  # none is trained again
+
+
+def test_what_had_ended_when_the_user_interrupts_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
+    ended: list[int] = []
+    train = Population.train
+
+    def interrupted(
+        population: Population, runs: list[HeadRun]
+    ) -> Iterator[list[tuple[int, HeadResult]]]:
+        with contextlib.closing(train(population, runs)) as results:  # type: ignore[type-var]
+            first = next(results)
+            ended.append(len(first))
+            yield first
+        raise KeyboardInterrupt  # while the results are being judged
+
+    saved: list[TrialRecord] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(Population, "train", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            study(space, options(), saved=saved)
+    assert len(saved) == sum(ended) > 0
 
 
 def test_confirmation_runs_of_a_winner_that_was_replaced_are_superseded(tmp_path: Path) -> None:

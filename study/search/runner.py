@@ -29,6 +29,7 @@ from study.records.trial_record import (
     curves_of,
     rounded,
 )
+from study.search.divergence import judge
 from study.search.kept_arrays import BestWeights, PausedTrials
 from study.search.tasks import Data, Task
 from study.training.freed_memory import give_back
@@ -39,8 +40,6 @@ from study.training.population import OUT_OF_MEMORY
 from study.training.program_key import Signature
 from study.training.runs import HeadResult, HeadRun
 
-ABSURD_LOSS = 10.0  # times the loss of a coin with as many sides as classes
-NO_GUESSING = 0.75  # accuracy
 JUDGES = 4  # results that are looked at side by side
 UNJUDGED = 16  # results; while there are more of them no new population begins
 
@@ -93,15 +92,17 @@ class Runner:
         missing = [task for task in tasks if task.run.trial_id not in self.records]
         with contextlib.closing(self._train(missing)) as batches:  # ends them after Ctrl-C, too
             waiting: deque[Judged] = deque()
-            for finished in batches:
-                waiting += self._judged(finished)
-                whole = []
-                while waiting and (waiting[0][-1].done() or len(waiting) > UNJUDGED):
-                    whole.append(waiting.popleft())
-                self._collect(whole)
-                if enough():
-                    break
-            self._collect(waiting)
+            try:
+                for finished in batches:
+                    waiting += self._judged(finished)
+                    whole = []
+                    while waiting and (waiting[0][-1].done() or len(waiting) > UNJUDGED):
+                        whole.append(waiting.popleft())
+                    self._collect(whole)
+                    if enough():
+                        break
+            finally:  # also of what ended before an error or Ctrl-C
+                self._collect(waiting)
         give_back()
         return [self.records[t.run.trial_id] for t in tasks if t.run.trial_id in self.records]
 
@@ -270,31 +271,3 @@ def _cross_fitted(record: TrialRecord, result: HeadResult, rows: int) -> TrialRe
         counts = np.asarray(result.metrics.val_counts, np.float64)
         record = replace(record, cross_fitted_metric=cross_fitted_by_class(record.metric, counts))
     return replace(record, val_hits_a=hits_a, val_hits_b=hits_b, cross_fitted_accuracy=fitted)
-
-
-def judge(
-    curves: dict[str, list[float]], n_classes: int, *, plain: bool = True
-) -> tuple[TrialStatus, str]:
-    """Whether a run diverged, and why in words.
-
-    It did if a loss is not finite, or if it ends with a training loss above `ABSURD_LOSS` times
-    ln(n_classes) while guessing no better than twice chance. A large loss alone is not enough: an
-    overconfident head can have one and still be right.
-
-    Class weights make much of a few rows of the training, though not of the validation, and
-    smoothing charges a head for being sure even where it is right. Guessing still has ln(n_classes)
-    in both. So without a `plain` loss the validation loss has to be as large, too, and three rows
-    of four named rightly are no guessing, which of two classes twice chance would call all.
-    """
-    for name in ("loss", "val_loss"):
-        for epoch, value in enumerate(curves[name], start=1):
-            if not math.isfinite(value):
-                return TrialStatus.DIVERGED, f"{name} is {value} at epoch {epoch}"
-    limit = ABSURD_LOSS * math.log(n_classes)
-    loss, accuracy = curves["loss"][-1], curves["val_accuracy"][-1]
-    guessing = 2.0 / n_classes
-    if not plain:
-        loss, guessing = min(loss, curves["val_loss"][-1]), min(guessing, NO_GUESSING)
-    if loss > limit and accuracy <= guessing:
-        return TrialStatus.DIVERGED, f"loss ends at {loss:.3g}, far above chance"
-    return TrialStatus.COMPLETED, ""
