@@ -155,6 +155,18 @@ def percent_axis(axis: Axes, which: str = "y") -> None:
     part.set_major_formatter(lambda value, _: f"{100 * value:.5g} %")
 
 
+def points_axis(axis: Axes) -> None:
+    """Label an axis of differences in points, to the right."""
+    axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+
+
+def names_down(axis: Axes, names: Sequence[str]) -> None:
+    """A line for each name, the first on top."""
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_yticks(range(len(names)), names, color=INK)
+    axis.grid(axis="y", visible=False)
+
+
 def spread_labels(
     places: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf
 ) -> list[float]:

@@ -8,7 +8,18 @@ from matplotlib.axes import Axes
 
 from study.common.fonts import Fonts, shown_names
 from study.common.metrics import WORDS
-from study.common.plot_style import INK, MARKERS, MUTED, looks, margins, new_figure, style, to_png
+from study.common.plot_style import (
+    INK,
+    MARKERS,
+    MUTED,
+    looks,
+    margins,
+    names_down,
+    new_figure,
+    points_axis,
+    style,
+    to_png,
+)
 from study.common.text import label_width
 from study.report.analysis.across_sets import Across, Placed
 from study.report.analysis.wording import points
@@ -38,15 +49,14 @@ def draw_across(across: Across, optimizers: Sequence[str], metric: str, fonts: F
                 wspace=0.08)  # fmt: skip
         _draw_sets(left, across, shown_names(across.sets, fonts, "data set"))
         _draw_bounds(right, across)
-        left.set_ylim(len(placed) - 0.4, -0.6)
-        left.set_yticks(range(len(placed)), names, color=INK)
+        names_down(left, names)
+        right.grid(axis="y", visible=False)
         left.set_xlabel(f"Points of {WORDS[metric]} behind {names[0]}")
         right.set_xlabel("Points behind the best (grey: the margin)")
         handles, labels = left.get_legend_handles_labels()
         drawing.legend(handles, labels, loc="lower left", ncols=BESIDE, frameon=False, fontsize=8.5)
-        for axis in (left, right):
-            axis.grid(axis="y", visible=False)
-            axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+        points_axis(left)
+        points_axis(right)
         png = to_png(drawing)
     caption = (
         "Green: good enough, red: excluded, grey: undecided. Left, every mark is a data set with "

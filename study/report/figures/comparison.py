@@ -5,10 +5,10 @@ import math
 from study.common.fonts import Fonts
 from study.common.metrics import WORDS
 from study.common.plot_style import (
-    INK,
     MUTED,
     looks,
     margins,
+    names_down,
     new_figure,
     percent_axis,
     style,
@@ -44,14 +44,12 @@ def draw_comparison(found: Comparison, fonts: Fonts) -> Picture:
             right.plot(change.difference, place, marker, color=colour, ms=7)
         right.axvspan(-found.margin, found.margin, color=MUTED, alpha=0.10, lw=0)
         right.axvline(0, color=MUTED, lw=1)
-        left.set_ylim(len(changes) - 0.4, -0.6)
-        left.set_yticks(range(len(changes)), names, color=INK)
+        names_down(left, names)
         left.set_xlabel(f"Validation {WORDS[found.metric]}")
         percent_axis(left, "x")
         right.set_xlabel("Change, points (dotted: undecided; grey: the margin)")
         right.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+g}" if value else "0")
-        for axis in (left, right):
-            axis.grid(axis="y", visible=False)
+        right.grid(axis="y", visible=False)
         png = to_png(drawing)
     caption = (
         "An interval that leaves out 0 is more than luck; one inside the grey band is certainly no "

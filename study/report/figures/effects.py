@@ -7,7 +7,17 @@ from matplotlib.axes import Axes
 
 from study.common.fonts import Fonts
 from study.common.metrics import WORDS
-from study.common.plot_style import COLOURS, INK, MUTED, margins, new_figure, style, to_png
+from study.common.plot_style import (
+    COLOURS,
+    INK,
+    MUTED,
+    margins,
+    names_down,
+    new_figure,
+    points_axis,
+    style,
+    to_png,
+)
 from study.common.text import label_width, plain
 from study.report.analysis.choices import TUNING
 from study.report.analysis.effects import OPTIMIZER, Effect
@@ -44,11 +54,9 @@ def draw_effects(found: Several, fonts: Fonts) -> Picture:
             _draw_line(axis, place, one, end)
         axis.axvline(0, color=MUTED, lw=1)
         axis.set_xlim(start, end)
-        axis.set_ylim(len(lines) - 0.4, -0.6)
-        axis.set_yticks(range(len(lines)), names, color=INK)
-        axis.grid(axis="y", visible=False)
+        names_down(axis, names)
         axis.set_xlabel(f"Points of validation {WORDS[found.metric]} (grey: the margin)")
-        axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+        points_axis(axis)
         png = to_png(drawing)
     caption = (
         "Orange: the choice of optimizer. Green: tuned against untuned. Blue: settings in which "

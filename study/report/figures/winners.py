@@ -14,8 +14,10 @@ from study.common.plot_style import (
     Look,
     lower_limit,
     margins,
+    names_down,
     new_figure,
     percent_axis,
+    points_axis,
     spread_labels,
 )
 from study.common.text import label_width
@@ -77,12 +79,10 @@ def draw_ranking(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn
                       clip_on=False, zorder=4)  # fmt: skip
         _write_verdict(axis, place, row, one)
     axis.set_xlim(0, end)
-    axis.set_ylim(len(shown) - 0.4, -0.6)
-    axis.set_yticks(range(len(shown)), names, color=INK)
-    axis.grid(axis="y", visible=False)
+    names_down(axis, names)
     words = summary.meta.metric_words
     axis.set_xlabel(f"Points of validation {words} behind the best optimizer")
-    axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+    points_axis(axis)
     axis.text(answer.margin, 1.0, " margin", transform=axis.get_xaxis_transform(), size=8,
               color=INK, va="bottom", ha="center")  # fmt: skip
     yield (
@@ -115,9 +115,7 @@ def _without_verdicts(
         values = list(row.runs.values())
         axis.plot(values, [place] * len(values), "o", color=colour, alpha=0.55, ms=4, mew=0)
         axis.plot(row.mean, place, marker, color=colour, ms=8, mec="white", mew=0.9)
-    axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_yticks(range(len(rows)), names, color=INK)
-    axis.grid(axis="y", visible=False)
+    names_down(axis, names)
     axis.set_xlabel(f"Validation {words}")
     percent_axis(axis, "x")
     caption = "The order means nothing yet: it may be luck of the split, the search and the seeds."
