@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from study.common.command import in_flags, typed
 from study.images.splits.study_splits import Splits
 from study.records.study_meta import StudyMeta, save_meta
@@ -61,6 +63,7 @@ class Planned(NamedTuple):
     space: SearchSpace
     subject: Subject
     splits: Splits
+    views: np.ndarray | None  # see `view_rows`
     plan: Plan
     meta: StudyMeta
     setting: list[str]  # split and device in words
@@ -87,14 +90,14 @@ def _run(options: Options, space: SearchSpace, spent: TimeSpent, workers: Worker
     with locked(folder):
         study = _opened(planned, folder)
         spent.ended("starting")
-        views = view_rows(planned.splits, options.views)
         first, fresh = planned.splits("search", 0), not study.known
         features, programs = features_and_programs(
-            subject, options, planned.space, study.meta, first, views, ahead=fresh
+            subject, options, planned.space, study.meta, first, planned.views, ahead=fresh
         )
         spent.ended("features")
         classes = len(study.meta.class_names)
-        data = Data(features, subject.examples.labels, classes, planned.splits, views)
+        labels, views = subject.examples.labels, planned.views
+        data = Data(features, labels, classes, planned.splits, views)
         trainer = _trainer(study, data, programs, workers)
         where = workers.words if workers is not None else lambda: ""
         protocol = _train(study, data, trainer, where)
@@ -124,16 +127,17 @@ def _planned(options: Options, space: SearchSpace, workers: Workers | None) -> P
         print(f"warning: {in_flags(warning, options)}")
     for sentence in alone_words(alone):
         print(f"warning: {sentence}")
-    plan = make_plan(options, space)
-    widths = widths_of(options, plan, space, subject, splits)
+    plan, views = make_plan(options, space), view_rows(splits, options.views)
+    confirmed = splits("confirm", 0)
+    widths = widths_of(options, plan, space, subject, confirmed, views)
     meta = replace(meta, device={**meta.device, **recorded(widths, space)})
-    lines = plan_lines(plan, options, space, splits("confirm", 0), widths)
+    lines = plan_lines(plan, options, space, confirmed, widths)
     if meta.code and plan.race:
         names = join(list(meta.code))
         lines.append(f"plan: it goes on until the verdict on {names} is known, too")
     lines = [*(f"plan: {text}" for text in equal), *lines]
     print("\n".join(lines))
-    return Planned(options, space, subject, splits, plan, meta, setting, lines)
+    return Planned(options, space, subject, splits, views, plan, meta, setting, lines)
 
 
 def _opened(planned: Planned, folder: Path) -> Opened:
@@ -170,7 +174,7 @@ def _trainer(
     study: Opened, data: Data, programs: Programs | None, workers: Workers | None
 ) -> Population | ClusterTrainer:
     """It has as many heads at once as were asked for, recorded or found best."""
-    (options, space), meta = study.planned[:2], study.meta
+    options, space, meta = study.planned.options, study.planned.space, study.meta
     arguments: dict[str, Any] = {
         "max_epochs": options.max_epochs,
         "widths": widths_in_force(meta, space),

@@ -8,12 +8,13 @@ chosen stands in `study.json`, and a study that goes on keeps it.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from study.images.splits.assignments import Split
-from study.images.splits.study_splits import Splits
 from study.search.options import Options
 from study.search.plan import Plan, signatures_of
 from study.search.subject import Subject
-from study.search.tasks import count_rows, view_rows
+from study.search.tasks import count_rows
 from study.space.space import SearchSpace
 from study.training.head import steps_per_epoch
 from study.training.population_size import CPU_HEADS
@@ -27,20 +28,33 @@ WORTH = 0.9  # of the cost: fewer widths have to save a tenth, since a study may
 
 
 def widths_of(
-    options: Options, plan: Plan, space: SearchSpace, subject: Subject, splits: Splits
+    options: Options,
+    plan: Plan,
+    space: SearchSpace,
+    subject: Subject,
+    split: Split,
+    views: np.ndarray | None,
 ) -> tuple[int, ...]:
-    """The padded widths of a study that begins now; on a GPU, which pads for little, the usual."""
+    """The padded widths of a study that begins now; on a GPU, which pads for little, the usual.
+
+    Args:
+        options: of the study.
+        plan: of the study.
+        space: with the widths that are searched.
+        subject: what the study is of.
+        split: of any repeat.
+        views: see `view_rows`.
+    """
     n_features, n_classes = subject.n_features, len(subject.examples.class_names)
     if subject.device["kind"] != "cpu":
         return few_widths(space.dense_widths(), LEVELS)
-    views = view_rows(splits, options.views)
     rows = count_rows(len(subject.examples.labels), views), n_features
     size = options.population or CPU_HEADS
 
     def kept(signature: Signature) -> bool:
         return is_kept(key_of(signature, rows, n_classes, size, options.metric))
 
-    return chosen_widths(plan, space, splits("confirm", 0), n_features + n_classes, kept)
+    return chosen_widths(plan, space, split, n_features + n_classes, kept)
 
 
 def chosen_widths(

@@ -72,8 +72,8 @@ class OwnCodeFailed(Exception):  # noqa: N818 - it travels; the driver makes a `
 def identity() -> dict[str, str]:
     """Versions, and a digest of this program: equal on machines that may work together."""
     files = sorted(PROGRAM.rglob("*.py"))
-    parts = [part for one in files for part in (str(one.relative_to(PROGRAM)), one.read_text())]
-    found = {"program": hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]}
+    parts = [p for one in files for p in (bytes(one.relative_to(PROGRAM)), one.read_bytes())]
+    found = {"program": hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]}
     for name in PACKAGES:
         try:
             found[name] = version(name)
