@@ -63,6 +63,12 @@ class Weight(NamedTuple):
     shape: tuple[int, ...]
     trainable: bool
 
+    @classmethod
+    def of(cls, variable: keras.Variable) -> "Weight":
+        """That of a built head's variable."""
+        layer, name = variable.path.split("/")[-2:]
+        return cls(layer, name, tuple(variable.shape), variable.trainable)
+
 
 class Layout:
     """Knows where everything of a padded head and its built optimizer stands in a `State`.
@@ -71,10 +77,7 @@ class Layout:
     """
 
     def __init__(self, head: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-        self.weights = [
-            Weight(*weight.path.split("/")[-2:], tuple(weight.shape), weight.trainable)
-            for weight in head.weights
-        ]
+        self.weights = [Weight.of(weight) for weight in head.weights]
         values = [np.asarray(weight) for weight in head.trainable_variables]
         optimizer_values = [np.asarray(variable) for variable in optimizer.variables]
         self._copied = [

@@ -20,13 +20,14 @@ import tensorflow as tf
 
 from study.common.metrics import ACCURACY
 from study.common.seeds import stream
+from study.training.epochs import Inputs
 from study.training.head import Statistics
 from study.training.head_state import Layout, State
 from study.training.loss import class_weights
 from study.training.metrics import from_table, table_rows
 from study.training.places import Place, Results, Trainer
 from study.training.plain_keras import train_plainly
-from study.training.program import Inputs, Program
+from study.training.program import Program
 from study.training.program_cache import Compilation
 from study.training.program_key import WIDTHS, Signature
 from study.training.programs import Programs
