@@ -238,6 +238,8 @@ from study.images.loading import load_images
 from study.search.cluster.connect import connected
 from study.search.cluster.looks import map_on_workers
 from study.search.cluster.workers import Workers
+from study.search.command_line import parse, resolve_options
+from study.search.of_images import ImageSubject
 
 top, address = Path(sys.argv[1]), sys.argv[2]
 folder, mark, driver, seen_here = top / "many", top / "mark", os.getpid(), []
@@ -258,9 +260,9 @@ def once_deadly(function, path):
 def on_workers(function, files):
     return map_on_workers(partial(once_deadly, function), files, workers=workers)
 
-def refusal(begin, *arguments, **more):
+def refusal(begin, *arguments):
     try:
-        begin(*arguments, **more)
+        begin(*arguments)
     except UserError as error:
         return str(error)
 
@@ -275,7 +277,8 @@ with stoppable(), connected(address):
     picture, link = (folder / "circles" / name for name in ("00 0.png", "00 a link.png"))
     os.dup2(os.open(picture, os.O_RDONLY), 999)
     link.symlink_to("/proc/self/fd/999")  # nothing in another process
-    answers["link"] = refusal(load_images, folder, map_files=on_workers)
+    options = resolve_options(parse(["--data", str(folder)]), {}, "default")
+    answers["link"] = refusal(ImageSubject, options, workers)
     workers.close()
     actors = [Busy.remote() for _ in range(2)]
     ray.get([actor.begun.remote() for actor in actors])

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class MapFiles(Protocol):
-    """Asks a function of a module, so that other processes know it, of every file."""
+    """Has a function called on every file, perhaps by other processes."""
 
     def __call__(self, function: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]:
         """What it says of each, in their order."""

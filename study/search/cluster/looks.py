@@ -54,9 +54,9 @@ def _agreed(function: Callable[[Path], T], path: Path, host: str, wrong: str) ->
         UserError: it can be used here, or `function` raises it.
     """
     here = function(path)
-    if not _wrong(here):
-        raise UserError(
-            f"{printable(path)} can be used here, but not on {host}, a machine of the cluster: "
-            f"{wrong}; {SAME_PATH}"
-        )
-    return here
+    if isinstance(here, Looked) and not here.digest:  # no image, or a broken one
+        return here
+    raise UserError(
+        f"{printable(path)} can be used here, but not on {host}, a machine of the cluster: "
+        f"{wrong}; {SAME_PATH}"
+    )
