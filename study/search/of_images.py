@@ -10,6 +10,8 @@ import keras
 import numpy as np
 
 from study.common.bases import short_name
+from study.common.errors import UserError
+from study.common.freed_memory import give_back
 from study.common.text import printable
 from study.features.backbone import Backbone, in_float32, load_backbone
 from study.features.device import Device, Dtype
@@ -40,6 +42,7 @@ class ImageSubject:
             UserError: see `load_images`.
         """
         self._options, self._workers = options, workers
+        self._digest: str | None = None  # of the weights that made the rows
         self.examples = load_images(
             options.data,
             labels=options.labels,
@@ -163,7 +166,7 @@ class ImageSubject:
         return [printable(path.relative_to(root).as_posix()) for path in paths]
 
     def features(self, views: np.ndarray | None = None) -> np.ndarray:
-        """The float32 rows, see `Subject`; says what had to be computed."""
+        """The float32 rows, see `Subject`; says what had to be computed, and lets the base go."""
         cache_dir = self._options.cache_dir
         found = extract_features(
             self.examples,
@@ -180,6 +183,9 @@ class ImageSubject:
             )
         else:
             print(f"features: nothing had to be computed, all {found.cached} are in the cache")
+        self._digest = self.backbone.digest
+        del self.backbone  # 100 MB and more, where heads are trained next
+        give_back(cycles=True)
         return found.features
 
     def samples(self, rows: np.ndarray, *, seed: int) -> bytes:
@@ -191,7 +197,17 @@ class ImageSubject:
         return str(self.examples.paths[row].relative_to(self.examples.root))
 
     def whole(self, head: keras.Model) -> keras.Model:
-        """Base and head: from pixels to probabilities."""
+        """Base and head: from pixels to probabilities.
+
+        Raises:
+            UserError: the file of the base's weights is another one now.
+        """
+        if self._digest not in (None, self.backbone.digest):
+            raise UserError(
+                f"the weights of the base ({self.backbone.source}) have changed while the study "
+                "ran: put those back that it began with, and run the same search again, which "
+                "writes the winner"
+            )
         return whole_model(in_float32(self.backbone), head)
 
     def show_mistakes(self, study: Path, train: np.ndarray, table: Predictions) -> None:

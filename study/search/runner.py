@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from study.common.freed_memory import give_back
 from study.common.metrics import ACCURACY
 from study.records.outcomes import chance, score
 from study.records.trial_record import (
@@ -32,7 +33,6 @@ from study.records.trial_record import (
 from study.search.divergence import judge
 from study.search.kept_arrays import BestWeights, PausedTrials
 from study.search.tasks import Data, Task
-from study.training.freed_memory import give_back
 from study.training.head import Statistics, head_probabilities
 from study.training.metrics import class_counts, metric_of
 from study.training.places import Trainer

@@ -11,6 +11,7 @@ import tensorflow as tf
 from study.space.head_config import HeadConfig
 from study.space.own_optimizers import own_optimizers
 from study.training.head import layer_seeds, make_optimizer, real_part
+from study.training.row_tensor import row_tensor
 
 Arrays = tuple[np.ndarray, ...]  # a `State` of one head, flattened, with the padding
 
@@ -48,7 +49,8 @@ def _stacked(arrays: Sequence[np.ndarray]) -> tf.Tensor:
     first = arrays[0]
     if first.ndim and not any(first.strides) and all(array is first for array in arrays):
         return tf.fill((len(arrays), *first.shape), first[(0,) * first.ndim])
-    return tf.constant(np.stack(arrays))
+    stacked = np.stack(arrays)
+    return row_tensor(stacked) if stacked.dtype == np.float32 else tf.constant(stacked)
 
 
 def _same_matrix(one: np.ndarray, other: np.ndarray) -> bool:

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
+from study.common.freed_memory import give_back
 from study.common.metrics import ACCURACY
 from study.space.head_config import HeadConfig
-from study.training.freed_memory import give_back
 from study.training.program import Program
 from study.training.program_cache import Compilation
 from study.training.program_key import Signature
