@@ -228,8 +228,10 @@ import sys, ray
 from study.common.errors import UserError
 from study.common.signals import stoppable
 from study.search.cluster import head_node
+from study.search.cluster import workers
 from study.search.cluster.connect import connected
-from study.search.cluster.workers import Workers
+
+workers.FREED = 0.5  # seconds; nobody gives anything back
 
 @ray.remote(num_cpus=1)
 class Busy:
@@ -238,7 +240,7 @@ class Busy:
 
 def refusal(device):
     try:
-        Workers(device, None)
+        workers.Workers(device, None)
     except UserError as error:
         print(error)
 

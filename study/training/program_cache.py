@@ -32,6 +32,7 @@ PACKAGE = Path(__file__).parents[1]
 ROOTS = ("training/program.py", "training/schedules.py")  # the graph, and what is fed to it
 PROGRAMS = "programs"
 PROCESSES = "processes"
+LAYOUT = 2  # of the folder; versions of this program with another one would delete its files
 ROOM = 100 * 2**20  # bytes that must be free, else nothing is kept
 _FLAGS = (
     '--tf_xla_persistent_cache_directory="{}" '
@@ -83,14 +84,14 @@ def _tell_xla(folder: Path) -> None:
 
 
 def _machine() -> str:
-    """A digest of what a compiled program depends on besides itself."""
+    """A digest of what a compiled program depends on besides itself, and of how files are named."""
     try:
         text = Path("/proc/cpuinfo").read_text()
         flags = next(line for line in text.splitlines() if line.startswith(("flags", "Features")))
     except (OSError, StopIteration):
         flags = platform.processor()
     parts = (
-        platform.machine(), flags, os.cpu_count(), metadata.version("tensorflow"),
+        LAYOUT, platform.machine(), flags, os.cpu_count(), metadata.version("tensorflow"),
         os.environ.get("XLA_FLAGS", ""),
     )  # fmt: skip
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
