@@ -3,6 +3,7 @@
 python -m pytest tests/test_cluster.py -m slow    # 20 kills at random moments, ten minutes
 """
 
+import json
 import os
 import platform
 import random
@@ -15,9 +16,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from study.common.errors import UserError
 from study.features.pictures import Picture
@@ -29,11 +32,13 @@ from study.search.cluster import head_node
 from study.search.cluster.connect import cluster_address, connected
 from study.search.cluster.fitness import check_identity
 from study.search.cluster.head_node import HeadNode
+from study.search.cluster.looks import FEWEST
 from study.search.cluster.worker import RowSetting, Worker, identity
 from study.search.command_line import checked
 from study.search.options import OPTIONS as OPTIONS_OF_SEARCH
 
 KILLS = int(os.environ.get("KILLS", "20"))
+MANY = FEWEST // 36 + 1  # files of each picture: workers look at them
 WAIT = 120.0  # seconds for anything that is bound to happen
 OPTIONS = ["--image-size", "32", "--weights", "random", "--metric", "macro_f1"]
 OPTIONS += ["--optimizers", "sgd,mine", "--repeats", "2", "--confirm", "2"]
@@ -223,41 +228,117 @@ def here(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Stud
     return study
 
 
-REFUSED = """
-import sys, ray
+ASKED = """
+import json, os, signal, sys, ray
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+import numpy as np
 from study.common.errors import UserError
 from study.common.signals import stoppable
-from study.search.cluster import head_node
-from study.search.cluster import workers
+from study.images.loading import load_images
 from study.search.cluster.connect import connected
+from study.search.cluster.looks import map_on_workers
+from study.search.cluster import workers as of_cluster
+from study.search.cluster.workers import Workers
+from study.search.command_line import parse, resolve_options
+from study.search.of_images import ImageSubject
 
-workers.FREED = 0.5  # seconds; nobody gives anything back
+top, address = Path(sys.argv[1]), sys.argv[2]
+folder, mark, driver, seen_here = top / "many", top / "mark", os.getpid(), []
 
 @ray.remote(num_cpus=1)
 class Busy:
     def begun(self):
         return True
 
-def refusal(device):
-    try:
-        workers.Workers(device, None)
-    except UserError as error:
-        print(error)
+def once_deadly(function, path):
+    if os.getpid() == driver:
+        seen_here.append(path.name)
+    elif not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return function(path)
 
-with stoppable(), connected(sys.argv[1]):
-    refusal("gpu")
+def on_workers(function, files):
+    return map_on_workers(partial(once_deadly, function), files, workers=workers)
+
+def refusal(begin, *arguments):
+    try:
+        begin(*arguments)
+    except UserError as error:
+        return str(error)
+
+answers, local = {}, load_images(folder)
+with stoppable(), connected(address):
+    answers["gpu"] = refusal(Workers, "gpu", None)
+    workers = Workers("cpu", None)
+    found = load_images(folder, map_files=on_workers)
+    for one in fields(found):
+        np.testing.assert_equal(getattr(found, one.name), getattr(local, one.name), one.name)
+    answers["seen"] = [len(found.paths), found.same_pixels, seen_here[:]]
+    picture, link = (folder / "circles" / name for name in ("00 0.png", "00 a link.png"))
+    os.dup2(os.open(picture, os.O_RDONLY), 999)
+    link.symlink_to("/proc/self/fd/999")  # nothing in another process
+    options = resolve_options(parse(["--data", str(folder)]), {}, "default")
+    answers["link"] = refusal(ImageSubject, options, workers)
+    workers.close()
     actors = [Busy.remote() for _ in range(2)]
     ray.get([actor.begun.remote() for actor in actors])
-    refusal(None)
+    of_cluster.FREED = 0.5  # seconds; nobody gives anything back
+    answers["cpu"] = refusal(Workers, None, None)
+(top / "answers").write_text(json.dumps(answers))
 """
 
 
-def test_a_cluster_without_a_gpu_or_a_free_processor_is_refused(nodes: Nodes) -> None:
-    run = [sys.executable, "-c", REFUSED, nodes.address]
-    ended = subprocess.run(run, env=environment(), capture_output=True, text=True, check=True)
-    gpu, cpu = ended.stdout.splitlines()
+class Asked(NamedTuple):
+    """What a process with a cluster was told, which began as a folder of many images was there."""
+
+    folder: Path
+    answers: dict[str, Any]
+    errors: str
+
+
+@pytest.fixture(scope="module")
+def asked(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory, nodes: Nodes) -> Asked:
+    top = tmp_path_factory.mktemp("asked")
+    for picture in picture_folder.glob("*/*.png"):
+        folder = top / "many" / picture.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(MANY):  # other bytes behind the same pixels
+            content = picture.read_bytes() + bytes([number])
+            (folder / f"{picture.stem} {number}.png").write_bytes(content)
+    (folder / "broken.png").write_bytes(content[:99])
+    (folder / "no picture").write_text("a note")
+    deep = np.arange(1600, dtype=np.uint16).reshape(40, 40)
+    Image.fromarray(deep).save(folder / "deep.png")
+    run = [sys.executable, "-c", ASKED, str(top), nodes.address]
+    ended = subprocess.run(run, env=environment(), capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return Asked(top / "many", json.loads((top / "answers").read_text()), ended.stderr)
+
+
+def test_a_cluster_without_a_gpu_or_a_free_processor_is_refused(asked: Asked) -> None:
+    gpu, cpu = asked.answers["gpu"], asked.answers["cpu"]
     assert gpu == "`device` gpu: no machine of the cluster has a GPU that Ray knows of"
     assert cpu.startswith("`cluster`: no CPU of the cluster is free, of 2; wait for what runs")
+
+
+def test_workers_look_at_many_images_as_this_process_would_also_where_one_is_killed(
+    asked: Asked,
+) -> None:
+    assert asked.answers["seen"] == [36 * MANY + 1, 36 * (MANY - 1), ["broken.png"]]
+    assert " could not begin (" in asked.errors
+
+
+def test_where_a_worker_cannot_read_an_image_its_machine_is_named(asked: Asked) -> None:
+    place = asked.folder / "circles" / "00 a link.png"
+    start = f"{place} can be used here, but not on {platform.node()} (process "
+    assert asked.answers["link"].startswith(start)
+    assert asked.answers["link"].endswith(
+        "), a machine of the cluster: it cannot be opened (No such file or directory); images have "
+        "to lie at the same path on every machine, e.g. on a shared disk"
+    )
 
 
 def test_lost_workers_nodes_and_drivers_change_no_record_and_no_row(

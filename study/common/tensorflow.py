@@ -34,6 +34,8 @@ def import_tensorflow() -> None:
         UserError: this process has imported Keras before, with other settings.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # else oneDNN keeps what it has once used in a pool, holes and all
+    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
     sys.stderr.flush()
     kept, home = os.dup(2), keras_home()
     with tempfile.TemporaryFile() as printed, _default_settings():

@@ -40,12 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parse(parser, argv)
     try:
         images = load_images(
-            given.data,
-            labels=given.labels,
-            group=given.group,
-            group_pattern=given.group_pattern,
-            near_duplicates=given.near_duplicates,
-            follow_links=given.follow_links,
+            **{name: value for name, value in vars(given).items() if name != "grid"}
         )
         from study.images.overview import overview  # matplotlib: kept out of --help
         from study.images.samples import sample_grid  # matplotlib: kept out of --help

@@ -1,8 +1,8 @@
 """A folder of class folders, or the built-in faces -> `ImageSet`: what a study may rely on.
 
 Every direct subfolder is a class, or a part with class folders (`layout.py`); images may lie
-deeper. All files are opened and decoded once here, in threads, before anything expensive, and their
-pixels forgotten. What happens to a file:
+deeper. All files are opened and decoded once, before anything expensive, and their pixels
+forgotten: in threads, or wherever `map_files` asks for it. What happens to a file:
 
 - an image by its content, whatever its name: used;
 - named like an image, or begins like one, and cannot be decoded: left out, listed in `problems`
@@ -15,11 +15,9 @@ Look at the data, in seconds:  python -m study.images [--data DIR] [--grid FILE.
 """
 
 import itertools
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,15 +34,13 @@ from study.images.files.layout import TRAIN
 from study.images.files.listing import Listed, Listing, list_files
 from study.images.groups import groups_in_words, groups_of_names, groups_of_subfolders, named_by
 from study.images.image_set import ImageSet
+from study.images.map_files import MapFiles, map_in_threads
 from study.images.near_copies import TOGETHER, near_copies
 from study.images.pixels.contents import contents
 from study.images.pixels.decoding import inspect, pixel_digest
 from study.images.pixels.deep_grey import find_scales, is_flat
 from study.images.pixels.small_look import LOOK_BYTES
 
-BATCH = (
-    512  # files handed to the threads at once, so that Ctrl-C and a million files are no trouble
-)
 MOST_IMAGES = 10_000_000  # the description of more would fill a machine's memory
 NO_CLASS = "holds no image that can be read, so it is no class"
 PEOPLE, PHOTOS = 40, 10  # of the built-in faces
@@ -60,6 +56,7 @@ def load_images(
     near_duplicates: str = TOGETHER,
     follow_links: bool = False,
     strict: bool = False,
+    map_files: MapFiles = map_in_threads,
 ) -> ImageSet:
     """Check every file of `data` (None: the built-in faces) and return the usable images.
 
@@ -75,6 +72,7 @@ def load_images(
             for different images.
         follow_links: use what links in class folders lead to, outside of `data`, too.
         strict: refuse where any file has to be left out.
+        map_files: has every file looked at.
 
     Raises:
         UserError: there is no folder, more than `MOST_IMAGES`, fewer than two classes have images,
@@ -84,7 +82,7 @@ def load_images(
     pattern = named_by(group, group_pattern)
     listing = list_files(data, labels, grouped=group is not None, follow_links=follow_links)
     _refuse_too_many(listing)
-    images = _check(listing, near=near_duplicates == TOGETHER)
+    images = _check(listing, map_files, near=near_duplicates == TOGETHER)
     if strict and images.problems:
         number = len(images.problems)
         raise UserError(
@@ -136,15 +134,15 @@ def _check_faces(images: ImageSet) -> None:
         )
 
 
-def _check(listing: Listing, *, near: bool) -> ImageSet:
+def _check(listing: Listing, map_files: MapFiles, *, near: bool) -> ImageSet:
     """Decode what was found; a class is one with at least one image."""
     files = [one.path for one in listing.files]
-    looks = _in_threads("checking images", inspect, files)
+    looks = _of_each(map_files, "checking images", inspect, files)
     pairs = list(zip(listing.files, looks, strict=True))
     good = [(one, looked) for one, looked in pairs if looked.digest]
     seen = contents(
         [(one.path, looked) for one, looked in good],
-        partial(_in_threads, "comparing images", pixel_digest),
+        partial(_of_each, map_files, "comparing images", pixel_digest),
     )
     greys = {row: looked.grey for row, (_, looked) in enumerate(good) if looked.grey}
     scales = find_scales(list(greys.values()))
@@ -199,17 +197,15 @@ def _distinct(names: list[str]) -> tuple[str, ...]:
     return tuple(taken)
 
 
-def _in_threads(words: str, function: Callable[[Path], T], files: Sequence[Path]) -> list[T]:
-    """What `function` says of every file, in their order."""
+def _of_each(
+    map_files: MapFiles, words: str, function: Callable[[Path], T], files: Sequence[Path]
+) -> list[T]:
+    """What `function` says of every file, in their order; shows how far it is."""
     found: list[T] = []
-    with (
-        progress(words, len(files), "images") as advance,
-        ThreadPoolExecutor(os.cpu_count()) as threads,
-    ):
-        for start in range(0, len(files), BATCH):
-            for result in threads.map(function, files[start : start + BATCH]):
-                found.append(result)
-                advance(1)
+    with progress(words, len(files), "images") as advance:
+        for result in map_files(function, files):
+            found.append(result)
+            advance(1)
     return found
 
 

@@ -16,10 +16,12 @@ from study.features.device import Device, Dtype
 from study.features.extract import RowsOf, extract_features
 from study.images.doubts import doubts, mixed_grey, subfolders_of_all
 from study.images.loading import load_images
+from study.images.map_files import MapFiles, map_in_threads
 from study.images.overview import classes_line, white_points
 from study.images.samples import sample_grid
 from study.images.shortcuts import shortcuts
 from study.records.predictions import Predictions
+from study.search.cluster.looks import map_on_workers
 from study.search.cluster.rows import rows_on_workers
 from study.search.cluster.worker import RowSetting
 from study.search.cluster.workers import Workers
@@ -32,7 +34,7 @@ class ImageSubject:
     """The `Subject` that is a folder of images, or the built-in faces."""
 
     def __init__(self, options: Options, workers: Workers | None = None) -> None:
-        """Look at every image; `workers` compute, None: this process.
+        """Look at every image; `workers` look and compute, None: this process.
 
         Raises:
             UserError: see `load_images`.
@@ -46,6 +48,7 @@ class ImageSubject:
             near_duplicates=options.near_duplicates,
             follow_links=options.follow_links,
             strict=options.strict,
+            map_files=self._map_files(),
         )
 
     @property
@@ -85,6 +88,12 @@ class ImageSubject:
             "image_size": options.image_size,
             "preprocess": options.preprocess,
         }
+
+    def _map_files(self) -> MapFiles:
+        """Who looks at files."""
+        if self._workers is None:
+            return map_in_threads
+        return partial(map_on_workers, workers=self._workers)
 
     def _rows_of(self) -> RowsOf | None:
         """Who computes rows that are not in the cache; None: this process."""

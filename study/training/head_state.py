@@ -31,63 +31,104 @@ def _drawn(seed: int, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(keras.initializers.GlorotUniform(seed=seed)(shape))
 
 
+def _repeated(number: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """An array that is `number` everywhere and takes no memory; nobody can write to it."""
+    return np.broadcast_to(number, shape)
+
+
+def _light(array: np.ndarray) -> np.ndarray:
+    """The same numbers, in no memory where they are all the same, bit by bit."""
+    first = array.reshape(-1)[:1]
+    same = array.size > 1 and array.tobytes() == first.tobytes() * array.size
+    return _repeated(first[0], array.shape) if same else array
+
+
+def _stacked(arrays: Sequence[np.ndarray]) -> tf.Tensor:
+    """The arrays with one axis more in front."""
+    first = arrays[0]
+    if first.ndim and not any(first.strides) and all(array is first for array in arrays):
+        return tf.fill((len(arrays), *first.shape), first[(0,) * first.ndim])
+    return tf.constant(np.stack(arrays))
+
+
 def _same_matrix(one: np.ndarray, other: np.ndarray) -> bool:
     return one.ndim == 2 and np.array_equal(one, other)
 
 
+class Weight(NamedTuple):
+    """A weight of a head, without its numbers."""
+
+    layer: str
+    name: str
+    shape: tuple[int, ...]
+    trainable: bool
+
+    @classmethod
+    def of(cls, variable: keras.Variable) -> "Weight":
+        """That of a built head's variable."""
+        layer, name = variable.path.split("/")[-2:]
+        return cls(layer, name, tuple(variable.shape), variable.trainable)
+
+
 class Layout:
-    """Knows where everything of a padded head and its built optimizer stands in a `State`."""
+    """Knows where everything of a padded head and its built optimizer stands in a `State`.
+
+    It keeps no numbers of theirs: a study has a layout for each of its programs.
+    """
 
     def __init__(self, head: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-        self.head, self.optimizer = head, optimizer
-        self.trainable = head.trainable_variables
-        self.statistics = [weight for weight in head.weights if not weight.trainable]
+        self.weights = [Weight.of(weight) for weight in head.weights]
+        values = [np.asarray(weight) for weight in head.trainable_variables]
+        optimizer_values = [np.asarray(variable) for variable in optimizer.variables]
+        self._copied = [
+            next((i for i, w in enumerate(values) if _same_matrix(w, v)), None)
+            for v in optimizer_values
+        ]  # for each variable of the optimizer, which weight it starts from: ScheduleFreeAdamW's do
+        self._accumulators = [v.name.endswith("accumulator") for v in optimizer.variables]
+        best = [_repeated(np.float32(0), weight.shape) for weight in self.weights]
         self.template = State(
-            weights=[np.asarray(weight) for weight in self.trainable],
-            statistics=[np.asarray(weight) for weight in self.statistics],
-            optimizer=[np.asarray(variable) for variable in optimizer.variables],
-            best=[np.asarray(weight) for weight in head.weights],
+            weights=self.trainable(best),
+            statistics=self.statistics(best),
+            optimizer=[_light(value) for value in optimizer_values],
+            best=best,
             best_value=np.float32(-1.0),
         )
-        self._copied = [
-            next((i for i, w in enumerate(self.template.weights) if _same_matrix(w, v)), None)
-            for v in self.template.optimizer
-        ]  # for each variable of the optimizer, which weight it starts from: ScheduleFreeAdamW's do
-        self._beginnings: dict[tuple[int, int], tf.Tensor] = {}
+
+    def trainable(self, values: Sequence[Any]) -> list[Any]:
+        """Of `values`, in the order of get_weights(), those that an optimizer changes."""
+        return [v for v, weight in zip(values, self.weights, strict=True) if weight.trainable]
+
+    def statistics(self, values: Sequence[Any]) -> list[Any]:
+        """Of `values`, in the order of get_weights(), those of batch normalization."""
+        return [v for v, weight in zip(values, self.weights, strict=True) if not weight.trainable]
+
+    def in_order(self, weights: Sequence[Any], statistics: Sequence[Any]) -> list[Any]:
+        """Trainable weights and batch-norm statistics as get_weights() orders them."""
+        trainable, others = iter(weights), iter(statistics)
+        return [next(trainable if weight.trainable else others) for weight in self.weights]
 
     def fresh(self, config: HeadConfig, seed: int) -> Arrays:
         """A head that begins with the weights of `build_head(config, seed=seed)`."""
         values = self._initial_weights(config, seed)
+        weights = self.trainable(values)
         state = State(
-            weights=self.pick(values, self.trainable),
-            statistics=self.pick(values, self.statistics),
-            optimizer=self._initial_optimizer(config, self.pick(values, self.trainable)),
+            weights=weights,
+            statistics=self.statistics(values),
+            optimizer=self._initial_optimizer(config, weights),
             best=values,
             best_value=np.float32(-1.0),
         )
         return tuple(tf.nest.flatten(state))
 
-    def pick(self, values: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
-        """Of `values`, in the order of get_weights(), those of these variables."""
-        by_id = {id(w): value for w, value in zip(self.head.weights, values, strict=True)}
-        return [by_id[id(variable)] for variable in variables]
-
-    def in_order(self, weights: Sequence[Any], statistics: Sequence[Any]) -> list[Any]:
-        """Trainable weights and batch-norm statistics as get_weights() orders them."""
-        variables = [*self.trainable, *self.statistics]
-        by_id = {id(v): x for v, x in zip(variables, [*weights, *statistics], strict=True)}
-        return [by_id[id(weight)] for weight in self.head.weights]
-
     def _initial_weights(self, config: HeadConfig, seed: int) -> list[np.ndarray]:
         seeds = layer_seeds(seed)
         values = []
-        for weight in self.head.weights:
-            layer, name = weight.path.split("/")[-2:]
+        for weight in self.weights:
             value = np.zeros(weight.shape, np.float32)
-            real = real_part(layer, name, config)
-            if name == "kernel":
-                value[real] = _drawn(seeds[layer], value[real].shape)
-            elif name in ("gamma", "moving_variance"):
+            real = real_part(weight.layer, weight.name, config)
+            if weight.name == "kernel":
+                value[real] = _drawn(seeds[weight.layer], value[real].shape)
+            elif weight.name in ("gamma", "moving_variance"):
                 value[real] = 1.0
             values.append(value)
         return values
@@ -100,12 +141,12 @@ class Layout:
             return [np.asarray(variable) for variable in optimizer.variables]
         accumulator = config.optimizer_hyperparameters.get("initial_accumulator_value")
         found = []
-        for variable, start, copied in zip(
-            self.optimizer.variables, self.template.optimizer, self._copied, strict=True
+        for start, copied, accumulates in zip(
+            self.template.optimizer, self._copied, self._accumulators, strict=True
         ):
             value = start
-            if accumulator is not None and variable.name.endswith("accumulator"):
-                value = np.full_like(start, accumulator)
+            if accumulator is not None and accumulates:
+                value = _repeated(start.dtype.type(accumulator), start.shape)
             elif copied is not None:
                 value = weights[copied]
             found.append(value)
@@ -115,25 +156,13 @@ class Layout:
         """One state of K heads from K states; the same arrays are stacked once."""
         known: dict[tuple[int, ...], tf.Tensor] = {}
         flat = []
-        for arrays, start in zip(
-            zip(*heads, strict=True), tf.nest.flatten(self.template), strict=True
-        ):
-            if all(array is start for array in arrays):  # nothing but what every head begins with
-                flat.append(self._beginning(start, len(heads)))
-                continue
+        for arrays in zip(*heads, strict=True):
             key = tuple(map(id, arrays))
             if key not in known:
-                known[key] = tf.constant(np.stack(arrays))
+                known[key] = _stacked(arrays)
             flat.append(known[key])
         stacked: State = tf.nest.pack_sequence_as(self.template, flat)
         return stacked
-
-    def _beginning(self, start: np.ndarray, size: int) -> tf.Tensor:
-        """`start` for `size` heads: made once, since no program changes what it is given."""
-        key = (id(start), size)
-        if key not in self._beginnings:
-            self._beginnings[key] = tf.constant(np.stack([start] * size))
-        return self._beginnings[key]
 
     def take(self, state: State, slots: Sequence[int]) -> list[Arrays]:
         """The states of some heads of K: views of `state`; copy what you keep."""
@@ -146,7 +175,6 @@ class Layout:
         """The best epoch's weights in the order of `get_weights()`, without the padding."""
         state: State = tf.nest.pack_sequence_as(self.template, arrays)
         real = []
-        for weight, value in zip(self.head.weights, state.best, strict=True):
-            layer, name = weight.path.split("/")[-2:]
-            real.append(value[real_part(layer, name, config)].copy())
+        for weight, value in zip(self.weights, state.best, strict=True):
+            real.append(value[real_part(weight.layer, weight.name, config)].copy())
         return real

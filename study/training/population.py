@@ -20,12 +20,14 @@ import tensorflow as tf
 
 from study.common.metrics import ACCURACY
 from study.common.seeds import stream
+from study.training.epochs import Inputs
 from study.training.head import Statistics
+from study.training.head_state import Layout, State
 from study.training.loss import class_weights
 from study.training.metrics import from_table, table_rows
 from study.training.places import Place, Results, Trainer
 from study.training.plain_keras import train_plainly
-from study.training.program import Inputs, Program
+from study.training.program import Program
 from study.training.program_cache import Compilation
 from study.training.program_key import WIDTHS, Signature
 from study.training.programs import Programs
@@ -162,10 +164,7 @@ class Population(Trainer):
         more = self.size - len(runs)  # empty slots repeat the last run: rounding stays the same
         slots, tables = runs + runs[-1:] * more, tables + tables[-1:] * more
         heads, layout = self._inputs(program, slots), program.layout
-        states = [
-            run.state.arrays if run.state else layout.fresh(run.config, run.seed) for run in runs
-        ]
-        state = layout.stack(states + states[-1:] * more)
+        state = _beginning(layout, runs, more)
         last = max(run.remaining for run in runs)
         stations = sorted({run.remaining for run in runs})
         rows = table_rows(self.metric, self.n_classes)
@@ -233,6 +232,12 @@ class Population(Trainer):
 
     def _normalization(self, run: HeadRun) -> Statistics | None:
         return Statistics.of(self._features_host[run.train]) if run.config.normalize else None
+
+
+def _beginning(layout: Layout, runs: Sequence[HeadRun], more: int) -> State:
+    """Where the runs stand, the last of them `more` times again."""
+    states = [run.state.arrays if run.state else layout.fresh(run.config, run.seed) for run in runs]
+    return layout.stack(states + states[-1:] * more)
 
 
 OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)

@@ -53,9 +53,8 @@ class Programs:
             if signature not in self._ready:
                 start = time.monotonic()
                 program = Program(
-                    signature, config, self.rows[1], self.n_classes, self.size, self.metric
+                    signature, config, features, labels, self.n_classes, self.size, self.metric
                 )
-                program.compile(features, labels)
                 give_back()
                 self.compilations.append(Compilation(start, time.monotonic(), program.kept))
                 self._ready[signature] = program

@@ -102,6 +102,7 @@ class VectorizedHead:
                     f"it keeps its argument {argument} in no attribute of that name"
                 )
         self.optimizer.build(self.head.trainable_variables)
+        self.statistics = [weight for weight in self.head.weights if not weight.trainable]
         self.layout = Layout(self.head, self.optimizer)
         self.rate_index = _index(self.optimizer.variables, self.optimizer._learning_rate)
 
@@ -153,7 +154,7 @@ class VectorizedHead:
                     x = layer(x, training=training, mask=mask)
                 else:
                     x = layer(x)
-        return x, [scope.get_current_value(variable) for variable in self.layout.statistics]
+        return x, [scope.get_current_value(variable) for variable in self.statistics]
 
 
 def _index(variables: Sequence[Any], wanted: Any) -> int:

@@ -11,8 +11,9 @@ import platform
 import threading
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from study.common.errors import CodeError, UserError
+from study.images.map_files import map_in_threads
 from study.search.cluster.code_files import CodeFile, load_code_files
 
 if TYPE_CHECKING:
@@ -27,9 +29,10 @@ if TYPE_CHECKING:
     from study.images.pixels.deep_grey import Scales
     from study.space.space import SearchSpace
 
-PACKAGES = ("tensorflow", "keras", "numpy", "pillow")  # decide rows and curves
+PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "pillow-heif")  # decide rows and curves
 PROGRAM = Path(__file__).parents[2]
 SPLITS_KEPT = 64  # arrays of row numbers
+SAME_PATH = "images have to lie at the same path on every machine, e.g. on a shared disk"
 
 
 class Setting(NamedTuple):
@@ -121,6 +124,10 @@ class Worker:
         self._names = load_code_files(setting.code, cache_dir)
         return {**found._asdict(), "rounding": rounding_digest()}
 
+    def look(self, function: Callable[[Path], Any], files: Sequence[Path]) -> list[Any]:
+        """What a function of a file says of each, or the UserError that it raised."""
+        return list(map_in_threads(partial(_said, function), files))
+
     def rows(self, setting: RowSetting, pictures: "Pictures") -> np.ndarray:
         """Rows of some images, (n, width) float32.
 
@@ -131,7 +138,7 @@ class Worker:
             if not picture.path.exists():
                 raise UserError(
                     f"{picture.path} is not there on {platform.node()}, a machine of the cluster: "
-                    "images have to lie at the same path on every machine, e.g. on a shared disk"
+                    f"{SAME_PATH}"
                 )
         from study.features.extract import computed_rows
 
@@ -224,6 +231,13 @@ class Worker:
             state = StoredState(state.epoch, ray.put(state.parts), self._number)
         weights = result.best_weights if run.keep_weights else []
         return result._replace(state=state, best_weights=weights)
+
+
+def _said(function: Callable[[Path], Any], path: Path) -> Any:
+    try:
+        return function(path)
+    except UserError as error:
+        return error
 
 
 def _fetched(state: Any) -> Any:

@@ -8,7 +8,7 @@ lost, or a machine joins, another begins.
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
@@ -111,12 +111,17 @@ class Workers:
         Raises:
             UserError: all were refused, or none comes.
         """
-        patience = time.monotonic() + PATIENCE
-        while True:
-            self._look()
-            if found := [remote for remote in self._remotes if self._is_ready(remote)]:
-                return found
-            self._wait(patience)
+        return self._some(self._is_ready)
+
+    def checked(self) -> list[Remote]:
+        """The living workers with this program and these packages; waits for one.
+
+        They can look at files before there is TensorFlow, and before `choose`.
+
+        Raises:
+            UserError: as `ready`.
+        """
+        return self._some(lambda remote: bool(remote.host))
 
     def has(self, number: int) -> bool:
         """Whether a worker is alive."""
@@ -148,6 +153,14 @@ class Workers:
             late = first and time.monotonic() > first + STRAGGLERS
             if come and (late or len(come) == len(self._remotes)):
                 return come
+            self._wait(patience)
+
+    def _some(self, is_one: Callable[[Remote], bool]) -> list[Remote]:
+        patience = time.monotonic() + PATIENCE
+        while True:
+            self._look()
+            if found := [remote for remote in self._remotes if is_one(remote)]:
+                return found
             self._wait(patience)
 
     def _wait(self, patience: float) -> None:

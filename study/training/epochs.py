@@ -1,0 +1,185 @@
+"""What a program computes: epochs, each with its validation, of K heads that share a signature."""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from study.common.metrics import ACCURACY
+from study.space.head_config import HeadConfig
+from study.training.dropout_noise import dropout_noise
+from study.training.head import steps_per_epoch
+from study.training.head_state import State
+from study.training.metrics import (
+    HalfSums,
+    RowSums,
+    added,
+    as_table,
+    counted_classes,
+    epoch_metrics,
+    judged,
+    table_rows,
+)
+from study.training.program_key import Signature
+from study.training.vectorized_head import EvaluationBatch, TrainingBatch, VectorizedHead
+
+VALIDATION_ROWS = 512  # in one piece; even, so that a row's half is that of its place
+CALL_ROWS = 16_384  # training rows a head sees in one call, if they are several epochs
+CALL_EPOCHS = 32  # at most
+
+
+class Inputs(NamedTuple):
+    """What a head brings along, stacked over K heads."""
+
+    hyperparameters: dict[str, tf.Tensor]  # (K,) float64
+    dropout: tf.Tensor  # (K,)
+    units: tf.Tensor  # (K, width): 1 for real units, 0 for padding
+    seeds: tf.Tensor  # (K, 2) uint32
+    mean: tf.Tensor  # (K, n_features)
+    variance: tf.Tensor  # (K, n_features)
+    validation: tf.Tensor  # (K, n_validation) int32
+    loss: dict[str, tf.Tensor]  # see `study.training.loss`; empty where the plain one is meant
+
+
+class Epoch(NamedTuple):
+    """What K heads bring along for one epoch; in a call, one axis more in front: its epochs."""
+
+    rows: Any  # (K, steps, batch) int32: the training rows in their order
+    rates: Any  # (K, steps): learning rates
+    numbers: Any  # (K,) int32: which epoch it is, counted from 0
+
+
+class Epochs:
+    """A function of tensors, to be traced; it holds a head and an optimizer with their numbers.
+
+    Args:
+        signature: what its heads share.
+        config: any configuration of the signature.
+        n_features: length of a feature row.
+        n_classes: how many classes.
+        size: K.
+        metric: what judges an epoch.
+    """
+
+    def __init__(
+        self,
+        signature: Signature,
+        config: HeadConfig,
+        n_features: int,
+        n_classes: int,
+        size: int,
+        metric: str = ACCURACY,
+    ) -> None:
+        self.signature, self.size, self.n_classes, self.metric = signature, size, n_classes, metric
+        self.counted = counted_classes(metric, n_classes)
+        self.steps = steps_per_epoch(config, signature.n_train)
+        self.most_epochs = min(max(CALL_ROWS // signature.n_train, 1), CALL_EPOCHS)  # in one call
+        self.vectorized = VectorizedHead(signature, config, n_features, n_classes, self.counted)
+        self.layout = self.vectorized.layout
+
+    def __call__(
+        self, features: Any, labels: Any, heads: Inputs, state: State, given: Epoch, count: Any
+    ) -> tuple[tf.Tensor, State]:
+        """`count` epochs; (most_epochs, rows, K), zero beyond `count`, and the new state."""
+        metrics = tf.TensorArray(
+            tf.float32,
+            self.most_epochs,
+            element_shape=(table_rows(self.metric, self.n_classes), self.size),
+        )
+
+        def epoch(index: Any, metrics: Any, state: State) -> Any:
+            now = Epoch(*[tf.gather(part, index) for part in given])
+            found, state = self._epoch(features, labels, heads, state, now)
+            return index + 1, metrics.write(index, found), state
+
+        _, metrics, state = tf.while_loop(
+            lambda index, *_: index < count, epoch, (0, metrics, state)
+        )
+        return metrics.stack(), state
+
+    def _epoch(
+        self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch
+    ) -> tuple[tf.Tensor, State]:
+        """One epoch and its validation: its table (rows, K) and the new state."""
+        signature = self.signature
+        weights, statistics, optimizer, training = self._train(features, labels, heads, state, now)
+        validation = self._validate(features, labels, heads, weights, statistics)
+        metrics = epoch_metrics(
+            training, validation, signature.n_train, signature.n_validation, self.metric
+        )
+        better = judged(metrics) > state.best_value
+        best = [
+            tf.where(tf.reshape(better, [-1] + [1] * (old.shape.rank - 1)), new, old)
+            for new, old in zip(self.layout.in_order(weights, statistics), state.best, strict=True)
+        ]
+        best_value = tf.where(better, judged(metrics), state.best_value)
+        state = State(weights, statistics, optimizer, best, best_value)
+        return as_table(metrics), state
+
+    def _train(self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch) -> Any:
+        """All steps of an epoch: weights, statistics, optimizer variables and sums (K,)."""
+        n_train, batch, vectorized = self.signature.n_train, self.signature.batch, self.vectorized
+
+        def step(i: Any, weights: Any, statistics: Any, optimizer: Any, sums: RowSums) -> Any:
+            chosen = tf.gather(now.rows, i, axis=1)  # (K, batch)
+            real = tf.minimum(n_train - i * batch, batch)
+            mask = tf.range(batch) < real if n_train % batch else None
+            noise = dropout_noise(
+                heads.seeds, now.numbers * self.steps + i, heads.dropout, batch,
+                self.signature.width,
+            )  # fmt: skip
+            optimizer = list(optimizer)
+            optimizer[vectorized.rate_index] = tf.gather(now.rates, i, axis=1)
+            given = TrainingBatch(
+                rows=tf.gather(features, chosen),
+                labels=tf.gather(labels, chosen),
+                noise=noise * heads.units[:, None, :],
+                mean=heads.mean,
+                variance=heads.variance,
+                loss=heads.loss,
+                hyperparameters=heads.hyperparameters,
+                weights=weights,
+                statistics=statistics,
+                optimizer=optimizer,
+            )
+            done = tf.vectorized_map(
+                lambda one: vectorized.train_step(one, mask, real),
+                given,
+                fallback_to_while_loop=False,
+            )
+            return i + 1, done.weights, done.statistics, done.optimizer, added(sums, done.sums)
+
+        nothing = RowSums.none(self.size, self.counted)
+        start = (0, state.weights, state.statistics, state.optimizer, nothing)
+        return tf.while_loop(lambda i, *_: i < self.steps, step, start)[1:]
+
+    def _validate(
+        self, features: Any, labels: Any, heads: Inputs, weights: Any, statistics: Any
+    ) -> HalfSums:
+        """Sums over the validation rows, each (K,)."""
+        count = self.signature.n_validation
+        piece = min(count, VALIDATION_ROWS)
+        pieces = -(-count // piece)
+        padded = tf.pad(heads.validation, [[0, 0], [0, pieces * piece - count]])
+
+        def step(i: Any, sums: HalfSums) -> Any:
+            rows = tf.slice(padded, [0, i * piece], [self.size, piece])
+            mask = tf.range(piece) + i * piece < count
+            given = EvaluationBatch(
+                rows=tf.gather(features, rows),
+                labels=tf.gather(labels, rows),
+                mean=heads.mean,
+                variance=heads.variance,
+                loss=heads.loss,
+                weights=weights,
+                statistics=statistics,
+            )
+            found = tf.vectorized_map(
+                lambda one: self.vectorized.evaluate(one, mask),
+                given,
+                fallback_to_while_loop=False,
+            )
+            return i + 1, added(sums, found)
+
+        start = (0, HalfSums.none(self.size, self.counted))
+        found: HalfSums = tf.while_loop(lambda i, *_: i < pieces, step, start)[1]
+        return found
