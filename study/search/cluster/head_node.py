@@ -13,7 +13,7 @@ from study.common.errors import UserError
 
 _SETTING = "RAY_gcs_rpc_server_reconnect_timeout_s"  # as Ray spells it
 RAYS_PATIENCE = float(os.environ.get(_SETTING, "60"))
-PATIENCE = RAYS_PATIENCE - 20.0  # seconds; the rest is for noticing it and for ending in order
+PATIENCE = max(RAYS_PATIENCE - 20.0, 0.0)  # seconds; the rest is for ending in order
 ANSWER = 1.0  # seconds for an answer
 
 
@@ -27,7 +27,8 @@ class HeadNode:
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
         self._place = host.strip("[]"), int(port)
-        self._heard: float | None = None  # None: `ray://` may lead through where no other way does
+        self._heard = False  # `ray://` may lead through where no other way does
+        self._silent_since: float | None = None
 
     def answers(self) -> bool:
         """Whether Ray can be asked now.
@@ -38,13 +39,16 @@ class HeadNode:
         try:
             socket.create_connection(self._place, timeout=ANSWER).close()
         except OSError as error:
-            silent = time.monotonic() - (self._heard or time.monotonic())
-            if silent > PATIENCE:
+            if not self._heard:
+                return True
+            now = time.monotonic()
+            self._silent_since = self._silent_since or now
+            if now - self._silent_since > PATIENCE:
                 raise UserError(
                     f"`cluster`: the head of the cluster ({self._place[0]}) has not answered for "
-                    f"{silent:.0f} s ({error.strerror or error}); once there is a cluster again, "
+                    f"{PATIENCE:.0f} s ({error.strerror or error}); once there is a cluster again, "
                     "the same command resumes, with its address or without `cluster`"
                 ) from None
-            return self._heard is None
-        self._heard = time.monotonic()
+            return False
+        self._heard, self._silent_since = True, None
         return True
