@@ -28,8 +28,10 @@ from study.features.row_cache import RowCache
 from study.records.study_meta import load_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import load_trials
+from study.search.cluster import head_node
 from study.search.cluster.connect import cluster_address, connected
 from study.search.cluster.fitness import check_identity
+from study.search.cluster.head_node import HeadNode
 from study.search.cluster.looks import FEWEST
 from study.search.cluster.worker import RowSetting, Worker, identity
 from study.search.command_line import checked
@@ -237,6 +239,7 @@ from study.common.signals import stoppable
 from study.images.loading import load_images
 from study.search.cluster.connect import connected
 from study.search.cluster.looks import map_on_workers
+from study.search.cluster import workers as of_cluster
 from study.search.cluster.workers import Workers
 from study.search.command_line import parse, resolve_options
 from study.search.of_images import ImageSubject
@@ -282,6 +285,7 @@ with stoppable(), connected(address):
     workers.close()
     actors = [Busy.remote() for _ in range(2)]
     ray.get([actor.begun.remote() for actor in actors])
+    of_cluster.FREED = 0.5  # seconds; nobody gives anything back
     answers["cpu"] = refusal(Workers, None, None)
 (top / "answers").write_text(json.dumps(answers))
 """
@@ -363,6 +367,7 @@ def test_lost_workers_nodes_and_drivers_change_no_record_and_no_row(
     assert ", on 1 worker (1 x " in printed
     assert ", 1 lost" in printed, printed + errors
     assert study.records() == here.records()
+    assert 1 <= len(list((study.top / "cache" / "code").glob("*/0/own_sign.py"))) <= 3
 
 
 def listeners(pids: dict[int, str]) -> set[str]:
@@ -440,6 +445,17 @@ def test_where_no_ray_is_it_is_said(kind: str) -> None:
         connected(address).__enter__()
 
 
+def test_a_head_that_was_there_and_stays_silent_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        head, never_seen = [HeadNode(f"127.0.0.1:{server.getsockname()[1]}") for _ in range(2)]
+        assert head.answers()
+    assert not head.answers()  # it may come back
+    monkeypatch.setattr(head_node, "PATIENCE", 0.0)
+    with pytest.raises(UserError, match=r"the head of the cluster \(127.0.0.1\) has not answered"):
+        head.answers()
+    assert never_seen.answers()  # as far as anybody can see
+
+
 def test_workers_with_other_versions_or_other_code_are_named() -> None:
     own = identity()
     check_identity(own, own)
@@ -455,6 +471,26 @@ def test_an_image_that_is_not_there_on_a_machine_is_named_with_the_machine(tmp_p
     files = [Picture(tmp_path / name, "", "") for name in ("seen.png", "unseen.png")]
     with pytest.raises(UserError, match=rf"unseen.png is not there on {platform.node()}, a machin"):
         Worker(1).rows(setting, files)
+
+
+@pytest.mark.slow
+def test_where_the_head_is_lost_the_command_goes_on_for_a_while_and_ends(
+    here: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "30")  # so it goes on for 10 s
+    nodes, study = Nodes(), here.again(tmp_path)
+    try:
+        process = study.search("--cluster", nodes.address, "--repeats", "100")
+        eventually(study.lines, process)
+        (head,) = [pid for pid, name in nodes.processes().items() if "gcs_server\0" in name]
+        os.kill(head, signal.SIGKILL)
+        before = study.lines()
+        printed, errors = process.communicate(timeout=WAIT)
+    finally:
+        nodes.stop()
+    assert "the head of the cluster (127.0.0.1) has not answered" in errors, printed + errors
+    assert process.returncode == 2
+    assert study.lines() > before
 
 
 @pytest.mark.slow

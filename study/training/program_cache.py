@@ -5,8 +5,7 @@ graph (`.graph`, a `FunctionDefLibrary`), and what XLA made of it (`.pb`), kept 
 cache. XLA looks a program up by its graph, names included, and TensorFlow numbers names in the
 order in which a process happens to make them, so the functions of a graph are named after its key.
 
-TensorFlow checks nothing that it reads. So a file is used only if the digest beside it fits
-(`seal` writes it); others are deleted at the start, before TensorFlow looks.
+TensorFlow checks nothing that it reads: which files it sees is up to `ProgramFiles`.
 """
 
 import ast
@@ -16,10 +15,9 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import shutil
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -28,17 +26,21 @@ from typing import Any, NamedTuple
 from platformdirs import user_cache_path
 
 from study.common.files import write_atomically
+from study.training.program_files import GRAPH, ProgramFiles, sweep
 
 PACKAGE = Path(__file__).parents[1]
 ROOTS = ("training/program.py", "training/schedules.py")  # the graph, and what is fed to it
 PROGRAMS = "programs"
-MOST_FILES = 800  # of a quarter to a whole megabyte; the oldest go first
-HALF_WRITTEN = 3600  # seconds after which nobody finishes a file any more
+PROCESSES = "processes"
+LAYOUT = 2  # of the folder; versions of this program with another one would delete its files
 ROOM = 100 * 2**20  # bytes that must be free, else nothing is kept
-_GRAPH, _COMPILED, _SEAL = ".graph", ".pb", ".sha256"
+_FLAGS = (
+    '--tf_xla_persistent_cache_directory="{}" '
+    "--tf_xla_persistent_cache_device_types=CPU,XLA_CPU_JIT"
+)
+_TOLD = re.compile(_FLAGS.format(rf'(?:[^"\\]|\\.)*{PROCESSES}(?:/|\\\\)\d+') + " ")
 _adding = threading.Lock()
-_sealing = threading.Lock()
-_kept: list[Path] = []  # the folder in use, if any
+_kept: list[ProgramFiles] = []  # the last is in use; XLA stays with what it was told first
 
 
 class Compilation(NamedTuple):
@@ -57,82 +59,49 @@ def keep_programs(cache_dir: Path | None) -> Path | None:
     Returns:
         the folder; None, and programs are compiled every time, where it cannot be written.
     """
-    folder = (cache_dir or user_cache_path("optimizer-study")) / PROGRAMS / _machine()
+    programs = (cache_dir or user_cache_path("optimizer-study")) / PROGRAMS
+    shared = programs / _machine()
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _sweep(folder)
-        if shutil.disk_usage(folder).free < ROOM or not os.access(folder, os.W_OK):
+        shared.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sweep(shared)
+        if shutil.disk_usage(shared).free < ROOM or not os.access(shared, os.W_OK):
             return None
-    except OSError:
+        known = [files for files in _kept if files.shared == shared]
+        files = known[0] if known else ProgramFiles(shared, programs / PROCESSES)
+        files.take()
+    except (OSError, NotImplementedError):  # the latter of `filelock`, where a disk has no locks
         return None
-    given = os.environ.get("TF_XLA_FLAGS", "")
-    if f"={folder} " not in given:  # a second study of this process
-        os.environ["TF_XLA_FLAGS"] = (
-            f"--tf_xla_persistent_cache_directory={folder} "
-            f"--tf_xla_persistent_cache_device_types=CPU,XLA_CPU_JIT {given}"
-        )
-    _kept[:] = [folder]
-    return folder
+    _kept[:] = [*(other for other in _kept if other is not files), files]
+    _tell_xla(files.own)
+    return shared
+
+
+def _tell_xla(folder: Path) -> None:
+    """Set the folder, in place of one that this process or its parent has set before."""
+    quoted = re.sub(r'["\\]', r"\\\g<0>", str(folder))
+    given = _TOLD.sub("", os.environ.get("TF_XLA_FLAGS", ""))  # comes last, so it stays in force
+    os.environ["TF_XLA_FLAGS"] = f"{_FLAGS.format(quoted)} {given}"
 
 
 def _machine() -> str:
-    """A digest of what a compiled program depends on besides itself."""
+    """A digest of what a compiled program depends on besides itself, and of how files are named."""
     try:
         text = Path("/proc/cpuinfo").read_text()
         flags = next(line for line in text.splitlines() if line.startswith(("flags", "Features")))
     except (OSError, StopIteration):
         flags = platform.processor()
     parts = (
-        platform.machine(), flags, os.cpu_count(), metadata.version("tensorflow"),
+        LAYOUT, platform.machine(), flags, os.cpu_count(), metadata.version("tensorflow"),
         os.environ.get("XLA_FLAGS", ""),
     )  # fmt: skip
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def _sweep(folder: Path) -> None:
-    """Delete what is damaged or was left unsealed by a kill, and the oldest beyond `MOST_FILES`."""
-    whole = []
-    for path in _programs(folder):
-        seal = _seal_of(path)
-        if seal.exists() and seal.read_text(errors="replace") == _digest(path):
-            whole.append(path)
-            continue
-        if seal.exists():
-            print(f"warning: {path} is damaged; it is made again", file=sys.stderr)
-        path.unlink(missing_ok=True)
-    whole.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in whole[MOST_FILES:]:
-        path.unlink(missing_ok=True)
-    for path in folder.iterdir():
-        if path.suffix == _SEAL:
-            useless = not path.with_suffix("").exists()
-        elif path.suffix in (_GRAPH, _COMPILED):
-            useless = False
-        else:  # half written, by a process that was killed or by one that is at it now
-            useless = time.time() - path.stat().st_mtime > HALF_WRITTEN
-        if useless:
-            path.unlink(missing_ok=True)
-
-
-def _programs(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.suffix in (_GRAPH, _COMPILED)]
-
-
-def _seal_of(path: Path) -> Path:
-    return path.with_name(path.name + _SEAL)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def seal() -> None:
-    """Write the digests of programs that were made since; an error costs only their reuse."""
-    with _sealing, contextlib.suppress(OSError):
-        for folder in _kept:
-            for path in _programs(folder):
-                if not _seal_of(path).exists():
-                    write_atomically(_seal_of(path), _digest(path))
+    """Publish programs that were made since; an error costs only their reuse."""
+    with contextlib.suppress(OSError):
+        for files in _kept:
+            files.publish()
 
 
 def function_of(key: str, trace: Callable[[], Any]) -> Callable[[list[Any]], list[Any]]:
@@ -159,25 +128,25 @@ def function_of(key: str, trace: Callable[[], Any]) -> Callable[[list[Any]], lis
 
 def is_kept(key: str) -> bool:
     """Whether the program of a key would be found in the folder, and nothing compiled."""
-    return any(_seal_of(path).exists() for path in _graphs(key))
+    return any(files.find(_graph(key)) for files in _kept[-1:])
 
 
 def _name(key: str) -> str:
     return f"program_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
-def _graphs(key: str) -> list[Path]:
-    """Where the graph of a key is kept: in the folder in use, if any."""
+def _graph(key: str) -> str:
+    """The name of the file with the graph of a key."""
     made_of = hashlib.sha256(f"{key} {_code()}".encode()).hexdigest()[:16]
-    return [folder / f"{_name(key)}-{made_of}{_GRAPH}" for folder in _kept]
+    return f"{_name(key)}-{made_of}{GRAPH}"
 
 
 def _definitions(name: str, key: str, trace: Callable[[], Any]) -> Any:
     """The graph's functions."""
     from tensorflow.core.framework import function_pb2
 
-    for path in _graphs(key):
-        if _seal_of(path).exists():
+    for files in _kept[-1:]:
+        if path := files.find(_graph(key)):
             return function_pb2.FunctionDefLibrary.FromString(path.read_bytes()).function
     concrete = trace()
     if concrete.captured_inputs:
@@ -185,9 +154,9 @@ def _definitions(name: str, key: str, trace: Callable[[], Any]) -> Any:
     library = concrete.graph.as_graph_def().library
     library.function.append(concrete.function_def)
     _rename(library, name)
-    for path in _graphs(key):
+    for files in _kept[-1:]:
         with contextlib.suppress(OSError):  # costs only its reuse
-            write_atomically(path, library.SerializeToString(deterministic=True))
+            write_atomically(files.own / _graph(key), library.SerializeToString(deterministic=True))
     return library.function
 
 
@@ -244,7 +213,7 @@ def disk_errors() -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        for folder in _kept:
-            if str(folder) in str(error.message):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+        for files in _kept:
+            if str(files.own) in str(error.message):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(files.own)) from error
         raise

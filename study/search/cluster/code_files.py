@@ -5,8 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from platformdirs import user_cache_path
+
 from study.common.errors import UserError
+from study.common.own_folder import OwnFolder
 from study.space.own_optimizers import load_code, own_optimizers
+
+_held: list[OwnFolder] = []  # of this process, until it ends
 
 
 class CodeFile(NamedTuple):
@@ -36,8 +41,12 @@ def code_files() -> tuple[CodeFile, ...]:
     return tuple(found)
 
 
-def load_code_files(files: tuple[CodeFile, ...]) -> dict[str, str]:
+def load_code_files(files: tuple[CodeFile, ...], cache_dir: Path | None) -> dict[str, str]:
     """Write them into a folder of this process and load them.
+
+    Args:
+        files: of the driver.
+        cache_dir: as for `keep_programs`.
 
     Returns:
         where each lies -> its name.
@@ -45,7 +54,7 @@ def load_code_files(files: tuple[CodeFile, ...]) -> dict[str, str]:
     Raises:
         UserError: what they are here is not what the driver has.
     """
-    top = Path(tempfile.mkdtemp(prefix="optimizer-study-code-"))
+    top = _own_folder(cache_dir) if files else Path()
     places = []
     for number, one in enumerate(files):
         for name, text in one.texts.items():
@@ -59,3 +68,15 @@ def load_code_files(files: tuple[CodeFile, ...]) -> dict[str, str]:
             if name not in own or own[name].digest != digest:
                 raise UserError(f"`code` {one.name}: {name} is another one there")
     return {str(place): one.name for place, one in zip(places, files, strict=True)}
+
+
+def _own_folder(cache_dir: Path | None) -> Path:
+    """In the cache, which is this user's alone: what lies there is run.
+
+    It has to stay as long as the process: Python looks there for later imports and for tracebacks.
+    """
+    try:
+        _held[:] = [OwnFolder((cache_dir or user_cache_path("optimizer-study")) / "code")]
+    except (OSError, NotImplementedError):  # as for `keep_programs`
+        return Path(tempfile.mkdtemp(prefix="optimizer-study-code-"))
+    return _held[0].path

@@ -39,7 +39,7 @@ class Setting(NamedTuple):
     """What every worker of a study is told."""
 
     device: str | None  # as for `pick_device`
-    cache_dir: str | None  # of compiled programs; None: its user's
+    cache_dir: str | None  # of programs and code; None: its user's
     code: tuple[CodeFile, ...]
 
 
@@ -111,7 +111,8 @@ class Worker:
         """
         from study.training.program_cache import keep_programs
 
-        keep_programs(Path(setting.cache_dir) if setting.cache_dir else None)
+        cache_dir = Path(setting.cache_dir) if setting.cache_dir else None
+        keep_programs(cache_dir)
         from study.common.tensorflow import import_tensorflow
 
         import_tensorflow()
@@ -120,7 +121,7 @@ class Worker:
 
         self._device = setting.device
         found = pick_device(setting.device)
-        self._names = load_code_files(setting.code)
+        self._names = load_code_files(setting.code, cache_dir)
         return {**found._asdict(), "rounding": rounding_digest()}
 
     def look(self, function: Callable[[Path], Any], files: Sequence[Path]) -> list[Any]:

@@ -23,6 +23,7 @@ from study.search.cluster.fitness import (
     told,
     unlike,
 )
+from study.search.cluster.head_node import HeadNode
 from study.search.cluster.remote import Remote
 from study.search.cluster.worker import Setting, identity
 from study.training.places import PlaceLostError
@@ -68,6 +69,7 @@ class Workers:
         self._like: Likeness | None = None
         self._orders: Orders = ()
         self._looked = float("-inf")
+        self._head = HeadNode(ray.get_runtime_context().gcs_address)
         self._look_around()
 
     def choose(self, recorded: Mapping[str, Any]) -> None:
@@ -244,8 +246,14 @@ class Workers:
         remote.end()
 
     def _look_around(self) -> None:
-        """Begin a worker on every GPU, or machine, that has none."""
+        """Begin a worker on every GPU, or machine, that has none.
+
+        Raises:
+            UserError: the head of the cluster is lost.
+        """
         self._looked = time.monotonic()
+        if not self._head.answers():
+            return
         for node, needs, wanted in machines(gpu=self._gpu):
             here = sum(remote.node == node for remote in self._remotes)
             for _ in range(wanted - here if node not in self._refused else 0):
