@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from study.common.errors import UserError
+from study.common.freed_memory import share_arenas
 from study.common.text import printable
 
 FROM_OUTSIDE = ("KERAS_BACKEND", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
@@ -36,6 +37,7 @@ def import_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # else oneDNN keeps what it has once used in a pool, holes and all
     os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
+    share_arenas()
     sys.stderr.flush()
     kept, home = os.dup(2), keras_home()
     with tempfile.TemporaryFile() as printed, _default_settings():
