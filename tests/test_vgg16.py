@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from study.common.errors import UserError
+from study.common.tensorflow import import_tensorflow
 from study.features import weights as weights_module
 from study.features.backbone import Backbone, load_backbone
 from study.features.device import pick_device
@@ -291,6 +292,47 @@ def test_a_tensorflow_that_has_begun_keeps_its_devices(monkeypatch, device, refu
             pick_device(device)
     else:
         assert pick_device(device) == ("gpu", "a GPU", "bfloat16")
+
+
+@pytest.fixture
+def import_beside_a_gpu(monkeypatch):
+    """Imports as where TensorFlow finds one; what that switches on is switched off at the end."""
+    import tensorflow as tf
+    from tensorflow.python.util import _pywrap_determinism
+
+    found = [tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")]
+
+    def imported():
+        with monkeypatch.context() as patched:
+            patched.setattr(tf.config, "list_physical_devices", lambda _: found)
+            import_tensorflow()
+
+    yield imported
+    _pywrap_determinism.enable(False)
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    tf.random.set_seed(None)
+
+
+def test_beside_a_gpu_float32_is_float32_and_keras_can_still_shuffle(import_beside_a_gpu):
+    import keras
+    import tensorflow as tf
+
+    import_beside_a_gpu()
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+    head = keras.Sequential([keras.layers.Dense(1)])
+    head.compile("sgd", "mse")
+    rows = np.zeros((8, 2), np.float32)
+    head.fit(rows, rows[:, :1], verbose=0)  # nothing random may be without a seed now
+
+
+def test_a_seed_of_the_users_own_is_kept(import_beside_a_gpu):
+    import tensorflow as tf
+
+    tf.random.set_seed(7)
+    first = float(tf.random.uniform(()))
+    tf.random.set_seed(7)
+    import_beside_a_gpu()
+    assert float(tf.random.uniform(())) == first
 
 
 def test_cpu_computes_in_bfloat16_only_where_it_can():

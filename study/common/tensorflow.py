@@ -49,7 +49,7 @@ def import_tensorflow() -> None:
             # where the user's downloads go stays as it was
             keras.src.backend.config._KERAS_DIR = str(home)
             if tf.config.list_physical_devices("GPU"):  # the search for them prints too
-                tf.config.experimental.enable_op_determinism()  # same input, same output
+                _compute_exactly()
         except Exception:
             printed.seek(0)
             os.write(kept, printed.read())
@@ -58,6 +58,22 @@ def import_tensorflow() -> None:
             os.dup2(kept, 2)
             os.close(kept)
     _check_settings()
+
+
+def _compute_exactly() -> None:
+    """On a GPU, too, the same input gives the same output, and float32 is meant by float32.
+
+    TensorFlow would multiply float32 with TF32's 10 bits of mantissa there. Ten epochs of Adam on
+    an H200 then moved the validation accuracy of 8 heads of the faces by up to 1.9 points from a
+    CPU's; in float32 by at most one row of 160, in 3 to 20 % more time.
+    """
+    import tensorflow as tf
+    from tensorflow.python.eager import context
+
+    tf.config.experimental.enable_op_determinism()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    if context.global_seed() is None:  # else nothing could be drawn: `model.fit` shuffles
+        tf.random.set_seed(1)
 
 
 def keras_home() -> Path:
