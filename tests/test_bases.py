@@ -20,6 +20,9 @@ from study.features.backbone import Backbone, in_float32, load_backbone
 from study.features.device import pick_device
 from study.features.keras_archive import input_size
 from study.features.preprocessing import prepared
+from study.images.pixels.decoding import decode
+from study.search.command_line import parse, resolve_options
+from study.search.of_images import ImageSubject
 
 FAMILIES = {
     "VGG19": 512, "ResNet50": 2048, "ResNet50V2": 2048, "DenseNet121": 1024, "MobileNet": 1024,
@@ -282,6 +285,25 @@ def test_the_digest_of_an_own_network_knows_weights_and_architecture(tmp_path: P
     network.layers[0].activation = keras.activations.relu
     network.layers[0].bias.assign_add(np.ones(4))
     assert own(saved(tmp_path, network, "moved.keras")).digest != first
+
+
+def test_a_winner_never_gets_another_base_than_its_rows_had(tmp_path: Path, picture_folder: Path):
+    network = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(5, 3, 4)])
+    head = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
+    base = saved(tmp_path, network)
+    given = ["--data", str(picture_folder), "--base", base, "--preprocess", "rescale"]
+    given += ["--cache-dir", str(tmp_path / "cache")]
+    subject = ImageSubject(resolve_options(parse(given), {}, "default"))
+    rows = subject.features()
+    whole = subject.whole(head)  # the base is loaded again
+    pixels = decode(subject.examples.paths[0], 32, subject.examples.scales)
+    assert np.allclose(whole(pixels[None]), head(rows[:1]), atol=1e-5)
+    again = ImageSubject(resolve_options(parse(given), {}, "default"))
+    again.features()
+    network.layers[0].set_weights([weight + 1 for weight in network.layers[0].get_weights()])
+    saved(tmp_path, network)
+    with pytest.raises(UserError, match="have changed while the study ran"):
+        again.whole(head)
 
 
 def test_the_size_of_an_own_network_is_read_without_keras(tmp_path: Path):

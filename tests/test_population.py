@@ -368,6 +368,22 @@ def test_programs_compiled_ahead_are_used_and_change_nothing() -> None:
     assert len(programs.compilations) <= 2  # what it was at when it was closed, no further
 
 
+def test_a_program_keeps_neither_its_head_nor_numbers_of_it() -> None:
+    def heads() -> int:
+        gc.collect()
+        return sum(type(thing) is keras.layers.Dense for thing in gc.get_objects())
+
+    before, trainer, run = heads(), population(), a_run(configuration("adam", dense_width=48))
+    train(trainer, [run])
+    program = trainer.programs.of(
+        trainer.signature(run), run.config, trainer._features, trainer._labels
+    )
+    arrays = [array for array in tf.nest.flatten(program.layout.template) if np.ndim(array)]
+    assert sum(array.size for array in arrays) > 4 * N_FEATURES * 48
+    assert sum(array.itemsize if not any(array.strides) else array.nbytes for array in arrays) < 200
+    assert heads() == before
+
+
 def a_mixture() -> list[HeadRun]:
     return [
         a_run(

@@ -167,7 +167,14 @@ class Worker:
         return self._forward[1:]
 
     def take(self, features: np.ndarray, labels: np.ndarray, options: dict[str, Any]) -> None:
-        """The rows that heads are trained on, (N, width) and (N,), and arguments of Population."""
+        """The rows that heads are trained on, (N, width) and (N,), and arguments of Population.
+
+        No more images become rows then, so the base is let go.
+        """
+        from study.common.freed_memory import give_back
+
+        self._forward = None
+        give_back(cycles=True)
         self._table = _writeable(features), labels, options
 
     def best_size(self, space: "SearchSpace", train: np.ndarray, validation: np.ndarray) -> int:
