@@ -166,17 +166,20 @@ class Layout:
         stacked: State = tf.nest.pack_sequence_as(self.template, flat)
         return stacked
 
-    def take(self, state: State, slots: Sequence[int]) -> list[Arrays]:
-        """The states of some heads of K: views of `state`; copy what you keep."""
-        if not slots:
-            return []
-        flat = [np.asarray(tensor) for tensor in tf.nest.flatten(state)]
-        return [tuple(array[slot, ...] for array in flat) for slot in slots]
+    def best_weights(self, best: Sequence[np.ndarray], config: HeadConfig) -> list[np.ndarray]:
+        """The best epoch's weights in the order of `get_weights()`, without the padding; copies."""
+        return [
+            value[real_part(weight.layer, weight.name, config)].copy()
+            for weight, value in zip(self.weights, best, strict=True)
+        ]
 
-    def best_weights(self, arrays: Arrays, config: HeadConfig) -> list[np.ndarray]:
-        """The best epoch's weights in the order of `get_weights()`, without the padding."""
-        state: State = tf.nest.pack_sequence_as(self.template, arrays)
-        real = []
-        for weight, value in zip(self.weights, state.best, strict=True):
-            real.append(value[real_part(weight.layer, weight.name, config)].copy())
-        return real
+
+def taken(stacked: Any, slots: Sequence[int]) -> list[Arrays]:
+    """Some heads of K, flattened: views of what is on the host then; copy what you keep.
+
+    Args:
+        stacked: a `State`, or a part of one, of K heads; it is copied from a GPU as a whole.
+        slots: which heads.
+    """
+    flat = [np.asarray(tensor) for tensor in tf.nest.flatten(stacked)] if slots else []
+    return [tuple(array[slot, ...] for array in flat) for slot in slots]

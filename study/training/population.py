@@ -22,7 +22,7 @@ from study.common.metrics import ACCURACY
 from study.common.seeds import stream
 from study.training.epochs import Inputs
 from study.training.head import Statistics
-from study.training.head_state import Layout, State
+from study.training.head_state import Layout, State, taken
 from study.training.loss import class_weights
 from study.training.metrics import from_table, table_rows
 from study.training.places import Place, Results, Trainer
@@ -173,10 +173,7 @@ class Population(Trainer):
         done = 0
         while True:
             ending = [slot for slot, run in enumerate(runs) if done == run.remaining]
-            for slot, arrays in zip(ending, layout.take(state, ending), strict=True):
-                run = runs[slot]
-                paused = HeadState.of(run.epochs, arrays) if run.pauses else None
-                ends[slot] = End(paused, layout.best_weights(arrays, run.config))
+            ends |= _ends(layout, state, runs, ending)
             if done == last:
                 return curves, ends
             if stop.is_set():
@@ -238,6 +235,21 @@ def _beginning(layout: Layout, runs: Sequence[HeadRun], more: int) -> State:
     """Where the runs stand, the last of them `more` times again."""
     states = [run.state.arrays if run.state else layout.fresh(run.config, run.seed) for run in runs]
     return layout.stack(states + states[-1:] * more)
+
+
+def _ends(
+    layout: Layout, state: State, runs: Sequence[HeadRun], slots: Sequence[int]
+) -> dict[int, End]:
+    """What the runs in these slots ended in; of a state only what is kept leaves the device."""
+    pausing = [slot for slot in slots if runs[slot].pauses]
+    paused = dict(zip(pausing, taken(state, pausing), strict=True))
+    return {
+        slot: End(
+            HeadState.of(runs[slot].epochs, paused[slot]) if slot in paused else None,
+            layout.best_weights(best, runs[slot].config),
+        )
+        for slot, best in zip(slots, taken(state.best, slots), strict=True)
+    }
 
 
 OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
