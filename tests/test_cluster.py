@@ -32,8 +32,9 @@ from study.search.cluster import head_node
 from study.search.cluster.connect import cluster_address, connected
 from study.search.cluster.fitness import check_identity
 from study.search.cluster.head_node import HeadNode
+from study.search.cluster.identity import identity
 from study.search.cluster.looks import FEWEST
-from study.search.cluster.worker import RowSetting, Worker, identity
+from study.search.cluster.worker import RowSetting, Worker
 from study.search.command_line import checked
 from study.search.options import OPTIONS as OPTIONS_OF_SEARCH
 

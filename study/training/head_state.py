@@ -75,7 +75,7 @@ class Weight(NamedTuple):
 class Layout:
     """Knows where everything of a padded head and its built optimizer stands in a `State`.
 
-    It keeps no numbers of theirs: a study has a layout for each of its programs.
+    A study has a layout for each of its programs, so it keeps next to none of their numbers.
     """
 
     def __init__(self, head: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
@@ -91,7 +91,10 @@ class Layout:
         self.template = State(
             weights=self.trainable(best),
             statistics=self.statistics(best),
-            optimizer=[_light(value) for value in optimizer_values],
+            optimizer=[
+                _light(value) if copied is None else _repeated(value.dtype.type(0), value.shape)
+                for value, copied in zip(optimizer_values, self._copied, strict=True)
+            ],
             best=best,
             best_value=np.float32(-1.0),
         )

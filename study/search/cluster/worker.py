@@ -5,7 +5,6 @@ come as references into Ray's object store and states go as such, so a machine f
 once. What it raises is plain: classes of TensorFlow's or of the user's need not exist elsewhere.
 """
 
-import hashlib
 import os
 import platform
 import threading
@@ -14,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,14 +21,13 @@ import numpy as np
 from study.common.errors import CodeError, UserError
 from study.images.map_files import map_in_threads
 from study.search.cluster.code_files import CodeFile, load_code_files
+from study.search.cluster.identity import identity
 
 if TYPE_CHECKING:
     from study.features.extract import Pictures
     from study.images.pixels.deep_grey import Scales
     from study.space.space import SearchSpace
 
-PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "pillow-heif")  # decide rows and curves
-PROGRAM = Path(__file__).parents[2]
 SPLITS_KEPT = 64  # arrays of row numbers
 SAME_PATH = "images have to lie at the same path on every machine, e.g. on a shared disk"
 
@@ -70,19 +67,6 @@ class Trained(NamedTuple):
 
 class OwnCodeFailed(Exception):  # noqa: N818 - it travels; the driver makes a `CodeError` of it
     """Code of the user's raised something: the sentence, and Python's own words."""
-
-
-def identity() -> dict[str, str]:
-    """Versions, and a digest of this program: equal on machines that may work together."""
-    files = sorted(PROGRAM.rglob("*.py"))
-    parts = [p for one in files for p in (bytes(one.relative_to(PROGRAM)), one.read_bytes())]
-    found = {"program": hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "missing"
-    return found
 
 
 class Worker:

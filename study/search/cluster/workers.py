@@ -24,8 +24,9 @@ from study.search.cluster.fitness import (
     unlike,
 )
 from study.search.cluster.head_node import HeadNode
+from study.search.cluster.identity import identity
 from study.search.cluster.remote import Remote
-from study.search.cluster.worker import Setting, identity
+from study.search.cluster.worker import Setting
 from study.training.places import PlaceLostError
 
 PATIENCE = 300.0  # seconds for the first worker: TensorFlow comes slowly from a shared disk
