@@ -32,21 +32,17 @@ def _drawn(seed: int, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(keras.initializers.GlorotUniform(seed=seed)(shape))
 
 
-def _repeated(number: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """An array that is `number` everywhere and takes no memory; nobody can write to it."""
-    return np.broadcast_to(number, shape)
-
-
 def _light(array: np.ndarray) -> np.ndarray:
-    """The same numbers, in no memory where they are all the same, bit by bit."""
+    """The same numbers; where they are all the same, bit by bit, a view of one of them."""
     first = array.reshape(-1)[:1]
     same = array.size > 1 and array.tobytes() == first.tobytes() * array.size
-    return _repeated(first[0], array.shape) if same else array
+    return np.broadcast_to(first[0], array.shape) if same else array
 
 
 def _stacked(arrays: Sequence[np.ndarray]) -> tf.Tensor:
     """The arrays with one axis more in front."""
     first = arrays[0]
+    # nothing but one number that every head begins with
     if first.ndim and not any(first.strides) and all(array is first for array in arrays):
         return tf.fill((len(arrays), *first.shape), first[(0,) * first.ndim])
     stacked = np.stack(arrays)
@@ -87,12 +83,12 @@ class Layout:
             for v in optimizer_values
         ]  # for each variable of the optimizer, which weight it starts from: ScheduleFreeAdamW's do
         self._accumulators = [v.name.endswith("accumulator") for v in optimizer.variables]
-        best = [_repeated(np.float32(0), weight.shape) for weight in self.weights]
+        best = [np.broadcast_to(np.float32(0), weight.shape) for weight in self.weights]
         self.template = State(
             weights=self.trainable(best),
             statistics=self.statistics(best),
             optimizer=[
-                _light(value) if copied is None else _repeated(value.dtype.type(0), value.shape)
+                _light(value if copied is None else np.zeros_like(value))
                 for value, copied in zip(optimizer_values, self._copied, strict=True)
             ],
             best=best,
@@ -151,7 +147,7 @@ class Layout:
         ):
             value = start
             if accumulator is not None and accumulates:
-                value = _repeated(start.dtype.type(accumulator), start.shape)
+                value = np.broadcast_to(start.dtype.type(accumulator), start.shape)
             elif copied is not None:
                 value = weights[copied]
             found.append(value)

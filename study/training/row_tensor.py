@@ -1,13 +1,13 @@
-"""Feature rows -> what TensorFlow takes for them, without a copy where that can be."""
+"""Feature rows, or states of heads -> what TensorFlow takes for them, if possible not a copy."""
 
 import numpy as np
 import tensorflow as tf
 
 
 def row_tensor(features: np.ndarray) -> tf.Tensor:
-    """The rows as TensorFlow sees them: on a CPU the same memory, or the same mapped file.
+    """A float32 array as TensorFlow sees it: on a CPU the same memory, or the same mapped file.
 
-    `tf.convert_to_tensor` would copy them, and read a file that is larger than the memory into it.
+    `tf.convert_to_tensor` would copy it, and read a file that is larger than the memory.
     """
     if tf.config.list_logical_devices("GPU") or not features.flags.writeable:
         return tf.convert_to_tensor(features, tf.float32)
