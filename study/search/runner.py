@@ -179,21 +179,32 @@ class Runner:
         return [(*one, self._judges.submit(self._record, *one)) for one in finished]
 
     def _collect(self, judged: Iterable[Judged]) -> None:
-        records = []
+        """Save what was judged, also beside and after an error; then raise the first."""
+        records: list[TrialRecord] = []
+        errors: list[BaseException] = []
         try:
             for task, result, future in judged:
-                record = future.result()
-                if result and task.run.continues in self.records:
-                    self._paused.forget(self.records[task.run.continues])
-                self.records[task.run.trial_id] = record
-                records.append(record)
-                if result and result.state:
-                    self._paused.add(record, result.state)
-                if result and task.run.phase == Phase.CONFIRM:
-                    self._best_weights.add(record, result.best_weights)
-        finally:  # also of what was judged before an error
+                error = future.exception()
+                if error:
+                    errors.append(error)
+                else:
+                    records.append(future.result())
+                    self._keep(task, result, records[-1])
+        finally:  # also of what was judged before Ctrl-C
             if records:
                 self.save(records)
+        if errors:
+            raise errors[0]
+
+    def _keep(self, task: Task, result: HeadResult | None, record: TrialRecord) -> None:
+        """What later runs need of one that ended."""
+        if result and task.run.continues in self.records:
+            self._paused.forget(self.records[task.run.continues])
+        self.records[task.run.trial_id] = record
+        if result and result.state:
+            self._paused.add(record, result.state)
+        if result and task.run.phase == Phase.CONFIRM:
+            self._best_weights.add(record, result.best_weights)
 
     def _failed(self, task: Task) -> TrialRecord:
         return self._begun(
