@@ -82,8 +82,8 @@ def _padded(config: HeadConfig, widths: Sequence[int]) -> int:
 def few_widths(possible: Sequence[int], levels: int = 3) -> tuple[int, ...]:
     """At most `levels` padded widths for equally likely `possible` ones, least work on the whole.
 
-    Every level costs each optimizer a program: 2 s to compile, a third of a second where it is
-    kept. Work grows with the padded width. Widths are rounded up to whole vectors of 16 numbers.
+    Work grows with the padded width. Widths are rounded up to whole vectors of 16 numbers. Studies
+    whose `study.json` names no widths have three `levels`.
     """
     rounded = sorted({-(-width // 16) * 16 for width in possible})
     if len(rounded) > 16:  # a wide range: levels among evenly spaced ones
