@@ -38,7 +38,7 @@ from study.training.schedules import learning_rates
 MAX_WORKERS = 16  # populations under way
 AHEAD_WORKERS = 2  # more than there are cores: they prepare in Python while others compute
 GPU_WORKERS = 2  # one is prepared while the other computes
-CPU_BUSY, GPU_BUSY = 40, 16  # populations for each worker: of fewer the last ones leave it waiting
+BUSY = 16  # populations for each worker: of fewer the last ones leave it waiting
 
 
 class End(NamedTuple):
@@ -86,7 +86,7 @@ class Population(Trainer):
         gpu = bool(tf.config.get_visible_devices("GPU"))
         cores = os.cpu_count() or 1
         self.workers = GPU_WORKERS if gpu else min(cores + AHEAD_WORKERS, MAX_WORKERS)
-        self.busy = self.workers * (GPU_BUSY if gpu else CPU_BUSY)  # populations
+        self.busy = self.workers * BUSY  # populations
         shape = features.shape[0], features.shape[1]
         self.programs = programs or Programs(shape, n_classes, size=size, metric=metric)
         if (self.programs.rows, self.programs.size) != (shape, size):

@@ -5,8 +5,8 @@
 Each study is the search command in a process of its own, with the default space, on the built-in
 faces, and one with synthetic rows: 1,800 of 512 numbers, 17 classes. Peak memory is the largest
 resident set of the process, libraries included; a line also says what is beyond a process that has
-only imported them. Compiled programs stay, three for each optimizer: about 12 MiB each where the
-cache folder has them, about 22 where they are compiled now.
+only imported them. Compiled programs stay, one or two for each optimizer: about 12 MiB each where
+the cache folder has them, about 22 where they are compiled now.
 """
 
 import argparse
