@@ -154,7 +154,7 @@ def test_the_test_value_is_scikit_learns_at_the_best_epoch(tmp_path: Path, metri
             (task.split.test, record.test_metric),
             (task.split.validation, record.best_value),
         ):
-            weights = protocol.runner.weights_of(task)
+            (weights,) = protocol.runner.weights_of([task])
             said = head_probabilities(task.config, weights, data.features[rows], None)
             wanted = by_sklearn(metric, data.labels[rows], said.argmax(axis=1))
             assert found == pytest.approx(wanted, abs=1e-6)

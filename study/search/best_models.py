@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from study.records.layout import WINNER_FILE
 from study.records.outcomes import by_optimizer, winning_run
@@ -25,13 +26,14 @@ def write_best(folder: Path, protocol: Protocol, subject: Subject) -> None:
     best = answer_of(protocol.meta, records).leader
     if not best:
         return
-    predictions: dict[str, Predictions] = {}
+    tasks = {}
     for name, found in by_optimizer(list(protocol.space.optimizers), records).items():
-        run = winning_run(found)
-        if run is None:
-            continue
-        task = protocol.runner.tasks[run.trial_id]
-        head = _head(protocol.runner, task)
+        if run := winning_run(found):
+            tasks[name] = protocol.runner.tasks[run.trial_id]
+    weights = protocol.runner.weights_of(list(tasks.values()))
+    predictions: dict[str, Predictions] = {}
+    for (name, task), of_head in zip(tasks.items(), weights, strict=True):
+        head = _head(protocol.runner, task, of_head)
         _save_model(folder / "best" / f"{name}.keras", head)
         predictions[name] = _predictions(protocol.runner, subject, task, head)
         if name == best:
@@ -40,7 +42,7 @@ def write_best(folder: Path, protocol: Protocol, subject: Subject) -> None:
     save_predictions(folder, BestPredictions(best, predictions))
 
 
-def _head(runner: Runner, task: Task) -> keras.Model:
+def _head(runner: Runner, task: Task, weights: list[np.ndarray]) -> keras.Model:
     head = build_head(
         task.config,
         n_features=runner.data.features.shape[1],
@@ -48,7 +50,7 @@ def _head(runner: Runner, task: Task) -> keras.Model:
         seed=task.run.seed,
         statistics=runner.statistics(task),
     )
-    head.set_weights(runner.weights_of(task))
+    head.set_weights(weights)
     return head
 
 

@@ -31,7 +31,7 @@ from study.records.trial_record import (
     rounded,
 )
 from study.search.divergence import judge
-from study.search.kept_arrays import BestWeights, PausedTrials
+from study.search.paused_trials import PausedTrials
 from study.search.tasks import Data, Task
 from study.training.head import Statistics, head_probabilities
 from study.training.metrics import class_counts, metric_of
@@ -77,7 +77,6 @@ class Runner:
         self.records = {record.trial_id: record for record in known}
         self.tasks: dict[str, Task] = {}
         self._paused = PausedTrials(promoted, self.score)
-        self._best_weights = BestWeights()
         self._judges = ThreadPoolExecutor(JUDGES, "judge")
 
     def run(
@@ -116,13 +115,13 @@ class Runner:
         missing = (task for task in tasks if task.run.trial_id not in self.records)
         return self.population.count(map(self._head_run, missing))
 
-    def weights_of(self, task: Task) -> list[np.ndarray]:
-        """The weights at the best epoch of a run; trained once more if this process did not."""
-        kept = self._best_weights.of(task.run.trial_id)
-        if kept is not None:
-            return kept
-        ((_, result),) = next(self.population.train([self._head_run(task)]))
-        return result.best_weights
+    def weights_of(self, tasks: Sequence[Task]) -> list[list[np.ndarray]]:
+        """The weights at the best epoch of each run; they are trained once more, side by side."""
+        weights: list[list[np.ndarray]] = [[] for _ in tasks]
+        for finished in self.population.train([self._head_run(task) for task in tasks]):
+            for index, result in finished:
+                weights[index] = result.best_weights
+        return weights
 
     def statistics(self, task: Task) -> Statistics | None:
         """Mean and variance of the run's training rows, if its head normalizes."""
@@ -203,8 +202,6 @@ class Runner:
         self.records[task.run.trial_id] = record
         if result and result.state:
             self._paused.add(record, result.state)
-        if result and task.run.phase == Phase.CONFIRM:
-            self._best_weights.add(record, result.best_weights)
 
     def _failed(self, task: Task) -> TrialRecord:
         return self._begun(

@@ -1,17 +1,13 @@
-"""Results come in; of their arrays only those stay in memory that can still be asked for.
+"""Results come in; of their states only those stay in memory that can still be asked for.
 
-A head is a megabyte and its state several, and a study has thousands. So a state stays only while
-its trial can still be promoted, and weights only of the best rerun of each winner: the run to take
-home is one of them (see `winning_run`). Whatever is missing can be trained once more, with the
-same numbers.
+A state is several megabytes, and a study has thousands. So it stays only while its trial can still
+be promoted. Weights do not stay at all: those of the few runs to take home are trained once more at
+the end, with the same numbers.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 
-import numpy as np
-
-from study.records.outcomes import value
-from study.records.trial_record import TrialRecord, TrialStatus
+from study.records.trial_record import TrialRecord
 from study.training.runs import HeadState
 
 Rung = tuple[str, int, int | None, int | None]
@@ -70,27 +66,3 @@ class PausedTrials:
 def rung_of(record: TrialRecord) -> Rung:
     """The search, and the bracket and rung in it, whose trials compete for promotion."""
     return record.search, record.repeat, record.bracket, record.rung
-
-
-class BestWeights:
-    """Weights of the best converged rerun of each winner, by optimizer and repeat."""
-
-    def __init__(self) -> None:
-        self._best: dict[tuple[str, int], tuple[TrialRecord, list[np.ndarray]]] = {}
-
-    def add(self, record: TrialRecord, weights: list[np.ndarray]) -> None:
-        """Keep the weights of a rerun if it is the best until now; of equals the first by id."""
-        if record.status is not TrialStatus.COMPLETED:
-            return
-        before = self._best.get((record.optimizer, record.repeat))
-        if before is None or _place(record) < _place(before[0]):
-            self._best[record.optimizer, record.repeat] = record, weights
-
-    def of(self, trial_id: str) -> list[np.ndarray] | None:
-        """The weights at the best epoch of a run; None if they are not kept."""
-        found = (weights for record, weights in self._best.values() if record.trial_id == trial_id)
-        return next(found, None)
-
-
-def _place(record: TrialRecord) -> tuple[float, str]:
-    return -value(record), record.trial_id

@@ -1,4 +1,4 @@
-"""What stays in memory of results: states that can be promoted, weights of the best reruns."""
+"""What stays in memory of results: states that can be promoted."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +8,9 @@ import pytest
 from synthetic import make_record
 from test_protocol import HEAD, RATE, options, read, study
 
-from study.records.outcomes import winning_run
-from study.records.trial_record import Phase, TrialRecord, TrialStatus
-from study.search.kept_arrays import BestWeights, PausedTrials
+from study.records.trial_record import Phase, TrialRecord
+from study.search.paused_trials import PausedTrials
+from study.training.head import head_probabilities
 from study.training.parts import Part, parts_of
 from study.training.runs import HeadState
 
@@ -71,27 +71,16 @@ def test_states_of_a_rung_that_has_promoted_are_gone() -> None:
     assert len(paused) == 0
 
 
-def test_of_a_winners_reruns_the_best_that_converged_keeps_its_weights() -> None:
-    best = BestWeights()
-    runs = [replace(trial(n, a), trial_id=f"r{n}") for n, a in enumerate([0.6, 0.8, 0.8, 0.9])]
-    runs[3] = replace(runs[3], status=TrialStatus.DIVERGED)
-    for number in (2, 1, 3, 0):
-        best.add(runs[number], [np.full(1, number)])
-    found = [best.of(run.trial_id) for run in runs]
-    assert [weights is not None for weights in found] == [False, True, False, False]
-
-
-def test_weights_that_were_kept_and_those_trained_once_more_are_the_same(tmp_path: Path) -> None:
+def test_the_weights_of_a_run_trained_once_more_are_those_that_were_judged(tmp_path: Path) -> None:
     space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
-    chosen = options("--repeats", "2", "--confirm", "2")
-    protocol, saved = study(space, chosen)
-    again, nothing = study(space, chosen, saved)
-    assert not nothing
-    run = winning_run(saved)
-    assert run is not None
-    found = protocol.runner.weights_of(protocol.runner.tasks[run.trial_id])
-    wanted = again.runner.weights_of(again.runner.tasks[run.trial_id])
-    assert all(np.array_equal(*pair) for pair in zip(found, wanted, strict=True))
+    protocol, saved = study(space, options("--repeats", "2", "--confirm", "2"))
+    runner = protocol.runner
+    runs = [record for record in saved if record.phase is Phase.CONFIRM]
+    tasks = [runner.tasks[run.trial_id] for run in runs]
+    for run, task, weights in zip(runs, tasks, runner.weights_of(tasks), strict=True):
+        rows, labels = runner.data.features[task.split.test], runner.data.labels[task.split.test]
+        said = head_probabilities(task.config, weights, rows, runner.statistics(task))
+        assert np.mean(said.argmax(axis=1) == labels) == pytest.approx(run.test_accuracy)
 
 
 PADDED = np.zeros((4, 6), np.float32)
