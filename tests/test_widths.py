@@ -1,5 +1,7 @@
 """How many padded widths a study has: few programs to compile, or little work on padding."""
 
+from pathlib import Path
+
 import numpy as np
 
 from study.images.splits.assignments import Split
@@ -36,6 +38,16 @@ def test_a_small_study_compiles_less_unless_more_is_kept():
 def test_more_work_is_worth_more_programs_but_their_memory_does_not_grow_with_the_study():
     counts = [len(chosen("--repeats", str(repeats))) for repeats in (1, 2, 3, 5, 12, 100)]
     assert counts == sorted(counts) and counts[0] == 1 and counts[-1] == 2
+
+
+def test_a_narrow_head_is_not_padded_to_one_that_may_not_fit(tmp_path: Path):
+    path = tmp_path / "space.toml"
+    sgd = '[optimizers.sgd]\nclass = "SGD"\nlearning_rate = 0.1\n'
+    for choices, widths in ("[64, 512]", (512,)), ("[16, 65536]", (16, 65536)):
+        path.write_text(f"[head]\ndense_width = {{choices = {choices}}}\n{sgd}")
+        assert chosen("--repeats", "1", space=load_space(str(path))) == widths
+    path.write_text(f"[head]\ndense_width = {{min = 16, max = 4096}}\n{sgd}")
+    assert len(chosen("--repeats", "1", space=load_space(str(path)))) == 2  # none is close enough
 
 
 def test_of_one_width_there_is_nothing_to_choose():

@@ -23,6 +23,7 @@ from study.training.program_cache import is_kept
 from study.training.program_key import Signature, few_widths, key_of
 
 LEVELS = 2  # at most
+MOST_PADDING = 8  # times a width; where a wide head does not fit, padded narrow ones do not either
 # Seconds of a core, by studies of the faces with 1 to 3 widths: to trace and compile a program, to
 # read it, slots that stay empty included; a step of one weight of the dense layer.
 COMPILED, KEPT, WEIGHT = 4.0, 0.8, 1.2e-9
@@ -82,10 +83,19 @@ def chosen_widths(
     def cost(widths: Sequence[int]) -> float:
         programs = signatures_of(space, split, widths)
         made = sum(KEPT if kept(signature) else COMPILED for signature in programs)
-        padded = [min(width for width in widths if width >= real) for real in possible]
-        return made + a_unit * sum(padded) / len(padded)
+        return made + a_unit * sum(_padded(possible, widths)) / len(possible)
 
-    return min((few_widths(possible, levels) for levels in range(1, LEVELS + 1)), key=cost)
+    choices = [few_widths(possible, levels) for levels in range(1, LEVELS + 1)]
+    close = [one for one in choices if _most_padding(possible, one) <= MOST_PADDING]
+    return min(close or choices[-1:], key=cost)
+
+
+def _padded(possible: Sequence[int], widths: Sequence[int]) -> list[int]:
+    return [min(width for width in widths if width >= real) for real in possible]
+
+
+def _most_padding(possible: Sequence[int], widths: Sequence[int]) -> float:
+    return float(np.divide(_padded(possible, widths), possible).max())
 
 
 def recorded(widths: Sequence[int], space: SearchSpace) -> dict[str, Any]:
