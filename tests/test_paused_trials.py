@@ -1,4 +1,4 @@
-"""What stays in memory of results: states that can be promoted."""
+"""What stays in memory of results: states that can be promoted; weights are trained anew."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -164,7 +164,7 @@ def test_a_bug_of_our_own_is_no_bad_trial_it_stops_the_study_with_everything_sav
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Sequence[int]
 ) -> None:
     space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
-    calls = itertools.count(1)  # two threads judge
+    calls = itertools.count(1)  # several threads judge
     judged: list[int] = []
 
     def breaks(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from study.common.errors import UserError
 from study.common.freed_memory import give_back
 from study.common.metrics import ACCURACY
 from study.records.outcomes import chance, score
@@ -116,12 +117,18 @@ class Runner:
         return self.population.count(map(self._head_run, missing))
 
     def weights_of(self, tasks: Sequence[Task]) -> list[list[np.ndarray]]:
-        """The weights at the best epoch of each run; they are trained once more, side by side."""
-        weights: list[list[np.ndarray]] = [[] for _ in tasks]
-        for finished in self.population.train([self._head_run(task) for task in tasks]):
-            for index, result in finished:
-                weights[index] = result.best_weights
-        return weights
+        """The weights at the best epoch of each run; they are trained once more, side by side.
+
+        Raises:
+            UserError: one does not fit into the memory that is left now.
+        """
+        weights = {}
+        for finished in self._train(tasks):
+            for task, result in finished:
+                if result is None:
+                    raise UserError(self._failed(task).message)
+                weights[task.run.trial_id] = result.best_weights
+        return [weights[task.run.trial_id] for task in tasks]
 
     def statistics(self, task: Task) -> Statistics | None:
         """Mean and variance of the run's training rows, if its head normalizes."""
