@@ -40,8 +40,8 @@ def run(
         UserError: a mistake that you can mend, in one sentence.
     """
     from study.report.notebook import Study
-    from study.search.arguments import as_arguments
     from study.search.command import search
+    from study.search.command_line import as_arguments
 
     try:
         found = search(as_arguments(data=data, space=space, **options))

@@ -19,10 +19,10 @@ from study.common.command import ENDS, add_study, complain, parse, typed
 from study.common.errors import UserError
 from study.common.tensorflow import load_model
 from study.common.text import printable
-from study.images.pixels.decoding import decode, inspect
-from study.images.pixels.deep_grey import Scale, Scales
-from study.records.layout import WINNER_FILE
+from study.data.pixels.decoding import decode, inspect
+from study.data.pixels.deep_grey import Scale, Scales
 from study.records.predictions import load_predictions
+from study.records.study_files import WINNER_FILE
 from study.records.study_folders import find_winner
 from study.records.study_meta import StudyMeta, load_meta
 from study.records.trials_file import load_trials

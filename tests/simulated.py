@@ -13,9 +13,8 @@ import numpy as np
 
 from study.records.study_meta import Look
 from study.verdicts.answer import Answer, Verdict
-from study.verdicts.judge import judge
+from study.verdicts.judge import first_round, judge, next_round
 from study.verdicts.looks import planned_looks
-from study.verdicts.race import first_round, next_round
 from study.verdicts.results import Results
 
 REPEATS = 27

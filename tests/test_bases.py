@@ -16,13 +16,13 @@ import tensorflow as tf
 
 from study.common.bases import BASES, NONE, PREPROCESS, named_base, preprocess_of
 from study.common.errors import UserError
+from study.data.pixels.decoding import decode
 from study.features.backbone import Backbone, in_float32, load_backbone
 from study.features.device import pick_device
 from study.features.keras_archive import input_size
 from study.features.preprocessing import prepared
-from study.images.pixels.decoding import decode
 from study.search.command_line import parse, resolve_options
-from study.search.of_images import ImageSubject
+from study.search.image_subject import ImageSubject
 
 FAMILIES = {
     "VGG19": 512, "ResNet50": 2048, "ResNet50V2": 2048, "DenseNet121": 1024, "MobileNet": 1024,

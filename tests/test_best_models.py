@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.images.pixels.decoding import decode
+from study.data.pixels.decoding import decode
 from study.predict import main as predict_main
 from study.records.predictions import MOST_MISTAKES, Predictions, load_predictions, worst_mistakes
 from study.records.study_meta import load_meta
 from study.records.trials_file import load_trials
 from study.report.analysis.confusion import load_mistakes
 from study.search import main as search_main
-from study.search.mistakes import write_mistakes
+from study.search.image_subject import write_mistakes
 
 PLAIN = """
 import sys; import numpy as np; import keras

@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 
 from study.common.errors import UserError
-from study.features.pictures import Picture
+from study.features.extract import Picture
 from study.features.row_cache import RowCache
 from study.records.study_meta import load_meta
 from study.records.trial_record import TrialRecord
@@ -236,14 +236,14 @@ from functools import partial
 from pathlib import Path
 import numpy as np
 from study.common.errors import UserError
-from study.common.signals import stoppable
-from study.images.loading import load_images
+from study.common.command import stoppable
+from study.data.load_images import load_images
 from study.search.cluster.connect import connected
 from study.search.cluster.looks import map_on_workers
 from study.search.cluster import workers as of_cluster
 from study.search.cluster.workers import Workers
 from study.search.command_line import parse, resolve_options
-from study.search.of_images import ImageSubject
+from study.search.image_subject import ImageSubject
 
 top, address = Path(sys.argv[1]), sys.argv[2]
 folder, mark, driver, seen_here = top / "many", top / "mark", os.getpid(), []

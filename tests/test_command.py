@@ -89,7 +89,7 @@ def test_a_terminal_that_lacks_a_sign_ends_no_command(monkeypatch: pytest.Monkey
 def test_a_command_that_does_not_exist_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["serach"])
-    assert "'search', 'report', 'images', 'predict'" in capsys.readouterr().err
+    assert "'search', 'report', 'data', 'predict'" in capsys.readouterr().err
 
 
 SETTINGS = """
@@ -139,8 +139,8 @@ def test_no_library_function_speaks_of_flags(path: Path) -> None:
 
 
 def test_nobody_who_reads_on_is_no_mistake(picture_folder: Path, tmp_path: Path) -> None:
-    """`python -m study.images | head`: no sentence, no traceback."""
-    words = [sys.executable, "-m", "study.images", "--data", str(picture_folder)]
+    """`python -m study.data | head`: no sentence, no traceback."""
+    words = [sys.executable, "-m", "study.data", "--data", str(picture_folder)]
     command = [*words, "--grid", str(tmp_path / "grid.png")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.images.doubts import doubts
-from study.images.loading import load_images
-from study.images.overview import overview
-from study.images.splits.study_splits import Splits
+from study.data.doubts import doubts
+from study.data.load_images import load_images
+from study.data.overview import overview
+from study.data.splits.study_splits import Splits
 
 
 def photo(number: int, side: int = 24) -> Image.Image:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from study.space.space import load_space
+from study.space.search_space import load_space
 from study.training.places import Place, Results, Trainer
 from study.training.program_key import Signature
 from study.training.runs import HeadResult, HeadRun

@@ -15,10 +15,9 @@ from PIL import Image
 
 from study.common.errors import UserError
 from study.common.text import first_few, printable
-from study.images.pixels.decoding import decode, inspect, pixel_digest
-from study.images.pixels.deep_grey import GDAL_NODATA, depth, find_scales, is_flat
-from study.images.pixels.foreign_formats import kind_in_words
-from study.images.pixels.small_look import LOOK_BYTES
+from study.data.pixels.decoding import LOOK_BYTES, decode, inspect, pixel_digest
+from study.data.pixels.deep_grey import GDAL_NODATA, depth, find_scales, is_flat
+from study.data.pixels.foreign_formats import kind_in_words
 
 SIDE = 16
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

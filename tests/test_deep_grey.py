@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from study.features.backbone import load_backbone
-from study.features.extract import extract_features
-from study.images.doubts import doubts
-from study.images.image_set import ImageSet
-from study.images.loading import load_images
-from study.images.overview import overview
-from study.images.pixels.decoding import decode
-from study.images.pixels.deep_grey import (
+from study.data.doubts import doubts
+from study.data.image_set import ImageSet
+from study.data.load_images import load_images
+from study.data.overview import overview
+from study.data.pixels.decoding import decode
+from study.data.pixels.deep_grey import (
     CLIPPED,
     FLOATS,
     GDAL_NODATA,
@@ -25,6 +23,8 @@ from study.images.pixels.deep_grey import (
     measure,
     to_8_bits,
 )
+from study.features.backbone import load_backbone
+from study.features.extract import extract_features
 
 SIDE = 16
 RAMP = np.tile(np.linspace(0, 1, SIDE), (SIDE, 1))  # black on the left, white on the right

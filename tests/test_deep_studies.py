@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from study.common.tensorflow import load_model
-from study.images.pixels.decoding import decode
-from study.images.pixels.deep_grey import WHOLE, Scale
+from study.data.pixels.decoding import decode
+from study.data.pixels.deep_grey import WHOLE, Scale
 from study.predict import main as predict_main
 from study.predict import predict, white_points
-from study.records.layout import STUDY_FILE, WINNER_FILE
 from study.records.predictions import load_predictions
+from study.records.study_files import STUDY_FILE, WINNER_FILE
 from study.search import main as search_main
 
 WHITE = Scale(0, 4095)

@@ -7,7 +7,7 @@ import pytest
 from study.search.budget import Budget, plan_search
 from study.search.oracles import Search
 from study.space.equal_values import without_equal_values
-from study.space.space import SearchSpace, load_space
+from study.space.search_space import SearchSpace, load_space
 
 ROWS = 120
 SGD = '[optimizers.sgd]\nclass = "SGD"\nlearning_rate = 0.1\n'

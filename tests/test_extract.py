@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from study.common.errors import UserError
+from study.data.image_set import ImageSet
+from study.data.load_images import load_images
+from study.data.pixels.decoding import decode
+from study.data.rows.row_room import feature_rows
 from study.features.backbone import Backbone, load_backbone
 from study.features.extract import batch_size, extract_features
 from study.features.row_cache import MERGE_FILES, RowCache
-from study.features.row_room import feature_rows
-from study.images.image_set import ImageSet
-from study.images.loading import load_images
-from study.images.pixels.decoding import decode
 
 WIDTH = 4
 DIGESTS = [f"{number:064x}" for number in range(1, 2000)]

@@ -13,8 +13,7 @@ from matplotlib import font_manager
 from PIL import Image
 from synthetic import OPTIMIZERS, make_record, write_study
 
-from study.common.fonts import find_fonts
-from study.common.plot_style import log_label, looks, spread_labels
+from study.common.plot_look import find_fonts, log_label, looks, spread_labels
 from study.common.text import plain
 from study.records.trial_record import Phase, TrialStatus
 from study.report.analysis.summary import load_study

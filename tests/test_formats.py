@@ -19,14 +19,14 @@ from synthetic import write_study
 from study.common.errors import UserError
 from study.common.metrics import ACCURACY
 from study.features.device import pick_device
-from study.records.layout import FORMAT, written_format
+from study.records.study_files import FORMAT, written_format
 from study.records.study_meta import Look, load_meta
 from study.records.trial_record import Phase, TrialRecord
 from study.records.trials_file import load_trials, read_trials
 from study.report import main as report_main
 from study.report.analysis.summary import load_study
 from study.search import main as search_main
-from study.space.space import load_space
+from study.space.search_space import load_space
 
 STUDIES = Path(__file__).parent / "studies"
 FORMATS = [f"format_{number}" for number in range(FORMAT + 1)]

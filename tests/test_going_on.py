@@ -12,7 +12,7 @@ from study.records.trials_file import load_trials
 from study.search import main
 from study.search.budget import Budget
 from study.search.oracles import Search
-from study.space.space import load_space
+from study.space.search_space import load_space
 
 SPACE = """
 [head]

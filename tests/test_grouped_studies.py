@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from study.images.loading import load_images
+from study.data.load_images import load_images
 from study.records.study_meta import load_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import load_trials

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageEnhance
 
 from study.common.errors import UserError
-from study.images import main
-from study.images.doubts import doubts
-from study.images.examples import Examples
-from study.images.loading import load_images
-from study.images.splits.assignments import Split, set_aside_test, stratified_split
-from study.images.splits.study_splits import Splits
+from study.data import main
+from study.data.doubts import doubts
+from study.data.examples import Examples
+from study.data.load_images import load_images
+from study.data.splits.one_split import Split, set_aside_test, stratified_split
+from study.data.splits.study_splits import Splits
 
 MADE = {"validation_split": 0.25, "test_split": 0.2, "seed": 1, "split_seed": 1}
 

@@ -13,7 +13,7 @@ import pytest
 from study.features.backbone import load_backbone
 from study.space.head_config import HeadConfig
 from study.space.schedule_table import SCHEDULES, schedule_keys
-from study.space.space import load_space
+from study.space.search_space import load_space
 from study.training.head import (
     Statistics,
     build_head,

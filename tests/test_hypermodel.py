@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from study.space.schedule_table import SCHEDULES
-from study.space.space import SearchSpace, load_space
+from study.space.search_space import SearchSpace, load_space
 from study.training.hypermodel import HeadHyperModel
 
 # Keras Tuner uses old names for threads.

@@ -19,7 +19,7 @@ from study.space import schedule_table
 from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import keras_optimizers
 from study.space.schedule_table import SCHEDULES, ScheduleKind, schedule_keys
-from study.space.space import load_space
+from study.space.search_space import load_space
 from study.training.head import Statistics, make_optimizer
 from study.training.hypermodel import HeadHyperModel
 from study.training.loss import keras_class_weight

@@ -11,11 +11,11 @@ from PIL import Image
 from synthetic import write_study
 
 from study.common.errors import UserError
-from study.images import loading, main
-from study.images.doubts import doubts
-from study.images.image_set import ImageSet
-from study.images.loading import load_images
-from study.images.splits.assignments import keras_split
+from study.data import loading, main
+from study.data.doubts import doubts
+from study.data.image_set import ImageSet
+from study.data.load_images import load_images
+from study.data.splits.one_split import keras_split
 
 
 def draw(path: Path, number: int) -> Path:
@@ -405,7 +405,7 @@ def test_the_command_refuses_an_empty_name(folder, monkeypatch, capsys):
 
 def test_looking_at_images_needs_no_tensorflow(folder, tmp_path):
     code = (
-        "import sys; from study.images import main; main(sys.argv[1:]); "
+        "import sys; from study.data import main; main(sys.argv[1:]); "
         "print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
     )
     arguments = ["--data", str(folder), "--grid", str(tmp_path / "grid.png")]

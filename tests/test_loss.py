@@ -24,7 +24,7 @@ from test_population import (
 
 from study.common.seeds import stream
 from study.space.head_config import HeadConfig
-from study.space.space import load_space
+from study.space.search_space import load_space
 from study.training.head import Statistics, build_head, make_optimizer
 from study.training.hypermodel import HeadHyperModel
 from study.training.loss import class_weights

@@ -13,13 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import make_record, make_records
 
-from study.records.curve import Curve
-from study.records.layout import FORMAT
-from study.records.trial_record import CURVES, Phase, TrialStatus, from_line, rounded, to_line
-from study.report.analysis.listed_runs import listed_runs
+from study.records.study_files import FORMAT
+from study.records.trial_record import (
+    CURVES,
+    Curve,
+    Phase,
+    TrialStatus,
+    from_line,
+    rounded,
+    to_line,
+)
+from study.report.tables import listed_runs
 from study.search.budget import Budget
 from study.search.oracles import MOST_COLLISIONS, Search
-from study.space.space import SearchSpace, load_space
+from study.space.search_space import SearchSpace, load_space
 
 STUDIES = Path(__file__).parent / "studies"
 Proposed = tuple[str, dict[str, Any]]  # number, values

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from study.common.errors import UserError
 from study.common.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1, WORDS
-from study.images.examples import Examples
+from study.data.examples import Examples
 from study.records.outcomes import chance, search_winner, value
 from study.records.study_meta import load_meta
 from study.records.trial_record import (
@@ -34,14 +34,13 @@ from study.report.figures.draw import draw_figures
 from study.report.keras_code import keras_code
 from study.report.notebook import Study
 from study.search import main as search_main
-from study.search.arguments import as_arguments
 from study.search.budget import promotions
-from study.search.command_line import parse, resolve_options
+from study.search.command_line import as_arguments, parse, resolve_options
 from study.search.options import Options
 from study.search.protocol import Protocol
 from study.search.runner import Runner
 from study.search.tasks import Data, make_splits
-from study.space.space import load_space
+from study.space.search_space import load_space
 from study.training.head import head_probabilities
 from study.training.population import Population
 from study.training.runs import HeadRun

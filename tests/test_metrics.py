@@ -22,7 +22,7 @@ from study.records.trial_record import cross_fitted_by_class
 from study.search.budget import Budget
 from study.search.oracles import Search
 from study.space.head_config import HeadConfig
-from study.space.space import load_space
+from study.space.search_space import load_space
 from study.training.head import head_probabilities
 from study.training.hypermodel import HeadHyperModel
 from study.training.plain_keras import train_plainly

@@ -20,7 +20,7 @@ import study
 from study.common.errors import UserError
 from study.records.trials_file import load_trials
 from study.report import main as report_main
-from study.report.flat_tables import COLUMNS
+from study.report.data_files import COLUMNS
 from study.report.notebook import Study
 
 ROOT = Path(__file__).parents[1]

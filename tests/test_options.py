@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from study.common.command import in_flags
 from study.common.errors import UserError
-from study.search.arguments import as_arguments
-from study.search.command_line import parse, resolve_options
+from study.search.command_line import as_arguments, parse, resolve_options
 from study.search.options import OPTIONS, Options
 
 

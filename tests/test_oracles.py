@@ -13,7 +13,7 @@ from study.common.seeds import derive_seed
 from study.search.budget import Budget, hyperband_cost, hyperband_rungs, plan_search
 from study.search.options import OPTIONS
 from study.search.oracles import Proposal, Search
-from study.space.space import SearchSpace, load_space
+from study.space.search_space import SearchSpace, load_space
 
 Score = Callable[[Proposal], float]
 

@@ -15,7 +15,7 @@ from study.records.trials_file import load_trials
 from study.report.keras_code import keras_code
 from study.search import main
 from study.space.own_optimizers import blamed, load_code, own_optimizers
-from study.space.space import SearchSpace, load_space
+from study.space.search_space import SearchSpace, load_space
 from study.training.mappable import trained_alone
 from study.training.plain_keras import train_plainly
 from study.training.population import Population

@@ -9,10 +9,9 @@ from synthetic import make_record
 from test_protocol import HEAD, RATE, options, read, study
 
 from study.records.trial_record import Phase, TrialRecord
-from study.search.paused_trials import PausedTrials
+from study.search.runner import PausedTrials
 from study.training.head import head_probabilities
-from study.training.parts import Part, parts_of
-from study.training.runs import HeadState
+from study.training.runs import HeadState, Part, parts_of
 
 
 def score(record: TrialRecord) -> float:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from study.space.head_config import HeadConfig
-from study.space.space import load_space
-from study.training.metrics import EpochMetrics
+from study.space.search_space import load_space
+from study.training.epoch_metrics import EpochMetrics
 from study.training.places import Place, PlaceLostError, Results, Trainer
 from study.training.program_key import Signature, signature_of
 from study.training.runs import HeadResult, HeadRun, HeadState

@@ -10,7 +10,7 @@ import pytest
 from simulated import draw, equal, looks_of
 from synthetic import make_record
 
-from study.images.splits.assignments import Split
+from study.data.splits.one_split import Split
 from study.records.study_meta import Look
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.search import live_progress as watch_module
@@ -26,8 +26,8 @@ from study.search.plan import (
     signatures_of,
 )
 from study.search.protocol import Round
-from study.search.study_run import open_subject
-from study.space.space import SearchSpace, load_space
+from study.search.studies import open_subject
+from study.space.search_space import SearchSpace, load_space
 from study.verdicts.answer import Answer
 from study.verdicts.judge import judge
 

@@ -11,11 +11,10 @@ import pytest
 import tensorflow as tf
 
 from study.common.seeds import stream
-from study.space.head_config import HeadConfig
-from study.space.head_table import ACTIVATIONS
+from study.space.head_config import ACTIVATIONS, HeadConfig
 from study.space.keras_optimizers import keras_arguments, keras_optimizers
-from study.space.space import load_space
-from study.training.dropout_noise import dropout_noise, threefry
+from study.space.search_space import load_space
+from study.training.epochs import dropout_noise, threefry
 from study.training.head import Statistics, build_head
 from study.training.hypermodel import HeadHyperModel
 from study.training.population import Population

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from study.space.space import load_space
-from study.training.population import Population
-from study.training.population_size import (
+from study.space.search_space import load_space
+from study.training.population import (
     CPU_HEADS,
+    Population,
     fastest,
     heads_at_once,
     seconds_a_head,

@@ -16,12 +16,11 @@ import pytest
 import tensorflow as tf
 
 from study.space.keras_optimizers import keras_optimizers
-from study.space.space import load_space
+from study.space.search_space import load_space
+from study.training import program_cache as program_files
 from study.training import program_cache as programs
-from study.training import program_files
 from study.training.population import Population
-from study.training.program_cache import disk_errors, keep_programs, seal
-from study.training.program_files import ProgramFiles
+from study.training.program_cache import ProgramFiles, disk_errors, keep_programs, seal
 from study.training.runs import HeadRun
 
 FLAGS = "TF_XLA_FLAGS"
@@ -34,7 +33,7 @@ import numpy as np
 from study.training.population import Population
 from study.training.program_key import key_of
 from study.training.runs import HeadRun
-from study.space.space import load_space
+from study.space.search_space import load_space
 space = load_space("quick")
 rows = np.arange(40, dtype=np.int32)
 features = np.random.default_rng(1).random((40, 8)).astype(np.float32)
@@ -328,7 +327,7 @@ def test_a_full_disk_is_no_lack_of_memory(tmp_path):
         ("space/head_config.py", True),
         ("space/schedule_table.py", True),
         ("training/warm_up.py", True),
-        ("training/metrics.py", True),
+        ("training/epoch_metrics.py", True),
         ("training/vectorized_head.py", True),
     ],
 )

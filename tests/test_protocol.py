@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 from synthetic import make_meta
 
-from study.features.row_room import feature_rows
-from study.images.examples import Examples
+from study.data.examples import Examples
+from study.data.rows.row_room import feature_rows
 from study.records.trial_record import Phase, TrialRecord, TrialStatus, cross_fitted
 from study.search.budget import budget_of, plan_search, promotions
 from study.search.command_line import parse, resolve_options
-from study.search.divergence import judge
 from study.search.options import Options
 from study.search.protocol import Protocol
-from study.search.runner import Runner
+from study.search.runner import Runner, judge
 from study.search.tasks import Data, make_splits
-from study.space.space import SearchSpace, load_space
+from study.space.search_space import SearchSpace, load_space
 from study.training.population import Population
 from study.training.runs import HeadResult, HeadRun
 from study.verdicts.answer import Verdict

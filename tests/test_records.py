@@ -17,7 +17,7 @@ from synthetic import make_meta, make_record, make_records
 
 from study.common.errors import UserError
 from study.common.files import write_atomically
-from study.records.layout import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
+from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import load_meta, save_meta
 from study.records.trial_record import (
     OF_METRIC,

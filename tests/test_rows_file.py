@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from study.common.errors import UserError
-from study.features import npz_file
-from study.features.rows_file import RowSet, load_rows
-from study.images.splits.study_splits import Splits
+from study.data.rows import npz_file
+from study.data.rows.load_rows import RowSet, load_rows
+from study.data.splits.study_splits import Splits
 
 N, D = 30, 4
 X = np.random.default_rng(3).normal(size=(N, D)).astype(np.float32)
@@ -185,7 +185,7 @@ def test_the_fingerprint_is_that_of_the_content_not_of_the_file(
 def test_rows_that_do_not_fit_into_the_memory_lie_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaded: Write
 ) -> None:
-    monkeypatch.setattr("study.features.row_room.MEMORY_PART", 1e-12)
+    monkeypatch.setattr("study.data.rows.row_room.MEMORY_PART", 1e-12)
     found = loaded(x=np.asfortranarray(X), y=Y)
     assert isinstance(found.rows, np.memmap)
     np.testing.assert_array_equal(found.rows, X)

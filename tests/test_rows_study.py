@@ -17,9 +17,9 @@ from sklearn.datasets import load_digits
 
 import study
 from study.common.errors import UserError
+from study.data.load_images import load_images
 from study.features.backbone import load_backbone
 from study.features.extract import extract_features
-from study.images.loading import load_images
 from study.predict import main as predict_main
 from study.records.predictions import load_predictions
 from study.records.study_meta import load_meta

@@ -9,15 +9,13 @@ import pytest
 
 import study
 from study.common.errors import UserError
-from study.images.pixels.decoding import decode
+from study.data.pixels.decoding import decode
 from study.predict import predict
 from study.records.study_meta import load_meta
 from study.records.trials_file import load_trials
-from study.report.base_code import from_pixels
+from study.report.keras_code import from_pixels
 from study.search import main as search_main
-from study.search.arguments import as_arguments
-from study.search.bases import bases_of, each_base
-from study.search.command_line import parse, resolve_options
+from study.search.command_line import as_arguments, bases_of, each_base, parse, resolve_options
 from study.search.options import Options
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from study.images.doubts import doubts
-from study.images.loading import load_images
-from study.images.shortcuts import guess_from, shortcuts
+from study.data.doubts import doubts
+from study.data.load_images import load_images
+from study.data.shortcuts import guess_from, shortcuts
 
 
 def photo(path: Path, number: int, size: tuple[int, int] = (20, 16), mode: str = "RGB") -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from study.common.errors import UserError
 from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import OPTIMIZERS, keras_arguments, keras_optimizers
-from study.space.space import SearchSpace, load_space
+from study.space.search_space import SearchSpace, load_space
 from study.space.toml_reader import MAX_FILE_BYTES
 from study.training.head import make_optimizer
 from study.training.hypermodel import HeadHyperModel

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from study.common.errors import UserError
-from study.images.image_set import ImageSet
-from study.images.loading import load_images
-from study.images.splits.assignments import Split, keras_split, set_aside_test, stratified_split
+from study.data.image_set import ImageSet
+from study.data.load_images import load_images
+from study.data.splits.one_split import Split, keras_split, set_aside_test, stratified_split
 
 
 def image_set(classes: list[list[str]]) -> ImageSet:

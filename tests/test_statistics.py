@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from study.report.analysis.statistics import mean_interval, wilson_interval
-from study.verdicts.spread import pooled_deviation
+from study.report.analysis.ranking import mean_interval, wilson_interval
+from study.verdicts.bounds import pooled_deviation
 
 
 def test_the_interval_of_a_mean_is_students():

@@ -13,7 +13,7 @@ from synthetic import make_meta, make_records, write_study
 
 from study.common.command import in_flags
 from study.common.errors import UserError
-from study.records.layout import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
+from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import StudyMeta, load_meta
 from study.records.trial_record import Phase
 from study.records.trials_file import append_trials, load_trials

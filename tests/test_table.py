@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from study.common.errors import UserError
-from study.images import main
-from study.images.image_set import ImageSet
-from study.images.loading import load_images
-from study.images.splits.study_splits import Splits
+from study.data import main
+from study.data.image_set import ImageSet
+from study.data.load_images import load_images
+from study.data.splits.study_splits import Splits
 
 
 def draw(path: Path, number: int) -> Path:

@@ -18,15 +18,15 @@ from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.records.trials_file import load_trials
 from study.report import main
 from study.report.analysis.summary import load_study
-from study.report.tables import percent, ranking_table
-from study.report.tensorboard import protos
-from study.report.tensorboard.event_file import RunFile
-from study.report.tensorboard.runs import CURVES, STATUS, run_name
-from study.report.tensorboard.standings import Standing, standings
+from study.report.tables import percent, ranking_table, standings
 from study.search.command_line import parse, resolve_options
 from study.search.plan import make_plan
-from study.search.tensorboard import MOST_RUNS, EventFolder, every_trial_fits
-from study.space.space import SearchSpace, load_space
+from study.space.search_space import SearchSpace, load_space
+from study.tensorboard import events
+from study.tensorboard.event_folder import MOST_RUNS, EventFolder, selects_all
+from study.tensorboard.events import RunFile
+from study.tensorboard.optimizer_runs import CURVES, STATUS, run_name
+from study.verdicts.answer import Standing
 
 STUDIES = Path(__file__).parent / "studies"
 STANDINGS = {"adam": Standing("good enough", 0.91), "sgd": Standing("undecided", 0.89)}
@@ -222,7 +222,7 @@ def test_every_trial_is_a_run_where_few_are_planned(tmp_path: Path):
 
     def fits(*words: str) -> bool:
         options = resolve_options(parse(list(words)), space.study, space.name)
-        return every_trial_fits(make_plan(options, space), folder)
+        return selects_all(make_plan(options, space).runs, folder)
 
     few = ("--tuner", "random", "--trials", "5", "--repeats", "1", "--confirm", "3")
     assert fits(*few) and not fits() and not fits(*few[:-1], "20")
@@ -381,7 +381,7 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path):
     file = RunFile(tmp_path)
     file.path = Path("/dev/full")
     with pytest.raises(OSError) as caught:
-        file.append([protos.text("a", "b")])
+        file.append([events.text("a", "b")])
     assert caught.value.errno == errno.ENOSPC
 
 

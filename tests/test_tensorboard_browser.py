@@ -17,8 +17,8 @@ from playwright.sync_api import Browser, Locator, sync_playwright
 from synthetic import OPTIMIZERS, make_records
 from test_page_browser import AS_ROOT, CHROMIUM
 
-from study.search.tensorboard import EventFolder
-from study.space.space import load_space
+from study.space.search_space import load_space
+from study.tensorboard.event_folder import EventFolder
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None,

@@ -27,9 +27,8 @@ from study.records.study_meta import Look
 from study.records.trial_record import TrialRecord, TrialStatus
 from study.verdicts.answer import Answer, Verdict, share_interval
 from study.verdicts.bounds import compared
-from study.verdicts.judge import answer_of, judge
+from study.verdicts.judge import answer_of, first_round, judge, next_round
 from study.verdicts.looks import ALPHA, continued_looks, planned_looks
-from study.verdicts.race import first_round, next_round
 from study.verdicts.results import results_of
 
 RNG = np.random.default_rng(1)

@@ -9,13 +9,19 @@ import pytest
 
 from study.common.errors import UserError
 from study.common.tensorflow import import_tensorflow
+from study.data.load_images import load_images
+from study.data.pixels.decoding import decode
 from study.features import weights as weights_module
 from study.features.backbone import Backbone, load_backbone
 from study.features.device import pick_device
-from study.features.weight_files import LAYERS
-from study.features.weights import IMAGENET_DIGEST, KERAS_FILE, Weights, load_weights, wheel_file
-from study.images.loading import load_images
-from study.images.pixels.decoding import decode
+from study.features.weights import (
+    IMAGENET_DIGEST,
+    KERAS_FILE,
+    LAYERS,
+    Weights,
+    load_weights,
+    wheel_file,
+)
 
 needs_wheel = pytest.mark.skipif(
     wheel_file() is None or importlib.util.find_spec("onnx") is None,

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_population import DATA, MAX_EPOCHS, N_CLASSES, a_run, configuration, train
 
+from study.data.load_images import load_images
+from study.data.pixels.decoding import decode
+from study.data.pixels.views import View, decode_view, seen, view_key, view_of
 from study.features.backbone import Backbone, load_backbone
 from study.features.extract import extract_features
-from study.images.loading import load_images
-from study.images.pixels.decoding import decode
-from study.images.pixels.views import View, decode_view, seen, view_key, view_of
 from study.records.study_meta import load_meta
 from study.records.trials_file import load_trials
 from study.search import main

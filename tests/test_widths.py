@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from study.images.splits.assignments import Split
+from study.data.splits.one_split import Split
 from study.search.command_line import parse, resolve_options
 from study.search.plan import make_plan
-from study.search.widths import chosen_widths, recorded
-from study.space.space import SearchSpace, load_space
+from study.search.programs_needed import chosen_widths, recorded
+from study.space.search_space import SearchSpace, load_space
 
 SPLIT = Split(*(np.arange(size, dtype=np.int32) for size in (120, 160, 120)))  # the faces'
 UNIT = 512 + 40  # features and classes of the faces

@@ -3,6 +3,12 @@
 A `UserError` names an argument as the library has it, in backquotes: "`image_size` must be ...".
 
     optimizer-study search --data my_photos    # the same as python -m study.search
+
+Ctrl-C and SIGTERM: the first one is answered at once, a second one does not wait.
+
+What is under way (a program being compiled, a few epochs) cannot be interrupted, only waited for.
+Whoever asks again does not want to: the process ends there and then, as after a kill, which a study
+survives, but without the complaints of threads that are still at work.
 """
 
 import argparse
@@ -11,9 +17,12 @@ import io
 import os
 import re
 import shlex
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from study.common.errors import CodeError, UserError
@@ -26,7 +35,7 @@ CONSOLE = "optimizer-study"  # installed beside Python: no file of the user's fo
 COMMANDS = {
     "search": "find and rank the best settings of every optimizer",
     "report": "write the report of a study, or compare several",
-    "images": "look at a folder of images before a study",
+    "data": "look at a folder of images before a study",
     "predict": "ask the winner of a study what is on a photo",
 }
 
@@ -99,3 +108,28 @@ def add_study(parser: argparse.ArgumentParser, words: str = "", **more: Any) -> 
         metavar="DIR",
         help="folder of the studies (default: logs)",
     )
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Inside, the first signal raises KeyboardInterrupt; each later one ends the process."""
+    asked = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(STOPPED)
+        asked = True
+        raise KeyboardInterrupt
+
+    before = {
+        one: signal.signal(one, stop)
+        for one in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(one) is not signal.SIG_IGN  # by nohup, or a shell for its background
+    }
+    try:
+        yield
+    finally:
+        if not asked:  # else the process is about to end, and must not do so with a traceback
+            for one, handler in before.items():
+                signal.signal(one, handler)

@@ -1,9 +1,15 @@
-"""Texts as people may read them: on one line, safe, short enough. No matplotlib here."""
+"""Texts as people may read them: on one line, safe, short enough. No matplotlib here.
+
+Numbers and lists as sentences have them.
+"""
 
 import difflib
+import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from study.common.aliases import Value
 
 _BIDI_MARKS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
 
@@ -60,3 +66,40 @@ def label_width(names: Iterable[str], size: float = 9) -> float:
         sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in name) for name in names
     )
     return max(widths, default=0) * size * 0.0083  # a letter is about 0.6 em wide
+
+
+def points_signed(value: float) -> str:
+    """ "+3.1" or "-0.4", in percentage points."""
+    return f"{100 * value:+.1f}"
+
+
+def join(names: Sequence[str], word: str = "and") -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return f" {word} ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def some(names: Sequence[str], noun: str, most: int = 4, word: str = "and") -> str:
+    """The names, or of many only how many: "12 optimizers"."""
+    return join(names, word) if len(names) <= most else counted(len(names), noun)
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 repeat", "5 repeats"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def points(value: float) -> str:
+    """A difference of values in percentage points."""
+    return f"{100 * value:.1f}"
+
+
+def number(value: Value) -> str:
+    """A hyperparameter as text: 4 significant digits for a float."""
+    if isinstance(value, bool) or not isinstance(value, float):
+        return str(value)
+    return f"{value:.4g}"
+
+
+def as_text(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_\[\]#|<>$~])", r"\\\1", plain(text, 2000))

@@ -5,6 +5,8 @@ Nothing random happens before the frozen layers, so one pass replaces one pass a
 Each distinct content is computed once and kept on disk (`row_cache`). The network works on one
 batch on a GPU, on one on every core of a CPU, while threads decode the next ones. A kill loses the
 rows of at most `CHUNK_SECONDS`.
+
+What each row of a table of features shows: an image, or a view of one.
 """
 
 import hashlib
@@ -24,13 +26,12 @@ import numpy as np
 from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import printable
+from study.data.image_set import ImageSet
+from study.data.pixels.deep_grey import Scales
+from study.data.pixels.views import decode_view, view_key
+from study.data.rows.row_room import feature_rows
 from study.features.backbone import Backbone
-from study.features.pictures import Picture, pictures_of
 from study.features.row_cache import RowCache
-from study.features.row_room import feature_rows
-from study.images.image_set import ImageSet
-from study.images.pixels.deep_grey import Scales
-from study.images.pixels.views import decode_view
 
 CACHE_VERSION = 1  # raise it when decoding or preprocessing changes: old rows are then left alone
 CHUNK_SECONDS = 10.0  # between two writes to the cache
@@ -40,8 +41,43 @@ GPU_PIXELS = 16 * 336 * 336  # of a batch on a GPU: 1 GB
 MAX_BATCH = 64
 BATCHES_AHEAD = 2  # decoded or being decoded while the network works
 Forward = Callable[[np.ndarray], np.ndarray]
+
+
+class Picture(NamedTuple):
+    """A file, and how it is looked at."""
+
+    path: Path
+    digest: str  # sha256 of the file's bytes, hex
+    content: str  # digest of what the features of the image depend on, hex
+    view: int = 0  # number of the view; 0 is the image itself
+
+    @property
+    def key(self) -> str:
+        """Digest of what the features of the picture depend on, hex."""
+        return view_key(self.content, self.view)
+
+
 Pictures = Sequence[Picture]
 RowsOf = Callable[[Pictures], Iterator[np.ndarray]]  # rows in their order, some at a time
+
+
+def pictures_of(images: ImageSet, views: np.ndarray | None = None) -> list[Picture]:
+    """One for each row.
+
+    Args:
+        images: N of them.
+        views: (N, n_views) the rows that the views of each image have, the first its own; None:
+            there are only the images, in their order.
+    """
+    own = list(map(Picture, images.paths, images.digests, images.feature_keys))
+    if views is None:
+        return own
+    rows: dict[int, Picture] = dict(enumerate(own))
+    for number in range(1, views.shape[1]):
+        for image, row in enumerate(views[:, number].tolist()):
+            if row != image:  # else it never trains, and is only looked at as it is
+                rows[row] = own[image]._replace(view=number)
+    return [rows[row] for row in range(len(rows))]
 
 
 class FeatureSet(NamedTuple):

@@ -15,8 +15,7 @@ import keras
 import numpy as np
 
 from study.features.device import Dtype
-from study.features.weight_files import RGB_LAYER
-from study.features.weights import Weights
+from study.features.weights import RGB_LAYER, Weights
 
 IMAGENET_MEAN_RGB = (123.68, 116.779, 103.939)  # keras.applications.vgg16.preprocess_input
 

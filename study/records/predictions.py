@@ -8,7 +8,7 @@ from pathlib import Path
 
 from study.common.errors import UserError
 from study.common.files import write_atomically
-from study.records.layout import PREDICTIONS_FILE, checked
+from study.records.study_files import PREDICTIONS_FILE, checked
 
 MOST_MISTAKES = 12  # with pictures
 MISTAKE_SIDE = 96  # pixels of one picture

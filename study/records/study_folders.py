@@ -5,7 +5,7 @@ from pathlib import Path
 from study.common.command import typed
 from study.common.errors import UserError
 from study.common.text import printable
-from study.records.layout import STUDY_FILE, WINNER_FILE
+from study.records.study_files import STUDY_FILE, WINNER_FILE
 from study.records.study_meta import load_meta
 
 

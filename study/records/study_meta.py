@@ -11,7 +11,7 @@ from study.common.bases import DEFAULT_BASE
 from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.common.metrics import ACCURACY, WORDS
-from study.records.layout import STUDY_FILE, checked, damaged, format_of, written_format
+from study.records.study_files import STUDY_FILE, checked, damaged, format_of, written_format
 
 FIRST_ALPHA = 0.025  # that a study of a fixed number of repeats spends at its first look
 UNBALANCED = 3.0

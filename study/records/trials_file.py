@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from study.common.errors import UserError
 from study.common.files import write_atomically
-from study.records.layout import DAMAGED_FILE, TRIALS_FILE
+from study.records.study_files import DAMAGED_FILE, TRIALS_FILE
 from study.records.trial_record import TrialRecord, from_line, to_line
 
 

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.disable()  # one short run; walking through thousands of records costs half a second
     try:
         if options.trials_to is not None:
-            from study.report.tensorboard.every_trial import write_trials
+            from study.tensorboard.every_trial import write_trials
 
             write_trials(options.logs, options.study or [], options.trials_to)
         elif options.study and len(options.study) > 1:

@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from study.common.files import write_atomically
-from study.common.fonts import find_fonts
 from study.common.metrics import WORDS
-from study.common.text import plain
+from study.common.plot_look import find_fonts
+from study.common.text import as_text, join, plain, points, points_signed
 from study.report.analysis.study_comparison import Change, Comparison
-from study.report.analysis.wording import join, points, points_signed
+from study.report.data_files import finite
 from study.report.figures.comparison import draw_comparison
 from study.report.html import render
-from study.report.markdown import as_text, markdown_table
-from study.report.ranking_files import finite
+from study.report.markdown import markdown_table
 from study.report.tables import Table, percent
 
 FORMAT = 2

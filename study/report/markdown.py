@@ -25,10 +25,9 @@
 `flat_tables`.
 """
 
-import re
 from collections.abc import Sequence
 
-from study.common.text import plain
+from study.common.text import as_text, plain
 from study.report.analysis.summary import Summary
 from study.report.keras_code import keras_code
 from study.report.tables import (
@@ -75,11 +74,6 @@ def _figure(name: str, title: str, caption: str) -> list[str]:
         as_text(caption),
         f"![{as_text(title)}](figures/{name}.png)",
     ]
-
-
-def as_text(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_\[\]#|<>$~])", r"\\\1", plain(text, 2000))
 
 
 def markdown_table(table: Table) -> list[str]:

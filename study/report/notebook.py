@@ -14,16 +14,15 @@ from matplotlib.figure import Figure
 from study.common.errors import UserError
 from study.common.tensorflow import load_model
 from study.common.text import plain, printable
-from study.records.layout import WINNER_FILE
+from study.records.study_files import WINNER_FILE
 from study.records.study_folders import find_study
 from study.records.study_meta import load_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import load_trials
 from study.report.analysis.summary import Summary, load_study
+from study.report.data_files import flat_trials, ranking_head, ranking_rows
 from study.report.figures.draw import RANKING, draw_figures
-from study.report.flat_tables import flat_trials
 from study.report.html import notebook_view
-from study.report.ranking_files import ranking_head, ranking_rows
 from study.report.tables import verdict_table
 from study.report.terminal import conclusion_text
 from study.verdicts.answer import Answer

@@ -16,17 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from study.common.files import write_atomically
-from study.common.fonts import find_fonts
 from study.common.metrics import WORDS
-from study.common.text import plain
+from study.common.plot_look import find_fonts
+from study.common.text import as_text, join, plain, points, points_signed, some
 from study.report.analysis.several_studies import Listed, Several
-from study.report.analysis.wording import join, points, points_signed, some
+from study.report.data_files import finite
 from study.report.figures.across_sets import draw_across
 from study.report.figures.effects import data_words, draw_effects
 from study.report.figures.picture import Picture
 from study.report.html import render
-from study.report.markdown import as_text, markdown_table
-from study.report.ranking_files import finite
+from study.report.markdown import markdown_table
 from study.report.tables import Table, gap, percent
 
 FORMAT = 1

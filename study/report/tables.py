@@ -1,21 +1,47 @@
-"""Summary -> tables of text, the same for the terminal, Markdown and HTML."""
+"""Summary -> tables of text, the same for the terminal, Markdown and HTML.
+
+Which runs a page lists: a browser shows no table of a million lines.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from study.common.metrics import ACCURACY, PLURAL, SHORT
-from study.common.text import plain
+from study.common.text import number, plain, points
 from study.records.outcomes import chance, score
 from study.records.study_meta import StudyMeta
-from study.records.trial_record import Phase
-from study.report.analysis.listed_runs import listed_runs
+from study.records.trial_record import Phase, TrialRecord
+from study.report.analysis.ranking import rank
 from study.report.analysis.summary import Summary
 from study.report.analysis.winners import evaluation_line
-from study.report.analysis.wording import number, points
-from study.verdicts.answer import Judged, Verdict
+from study.verdicts.answer import Judged, Standing, Verdict
+from study.verdicts.judge import answer_of
 
 INNER = ("widths", "rounding")  # what `StudyMeta.device` says to the program alone
+
+MOST_LISTED = 50_000
+
+
+def listed_runs(
+    records: Sequence[TrialRecord], guess: float, most: int = MOST_LISTED
+) -> list[TrialRecord]:
+    """All records, or the `most` best of more than that, in the order they have.
+
+    Args:
+        records: of a study.
+        guess: what a diverged run is worth.
+        most: how many a page has room for.
+    """
+    if len(records) <= most:
+        return list(records)
+    values = [score(record, guess) for record in records]
+    ranked = sorted(
+        range(len(records)),
+        key=lambda place: -math.inf if math.isnan(values[place]) else values[place],
+        reverse=True,
+    )
+    return [records[place] for place in sorted(ranked[:most])]
 
 
 class Table(NamedTuple):
@@ -298,3 +324,13 @@ def evaluation(summary: Summary) -> list[str]:
     """One line an optimizer, as `model.evaluate` after the last epoch would say it."""
     metric = summary.meta.metric
     return [evaluation_line(row, metric) for row in summary.rows if not math.isnan(row.last_value)]
+
+
+def standings(meta: StudyMeta, records: Sequence[TrialRecord]) -> dict[str, Standing]:
+    """Those of all optimizers that were confirmed."""
+    answer = answer_of(meta, records)
+    return {
+        row.optimizer: Standing(verdict_words(answer.about(row.optimizer)), row.mean)
+        for row in rank(meta, records, answer)
+        if row.basis is Phase.CONFIRM
+    }

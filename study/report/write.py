@@ -10,11 +10,10 @@ from study.report.analysis.several_studies import several_studies
 from study.report.analysis.study_comparison import compare
 from study.report.analysis.summary import load_study
 from study.report.comparison_page import comparison_notes, comparison_table, write_comparison
+from study.report.data_files import as_csv, flat_trials, ranking_csv, ranking_json
 from study.report.figures.draw import draw_figures, write_figures
-from study.report.flat_tables import as_csv, flat_trials
 from study.report.html import page
 from study.report.markdown import markdown
-from study.report.ranking_files import ranking_csv, ranking_json
 from study.report.studies_page import studies_tables, write_studies
 from study.report.tables import ranking_table
 from study.report.terminal import print_comparison, print_conclusion, print_studies

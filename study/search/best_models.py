@@ -5,9 +5,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from study.records.layout import WINNER_FILE
 from study.records.outcomes import by_optimizer, winning_run
 from study.records.predictions import BestPredictions, Predictions, save_predictions
+from study.records.study_files import WINNER_FILE
 from study.search.protocol import Protocol
 from study.search.runner import Runner
 from study.search.subject import Subject

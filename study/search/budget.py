@@ -8,7 +8,7 @@ import keras_tuner
 
 from study.common.metrics import ACCURACY
 from study.search.options import Options
-from study.space.space import SearchSpace
+from study.space.search_space import SearchSpace
 
 INITIAL_POINTS = 8  # random trials before the Gaussian process proposes
 JOINT = "joint"  # the name of the one search over all optimizers

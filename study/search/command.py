@@ -15,12 +15,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.common.command import STOPPED, complain
+from study.common.command import STOPPED, complain, stoppable
 from study.common.errors import UserError
-from study.common.signals import stoppable
 from study.common.tensorflow import import_tensorflow
-from study.search.bases import bases_of, each_base
-from study.search.command_line import parse, resolve_options
+from study.search.command_line import bases_of, each_base, parse, resolve_options
 from study.search.options import Options
 from study.search.time_spent import TimeSpent
 from study.training.program_cache import keep_programs
@@ -60,9 +58,9 @@ def search(arguments: argparse.Namespace) -> list[Options]:
     import_tensorflow()
     from study.features.device import pick_device
     from study.search.own_code import check_used, run_code
-    from study.search.several_studies import run_each
+    from study.search.studies import run_each
     from study.space.own_optimizers import blamed
-    from study.space.space import load_space
+    from study.space.search_space import load_space
 
     try:
         # before the space's optimizers start TensorFlow; a GPU here is for a worker

@@ -4,19 +4,100 @@ A value comes from the user, else from the search space's `[study]` table, else 
 the built-in faces bring their own, because with more training photos every optimizer ends at 1.0
 and a study shows nothing. Each value passes the same check wherever it stood, so a sentence about a
 wrong one names its key and its place.
+
+Arguments of `study.run` come in, what `parse` makes of a command line goes out.
+
+What follows from `--base` in a study's options, and one study a base where several are named.
+
+In: what the user gave. Out: preparation, image size and name that the base decides, and options
+for each of several bases, whose studies are told apart by name: SPACE-TUNER for VGG16, as ever,
+SPACE-TUNER-BASE for another one, NAME-BASE where a name was given for several.
 """
 
 import argparse
+import os
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
+from pathlib import Path, PurePath
 from typing import Any
 
 from study.common import command
+from study.common.bases import DEFAULT_BASE, check_size, is_file, preprocess_of, short_name
 from study.common.errors import UserError
-from study.search.bases import follow_base
+from study.common.text import near
+from study.features.keras_archive import input_size
 from study.search.option_rules import Option, in_name
 from study.search.options import OPTIONS, Options
+
+MOST_BYTES = 40  # of a base in a study's name
+
+
+def bases_of(arguments: argparse.Namespace, study_table: Mapping[str, Any]) -> list[str]:
+    """The bases that were named, A,B, by the user or else by the space; as they stand there.
+
+    Raises:
+        UserError: one is named twice, or two files would have studies of one name.
+    """
+    table = study_table if arguments.features is None else {}  # rows have no base
+    given = arguments.base if arguments.base is not None else table.get("base", DEFAULT_BASE)
+    if isinstance(given, str):  # a comma may stand in a file's name
+        bases = [given] if Path(given).is_file() else [name.strip() for name in given.split(",")]
+    else:
+        bases = list(map(str, given)) if isinstance(given, list) and given else [given]
+    for place, base in enumerate(bases):
+        for other in bases[:place]:
+            if base == other:
+                raise UserError(f"`base` {short_name(base)} is named twice; once is enough")
+            if word_of(base) == word_of(other):
+                raise UserError(
+                    f"`base` {other} and {base} would both be study ...-{word_of(base)}: rename one"
+                )
+    return bases
+
+
+def each_base(arguments: argparse.Namespace, bases: Sequence[str]) -> Iterator[argparse.Namespace]:
+    """The arguments of the study of each base; those given, where there is one.
+
+    If files are among several bases, `preprocess` speaks of them and `weights` of the others: a
+    named base knows how it was trained, a file brings its weights.
+    """
+    if len(bases) == 1:
+        yield arguments
+        return
+    files = any(map(is_file, bases))
+    for base in bases:
+        own = argparse.Namespace(**{**vars(arguments), "base": base})
+        if arguments.name is not None:
+            own.name = f"{arguments.name}-{word_of(base)}"
+        if files and is_file(base):
+            own.weights = None
+        elif files:
+            own.preprocess = None
+        yield own
+
+
+def follow_base(values: dict[str, Any], chosen: set[str]) -> str:
+    """Set what the base decides and was not `chosen`; returns what the study's name ends with.
+
+    Raises:
+        UserError: no such base, one that does not take this, or images too small for it.
+    """
+    base = values["base"]
+    size = input_size(base) if is_file(base) else None
+    if size is not None and "image_size" not in chosen:
+        values["image_size"] = size
+    values["preprocess"] = preprocess_of(base, values["preprocess"])
+    check_size(base, values["image_size"])
+    return "" if base == DEFAULT_BASE else f"-{word_of(base)}"
+
+
+def word_of(base: str) -> str:
+    """The base in a study's name: its name, or the file's without folder and ending."""
+    if not is_file(base):
+        return base
+    plain = "".join(c if in_name(c) else "-" for c in PurePath(base).stem)
+    return plain.encode()[:MOST_BYTES].decode(errors="ignore")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -142,3 +223,33 @@ def checked(value: Any, one: Option, where: str) -> Any:
         return one.read(text)
     except ValueError:
         raise UserError(f"{received}, but needs {one.rule}") from None
+
+
+def as_arguments(**values: Any) -> argparse.Namespace:
+    """Arguments of `study.run` as `parse` has those of a command line; None: not given.
+
+    Raises:
+        UserError: there is no such option, or a value is not valid.
+    """
+    arguments = parse([])
+    for key, value in values.items():
+        if key not in OPTIONS:
+            raise UserError(
+                f"`{key}`: unknown option{near(key, OPTIONS)}; valid: {', '.join(OPTIONS)}"
+            )
+        if value is None:
+            continue
+        plain, one = _plain(value), OPTIONS[key]
+        if one.many and not isinstance(plain, list):
+            plain = [plain]
+        for each in plain if one.many else [plain]:
+            checked(each, one, f"`{key}`")  # some are needed before the space is read
+        setattr(arguments, key, plain if isinstance(plain, bool | list) else str(plain))
+    return arguments
+
+
+def _plain(value: Any) -> Any:
+    """Paths as texts, tuples as lists."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from study.common.metrics import ACCURACY, WORDS
 from study.common.progress import LINE_SECONDS
+from study.common.text import counted, join, points
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
-from study.report.analysis.wording import counted, join, points
 from study.search.budget import JOINT
 from study.search.plan import Plan
 from study.search.protocol import Round

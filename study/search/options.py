@@ -10,8 +10,8 @@ from typing import Any
 
 from study.common.bases import DEFAULT_BASE, PREPROCESS
 from study.common.metrics import ACCURACY, WORDS
-from study.images.groups import SUBFOLDER
-from study.images.near_copies import KEEP, TOGETHER
+from study.data.copies import KEEP, TOGETHER
+from study.data.groups import SUBFOLDER
 from study.search.option_rules import (
     CLUSTER,
     NAME,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from study.common.errors import UserError
 from study.space.own_optimizers import load_code, own_optimizers
-from study.space.space import SearchSpace
+from study.space.search_space import SearchSpace
 from study.training.mappable import Alone
 
 TABLE = """

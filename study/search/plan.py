@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from study.common.metrics import ACCURACY, WORDS
-from study.images.splits.assignments import Split
+from study.data.splits.one_split import Split
 from study.records.outcomes import BUDGETS
 from study.search.budget import budget_of, hyperband_cost, plan_search, searches_of
 from study.search.options import Options
 from study.search.subject import Subject
-from study.space.head_table import SINGLE_ROWS, normalizes_single_rows
-from study.space.space import SearchSpace
+from study.space.head_config import SINGLE_ROWS, normalizes_single_rows
+from study.space.search_space import SearchSpace
 from study.training.head import Statistics, build_head
 from study.training.program_key import COMPILED, Signature, few_widths, signature_of
 from study.verdicts.looks import AUTO, planned_looks
@@ -60,6 +60,15 @@ class Plan(NamedTuple):
     def first(self) -> int:
         """Repeats until the study is judged first."""
         return self.looks[0 if self.race else -1]
+
+    @property
+    def runs(self) -> int:
+        """Runs that TensorBoard shows if each trial is one: optimizers, report, all that trains."""
+        last = self.looks[-1]
+        trials = sum(self.trials(self.everybody(last)).values())
+        reruns = last * (len(self.optimizers) * self.confirm + self.tunable)
+        early = self.first * len(self.optimizers) * self.budgets
+        return len(self.optimizers) + 1 + trials + reruns + early
 
     def _of(self, search: PlannedSearch, repeats: Mapping[str, int]) -> int:
         """How often a search runs; a joint one for whoever has the most repeats."""

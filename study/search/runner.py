@@ -3,6 +3,14 @@
 A run that is already recorded is not trained again. The state of a trial that may be promoted is
 kept in memory; where a kill lost it, the promoted run is trained from its first epoch, which gives
 the same curve, because a run depends on nothing but its own task.
+
+Results come in; of their states only those stay in memory that can still be asked for.
+
+A state is several megabytes, and a study has thousands. So it stays only while its trial can still
+be promoted. Weights do not stay at all: those of the few runs to take home are trained once more at
+the end, with the same numbers.
+
+Curves of a run come in; whether it diverged comes out, and why in words.
 """
 
 import contextlib
@@ -31,20 +39,106 @@ from study.records.trial_record import (
     curves_of,
     rounded,
 )
-from study.search.divergence import judge
-from study.search.paused_trials import PausedTrials
 from study.search.tasks import Data, Task
+from study.training.epoch_metrics import class_counts, metric_of
 from study.training.head import Statistics, head_probabilities
-from study.training.metrics import class_counts, metric_of
 from study.training.places import Trainer
 from study.training.population import OUT_OF_MEMORY
 from study.training.program_key import Signature
-from study.training.runs import HeadResult, HeadRun
+from study.training.runs import HeadResult, HeadRun, HeadState
 
 JUDGES = 4  # results that are looked at side by side
 UNJUDGED = 16  # results; while there are more of them no new population begins
 
 Judged = tuple[Task, HeadResult | None, Future[TrialRecord]]
+
+Rung = tuple[str, int, int | None, int | None]
+
+ABSURD_LOSS = 10.0  # times the loss of a coin with as many sides as classes
+NO_GUESSING = 0.75  # accuracy
+
+
+def judge(
+    curves: dict[str, list[float]], n_classes: int, *, plain: bool = True
+) -> tuple[TrialStatus, str]:
+    """Whether a run diverged, and why in words.
+
+    It did if a loss is not finite, or if it ends with a training loss above `ABSURD_LOSS` times
+    ln(n_classes) while guessing no better than twice chance. A large loss alone is not enough: an
+    overconfident head can have one and still be right.
+
+    Class weights make much of a few rows of the training, though not of the validation, and
+    smoothing charges a head for being sure even where it is right. Guessing still has ln(n_classes)
+    in both. So without a `plain` loss the validation loss has to be as large, too, and three rows
+    of four named rightly are no guessing, which of two classes twice chance would call all.
+    """
+    for name in ("loss", "val_loss"):
+        for epoch, value in enumerate(curves[name], start=1):
+            if not math.isfinite(value):
+                return TrialStatus.DIVERGED, f"{name} is {value} at epoch {epoch}"
+    limit = ABSURD_LOSS * math.log(n_classes)
+    loss, accuracy = curves["loss"][-1], curves["val_accuracy"][-1]
+    guessing = 2.0 / n_classes
+    if not plain:
+        loss, guessing = min(loss, curves["val_loss"][-1]), min(guessing, NO_GUESSING)
+    if loss > limit and accuracy <= guessing:
+        return TrialStatus.DIVERGED, f"loss ends at {loss:.3g}, far above chance"
+    return TrialStatus.COMPLETED, ""
+
+
+class PausedTrials:
+    """States of trials that can still be promoted: so far the best of each rung.
+
+    Args:
+        promoted: (bracket, rung) -> how many trials of that rung go on.
+        score: of a record, by which the oracle promotes.
+    """
+
+    def __init__(
+        self,
+        promoted: Mapping[tuple[int | None, int | None], int],
+        score: Callable[[TrialRecord], float],
+    ) -> None:
+        self._promoted, self._score = promoted, score
+        self._states: dict[Rung, dict[str, tuple[TrialRecord, HeadState]]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._states.values()))
+
+    def may_pause(self, bracket: int | None, rung: int | None) -> bool:
+        """Whether trials of this rung can be promoted at all."""
+        return self._promoted.get((bracket, rung), 0) > 0
+
+    def keep_only(self, wanted: Iterable[str | None]) -> None:
+        """Forget the states of all other trials: their rungs have promoted."""
+        names = set(wanted)
+        self._states = {
+            rung: {name: kept for name, kept in states.items() if name in names}
+            for rung, states in self._states.items()
+            if states.keys() & names
+        }
+
+    def state_of(self, record: TrialRecord) -> HeadState | None:
+        """Where to continue; None if it is not kept."""
+        found = self._states.get(rung_of(record), {}).get(record.trial_id)
+        return found[1] if found else None
+
+    def forget(self, record: TrialRecord) -> None:
+        """Let go the state of a trial that has gone on."""
+        self._states.get(rung_of(record), {}).pop(record.trial_id, None)
+
+    def add(self, record: TrialRecord, state: HeadState) -> None:
+        """Keep a state, unless enough of its rung are better; then the worst of them goes."""
+        states = self._states.setdefault(rung_of(record), {})
+        states[record.trial_id] = record, state
+        if len(states) > self._promoted.get((record.bracket, record.rung), 0):
+            # by id among equals, as the oracle has them
+            del states[max(states, key=lambda name: (-self._score(states[name][0]), name))]
+
+
+def rung_of(record: TrialRecord) -> Rung:
+    """The search, and the bracket and rung in it, whose trials compete for promotion."""
+    return record.search, record.repeat, record.bracket, record.rung
 
 
 class Runner:

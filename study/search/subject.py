@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from study.images.examples import Examples
+from study.data.examples import Examples
 from study.records.predictions import Predictions
 
 

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.images.examples import Examples
-from study.images.splits.assignments import Split
-from study.images.splits.study_splits import Splits
+from study.data.examples import Examples
+from study.data.splits.one_split import Split
+from study.data.splits.study_splits import Splits
 from study.records.trial_record import Run
 from study.search.options import Options
 from study.space.head_config import HeadConfig

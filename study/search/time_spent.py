@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from study.report.analysis.wording import counted
+from study.common.text import counted
 from study.training.program_cache import Compilation
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from study.common.aliases import Value
 from study.space.domains import ONE_MINUS, Domain, OptimizerSpace
-from study.space.space import SearchSpace
+from study.space.search_space import SearchSpace
 
 
 def without_equal_values(space: SearchSpace, rows: int) -> tuple[SearchSpace, list[str]]:

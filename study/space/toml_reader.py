@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from study.common.errors import UserError
 from study.common.text import near
 from study.space.domains import ONE_MINUS, Domain, OptimizerSpace, argument_of, turned
-from study.space.head_table import HEAD, LOSS
+from study.space.head_config import HEAD, LOSS
 from study.space.keras_optimizers import (
     AVERAGE,
     ONE_MINUS_AVERAGE,

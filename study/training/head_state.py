@@ -1,4 +1,7 @@
-"""The state of one head on the host: fresh, stacked for a program, taken out again, unpadded."""
+"""The state of one head on the host: fresh, stacked for a program, taken out again, unpadded.
+
+Feature rows, or states of heads -> what TensorFlow takes for them, if possible not a copy.
+"""
 
 import functools
 from collections.abc import Sequence
@@ -11,9 +14,19 @@ import tensorflow as tf
 from study.space.head_config import HeadConfig
 from study.space.own_optimizers import own_optimizers
 from study.training.head import layer_seeds, make_optimizer, real_part
-from study.training.row_tensor import row_tensor
 
 Arrays = tuple[np.ndarray, ...]  # a `State` of one head, flattened, with the padding
+
+
+def row_tensor(features: np.ndarray) -> tf.Tensor:
+    """A float32 array as TensorFlow sees it: on a CPU the same memory, or the same mapped file.
+
+    `tf.convert_to_tensor` would copy it, and read a file that is larger than the memory.
+    """
+    if tf.config.list_logical_devices("GPU") or not features.flags.writeable:
+        return tf.convert_to_tensor(features, tf.float32)
+    rows = np.ascontiguousarray(features, np.float32)  # the same object if it is one already
+    return tf.experimental.dlpack.from_dlpack(np.asarray(rows).__dlpack__())
 
 
 class State(NamedTuple):

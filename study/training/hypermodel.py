@@ -11,10 +11,10 @@ import numpy as np
 from study.common.metrics import ACCURACY
 from study.common.seeds import derive_seed
 from study.space.head_config import HeadConfig
-from study.space.space import SearchSpace
+from study.space.search_space import SearchSpace
+from study.training.epoch_metrics import ClassMetric
 from study.training.head import Statistics, compiled_head, rows_per_step, steps_per_epoch
 from study.training.loss import keras_class_weight
-from study.training.metrics import ClassMetric
 
 
 class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]

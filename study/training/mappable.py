@@ -18,7 +18,7 @@ from study.common.aliases import Value
 from study.space.domains import Domain, argument_of, turned
 from study.space.head_config import HeadConfig
 from study.space.own_optimizers import own_optimizers
-from study.space.space import SearchSpace
+from study.space.search_space import SearchSpace
 from study.training.head import build_head
 from study.training.plain_keras import train_plainly
 from study.training.population import OUT_OF_MEMORY, Population

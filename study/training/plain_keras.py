@@ -12,9 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from study.common.metrics import ACCURACY
-from study.training.head import Statistics, compiled_head, rows_per_step, steps_per_epoch
-from study.training.loss import keras_class_weight, smoothing_of
-from study.training.metrics import (
+from study.training.epoch_metrics import (
     ClassMetric,
     EpochMetrics,
     HalfSums,
@@ -24,6 +22,8 @@ from study.training.metrics import (
     half_sums,
     judged,
 )
+from study.training.head import Statistics, compiled_head, rows_per_step, steps_per_epoch
+from study.training.loss import keras_class_weight, smoothing_of
 from study.training.runs import HeadResult, HeadRun, order_of_rows
 
 

@@ -15,9 +15,9 @@ from keras import layers
 
 from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import optimizer_class
+from study.training.epoch_metrics import HalfSums, RowSums, half_sums, row_sums
 from study.training.head import build_head
 from study.training.head_state import Layout
-from study.training.metrics import HalfSums, RowSums, half_sums, row_sums
 from study.training.program_key import Signature
 from study.training.stateless_optimizers import (
     NotMappableError,

@@ -41,6 +41,13 @@ class Judged(NamedTuple):
         return share_interval(self.diverged, self.reruns)
 
 
+class Standing(NamedTuple):
+    """A confirmed optimizer, as the report's ranking has it."""
+
+    verdict: str  # in words
+    mean: float  # validation value of its reruns, adjusted to the leader's repeats
+
+
 class Answer(NamedTuple):
     """What a study says at this moment."""
 

@@ -24,7 +24,7 @@ from study.search.cluster.connect import connected
 from study.search.cluster.trainer import ClusterTrainer
 from study.search.cluster.workers import Workers
 from study.search.tasks import Data
-from study.space.space import load_space
+from study.space.search_space import load_space
 from study.training.places import Trainer
 from study.training.population import Population
 from study.training.program_cache import keep_programs

@@ -19,11 +19,11 @@ import numpy as np
 from PIL import Image
 
 from study.common.tensorflow import import_tensorflow
+from study.data.image_set import ImageSet
+from study.data.load_images import load_images
 from study.features.backbone import Backbone, load_backbone
 from study.features.device import Dtype, pick_device
 from study.features.extract import batch_size, extract_features, forward_pass, forward_passes
-from study.images.image_set import ImageSet
-from study.images.loading import load_images
 
 WIDTH, HEIGHT = 474, 569
 SEED = 7

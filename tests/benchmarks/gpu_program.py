@@ -39,7 +39,7 @@ def export(folder: Path, rows: int, optimizer: str, sizes: list[int]) -> None:
 
     import tensorflow as tf
 
-    from study.space.space import load_space
+    from study.space.search_space import load_space
     from study.training.epochs import Epochs
     from study.training.population import Population
     from study.training.runs import HeadRun

@@ -56,10 +56,10 @@ def parts(count: int, at_once: int) -> tuple[Any, Any, Any, Any]:
     import numpy as np
     from synthetic import make_meta
 
-    from study.images.examples import Examples
+    from study.data.examples import Examples
     from study.search.command_line import parse, resolve_options
     from study.search.tasks import Data, make_splits
-    from study.space.space import load_space
+    from study.space.search_space import load_space
     from study.verdicts.looks import planned_looks
 
     space = load_space("default")
@@ -91,7 +91,7 @@ def simulated(data: Any, at_once: int) -> Any:
 
     import numpy as np
 
-    from study.training.metrics import EpochMetrics
+    from study.training.epoch_metrics import EpochMetrics
     from study.training.population import Population
     from study.training.runs import HeadResult, HeadRun
 
@@ -132,9 +132,9 @@ def simulated(data: Any, at_once: int) -> Any:
 def search(folder: Path, count: int, at_once: int) -> int:
     """A whole search, or what a finished one does when it is resumed; how many records there are.
 
-    As `study.search.study_run` does it.
+    As `study.search.studies` does it.
     """
-    from study.report.tensorboard.standings import standings
+    from study.report.tables import standings
     from study.search import oracles
     from study.search.budget import promotions
     from study.search.live_progress import Watch, round_name
@@ -142,7 +142,7 @@ def search(folder: Path, count: int, at_once: int) -> int:
     from study.search.protocol import Protocol, Round
     from study.search.runner import Runner
     from study.search.study_folder import resume
-    from study.search.tensorboard import EventFolder
+    from study.tensorboard.event_folder import EventFolder
 
     options, space, meta, data = parts(count, at_once)
     population = timed("simulating", simulated)(data, at_once)
@@ -223,7 +223,7 @@ def oracle(folder: Path, count: int, at_once: int) -> int:
     """One search of so many random trials, asked for all of them and told all results."""
     from study.search.budget import Budget
     from study.search.oracles import Search
-    from study.space.space import load_space
+    from study.space.search_space import load_space
 
     one = Search(load_space("default"), "adam", Budget("random", MAX_EPOCHS, 3, count), seed=7)
     proposals = timed("oracle asked", one.ask)()
@@ -241,7 +241,7 @@ def one_step(name: str, folder: Path, count: int, at_once: int) -> dict[str, Any
     import keras_tuner  # noqa: F401, everything heavy, before memory is counted
 
     from study.report import write  # noqa: F401
-    from study.search import study_run  # noqa: F401
+    from study.search import studies as study_run  # noqa: F401
     from study.training import population  # noqa: F401
 
     before = memory()

@@ -28,8 +28,8 @@ def train(count: int, on_disk: bool) -> dict[str, float]:
     """Make the rows, train, and say what it took."""
     import numpy as np
 
-    from study.features.row_room import feature_rows
-    from study.space.space import load_space
+    from study.data.rows.row_room import feature_rows
+    from study.space.search_space import load_space
     from study.training.population import Population
     from study.training.runs import HeadRun
 

@@ -29,21 +29,20 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/synthetic.py
 from synthetic import make_meta
 
-from study.images.examples import Examples
+from study.data.examples import Examples
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials
 from study.search.budget import promotions
 from study.search.command_line import parse, resolve_options
 from study.search.plan import make_plan
+from study.search.programs_needed import chosen_widths
 from study.search.protocol import Protocol, Round
 from study.search.runner import Runner
 from study.search.tasks import Data, make_splits
-from study.search.tensorboard import EventFolder
-from study.search.widths import chosen_widths
-from study.space.space import SearchSpace, load_space
+from study.space.search_space import SearchSpace, load_space
+from study.tensorboard.event_folder import EventFolder
 from study.training.hypermodel import HeadHyperModel
-from study.training.population import Population
-from study.training.population_size import CPU_HEADS
+from study.training.population import CPU_HEADS, Population
 from study.training.program_cache import is_kept, keep_programs
 from study.training.program_key import Signature, key_of
 from study.verdicts.looks import planned_looks

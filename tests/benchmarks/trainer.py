@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from study.space.head_config import HeadConfig
-from study.space.space import load_space
+from study.space.search_space import load_space
 from study.training.hypermodel import HeadHyperModel
 from study.training.population import Population
 from study.training.runs import HeadRun

@@ -22,16 +22,15 @@ from study.common.seeds import derive_seed
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import TrialRecord
 from study.search.command_line import parse, resolve_options
-from study.search.of_images import ImageSubject
+from study.search.image_subject import ImageSubject
 from study.search.options import Options
 from study.search.oracles import Proposal
 from study.search.protocol import Protocol
 from study.search.runner import Runner
-from study.search.study_facts import study_meta
+from study.search.study_folder import study_meta
 from study.search.tasks import Data, Task, make_splits
-from study.space.space import SearchSpace, load_space
-from study.training.population import Population
-from study.training.population_size import CPU_HEADS
+from study.space.search_space import SearchSpace, load_space
+from study.training.population import CPU_HEADS, Population
 from study.verdicts.answer import Answer, Verdict, share_interval
 from study.verdicts.judge import answer_of
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.aliases import Numbers
+from study.common.text import counted, join, points, some
 from study.report.analysis.conclusion import NAMED
 from study.report.analysis.data_sets import (
     Block,
@@ -18,7 +19,6 @@ from study.report.analysis.data_sets import (
     all_optimizers,
     common_optimizers,
 )
-from study.report.analysis.wording import counted, join, points, some
 from study.verdicts.across import (
     FEWEST_SETS,
     MOST_SETS,

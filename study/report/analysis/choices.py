@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.aliases import Numbers
+from study.common.text import join, points_signed, some
 from study.records.outcomes import chance, score
 from study.records.trial_record import Phase
 from study.report.analysis.chosen_settings import WITH_BASE, Setting, chosen_settings, differing
 from study.report.analysis.data_sets import Block
 from study.report.analysis.summary import Summary
-from study.report.analysis.wording import join, points_signed, some
 from study.verdicts.set_means import mean_of_known
 
 TUNING = "tuning"

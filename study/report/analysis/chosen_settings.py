@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from study.common.bases import BASES, DEFAULT_BASE, is_file, short_name
-from study.common.text import plain
+from study.common.text import counted, join, number, plain
 from study.records.study_meta import StudyMeta
-from study.report.analysis.wording import counted, join, number
-from study.space.head_table import HEAD
+from study.space.head_config import HEAD
 
 BEFORE: Mapping[str, Any] = {"base": DEFAULT_BASE, "views": 1}  # of studies older than the setting
 WITH_BASE = ("weights", "arithmetic")  # what each base has of its own

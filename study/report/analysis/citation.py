@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 from study.common.bases import is_file, short_name
+from study.common.text import counted, join, points
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row
-from study.report.analysis.wording import counted, join, points
 from study.verdicts.answer import Answer, Judged, Verdict
 from study.verdicts.looks import FEWEST_REPEATS
 

@@ -10,8 +10,8 @@ from PIL import Image
 from study.common.aliases import Numbers
 from study.common.errors import UserError
 from study.common.metrics import ACCURACY, from_counts
-from study.records.layout import MISTAKES_FOLDER, PREDICTIONS_FILE
 from study.records.predictions import MISTAKE_SIDE, Predictions, load_predictions, worst_mistakes
+from study.records.study_files import MISTAKES_FOLDER, PREDICTIONS_FILE
 from study.records.study_meta import StudyMeta
 
 MOST_CONFUSED = 12

@@ -25,9 +25,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from study.common.text import join, points, points_signed
 from study.report.analysis.choices import TUNING, Levels, settings_of, tuning_of
 from study.report.analysis.data_sets import Block, DataSet, common_optimizers
-from study.report.analysis.wording import join, points, points_signed
 from study.verdicts.results import image_ratio
 from study.verdicts.set_means import SetResults
 from study.verdicts.spans import Span, span_of

@@ -13,8 +13,7 @@ import numpy as np
 
 from study.common.aliases import Numbers
 from study.records.trial_record import Phase
-from study.report.analysis.ranking import Row
-from study.report.analysis.statistics import wilson_interval
+from study.report.analysis.ranking import Row, wilson_interval
 from study.verdicts.answer import Answer
 from study.verdicts.looks import FEWEST_REPEATS
 

@@ -1,4 +1,13 @@
-"""What the search trials tell: sensitivity, what tuning gains, what it costs."""
+"""What the search trials tell: sensitivity, what tuning gains, what it costs.
+
+Confirmed incumbents: what each optimizer reaches if its search had stopped earlier.
+
+The best trial of a search is picked by a noisy value, so its own value is too high. Here what the
+search had found at B/8, B/4, B/2 and B epochs was trained again, whole, on rows that the search had
+not judged it by, and is compared with the same bounds as the winners are.
+
+What an optimizer asks of its user: how good random settings are, how soon a run is there.
+"""
 
 import math
 from collections import defaultdict
@@ -9,12 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.common.aliases import Numbers, Value
-from study.records.outcomes import chance, score
+from study.records.outcomes import BUDGETS, chance, converged, incumbent, score, value
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.report.analysis.ranking import Row, last_rungs
+from study.verdicts.answer import share_interval
+from study.verdicts.judge import at_most_behind
+from study.verdicts.results import value_step
 
 BUDGET_POINTS = 60
+
+LOW = 0.1  # the quantile that says what a bad draw gives
+FEWEST = 5  # draws that tell anything
 
 
 class Sensitivity(NamedTuple):
@@ -151,3 +166,140 @@ def _ordered(meta: StudyMeta, names: Iterable[str]) -> list[str]:
     known = list(dict.fromkeys(names))
     first = [name for name in meta.optimizers if name in known]
     return first + [name for name in known if name not in first]
+
+
+class Incumbents(NamedTuple):
+    """What the searches had found at parts of their budgets, rerun; rows are optimizers (K)."""
+
+    optimizers: tuple[str, ...]
+    epochs: Numbers  # (K, parts) spent by the search
+    value: Numbers  # (K, parts) mean over repeats; NaN where none converged
+    at_most_behind: Numbers  # (K, parts) the best at that budget; NaN where it cannot be said
+    repeats: int
+
+
+def confirmed_incumbents(
+    meta: StudyMeta, rows: Sequence[Row], records: Sequence[TrialRecord]
+) -> Incumbents | None:
+    """Over the first look's repeats; None where a study has not rerun any."""
+    if not any(record.phase is Phase.BUDGET for record in records):
+        return None
+    look = meta.looks[0]
+    names = tuple(row.optimizer for row in rows if row.basis is Phase.CONFIRM)
+    parts = (*BUDGETS, 1.0)
+    grouped: dict[tuple[str, int], list[TrialRecord]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: record.trial_id):
+        grouped[record.optimizer, record.repeat].append(record)
+    cells = [[_reruns(grouped[name, r], parts) for r in range(look.repeats)] for name in names]
+    table = np.array([[values for values, _ in row] for row in cells])  # (K, repeats, parts)
+    spent = np.array([max(total for _, total in row) for row in cells])
+    bounds = [
+        at_most_behind(table[:, :, place], look, step=value_step(meta))
+        for place in range(len(parts))
+    ]
+    return Incumbents(
+        optimizers=names,
+        epochs=spent[:, None] * np.array(parts),
+        value=np.array([[_mean(column) for column in rows.T] for rows in table]),
+        at_most_behind=np.stack(bounds, axis=1),
+        repeats=look.repeats,
+    )
+
+
+def _reruns(records: Sequence[TrialRecord], parts: Sequence[float]) -> tuple[list[float], int]:
+    """What a search had found at each part of its budget, rerun; and its whole budget.
+
+    A setting is rerun once, at the part that found it; the winner was confirmed.
+    """
+    trials = [record for record in records if record.phase is Phase.SEARCH]
+    total = sum(record.epochs - record.initial_epoch for record in trials)
+    known = [
+        record
+        for record in records
+        if record.phase is Phase.BUDGET or (record.phase is Phase.CONFIRM and record.confirm == 0)
+    ]
+    values = []
+    for part in parts:
+        found = incumbent(trials, part * total)
+        reruns = [r for r in known if found and r.hyperparameters == found.hyperparameters]
+        values.append(_value(reruns[-1]) if reruns else math.nan)
+    return values, total
+
+
+def _value(record: TrialRecord) -> float:
+    return value(record) if record.status is TrialStatus.COMPLETED else math.nan
+
+
+def _mean(values: Numbers) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan
+
+
+class Robustness(NamedTuple):
+    """One optimizer; NaN where nothing is known."""
+
+    optimizer: str
+    draws: int  # settings drawn at random and trained whole
+    median: float  # validation value of such a one; a diverged one guesses
+    low: float  # its 10 % quantile
+    settings: int  # all that were drawn at random, also those that Hyperband stopped early
+    diverged: int
+    diverged_low: float  # 95 % interval of the share
+    diverged_high: float
+    epochs: float  # until the tuned winner is within the margin of its own best value, mean
+    seconds: float  # that these take
+
+
+def robustness(
+    meta: StudyMeta, rows: Sequence[Row], records: Iterable[TrialRecord], margin: float
+) -> list[Robustness]:
+    """One entry a row; `margin` is a fraction. A tuner that proposes by results draws nothing."""
+    guess = chance(meta.metric, meta.class_counts)
+    searched: dict[str, list[TrialRecord]] = defaultdict(list)
+    confirmed: dict[str, list[TrialRecord]] = defaultdict(list)
+    for record in records:
+        if record.phase is Phase.CONFIRM:
+            confirmed[record.optimizer].append(record)
+        elif record.phase is Phase.SEARCH and record.status is not TrialStatus.FAILED:
+            searched[record.optimizer].append(record)
+    random = meta.settings.get("tuner") in ("hyperband", "random")
+    return [
+        _of(row.optimizer, searched[row.optimizer] if random else [],
+            converged(confirmed[row.optimizer]), guess, margin)
+        for row in rows
+    ]  # fmt: skip
+
+
+def _of(
+    name: str, trials: Sequence[TrialRecord], reruns: Sequence[TrialRecord], guess: float,
+    margin: float,
+) -> Robustness:  # fmt: skip
+    drawn = [record for record in trials if record.continues is None]
+    longest = max((record.epochs for record in trials), default=0)
+    values = [score(record, guess) for record in drawn if record.epochs == longest]
+    enough = len(values) >= FEWEST
+    lost = sum(record.status is TrialStatus.DIVERGED for record in drawn)
+    low, high = share_interval(lost, len(drawn)) if drawn else (math.nan, math.nan)
+    soon = [_within(record, margin) for record in reruns]
+    times = [
+        record.seconds * epoch / record.epochs for record, epoch in zip(reruns, soon, strict=True)
+    ]
+    return Robustness(
+        optimizer=name,
+        draws=len(values),
+        median=float(np.median(values)) if enough else math.nan,
+        low=float(np.quantile(values, LOW)) if enough else math.nan,
+        settings=len(drawn),
+        diverged=lost,
+        diverged_low=low,
+        diverged_high=high,
+        epochs=float(np.mean(soon)) if soon else math.nan,
+        seconds=float(np.mean(times)) if times else math.nan,
+    )
+
+
+def _within(record: TrialRecord, margin: float) -> int:
+    """The first epoch, from 1, whose validation value is within the margin of the best one."""
+    wanted = record.best_value - margin
+    curve = record.measured.validation
+    return next(e for e, value in enumerate(curve, start=1) if value >= wanted)

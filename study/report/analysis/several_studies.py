@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from study.common.text import plain
+from study.common.text import join, plain, points
 from study.report.analysis.across_sets import Across, across_sets
 from study.report.analysis.choices import TUNING
 from study.report.analysis.chosen_settings import chosen_settings, differing
@@ -12,7 +12,6 @@ from study.report.analysis.data_sets import DataSet, all_optimizers, data_sets, 
 from study.report.analysis.effects import OPTIMIZER, Effect, effects
 from study.report.analysis.study_comparison import check_metrics, compare
 from study.report.analysis.summary import Summary
-from study.report.analysis.wording import join, points
 from study.verdicts.answer import Verdict
 from study.verdicts.looks import ALPHA, FEWEST_REPEATS
 

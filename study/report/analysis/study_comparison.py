@@ -15,12 +15,12 @@ import numpy as np
 from scipy.special import stdtrit
 
 from study.common.errors import UserError
+from study.common.text import join, points, points_signed
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.conclusion import LEVEL
 from study.report.analysis.ranking import Row
 from study.report.analysis.summary import Summary
-from study.report.analysis.wording import join, points, points_signed
 from study.verdicts.answer import Verdict
 from study.verdicts.looks import FEWEST_REPEATS
 from study.verdicts.results import value_step

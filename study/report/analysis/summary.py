@@ -13,11 +13,10 @@ from study.common.errors import UserError
 from study.records.study_meta import StudyMeta, load_meta
 from study.records.trial_record import TrialRecord, TrialStatus
 from study.records.trials_file import load_trials
-from study.report.analysis.budgets import Incumbents, confirmed_incumbents
+from study.report.analysis.cautions import Caution, cautions
 from study.report.analysis.citation import citation
 from study.report.analysis.conclusion import Headline, headline
 from study.report.analysis.confusion import Confusion, load_confusion
-from study.report.analysis.diagnostics import Caution, cautions
 from study.report.analysis.importance import (
     Importance,
     Parallel,
@@ -30,15 +29,18 @@ from study.report.analysis.importance import (
 )
 from study.report.analysis.pairs import Pair, all_pairs
 from study.report.analysis.ranking import Row, rank
-from study.report.analysis.robustness import Robustness, robustness
 from study.report.analysis.search_trials import (
     BestSoFar,
     Choices,
     Gain,
+    Incumbents,
+    Robustness,
     Sensitivity,
     best_so_far,
     choices,
+    confirmed_incumbents,
     gains,
+    robustness,
     sensitivity,
 )
 from study.report.analysis.winners import Curves, Settings, best_settings, winner_curves

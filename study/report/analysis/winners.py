@@ -9,6 +9,7 @@ import numpy as np
 
 from study.common.aliases import Numbers, Value
 from study.common.metrics import ACCURACY
+from study.common.text import number
 from study.records.outcomes import (
     by_optimizer,
     confirmation_runs,
@@ -18,7 +19,6 @@ from study.records.outcomes import (
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.report.analysis.ranking import Row, winner_runs
-from study.report.analysis.wording import number
 
 
 class Settings(NamedTuple):

@@ -6,25 +6,25 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from study.common.fonts import Fonts, shown_names
 from study.common.metrics import WORDS
-from study.common.plot_style import (
+from study.common.plot_look import (
     INK,
     MARKERS,
     MUTED,
+    Fonts,
     looks,
     margins,
     names_down,
     new_figure,
     points_axis,
+    shown_names,
     style,
     to_png,
 )
-from study.common.text import label_width
+from study.common.text import label_width, points
 from study.report.analysis.across_sets import Across, Placed
-from study.report.analysis.wording import points
+from study.report.figures.optimizers import FARTHEST, VERDICTS
 from study.report.figures.picture import Picture
-from study.report.figures.winners import FARTHEST, VERDICTS
 from study.verdicts.answer import Verdict
 
 BESIDE = 4  # data sets in a row of the legend

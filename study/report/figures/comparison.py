@@ -2,10 +2,10 @@
 
 import math
 
-from study.common.fonts import Fonts
 from study.common.metrics import WORDS
-from study.common.plot_style import (
+from study.common.plot_look import (
     MUTED,
+    Fonts,
     looks,
     margins,
     names_down,

@@ -6,9 +6,16 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from study.common.fonts import Fonts
 from study.common.metrics import ACCURACY
-from study.common.plot_style import INK, Look, margins, new_figure, percent_axis, spread_labels
+from study.common.plot_look import (
+    INK,
+    Fonts,
+    Look,
+    margins,
+    new_figure,
+    percent_axis,
+    spread_labels,
+)
 from study.common.text import label_width, plain
 from study.records.trial_record import Phase
 from study.report.analysis.summary import Summary

@@ -7,21 +7,20 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from study.common.files import write_atomically
-from study.common.fonts import Fonts, find_fonts
-from study.common.plot_style import looks, style, to_png
+from study.common.plot_look import Fonts, find_fonts, looks, style, to_png
 from study.report.analysis.summary import Summary
-from study.report.figures import confusion, cost, hyperparameters, search, winners
+from study.report.figures import cost, hyperparameters, mistakes, optimizers, searches
 from study.report.figures.picture import Drawn, Picture
 
 Drawer = Callable[..., Drawn]
 
 PHOTOS = ("mistakes",)  # figures that show photographs
-RANKING: tuple[Drawer, ...] = (winners.draw_ranking,)
+RANKING: tuple[Drawer, ...] = (optimizers.draw_ranking,)
 DRAWERS: tuple[Drawer, ...] = (
-    *winners.DRAWERS,
+    *optimizers.DRAWERS,
     *cost.DRAWERS,
-    *confusion.DRAWERS,
-    *search.DRAWERS,
+    *mistakes.DRAWERS,
+    *searches.DRAWERS,
     *hyperparameters.DRAWERS,
 )
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from study.common.fonts import Fonts
 from study.common.metrics import WORDS
-from study.common.plot_style import (
+from study.common.plot_look import (
     COLOURS,
     INK,
     MUTED,
+    Fonts,
     margins,
     names_down,
     new_figure,
@@ -18,11 +18,10 @@ from study.common.plot_style import (
     style,
     to_png,
 )
-from study.common.text import label_width, plain
+from study.common.text import join, label_width, plain, points
 from study.report.analysis.choices import TUNING
 from study.report.analysis.effects import OPTIMIZER, Effect
 from study.report.analysis.several_studies import Several
-from study.report.analysis.wording import join, points
 from study.report.figures.picture import Picture
 
 KINDS = {OPTIMIZER: COLOURS[1], TUNING: COLOURS[2]}  # all settings share the first colour

@@ -7,15 +7,12 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from study.common.fonts import Fonts
-from study.common.plot_style import GRID, INK, MUTED, SEQUENTIAL, Look, margins, new_figure
-from study.common.text import label_width, plain
+from study.common.plot_look import GRID, INK, MUTED, SEQUENTIAL, Fonts, Look, margins, new_figure
+from study.common.text import label_width, number, plain
 from study.report.analysis.importance import Importance, Slices
 from study.report.analysis.search_trials import Choices
 from study.report.analysis.summary import Summary
-from study.report.analysis.wording import number
-from study.report.figures.panels import Panels, Scale, joined, linear, logarithmic
-from study.report.figures.picture import Drawn
+from study.report.figures.picture import Drawn, Panels, Scale, joined, linear, logarithmic
 
 MOST_SLICES = 8
 MOST_GREY = 30  # lines behind the best ones; more are a blot

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from platformdirs import user_cache_path
 
 from study.common.errors import UserError
-from study.common.own_folder import OwnFolder
+from study.common.files import OwnFolder
 from study.space.own_optimizers import load_code, own_optimizers
 
 _held: list[OwnFolder] = []  # of this process, until it ends

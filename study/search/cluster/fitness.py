@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from study.common.errors import UserError
-from study.report.analysis.wording import join
+from study.common.text import join
 from study.training.places import PlaceLostError
 
 

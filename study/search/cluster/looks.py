@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from study.common.errors import UserError
 from study.common.text import printable
-from study.images.map_files import map_in_threads
-from study.images.pixels.decoding import Looked
+from study.data.load_images import map_in_threads
+from study.data.pixels.decoding import Looked
 from study.search.cluster.parts import in_parts
 from study.search.cluster.worker import SAME_PATH
 from study.search.cluster.workers import Workers

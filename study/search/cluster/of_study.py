@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from study.common.bases import DEFAULT_BASE
-from study.records.layout import STUDY_FILE
+from study.records.study_files import STUDY_FILE
 from study.records.study_meta import load_meta
 from study.search.cluster.connect import connected
 from study.search.cluster.workers import Workers
 from study.search.options import Options
-from study.training.probe import rounding_digest
+from study.training.rounding import rounding_digest
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from study.common.errors import UserError
 from study.common.text import printable
-from study.features.pictures import Picture
+from study.features.extract import Picture
 from study.search.cluster.remote import Remote
 from study.training.places import LOOK_AGAIN, MOST_LOSSES, PlaceLostError
 

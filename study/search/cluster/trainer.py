@@ -9,7 +9,7 @@ from study.search.cluster.shared_arrays import SharedArrays, warn_of_small_store
 from study.search.cluster.worker import StoredState, Trained
 from study.search.cluster.workers import Workers
 from study.search.tasks import Data
-from study.space.space import SearchSpace
+from study.space.search_space import SearchSpace
 from study.training.places import Place, PlaceLostError, Results, Trainer
 from study.training.program_cache import Compilation
 from study.training.program_key import Signature

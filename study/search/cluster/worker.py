@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from study.common.errors import CodeError, UserError
-from study.images.map_files import map_in_threads
+from study.data.load_images import map_in_threads
 from study.search.cluster.code_files import CodeFile, load_code_files
 from study.search.cluster.identity import identity
 
 if TYPE_CHECKING:
+    from study.data.pixels.deep_grey import Scales
     from study.features.extract import Pictures
-    from study.images.pixels.deep_grey import Scales
-    from study.space.space import SearchSpace
+    from study.space.search_space import SearchSpace
 
 SPLITS_KEPT = 64  # arrays of row numbers
 SAME_PATH = "images have to lie at the same path on every machine, e.g. on a shared disk"
@@ -101,7 +101,7 @@ class Worker:
 
         import_tensorflow()
         from study.features.device import pick_device
-        from study.training.probe import rounding_digest
+        from study.training.rounding import rounding_digest
 
         self._device = setting.device
         found = pick_device(setting.device)
@@ -163,7 +163,7 @@ class Worker:
 
     def best_size(self, space: "SearchSpace", train: np.ndarray, validation: np.ndarray) -> int:
         """How many heads are best trained at once here; see `heads_at_once`."""
-        from study.training.population_size import heads_at_once
+        from study.training.population import heads_at_once
 
         return heads_at_once(self._of_size, space, train, validation)
 

@@ -1,7 +1,7 @@
 """All workers of a study: begun on every machine, checked, told what it is of, replaced.
 
 A worker is taken only if it runs this program in these versions and rounds as the others do (a
-tiny training says so, see `study.training.probe`); others are named and left out. Where one is
+tiny training says so, see `study.training.rounding`); others are named and left out. Where one is
 lost, or a machine joins, another begins.
 """
 
@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 from study.common.errors import UserError
-from study.report.analysis.wording import counted, join
+from study.common.text import counted, join
 from study.search.cluster.code_files import code_files
 from study.search.cluster.fitness import (
     Likeness,

@@ -1,0 +1,282 @@
+"""How every figure looks: one colour and marker an optimizer, sizes, quiet axes.
+
+rcParams are changed only inside `style()`, which also switches mathtext off: a name is no formula.
+
+Fonts that have the letters of the names.
+
+Names come from folders and TOML files, so they may hold any script: fonts are chosen by looking
+into their character maps, and a name that no font can draw is replaced by a number.
+"""
+
+import io
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import matplotlib as mpl
+import matplotlib.style
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+from PIL import Image
+
+from study.common.text import plain
+
+DPI = 110
+INK, MUTED, FAINT, GRID = "#222222", "#6b6b6b", "#c4c4c4", "#e8e8e8"
+SEQUENTIAL = "cividis"  # reads the same for every kind of colour vision, and in grey
+
+# Okabe-Ito, then the darker half of Paul Tol's muted set; markers carry the rest.
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#332288", "#882255", "#117733", "#999933", "#AA4499", "#661100"),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
+
+# Tried first, because they cover most and look alike beside the Latin text.
+LIKELY = (
+    *("noto sans cjk", "source han sans", "noto sans", "wenquanyi", "droid sans"),
+    *("microsoft yahei", "simhei", "pingfang", "hiragino", "heiti", "malgun", "arial unicode"),
+)
+BASE_FONT = "DejaVu Sans"
+
+
+class Fonts(NamedTuple):
+    """Families to draw with, and the characters that none of them has."""
+
+    families: tuple[str, ...]
+    missing: str
+
+
+def find_fonts(texts: Iterable[str]) -> Fonts:
+    """Font families that together have every character of `texts`."""
+    wanted = {ord(c) for text in texts for c in plain(text, len(text) + 1)} - {0x20}
+    wanted -= _characters(font_manager.findfont(BASE_FONT))
+    families = [BASE_FONT]
+    if not wanted:  # the usual case, and no other font file is opened
+        return Fonts(tuple(families), "")
+    for family, path in _candidates():
+        found = wanted & _characters(path)
+        if found:
+            families.append(family)
+            wanted -= found
+        if not wanted:
+            break
+    return Fonts(tuple(families), "".join(map(chr, sorted(wanted))))
+
+
+def _candidates() -> Iterator[tuple[str, str]]:
+    """(family, file) of every regular font, likely ones first; also fonts newer than the cache."""
+    manager = font_manager.fontManager
+    known = {entry.fname for entry in manager.ttflist}
+    for path in set(font_manager.findSystemFonts()) - known:
+        try:
+            manager.addfont(path)
+        except (OSError, RuntimeError, ValueError):  # a broken font file is no reason to stop
+            continue
+    plain_ones = [
+        e for e in manager.ttflist if e.style == "normal" and e.weight in (400, "normal", "regular")
+    ]
+    names = [entry.name.lower() for entry in plain_ones]
+    order = sorted(
+        range(len(names)),
+        key=lambda i: (
+            min((k for k, hint in enumerate(LIKELY) if hint in names[i]), default=99),
+            names[i],
+        ),
+    )
+    seen: set[str] = set()
+    for i in order:
+        if plain_ones[i].name not in seen and "last resort" not in names[i]:  # boxes, by design
+            seen.add(plain_ones[i].name)
+            yield plain_ones[i].name, plain_ones[i].fname
+
+
+def _characters(path: str) -> set[int]:
+    try:
+        return set(FT2Font(path).get_charmap())
+    except (OSError, RuntimeError):
+        return set()
+
+
+def shown_names(names: Sequence[str], fonts: Fonts, kind: str = "class") -> Mapping[int, str]:
+    """Names by index; one that no font can draw becomes "class 7", never a row of boxes."""
+    gaps = set(fonts.missing)
+    return {
+        i: f"{kind} {i + 1}" if gaps & set(name) else plain(name) for i, name in enumerate(names)
+    }
+
+
+class Look(NamedTuple):
+    """How one optimizer is drawn."""
+
+    colour: str
+    marker: str
+    label: str  # the name as it can be drawn
+
+
+def looks(optimizers: Iterable[str], fonts: Fonts) -> dict[str, Look]:
+    """A fixed look for each optimizer by its place in the search space."""
+    names = list(dict.fromkeys(optimizers))
+    labels = shown_names(names, fonts, "optimizer")
+    return {
+        name: Look(
+            COLOURS[i % len(COLOURS)],
+            MARKERS[(i + i // len(MARKERS)) % len(MARKERS)],
+            labels[i],
+        )
+        for i, name in enumerate(names)
+    }
+
+
+@contextmanager
+def style(fonts: Fonts) -> Iterator[None]:
+    """Draw inside this: fonts, sizes and quiet axes; mathtext and the user's own style are off."""
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
+    log.setLevel(logging.ERROR)  # a fallback font without a bold face is no news
+    with (
+        mpl.style.context("default"),
+        mpl.rc_context(  # no matplotlibrc of the user's
+            {
+                "font.family": list(fonts.families),
+                "font.size": 9,
+                "text.parse_math": False,
+                "axes.unicode_minus": False,
+                "axes.edgecolor": FAINT,
+                "axes.labelcolor": INK,
+                "axes.titlesize": 9.5,
+                "axes.titlelocation": "left",
+                "axes.titley": 1.0,  # else every tick label is measured to find a free place
+                "axes.spines.top": False,
+                "axes.spines.right": False,
+                "axes.grid": True,
+                "axes.axisbelow": True,
+                "grid.color": GRID,
+                "grid.linewidth": 0.7,
+                "text.color": INK,
+                "xtick.color": MUTED,
+                "ytick.color": MUTED,
+                "xtick.major.size": 0,
+                "ytick.major.size": 0,
+                "lines.linewidth": 1.6,
+            }
+        ),
+    ):
+        try:
+            yield
+        finally:
+            log.setLevel(level)
+
+
+class ShownFigure(Figure):
+    """A figure that a notebook shows, also where pyplot was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        return to_png(self, photos=True)
+
+
+def new_figure(width: float, height: float, title: str, subtitle: str = "") -> Figure:
+    """A figure of so many inches with its message on top; the margins are the caller's."""
+    figure = ShownFigure(figsize=(width, height))
+    left = 0.15 / width
+    figure.text(left, 1 - 0.12 / height, title, size=12, weight="bold", va="top")
+    figure.text(left, 1 - 0.40 / height, subtitle, size=9, color=MUTED, va="top")
+    return figure
+
+
+def to_png(figure: Figure, *, photos: bool = False) -> bytes:
+    """Draw it; without `photos` in 256 colours, a third of the size in half of the time."""
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(DPI)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    image = Image.fromarray(pixels).convert("RGB")
+    if not photos:
+        image = image.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        colours = image.getpalette() or []
+        ground = 3 * int(np.asarray(image)[0, 0])
+        colours[ground : ground + 3] = [255, 255, 255]  # the octree makes white a little grey
+        image.putpalette(colours)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def margins(
+    figure: Figure,
+    *,
+    left: float,
+    right: float,
+    top: float,
+    bottom: float,
+    wspace: float = 0.2,
+    hspace: float = 0.2,
+) -> None:
+    """Margins in inches."""
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        top=1 - top / height,
+        bottom=bottom / height,
+        wspace=wspace,
+        hspace=hspace,
+    )
+
+
+def percent_axis(axis: Axes, which: str = "y") -> None:
+    """Label an accuracy axis in percent."""
+    part = axis.yaxis if which == "y" else axis.xaxis
+    part.set_major_formatter(lambda value, _: f"{100 * value:.5g} %")
+
+
+def points_axis(axis: Axes) -> None:
+    """Label an axis of differences in points, to the right."""
+    axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+
+
+def names_down(axis: Axes, names: Sequence[str]) -> None:
+    """A line for each name, the first on top."""
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_yticks(range(len(names)), names, color=INK)
+    axis.grid(axis="y", visible=False)
+
+
+def spread_labels(
+    places: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf
+) -> list[float]:
+    """Move label positions apart until neighbours are `gap` away, in order, inside low..high.
+
+    Where they do not all fit, `high` is kept and the lowest ones leave.
+    """
+    order = np.argsort(places, kind="stable")
+    moved = np.asarray(places, float)[order]
+    for _ in range(60):  # neighbours push each other half way: clusters stay centred
+        push = np.maximum(gap - np.diff(moved), 0) / 2
+        if push.max(initial=0) < gap / 100:
+            break
+        moved[:-1] -= push
+        moved[1:] += push
+    steps = gap * np.arange(len(moved))
+    moved = np.maximum.accumulate(np.maximum(moved, low) - steps) + steps
+    moved = np.minimum.accumulate((np.minimum(moved, high) - steps)[::-1])[::-1] + steps
+    result = np.empty(len(moved))
+    result[order] = moved
+    return [float(place) for place in result]
+
+
+def lower_limit(values: Iterable[float]) -> float:
+    """Where an accuracy axis starts: below nearly all values, so that the top is not squeezed."""
+    finite = [value for value in values if np.isfinite(value)]
+    return max(np.floor(float(np.quantile(finite, 0.06)) * 10 - 0.2) / 10, 0.0) if finite else 0.0
+
+
+def log_label(value: float, _: object = None) -> str:
+    """A tick of a logarithmic axis without mathtext: 0.01, 1e-3."""
+    exponent = round(np.log10(value)) if value > 0 else 0
+    return f"1e{exponent}" if exponent < -2 else f"{value:g}"

@@ -1,0 +1,7 @@
+"""`python -m study.data`."""
+
+import sys
+
+from study.data.command import main
+
+sys.exit(main())

@@ -1,0 +1,178 @@
+"""A table of labels, a CSV file -> which file has which label, group and part.
+
+Columns are `file` and `label`, and perhaps `split` and `group`, in any order and case; others are
+ignored. Nothing is guessed: a file with two labels, a word that is no part, a name that leads out
+of the folder are refused with their lines. What divides the columns (comma, semicolon, tab) is
+taken from the first line.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from study.common.errors import UserError
+from study.common.text import printable
+from study.data.files.class_folders import TRAIN, part_of
+
+NEEDED, OPTIONAL = ("file", "label"), ("split", "group")
+DELIMITERS = ",;\t|"
+SPREADSHEETS = {b"PK\x03\x04": "a spreadsheet or an archive", b"\xd0\xcf\x11\xe0": "a spreadsheet"}
+MOST_BYTES = 2**30
+
+
+class TableRow(NamedTuple):
+    """What a table says of one file."""
+
+    path: Path  # below the folder; perhaps there is no such file
+    label: str
+    part: str = ""  # "train", "validation" or "test"; empty if the table has no column split
+    group: str = ""
+    line: int = 0  # from 1
+
+
+class Table(NamedTuple):
+    """A checked table; no file twice."""
+
+    rows: list[TableRow]
+    part_names: dict[str, str]  # part -> its first word in the table
+    repeated: int  # lines that say the same once more
+
+
+def read_table(table: Path, root: Path) -> Table:
+    """Read the table of the files below `root`.
+
+    Raises:
+        UserError: it cannot be read, lacks a column, or says what cannot be true, with the line.
+    """
+    where = printable(table)
+    lines = _lines(table, where)
+    columns = _columns(next(lines, (1, []))[1], where)
+    found: dict[Path, TableRow] = {}
+    names: dict[str, str] = {}
+    repeated = 0
+    for number, cells in lines:
+        if not any(map(str.strip, cells)):
+            continue
+        row, word = _row(cells, columns, root, f"{where}, line {number}", number)
+        names.setdefault(row.part, word)
+        known = found.setdefault(row.path, row)
+        if known is row:
+            continue
+        if known._replace(line=number) != row:
+            raise UserError(
+                f"{where}: {printable(row.path.name)} stands in lines {known.line} and {number} "
+                f"with other values ({_values(known)}; {_values(row)}): keep one line for each file"
+            )
+        repeated += 1
+    if not found:
+        raise UserError(f"{where} has no line below its columns: give each image file a line")
+    if "" not in names and TRAIN not in names:
+        raise UserError(f"{where}: no line has split train, so there is nothing to train on")
+    names.pop("", None)
+    return Table(list(found.values()), names, repeated)
+
+
+def _lines(table: Path, where: str) -> Iterator[tuple[int, list[str]]]:
+    """(line number, cells), the columns' names first."""
+    text = _text(table, where)
+    first = text.split("\n", 1)[0]
+    delimiter = max(DELIMITERS, key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    begin = 1
+    try:
+        for cells in reader:
+            yield begin, cells
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(f"{where}, line {begin}: is no CSV ({error}); mend this line") from None
+
+
+def _text(table: Path, where: str) -> str:
+    try:
+        with table.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UserError(
+            f"{where} cannot be read ({error.strerror}): give `labels` a CSV file"
+        ) from None
+    kind = next((kind for magic, kind in SPREADSHEETS.items() if data.startswith(magic)), "")
+    if kind or len(data) > MOST_BYTES:
+        wrong = f"is {kind}" if kind else f"is larger than {MOST_BYTES:,} bytes"
+        raise UserError(f"{where} {wrong}, no CSV file: save the table as CSV (UTF-8)")
+    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))  # as Excel writes "Unicode text"
+    try:
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{where}, line {line}: is not UTF-8: save the table as CSV (UTF-8)"
+        ) from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise UserError(f"{where}, line {line}: holds a zero byte, so it is no CSV file")
+    return text
+
+
+def _columns(header: Sequence[str], where: str) -> dict[str, int]:
+    """Column -> its place."""
+    names = [name.strip().lower() for name in header]
+    found = {name: names.index(name) for name in (*NEEDED, *OPTIONAL) if name in names}
+    missing = [name for name in NEEDED if name not in found]
+    if missing:
+        shown = ", ".join(repr(printable(name)) for name in header[:10]) or "none"
+        raise UserError(
+            f"{where}: the first line must name the columns file and label (and may name split and "
+            f"group), but {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing; "
+            f"its columns are {shown}"
+        )
+    if twice := [name for name in found if names.count(name) > 1]:
+        raise UserError(f"{where}: two columns are named {twice[0]}: keep one")
+    return found
+
+
+def _row(
+    cells: Sequence[str], columns: dict[str, int], root: Path, where: str, line: int
+) -> tuple[TableRow, str]:
+    """A line, checked, and its word for the part."""
+    values = {name: cells[at].strip() for name, at in columns.items() if at < len(cells)}
+    for name in NEEDED:
+        if not values.get(name):
+            raise UserError(f"{where}: {name} is empty: fill it in or remove the line")
+    word = values.get("split", "")
+    part = part_of(word) if word else ""
+    if part is None or ("split" in columns and not word):
+        raise UserError(
+            f"{where}: split is {printable(word)!r}, but must be train, val or test in every line "
+            "of a table with a column split"
+        )
+    path = _path(values["file"], root, where)
+    return TableRow(path, values["label"], part, values.get("group", ""), line), printable(word)
+
+
+def _path(name: str, root: Path, where: str) -> Path:
+    """The file of a line; a table from Windows may have its slashes."""
+    windows = os.sep != "\\" and "\\" in name and not (root / name).exists()
+    text = name.replace("\\", "/") if windows else name
+    path = Path(os.path.normpath(root / text))
+    if not path.is_relative_to(root) or path == root:
+        raise UserError(
+            f"{where}: {printable(name)} leads out of {printable(root)}: give `data` the folder "
+            "that all files of the table lie in"
+        )
+    return path
+
+
+def _values(row: TableRow) -> str:
+    named = {"label": row.label, "split": row.part, "group": row.group}
+    return ", ".join(f"{name} {printable(value)}" for name, value in named.items() if value)
+
+
+def ordered_labels(rows: Sequence[TableRow]) -> list[str]:
+    """Every label, sorted: as numbers where all are whole ones."""
+    labels = {row.label for row in rows}
+    if all(label.isascii() and label.removeprefix("-").isdigit() for label in labels):
+        return sorted(labels, key=lambda label: (int(label), label))
+    return sorted(labels)

@@ -1,0 +1,140 @@
+"""An `ImageSet` in words, to be read before a study.
+
+What a user looks at before trusting a study: an overview in words, images with their classes.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from statistics import median
+
+import numpy as np
+
+from study.common.plot_look import find_fonts, new_figure, shown_names, style, to_png
+from study.common.text import first_few, plain, printable
+from study.data.doubts import doubts
+from study.data.examples import Examples
+from study.data.files.class_folders import TEST, VALIDATION
+from study.data.image_set import ImageSet
+from study.data.pixels.decoding import decode
+from study.data.pixels.deep_grey import WHITES
+
+NAMED = 5  # classes named in one line
+
+COLUMNS, ROWS = 5, 3  # as the blog post has it
+SIDE = 160  # pixels of a picture in the grid
+
+
+def overview(images: ImageSet) -> str:
+    """Return what to know of the images before a study, as lines of text."""
+    headers = images.headers
+    widths, heights = zip(*(size for _, size, _ in headers), strict=True)
+    counts, parts = Counter(images.labels.tolist()), _by_part(images)
+    copies = len(images.seen) - len(set(images.seen))
+    kind, size, mode = headers[0]
+    lines = [f"{len(images.paths):,} images in {len(counts)} classes in {printable(images.root)}"]
+    lines += [
+        f"  {counts[label]:6,}  {name}{parts[label]}"
+        for label, name in enumerate(images.class_names)
+    ]
+    lines += [*images.notes, *white_points(images)]
+    lines += [f"warning: {sentence}" for sentence in images.without_test()]
+    lines += [
+        _division(images),
+        f"first image: {printable(images.paths[0])}: {kind} {size} {mode}",
+        f"widths {min(widths)} to {max(widths)} (median {median(widths):.0f}), "
+        f"heights {min(heights)} to {max(heights)} (median {median(heights):.0f})",
+        f"formats: {_tally(kind for kind, _, _ in headers)}",
+        f"modes: {_tally(mode for _, _, mode in headers)}",
+        f"left out: {len(images.problems)}; ignored, no images: {images.ignored}; copies: {copies}",
+    ]
+    lines += [f"  {line}" for line in doubts(images)]
+    return "\n".join(lines)
+
+
+def classes_line(images: Examples) -> str:
+    """The first classes with their numbers of examples."""
+    counts, parts = Counter(images.labels.tolist()), _by_part(images)
+    names = [
+        f"{name} {counts[label]:,}{parts[label]}" for label, name in enumerate(images.class_names)
+    ]
+    return f"classes: {first_few(names, NAMED)}"
+
+
+def white_points(images: ImageSet) -> list[str]:
+    """How deep grey is shown, a line for each kind of it."""
+    counts = images.deep_kinds
+    lines = []
+    for kind, (black, white) in images.scales.items():
+        bits = f" ({WHITES[int(white)]} bits)" if not black and white in WHITES else ""
+        lines.append(
+            f"deep grey: {counts[kind]:,} images of {kind}, {black:.6g} is black and {white:.6g} "
+            f"white{bits} in all of them"
+        )
+    if without := sum(image.without > 0 for image in images.greys.values()):
+        lines.append(f"deep grey: pixels without a value are black (in {without:,} images)")
+    return lines
+
+
+def _by_part(images: Examples) -> list[str]:
+    """Per class, in brackets, how many examples lie in each part of a division."""
+    if not images.parts:
+        return [""] * len(images.class_names)
+    counts, folders = (
+        Counter(zip(images.labels.tolist(), images.parts, strict=True)),
+        images.part_names,
+    )
+    return [
+        f" ({', '.join(f'{counts[label, part]:,} {name}' for part, name in folders.items())})"
+        for label in range(len(images.class_names))
+    ]
+
+
+def _division(images: ImageSet) -> str:
+    folders = images.part_names
+    if not folders:
+        return "not divided: a search draws training, validation and test images from all of them"
+    sizes = ", ".join(f"{name} {len(images.of_part(part)):,}" for part, name in folders.items())
+    pool = " and ".join(name for part, name in folders.items() if part != TEST)
+    kept = "; --split folders keeps the parts as they are" if VALIDATION in folders else ""
+    if TEST not in folders:
+        return f"divided into {sizes}: a search draws all it needs from {pool}{kept}"
+    return (
+        f"divided into {sizes}: a search has {folders[TEST]} as its test set and draws training "
+        f"and validation images from {pool}, anew for every repeat{kept}"
+    )
+
+
+def _tally(values: Iterable[str]) -> str:
+    return ", ".join(f"{value} {count:,}" for value, count in Counter(values).most_common())
+
+
+def sample_grid(
+    images: ImageSet,
+    rows: np.ndarray,
+    *,
+    seed: int,
+    title: str = "Training images and their classes",
+) -> bytes:
+    """Draw up to 15 of the images `rows`, of as many classes as possible, each with its name.
+
+    Returns:
+        A PNG.
+    """
+    order = np.random.default_rng(seed).permutation(rows)
+    _, firsts = np.unique(images.labels[order], return_index=True)
+    chosen = [int(order[place]) for place in np.sort(firsts)]
+    chosen += [int(row) for row in order if row not in chosen]
+    chosen = chosen[: COLUMNS * ROWS]
+    fonts = find_fonts([images.class_names[images.labels[row]] for row in chosen])
+    names = shown_names(images.class_names, fonts)
+    with style(fonts):
+        figure = new_figure(9, 6.6, title)
+        for place, row in enumerate(chosen):
+            left, down = place % COLUMNS / COLUMNS, place // COLUMNS / ROWS
+            axes = figure.add_axes((left + 0.02, 0.92 * (1 - down) - 0.25, 0.16, 0.22))
+            axes.imshow(decode(images.paths[row], SIDE, images.scales))
+            axes.set_title(
+                plain(names[int(images.labels[row])], 20), fontsize=9, loc="center", y=-0.16
+            )
+            axes.set_axis_off()
+        return to_png(figure, photos=True)

@@ -1,0 +1,1 @@
+"""A file of rows -> checked rows with labels, groups and columns."""

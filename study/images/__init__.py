@@ -1,5 +1,0 @@
-"""A folder -> checked images -> seeded splits."""
-
-from study.images.command import main
-
-__all__ = ["main"]

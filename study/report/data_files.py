@@ -1,0 +1,188 @@
+"""Summary -> ranking.csv and ranking.json.
+
+Records -> a flat table of runs, and any flat table -> CSV.
+
+`trials.csv` has one line a run, of all phases, for spreadsheets and pandas. Accuracies are
+fractions. `val_accuracy`, `val_loss`, `accuracy` and `loss` are those of the best epoch, `last_`
+those of the last one; `cross_fitted_accuracy` is what a confirmation run is judged by. A study that
+is judged by another metric has the same columns of it, by its name, behind. Then comes one column a
+hyperparameter, empty where a run has none of this name.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from study.common.metrics import ACCURACY
+from study.records.trial_record import Phase, TrialRecord
+from study.report.analysis.ranking import Row
+from study.report.analysis.summary import Summary
+from study.verdicts.answer import Judged, Verdict
+
+FORMAT = 2
+JUDGED = (
+    *("verdict", "at_most_behind", "at_most_behind_new_images", "behind", "excluded_by"),
+    *("at_least_behind", "repeats", "reruns"),
+)
+EXTRA = ("reruns_diverged", "reruns_diverged_low", "reruns_diverged_high")
+NUMBERS = (  # of a `Row`
+    *("mean", "low", "high", "interval_over", "spread", "minimum", "maximum", "train_value"),
+    *("test_value", "val_loss", "last_value", "last_loss", "best_epoch", "trained_epochs"),
+    *("train_seconds", "trials", "epochs", "seconds_per_trial", "diverged", "failed"),
+    "search_best",
+)
+BESIDE = ("val_accuracy", "test_accuracy")  # too, where the metric is another one
+
+OF_RUN = (
+    *("trial_id", "optimizer", "phase", "repeat", "search", "number", "bracket", "rung"),
+    *("continues", "initial_epoch", "confirm", "budget", "status", "epochs", "best_epoch"),
+)
+AT_BEST = ("val_accuracy", "val_loss", "accuracy", "loss")
+AT_LAST = ("val_accuracy", "val_loss")
+ALSO = ("cross_fitted_accuracy", "test_accuracy", "test_loss", "seconds", "seed", "split")
+COLUMNS = (*OF_RUN, *AT_BEST, *(f"last_{key}" for key in AT_LAST), *ALSO, "message")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a text that begins so is computed by spreadsheets
+
+
+def flat_trials(records: Iterable[TrialRecord]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Names of the columns, and a row for each run; None where there is nothing."""
+    rows = [_row(record) for record in records]
+    return list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)])), rows
+
+
+def _row(record: TrialRecord) -> dict[str, Any]:
+    row = {key: getattr(record, key) for key in (*OF_RUN, *ALSO, "message")}
+    row |= {"phase": record.phase.value, "status": record.status.value}
+    if record.loss:
+        best = max(record.best_epoch, 1) - 1
+        row |= {key: getattr(record, key)[best] for key in AT_BEST}
+        row |= {f"last_{key}": getattr(record, key)[-1] for key in AT_LAST}
+    if record.metric != ACCURACY:
+        row |= _of_metric(record)
+    for key, value in record.hyperparameters.items():
+        row[f"hyperparameter_{key}" if key in COLUMNS or key in row else key] = value
+    return row
+
+
+def _of_metric(record: TrialRecord) -> dict[str, Any]:
+    found, metric = record.measured, record.metric
+    return {
+        f"val_{metric}": record.best_value,
+        metric: record.at_best(found.train),
+        f"last_val_{metric}": found.validation[-1] if found.validation else None,
+        f"cross_fitted_{metric}": found.cross_fitted,
+        f"test_{metric}": found.test,
+    }
+
+
+def as_csv(head: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """The columns `head` of the rows; empty for None and NaN.
+
+    A text that a spreadsheet would compute has an apostrophe in front.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(map(_cell, head))
+    writer.writerows([_cell(row.get(key)) for key in head] for row in rows)
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA) else value
+    return "" if value is None or value != value else value  # NaN is not itself
+
+
+def ranking_head(metric: str) -> tuple[str, ...]:
+    """The columns of ranking.csv."""
+    return ("optimizer", "confirmed", *JUDGED, *EXTRA, *_numbers(metric))
+
+
+def _numbers(metric: str) -> dict[str, str]:
+    """Column -> field of a `Row`: "test_accuracy" is the column of the test value by accuracy."""
+    fields = NUMBERS if metric == ACCURACY else (*NUMBERS, *BESIDE)
+    return {name.replace("_value", f"_{metric}"): name for name in fields}
+
+
+def ranking_csv(summary: Summary) -> str:
+    """ranking.csv."""
+    return as_csv(ranking_head(summary.meta.metric), ranking_rows(summary))
+
+
+def ranking_json(summary: Summary, warnings: Iterable[tuple[str, str]]) -> str:
+    """ranking.json; `warnings` are (kind, text)."""
+    meta = summary.meta
+    settings = {found.optimizer: found for found in summary.settings}
+    ranking = []
+    for row, entry in zip(summary.rows, ranking_rows(summary), strict=True):
+        found = settings.get(row.optimizer)
+        entry["by_repeat"] = {str(repeat): value for repeat, value in row.by_repeat.items()}
+        entry["hyperparameters"] = dict(found.values) if found else {}
+        entry["other_repeats"] = dict(found.others) if found else {}
+        entry["evaluation"] = {"val_loss": row.last_loss, f"val_{meta.metric}": row.last_value}
+        ranking.append(entry)
+    document = {
+        "format": FORMAT,
+        "study": meta.name,
+        "metric": meta.metric,
+        "created": meta.created,
+        "finished": meta.finished,
+        "partial": meta.partial,
+        "headline": summary.headline.text,
+        "details": list(summary.headline.details),
+        "answer": _answer(summary),
+        "ranking": ranking,
+        "pairs": [pair._asdict() for pair in summary.pairs],
+        "warnings": [{"kind": kind, "text": text} for kind, text in warnings],
+        "citation": list(summary.citation),
+    }
+    return json.dumps(finite(document), indent=2, allow_nan=False) + "\n"
+
+
+def _answer(summary: Summary) -> dict[str, Any]:
+    answer = summary.answer
+
+    def names(verdict: Verdict) -> list[str]:
+        return [one.optimizer for one in answer.of(verdict)]
+
+    return {
+        "known": answer.known,
+        "margin": answer.margin,
+        "leader": answer.leader or None,
+        "good_enough": names(Verdict.GOOD_ENOUGH),
+        "excluded": names(Verdict.EXCLUDED),
+        "undecided": names(Verdict.UNDECIDED),
+        "looks": [
+            {"repeats": look.repeats, "alpha": look.alpha, "reached": number <= answer.looked}
+            for number, look in enumerate(answer.looks, start=1)
+        ],
+        "reason": summary.headline.reason,
+    }
+
+
+def ranking_rows(summary: Summary) -> list[dict[str, Any]]:
+    """One row an optimizer, with the columns of `ranking_head`; None where nothing is known."""
+    columns = _numbers(summary.meta.metric)
+    return [_entry(row, summary.answer.about(row.optimizer), columns) for row in summary.rows]
+
+
+def _entry(row: Row, one: Judged, columns: Mapping[str, str]) -> dict[str, Any]:
+    entry = {"optimizer": row.optimizer, "confirmed": row.basis is Phase.CONFIRM}
+    entry |= {key: finite(getattr(one, key)) for key in JUDGED}
+    low, high = one.diverging
+    entry |= dict(zip(EXTRA, (one.diverged, low, high), strict=True))
+    return entry | {key: finite(getattr(row, name)) for key, name in columns.items()}
+
+
+def finite(value: Any) -> Any:
+    """The same with None for NaN and infinities, at any depth."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return value

@@ -1,0 +1,210 @@
+"""Summary -> figures about the winner's mistakes: confusion matrix, accuracy by class."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from study.common.metrics import ACCURACY
+from study.common.plot_look import (
+    INK,
+    MUTED,
+    Fonts,
+    Look,
+    margins,
+    new_figure,
+    percent_axis,
+    shown_names,
+)
+from study.common.text import label_width, plain
+from study.report.analysis.confusion import Confusion
+from study.report.analysis.summary import Summary
+from study.report.figures.picture import Drawn
+
+WIDEST = 10.2  # inches of the matrix
+FEWEST_CLASSES = 12  # shown also where the winner makes no mistake
+MOST_COUNTS = 60  # classes; above that the numbers in the matrix are too small to read
+
+
+def draw_confusion(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+    """Confusion matrix with the most confused pairs beside it, and accuracy by class."""
+    found = summary.confusion
+    if found is None:
+        return
+    names = shown_names(summary.meta.class_names, fonts)
+    winner = look[found.optimizer].label
+    metric, noun = summary.meta.metric, summary.meta.noun
+    about = f"{winner}, {found.images} {noun}s, accuracy {100 * found.accuracy:.1f} %"
+    if metric != ACCURACY:
+        about += f", {summary.meta.metric_words} {100 * found.value:.1f} %"
+    yield (
+        "confusion",
+        "Confusion matrix",
+        "Each row is a true class; a dark cell off the diagonal is a frequent mistake.",
+        _confusion_figure(found, names, about),
+    )
+    yield (
+        "per_class",
+        "Accuracy by class" if metric == ACCURACY else "Recall by class",
+        f"Share of each class's {noun}s that the winner names rightly.",
+        _per_class_figure(found, names, about, noun, metric),
+    )
+
+
+def _confusion_figure(found: Confusion, names: Mapping[int, str], about: str) -> Figure:
+    classes = len(found.counts)
+    cell = min(float(np.clip(7.2 / classes, 0.17, 0.5 if classes > 6 else 0.8)), WIDEST / classes)
+    step = int(np.ceil(0.12 / cell))  # labels that would overlap are left out
+    size = float(np.clip(cell * 48, 4, 9))
+    label = 0.45 + label_width(names.values(), size)
+    side = cell * classes
+    texts = [f"{plain(names[a], 14)} → {plain(names[b], 14)}" for a, b, *_ in found.pairs]
+    beside_label = 0.35 + label_width(texts, 7.5)
+    height = max(side, 2.4) + label + 0.9
+    across = label + side + (beside_label + 2.0 if texts else 0.4)
+    figure = new_figure(max(across, 7), height, "Which classes are confused?", about)
+    axis = figure.add_axes((0, 0, 1, 1))
+    _place(axis, label + 0.2, height - 0.8 - side, side, side)
+    shares = found.counts / np.maximum(found.counts.sum(axis=1, keepdims=True), 1)
+    axis.imshow(shares, cmap="Blues", vmin=-0.06, vmax=1, aspect="auto", interpolation="nearest")
+    axis.grid(visible=False)
+    lines = np.arange(classes - 1) + 0.5
+    width = min(0.8, 5 * cell)
+    axis.hlines(lines, -0.5, classes - 0.5, color="white", lw=width)
+    axis.vlines(lines, -0.5, classes - 0.5, color="white", lw=width)
+    labels = [names[i] for i in range(classes)]
+    axis.set_xticks(range(0, classes, step), labels[::step], rotation=90, size=size)
+    axis.set_yticks(range(0, classes, step), labels[::step], size=size)
+    axis.set_xlabel("Predicted class")
+    axis.set_ylabel("True class")
+    if classes <= MOST_COUNTS:
+        for i, j in zip(*np.nonzero(found.counts), strict=True):
+            dark = shares[i, j] > 0.55
+            axis.text(
+                j,
+                i,
+                str(found.counts[i, j]),
+                ha="center",
+                va="center",
+                size=size * 0.9,
+                color="white" if dark else INK,
+            )
+    if found.pairs:
+        beside = figure.add_axes((0, 0, 1, 1))
+        tall = min(0.3 * len(found.pairs), side)
+        _place(beside, label + 0.2 + side + beside_label, height - 1.05 - tall, 1.2, tall)
+        _draw_confused(beside, found, texts)
+    return figure
+
+
+def _place(axis: Axes, left: float, bottom: float, width: float, height: float) -> None:
+    """Put an axis at a place given in inches."""
+    assert axis.figure is not None
+    whole_width, whole_height = axis.figure.get_size_inches()  # type: ignore[union-attr]
+    axis.set_position(
+        (left / whole_width, bottom / whole_height, width / whole_width, height / whole_height)
+    )
+
+
+def _draw_confused(axis: Axes, found: Confusion, texts: Sequence[str]) -> None:
+    counts = [pair[2] for pair in found.pairs]
+    axis.barh(range(len(counts)), counts, color="#5a86b8", height=0.6)
+    for place, (_, _, count, total) in enumerate(found.pairs):
+        axis.text(count, place, f" {count} of {total}", va="center", size=7.5)
+    axis.set_yticks(range(len(texts)), texts, size=7.5)
+    axis.set_ylim(len(texts) - 0.4, -0.6)
+    axis.set_xlim(0, max(counts) * 1.5)
+    axis.set_xticks([])
+    axis.grid(visible=False)
+    axis.spines["bottom"].set_visible(False)
+    axis.set_title("Most frequent mistakes\ntrue → predicted", size=8.5)
+
+
+def _per_class_figure(
+    found: Confusion, names: Mapping[int, str], about: str, noun: str, metric: str
+) -> Figure:
+    order = np.argsort(np.nan_to_num(found.per_class, nan=2.0), kind="stable")
+    imperfect = int(np.sum(found.per_class < 1))
+    order = order[: min(MOST_COUNTS, max(imperfect, FEWEST_CLASSES))]  # the hardest ones
+    classes = len(order)
+    more = ""
+    if classes < len(found.counts):
+        left = len(found.counts) - classes
+        more = f"; {left} more {'all right' if imperfect <= classes else 'do better'}"
+    figure = new_figure(7, 1.4 + 0.2 * classes, "Which classes are hard?", about + more)
+    axis = figure.subplots()
+    margins(figure, left=0.3 + label_width(names.values(), 7.5), right=0.7, top=0.75, bottom=0.5)
+    values = found.per_class[order]
+    totals = found.counts.sum(axis=1)[order]
+    axis.hlines(range(classes), 0, np.nan_to_num(values), color="#a9c1dc", lw=3)
+    axis.plot(values, range(classes), "o", color="#0b4f8a", ms=5)
+    by_image = metric == ACCURACY
+    mean = found.accuracy if by_image else float(np.nanmean(found.per_class))
+    axis.axvline(mean, color=MUTED, lw=0.9, ls=":")
+    for place, (value, total) in enumerate(zip(values, totals, strict=True)):
+        text = f"no {noun}s" if np.isnan(value) else f"{round(value * total)} of {total}"
+        axis.annotate(
+            text,
+            (1, place),
+            (5, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="center",
+            size=7,
+            color=MUTED,
+        )
+    axis.set_yticks(range(classes), [names[int(i)] for i in order], size=7.5)
+    axis.set_ylim(classes - 0.4, -0.6)
+    axis.set_xlim(0, 1.02)
+    axis.grid(axis="y", visible=False)
+    over = f"Accuracy; dotted: over all {noun}s" if by_image else "Recall; dotted: mean"
+    axis.set_xlabel(over)
+    percent_axis(axis, "x")
+    return figure
+
+
+def draw_mistakes(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+    """The images that were named wrongly, each beside one of the class it was taken for."""
+    found = summary.confusion
+    if found is None or not found.mistakes:
+        return
+    names = shown_names(summary.meta.class_names, fonts)
+    columns = min(4, len(found.mistakes))
+    rows = -(-len(found.mistakes) // columns)
+    width, height = max(columns * 2.3 + 0.3, 6.5), 0.95 + rows * 1.5
+    figure = new_figure(
+        width,
+        height,
+        "What does it get wrong?",
+        f"{look[found.optimizer].label}, {found.images} images. Left: the image. "
+        "Right: a training image of the class it was taken for.",
+    )
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set(xlim=(0, width), ylim=(0, height))
+    axis.set_axis_off()
+    for place, mistake in enumerate(found.mistakes):
+        row, column = divmod(place, columns)
+        left, top = 0.2 + 2.3 * column, height - 0.85 - 1.5 * row
+        axis.imshow(mistake.pair, extent=(left, left + 2.0, top - 1.0, top), aspect="auto")
+        text = f"{plain(names[mistake.true], 16)} → {plain(names[mistake.said], 16)}"
+        axis.text(left, top - 1.06, text, size=8.5, va="top")
+        axis.text(
+            left + 2.0,
+            top - 1.21,
+            f"{100 * mistake.confidence:.0f} % sure",
+            size=7.5,
+            va="top",
+            ha="right",
+            color=MUTED,
+        )
+    axis.set(xlim=(0, width), ylim=(0, height))  # imshow changes them
+    yield (
+        "mistakes",
+        "The most confused images",
+        "True class → what the winner said, the most frequent mistakes first, then the surest.",
+        figure,
+    )
+
+
+DRAWERS = (draw_confusion, draw_mistakes)

@@ -1,0 +1,272 @@
+"""Summary -> figures of the winners: the verdicts, learning curves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from study.common.plot_look import (
+    INK,
+    MUTED,
+    Fonts,
+    Look,
+    lower_limit,
+    margins,
+    names_down,
+    new_figure,
+    percent_axis,
+    points_axis,
+    spread_labels,
+)
+from study.common.text import label_width, points
+from study.records.trial_record import Phase
+from study.report.analysis.ranking import Row
+from study.report.analysis.summary import Summary
+from study.report.analysis.winners import Curves
+from study.report.figures.picture import Drawn, Panels, Scale, joined, linear, logarithmic
+from study.verdicts.answer import Judged, Verdict
+from study.verdicts.looks import FEWEST_REPEATS
+
+FARTHEST = 6  # margins that the axis of the ranking shows; bars beyond end in an arrow
+VERDICTS = {  # colours that differ in lightness, too
+    Verdict.GOOD_ENOUGH: "#007a52",
+    Verdict.UNDECIDED: "#8a8f98",
+    Verdict.EXCLUDED: "#c0182b",
+}
+TOGETHER = 3  # so many optimizers share the post's two panels; more get a panel each
+
+
+def draw_ranking(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+    """Each optimizer's bound to the best against the margin: one look tells the verdicts."""
+    answer = summary.answer
+    shown = [
+        (row, answer.about(row.optimizer)) for row in summary.rows if row.basis is Phase.CONFIRM
+    ]
+    if not shown:
+        return
+    names = [look[row.optimizer].label for row, _ in shown]
+    if not answer.looked:
+        words = summary.meta.metric_words
+        yield _without_verdicts([row for row, _ in shown], look, names, words)
+        return
+    figure = new_figure(
+        8.6,
+        1.75 + 0.33 * len(shown),
+        "Which optimizers are good enough?",
+        f"Bar: how far behind the best at most, in points (95 %, all together). Mark: as measured. "
+        f"Margin: {points(answer.margin)}.",
+    )
+    axis = figure.subplots()
+    margins(figure, left=0.3 + label_width(names), right=2.6, top=0.8, bottom=0.75)
+    bounds = [one.at_most_behind for _, one in shown if one.at_most_behind is not None]
+    end = 1.06 * max(min(max(bounds, default=0), FARTHEST * answer.margin), 2 * answer.margin)
+    axis.axvspan(0, answer.margin, color=VERDICTS[Verdict.GOOD_ENOUGH], alpha=0.10, lw=0)
+    axis.axvline(answer.margin, color=INK, lw=1.1)
+    for place, (row, one) in enumerate(shown):
+        colour, (_, marker, _) = VERDICTS[one.verdict], look[row.optimizer]
+        if one.at_most_behind is not None:
+            start, stop = one.at_least_behind or 0.0, one.at_most_behind
+            axis.plot([start, min(stop, end)], [place] * 2, "-", color=colour, lw=5, alpha=0.75,
+                      solid_capstyle="butt")  # fmt: skip
+            if stop > end:
+                axis.plot(end, place, ">", color=colour, ms=8, clip_on=False)
+        if one.behind is not None and max(one.behind, 0) <= end:
+            axis.plot(max(one.behind, 0), place, marker, color=INK, ms=6, mec="white", mew=0.8,
+                      clip_on=False, zorder=4)  # fmt: skip
+        _write_verdict(axis, place, row, one)
+    axis.set_xlim(0, end)
+    names_down(axis, names)
+    words = summary.meta.metric_words
+    axis.set_xlabel(f"Points of validation {words} behind the best optimizer")
+    points_axis(axis)
+    axis.text(answer.margin, 1.0, " margin", transform=axis.get_xaxis_transform(), size=8,
+              color=INK, va="bottom", ha="center")  # fmt: skip
+    yield (
+        "ranking",
+        "Which are good enough?",
+        "A bar that ends at the margin or left of it: good enough (green). A bar that does not "
+        "begin at 0: excluded, certainly not the best (red). All others are undecided (grey): they "
+        "may be as good as the best or as far behind as their bar reaches. Right: the bound, and "
+        f"the mean {words} of the tuned settings.",
+        figure,
+    )
+
+
+def _without_verdicts(
+    rows: Sequence[Row], look: Mapping[str, Look], names: Sequence[str], words: str
+) -> tuple[str, str, str, Figure]:
+    """What the runs reached, where too few repeats allow no more."""
+    several = sum(row.converged > 0 for row in rows) > 1
+    figure = new_figure(
+        8,
+        1.5 + 0.33 * len(rows),
+        "What the optimizers reached",
+        "Dots: single reruns of the tuned winner. Mark: their mean. No verdict: "
+        + (f"fewer than {FEWEST_REPEATS} repeats." if several else "nothing to compare."),
+    )
+    axis = figure.subplots()
+    margins(figure, left=0.3 + label_width(names), right=0.4, top=0.75, bottom=0.55)
+    for place, row in enumerate(rows):
+        colour, marker, _ = look[row.optimizer]
+        values = list(row.runs.values())
+        axis.plot(values, [place] * len(values), "o", color=colour, alpha=0.55, ms=4, mew=0)
+        axis.plot(row.mean, place, marker, color=colour, ms=8, mec="white", mew=0.9)
+    names_down(axis, names)
+    axis.set_xlabel(f"Validation {words}")
+    percent_axis(axis, "x")
+    caption = "The order means nothing yet: it may be luck of the split, the search and the seeds."
+    if not several:
+        caption = "How far apart reruns end by luck of the split and the seeds."
+    return "ranking", "Ranking", caption, figure
+
+
+def _write_verdict(axis: Axes, place: int, row: Row, one: Judged) -> None:
+    """At the right: the verdict, its bound and the mean."""
+    bound = one.at_most_behind
+    words = one.verdict.value if bound is not None else "no verdict"
+    kind: dict[str, Any] = {"va": "center", "size": 8.5, "transform": axis.get_yaxis_transform()}
+    axis.text(1.03, place, words, color=VERDICTS[one.verdict], weight="bold", **kind)
+    if bound is not None:
+        axis.text(1.35, place, f"\u2264 {points(bound)}", color=INK, ha="right", **kind)
+    if np.isfinite(row.mean):
+        axis.text(1.50, place, f"{100 * row.mean:.1f} %", color=MUTED, ha="right", **kind)
+
+
+def draw_curves(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+    """Training and validation metric and loss of every winner, the post's figure."""
+    curves = summary.curves
+    names = [look[found.optimizer].label for found in curves]
+    caption = "Solid: validation. Dashed: training (with dropout on). Band: lowest to highest run."
+    if not curves:
+        return
+    if len(curves) <= TOGETHER:
+        figure = _curves_together(curves, look, names, summary.meta.metric_words)
+        yield "curves", "Learning curves", caption, figure
+        return
+    for kind, key, words in (
+        ("value", summary.meta.metric, summary.meta.metric_words),
+        ("loss", "loss", "loss"),
+    ):
+        figure = _curves_apart(curves, look, names, kind, words)
+        yield f"curves_{key}", f"Learning curves: {words}", caption, figure
+
+
+def _curves_together(
+    curves: Sequence[Curves], look: Mapping[str, Look], names: Sequence[str], words: str
+) -> Figure:
+    figure = new_figure(
+        10, 4.2, "How the winners learn", "Solid: validation. Dashed: training. Band: all runs."
+    )
+    left, right = figure.subplots(1, 2)
+    room = 0.25 + label_width(names)
+    panel = (10 - 0.75 - 0.65 - 2 * room) / 2
+    gap = (0.65 + room) / panel
+    margins(figure, left=0.75, right=room, top=0.95, bottom=0.5, wspace=gap)
+    for axis, kind, title in ((left, "value", words), (right, "loss", "loss")):
+        for found in curves:
+            colour, marker, _ = look[found.optimizer]
+            train, val = getattr(found, kind), getattr(found, f"val_{kind}")
+            epochs = np.arange(1, len(val.mean) + 1)
+            few: dict[str, Any] = _few(marker, len(epochs))
+            axis.plot(epochs, train.mean, "--", color=colour, lw=1.1, mfc="white", **few)
+            axis.plot(epochs, val.mean, "-", color=colour, lw=1.9, **few)
+            if found.runs > 1:
+                axis.fill_between(epochs, val.low, val.high, color=colour, alpha=0.18, lw=0)
+        up = _heights(curves, kind)
+        _apply(axis, _epochs(curves), up)
+        ends = [float(getattr(found, f"val_{kind}").mean[-1]) for found in curves]
+        _name_ends(axis, up, ends, names, [look[found.optimizer].colour for found in curves])
+        axis.set_title(title[0].upper() + title[1:])
+        axis.set_xlabel("Epoch")
+    return figure
+
+
+def _name_ends(
+    axis: Axes, up: Scale, ends: Sequence[float], names: Sequence[str], colours: Sequence[str]
+) -> None:
+    """Write each name at the right edge, where its curve ends."""
+    heights = [0.0 if np.isnan(up(end)) else float(np.clip(up(end), 0, 1)) for end in ends]
+    for y, name, colour in zip(spread_labels(heights, 0.06, 0, 1), names, colours, strict=True):
+        axis.annotate(
+            name,
+            (1, y),
+            (6, 0),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="center",
+            size=9,
+            color=colour,
+            annotation_clip=False,
+        )
+
+
+def _curves_apart(
+    curves: Sequence[Curves],
+    look: Mapping[str, Look],
+    names: Sequence[str],
+    kind: str,
+    words: str,
+) -> Figure:
+    panels = Panels(
+        [(n, look[c.optimizer].colour) for n, c in zip(names, curves, strict=True)],
+        f"How the winners learn: {words}",
+        "Solid: validation. Dashed: training. Band: all runs. Grey: the other optimizers.",
+        "Epoch",
+        _epochs(curves),
+        _heights(curves, kind),
+    )
+    means = [getattr(found, f"val_{kind}").mean for found in curves]
+    others = joined((np.arange(1.0, len(mean) + 1), mean) for mean in means)
+    for place, found in enumerate(curves):
+        panels.plot(place, *others, "-", color="#d9d9d9", lw=0.7)
+        colour, marker, _ = look[found.optimizer]
+        train, val = getattr(found, kind), getattr(found, f"val_{kind}")
+        epochs = np.arange(1, len(val.mean) + 1)
+        few = _few(marker, len(epochs))
+        panels.plot(place, epochs, train.mean, "--", color=colour, lw=1.1, mfc="white", **few)
+        panels.plot(place, epochs, val.mean, "-", color=colour, lw=1.9, **few)
+        if found.runs > 1:
+            panels.band(place, epochs, val.low, val.high, colour)
+    return panels.figure
+
+
+def _few(marker: str, epochs: int) -> dict[str, Any]:
+    """A marker now and then tells colours apart in print."""
+    return {"marker": marker, "ms": 4, "markevery": max(1, epochs // 8)}
+
+
+def _epochs(curves: Sequence[Curves]) -> Scale:
+    epochs = max(len(found.val_loss.mean) for found in curves)
+    if epochs < 3:
+        return Scale(0.5, epochs + 0.5, tuple(range(1, epochs + 1)), ("1", "2")[:epochs])
+    found = linear(1, epochs, whole=True)
+    ticks = (1.0, *(t for t in found.ticks if t > 1 and t == int(t)))
+    return Scale(1, epochs, ticks, tuple(f"{t:g}" for t in ticks))
+
+
+def _heights(curves: Sequence[Curves], kind: str) -> Scale:
+    """Percent for the metric; decades for losses, so that the first epoch hides nothing."""
+    bands = [band for c in curves for band in (getattr(c, kind), getattr(c, f"val_{kind}"))]
+    values = np.concatenate([band.mean for band in bands])
+    if kind == "value":
+        return linear(lower_limit(values), 1.02, percent=True)
+    known = values[np.isfinite(values) & (values > 0)]
+    if not known.size:
+        return linear(0, 1)
+    low, high = max(float(known.min()), 1e-4), float(np.quantile(known, 0.995))
+    return logarithmic(low / 1.3, max(high, low * 2) * 1.3)
+
+
+def _apply(axis: Axes, across: Scale, up: Scale) -> None:
+    axis.set_xlim(across.low, across.high)
+    axis.set_xticks(across.ticks, across.labels)
+    if up.log:
+        axis.set_yscale("log")
+    axis.set_yticks(up.ticks, up.labels)
+    axis.minorticks_off()
+    axis.set_ylim(up.low, up.high)
+
+
+DRAWERS = (draw_ranking, draw_curves)

@@ -1,0 +1,260 @@
+"""A study of images: a frozen base turns each into a row.
+
+The winner's mistakes with pictures: written into `best/` by the search, read by the report.
+
+A picture is a pair: the held-out image that was named wrongly, and beside it a training image of
+the class it was taken for. Only a few are kept, so the report needs neither images nor TensorFlow.
+"""
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from PIL import Image
+
+from study.common.bases import short_name
+from study.common.errors import UserError
+from study.common.files import write_atomically
+from study.common.freed_memory import give_back
+from study.common.text import printable
+from study.data.doubts import doubts, mixed_grey, subfolders_of_all
+from study.data.load_images import MapFiles, load_images, map_in_threads
+from study.data.overview import classes_line, sample_grid, white_points
+from study.data.pixels.decoding import decode
+from study.data.pixels.deep_grey import Scales
+from study.data.shortcuts import shortcuts
+from study.features.backbone import Backbone, in_float32, load_backbone
+from study.features.device import Device, Dtype
+from study.features.extract import RowsOf, extract_features
+from study.records.predictions import MISTAKE_SIDE, Predictions, worst_mistakes
+from study.records.study_files import MISTAKES_FOLDER
+from study.search.cluster.looks import map_on_workers
+from study.search.cluster.rows import rows_on_workers
+from study.search.cluster.worker import RowSetting
+from study.search.cluster.workers import Workers
+from study.search.options import Options
+from study.training.head import whole_model
+
+
+def write_mistakes(
+    study: Path,
+    table: Predictions,
+    paths: Sequence[Path],
+    examples: Mapping[int, Path],
+    scales: Scales,
+) -> None:
+    """Write a PNG for each of the worst mistakes; those of an earlier winner are removed.
+
+    Args:
+        study: folder of the study.
+        table: what the winner says.
+        paths: of the images the table is about.
+        examples: class -> a training image of it.
+        scales: white points of the study's deep grey.
+    """
+    folder = study / MISTAKES_FOLDER
+    for old in folder.glob("*.png"):
+        old.unlink()
+    for number, place in enumerate(worst_mistakes(table)):
+        try:
+            shown = decode(paths[place], MISTAKE_SIDE, scales)
+            example = decode(examples[table.predictions[place]], MISTAKE_SIDE, scales)
+        except (UserError, KeyError):  # an image lost meanwhile costs its picture only
+            continue
+        buffer = io.BytesIO()
+        Image.fromarray(np.hstack([shown, example])).save(buffer, format="PNG")
+        write_atomically(folder / f"{number:02d}.png", buffer.getvalue())
+
+
+class ImageSubject:
+    """The `Subject` that is a folder of images, or the built-in faces."""
+
+    def __init__(self, options: Options, workers: Workers | None = None) -> None:
+        """Look at every image; `workers` look and compute, None: this process.
+
+        Raises:
+            UserError: see `load_images`.
+        """
+        self._options, self._workers = options, workers
+        self._digest: str | None = None  # of the weights that made the rows
+        self.examples = load_images(
+            options.data,
+            labels=options.labels,
+            group=options.group,
+            group_pattern=options.group_pattern,
+            near_duplicates=options.near_duplicates,
+            follow_links=options.follow_links,
+            strict=options.strict,
+            map_files=self._map_files(),
+        )
+
+    @property
+    def heading(self) -> list[str]:
+        """What they are, and how many, in two lines."""
+        images = self.examples
+        ignored = f", {images.ignored} other files ignored" if images.ignored else ""
+        count = f"images: {len(images.paths)} in {len(images.class_names)} classes{ignored}"
+        return [count, classes_line(images)]
+
+    @property
+    def remarks(self) -> list[str]:
+        """How the folder was understood, what was left out or is doubtful, line by line."""
+        images = self.examples
+        return [*images.notes, *white_points(images), *doubts(images)]
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The frozen base, loaded when it is first asked for; of workers, with their device.
+
+        Raises:
+            UserError: see `load_backbone`.
+        """
+        if self._workers is None:
+            return load_backbone(**self._backbone_arguments(), device=self._options.own_device)
+        dtype: Dtype = "bfloat16" if self._workers.like.dtype == "bfloat16" else "float32"
+        loaded = load_backbone(**self._backbone_arguments(), device="cpu", dtype=dtype)
+        kind: Literal["cpu", "gpu"] = "gpu" if self._workers.like.kind == "gpu" else "cpu"
+        return loaded._replace(device=Device(kind, self._workers.devices(), dtype))
+
+    def _backbone_arguments(self) -> dict[str, Any]:
+        """Of `load_backbone`, besides the device."""
+        options = self._options
+        return {
+            "weights": options.weights,
+            "base": options.base,
+            "image_size": options.image_size,
+            "preprocess": options.preprocess,
+        }
+
+    def _map_files(self) -> MapFiles:
+        """Who looks at files."""
+        if self._workers is None:
+            return map_in_threads
+        return partial(map_on_workers, workers=self._workers)
+
+    def _rows_of(self) -> RowsOf | None:
+        """Who computes rows that are not in the cache; None: this process."""
+        if self._workers is None:
+            return None
+        backbone = self.backbone
+        setting = RowSetting(
+            self._backbone_arguments(), backbone.digest, backbone.dtype, self.examples.scales
+        )
+        return partial(rows_on_workers, workers=self._workers, backbone=backbone, setting=setting)
+
+    @property
+    def device(self) -> Mapping[str, str]:
+        """Kind and name, and the dtype in which the base computes."""
+        return {**self.backbone.device._asdict(), "dtype": self.backbone.dtype}
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """Source and digest of the base's."""
+        return {"source": self.backbone.source, "digest": self.backbone.digest}
+
+    @property
+    def base(self) -> str:
+        """The base and its weights in words."""
+        name = short_name(self.backbone.base)
+        return f"{name} in {self.backbone.dtype}, weights: {self.backbone.source}"
+
+    @property
+    def n_features(self) -> int:
+        """Numbers of a row."""
+        return self.backbone.width
+
+    def facts(self) -> dict[str, Any]:
+        """What `StudyMeta.data` says of them."""
+        images, data = self.examples, self._options.data
+        given = data or self._options.labels
+        return {
+            "folder": "built-in faces" if given is None else Path(given).name or images.source.name,
+            "images": len(images.paths),
+            "features": self.n_features,
+            "left_out": [str(problem) for problem in images.problems],
+            "left_out_reasons": dict(Counter(problem.reason for problem in images.problems)),
+            "in_several_classes": [self._within(group) for group in images.duplicates],
+            "flat": self._within(images.flat),
+            "dark": self._within(images.dark),
+            "shortcuts": shortcuts(images),
+            "deep_grey": self._deep_grey(),
+            "same_pixels": images.same_pixels,
+            "near_copies": [
+                self._within(images.paths[row] for row in rows) for rows in images.near
+            ],
+            "subfolders": [] if any(images.groups) else subfolders_of_all(images),
+            **({"averaged_map": True} if self.backbone.from_map else {}),
+        }
+
+    def _deep_grey(self) -> dict[str, Any]:
+        """White points by kind, and how many images studies of before showed otherwise."""
+        images = self.examples
+        points = {
+            kind: {**scale._asdict(), "images": images.deep_kinds[kind]}
+            for kind, scale in images.scales.items()
+        }
+        return {"white_points": points, "rescaled": images.rescaled, "doubts": mixed_grey(images)}
+
+    def _within(self, paths: Iterable[Path]) -> list[str]:
+        root = self.examples.root
+        return [printable(path.relative_to(root).as_posix()) for path in paths]
+
+    def features(self, views: np.ndarray | None = None) -> np.ndarray:
+        """The float32 rows, see `Subject`; says what had to be computed, and lets the base go."""
+        cache_dir = self._options.cache_dir
+        found = extract_features(
+            self.examples,
+            self.backbone,
+            cache_dir=cache_dir,
+            views=views,
+            rows_of=self._rows_of(),
+        )
+        if found.computed:
+            rate = found.computed / max(found.seconds, 1e-9)
+            print(
+                f"features: {found.computed} images computed in {found.seconds:.0f} s "
+                f"({rate:.1f} images/s), {found.cached} from the cache"
+            )
+        else:
+            print(f"features: nothing had to be computed, all {found.cached} are in the cache")
+        self._digest = self.backbone.digest
+        del self.backbone  # 100 MB and more, where heads are trained next
+        give_back(cycles=True)
+        return found.features
+
+    def samples(self, rows: np.ndarray, *, seed: int) -> bytes:
+        """Some of the images `rows` with their classes, PNG."""
+        return sample_grid(self.examples, rows, seed=seed)
+
+    def name_of(self, row: int) -> str:
+        """The file below the folder of images."""
+        return str(self.examples.paths[row].relative_to(self.examples.root))
+
+    def whole(self, head: keras.Model) -> keras.Model:
+        """Base and head: from pixels to probabilities.
+
+        Raises:
+            UserError: the file of the base's weights is another one now.
+        """
+        if self._digest not in (None, self.backbone.digest):
+            raise UserError(
+                f"the weights of the base ({self.backbone.source}) have changed while the study "
+                "ran: put those back that it began with, and run the same search again, which "
+                "writes the winner"
+            )
+        return whole_model(in_float32(self.backbone), head)
+
+    def show_mistakes(self, study: Path, train: np.ndarray, table: Predictions) -> None:
+        """What the winner names wrongly, each beside a training image of what it said."""
+        images = self.examples
+        classes, first = np.unique(images.labels[train], return_index=True)
+        examples = {
+            int(label): images.paths[train[at]] for label, at in zip(classes, first, strict=True)
+        }
+        paths = [images.root / path for path in table.paths]
+        write_mistakes(study, table, paths, examples, images.scales)

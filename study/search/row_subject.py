@@ -1,0 +1,103 @@
+"""A study of rows that any model has computed: a head goes from these numbers to probabilities."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from platformdirs import user_cache_path
+
+from study.common.text import printable
+from study.data.overview import classes_line
+from study.data.rows.load_rows import load_rows
+from study.features.device import pick_device
+from study.records.predictions import Predictions
+from study.search.cluster.workers import Workers
+from study.search.options import Options
+
+NAMED = 5  # groups in one line, rows of each
+
+
+class RowSubject:
+    """The `Subject` that is a `.npz` file."""
+
+    def __init__(self, features: str, options: Options, workers: Workers | None = None) -> None:
+        """Read the file; `workers` compute, None: this process.
+
+        Raises:
+            UserError: see `load_rows`.
+        """
+        folder = options.cache_dir or user_cache_path("optimizer-study")
+        self.examples = load_rows(features, folder=folder if folder.is_dir() else None)
+        self._here, self._workers = pick_device(options.own_device), workers
+        self._several = [
+            [self.name_of(row) for row in rows] for rows in self.examples.in_several_classes()
+        ]
+
+    @property
+    def n_features(self) -> int:
+        """Numbers of a row."""
+        return int(self.examples.rows.shape[1])
+
+    @property
+    def heading(self) -> list[str]:
+        """What they are, and how many, in two lines."""
+        rows = self.examples
+        name, classes = printable(rows.source.name), len(rows.class_names)
+        count = f"rows: {len(rows.rows):,} of {name}, {self.n_features:,} numbers each, in "
+        return [f"{count}{classes} classes", classes_line(rows)]
+
+    @property
+    def remarks(self) -> list[str]:
+        """How the file was understood, and rows in several classes."""
+        lines = [*self.examples.notes]
+        for group in self._several[:NAMED]:
+            more = f" and {len(group) - NAMED} more" if len(group) > NAMED else ""
+            lines.append(f"the same numbers in several classes: {', '.join(group[:NAMED])}{more}")
+        if self._several:
+            count = sum(map(len, self._several))
+            lines.append(
+                f"the same numbers in several classes: {count} rows in all, which a stratified "
+                "split trains on and never judges"
+            )
+        return lines
+
+    @property
+    def device(self) -> Mapping[str, str]:
+        """Kind and name; heads are trained in float32 on every one."""
+        if self._workers is not None:
+            return {"kind": self._workers.like.kind, "name": self._workers.devices()}
+        return {"kind": self._here.kind, "name": self._here.name}
+
+    weights: Mapping[str, str] = {}
+    base = ""
+
+    def facts(self) -> dict[str, Any]:
+        """What `StudyMeta.data` says of them."""
+        rows = self.examples
+        return {
+            "file": printable(rows.source.name),
+            "rows": len(rows.rows),
+            "features": self.n_features,
+            "in_several_classes": self._several,
+            "constant": list(rows.constant),
+        }
+
+    def features(self, views: np.ndarray | None = None) -> np.ndarray:
+        """The rows as they were read, (N, n_features) float32; there are no views of numbers."""
+        return self.examples.rows
+
+    def samples(self, rows: np.ndarray, *, seed: int) -> None:
+        """Numbers have nothing to see."""
+
+    def name_of(self, row: int) -> str:
+        """Its number in the file, from 0."""
+        return f"row {row}"
+
+    def whole(self, head: keras.Model) -> keras.Model:
+        """The head itself: whatever computed the rows is not ours to give away."""
+        return head
+
+    def show_mistakes(self, study: Path, train: np.ndarray, table: Predictions) -> None:
+        """There are no pictures."""

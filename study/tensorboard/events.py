@@ -1,0 +1,140 @@
+"""Numbers, pictures and words -> events, without `tensorboard.plugins.hparams.api`: that one
+imports TensorFlow.
+
+Events come in, a file that TensorBoard reads goes out.
+
+TensorBoard reads the files of a run in the order of their names and never looks twice at a name
+that it knows, so no name is given twice. Its Python reader forgets what a run said before once a
+file begins with a session of its own; its data server lets a later file's steps replace the same
+ones of an earlier file. So a run that is written anew is never shown twice.
+"""
+
+import io
+import time
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from PIL import Image
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from tensorboard.plugins.text.metadata import create_summary_metadata as text_metadata
+from tensorboard.summary.writer.record_writer import RecordWriter
+from tensorboard.util.tensor_util import make_tensor_proto
+
+from study.common.aliases import Value
+
+
+def scalars(step: int, values: Mapping[str, float | None]) -> Event:
+    """Points of several curves, tag -> value; what is None is left out."""
+    summary = Summary()
+    for tag, value in values.items():
+        if value is not None:
+            summary.value.add(tag=tag, simple_value=value)
+    return _event(step, summary)
+
+
+def image(tag: str, png: bytes) -> Event:
+    """A PNG, under Images."""
+    summary = Summary()
+    value = summary.value.add(tag=tag)
+    value.image.width, value.image.height = Image.open(io.BytesIO(png)).size
+    value.image.colorspace = 4  # RGBA
+    value.image.encoded_image_string = png
+    return _event(0, summary)
+
+
+def text(tag: str, markdown: str, *, step: int = 0) -> Event:
+    """Markdown, under Text."""
+    summary = Summary()
+    words = make_tensor_proto([markdown.encode("utf-8", "replace")])
+    summary.value.add(tag=tag, metadata=text_metadata("", ""), tensor=words)
+    return _event(step, summary)
+
+
+def row(values: Mapping[str, Value]) -> Event:
+    """A run's row of the HParams table.
+
+    Its group has no name, so TensorBoard takes the run's path, which is nobody else's: rows of one
+    name would be one row with the mean of both.
+    """
+    start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
+    for name, value in values.items():
+        if isinstance(value, bool):
+            start.hparams[name].bool_value = value
+        elif isinstance(value, str):
+            start.hparams[name].string_value = value
+        else:
+            start.hparams[name].number_value = value
+    data = plugin_data_pb2.HParamsPluginData(session_start_info=start)
+    return _hparams(metadata.SESSION_START_INFO_TAG, data)
+
+
+def columns(
+    examples: Mapping[str, Value], metrics: Mapping[str, str], first: Collection[str]
+) -> Event:
+    """The columns of the HParams table.
+
+    Args:
+        examples: hyperparameter -> one possible value. It gives the type only: a list of values
+            would hide those of other studies from the table.
+        metrics: tag -> title.
+        first: hyperparameters that are shown without a click.
+    """
+    experiment = api_pb2.Experiment(
+        hparam_infos=[
+            api_pb2.HParamInfo(name=name, type=_type(value), differs=name in first)
+            for name, value in examples.items()
+        ],
+        metric_infos=[
+            api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=title)
+            for tag, title in metrics.items()
+        ],
+    )
+    data = plugin_data_pb2.HParamsPluginData(experiment=experiment)
+    return _hparams(metadata.EXPERIMENT_TAG, data)
+
+
+def _type(value: Value) -> "api_pb2.DataType":
+    if isinstance(value, bool):
+        return api_pb2.DATA_TYPE_BOOL
+    return api_pb2.DATA_TYPE_STRING if isinstance(value, str) else api_pb2.DATA_TYPE_FLOAT64
+
+
+def _hparams(tag: str, data: plugin_data_pb2.HParamsPluginData) -> Event:
+    summary = Summary()
+    summary.value.add(
+        tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR
+    )
+    return _event(0, summary)
+
+
+def _event(step: int, summary: Summary) -> Event:
+    return Event(step=step, wall_time=time.time(), summary=summary)
+
+
+class RunFile:
+    """The one file of a run; nothing is on the disk before the first events.
+
+    Args:
+        run: folder of the run; its path below TensorBoard's folder is the run's name there.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.path = run / f"events.out.tfevents.{time.time_ns():020d}"
+
+    def append(self, events: Iterable[Event]) -> None:
+        """Write events behind those that are there.
+
+        Raises:
+            OSError: the disk is full, or the folder cannot be written.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            writer = RecordWriter(file)
+            if not file.tell():
+                writer.write(Event(file_version="brain.Event:2").SerializeToString())
+                session = Event(session_log=SessionLog(status=SessionLog.START))
+                writer.write(session.SerializeToString())
+            for event in events:
+                writer.write(event.SerializeToString())

@@ -1,0 +1,185 @@
+"""Records -> the events of a run: a trial's, or what is worth a look of an optimizer.
+
+A trial's run is one configuration: the rungs of a Hyperband trial continue one curve. An
+optimizer's run has its typical winner, that one's untuned neighbour, the progress of its searches
+and what was confirmed, so a study of twelve optimizers is twelve runs: TensorBoard selects runs by
+itself only up to 40.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+
+from tensorboard.compat.proto.event_pb2 import Event
+
+from study.common.aliases import Value
+from study.common.metrics import ACCURACY
+from study.records.outcomes import repeat_means, winning_run
+from study.records.trial_record import Phase, TrialRecord, TrialStatus
+from study.tensorboard.events import row, scalars
+from study.verdicts.answer import Standing
+
+CURVES = {  # record's field -> TensorBoard's tag; the part before the slash makes one group
+    "val_accuracy": "accuracy/validation",
+    "accuracy": "accuracy/training",
+    "val_loss": "loss/validation",
+    "loss": "loss/training",
+    "learning_rate": "learning_rate/learning_rate",
+}
+STATUS = {TrialStatus.COMPLETED: 0, TrialStatus.DIVERGED: 1, TrialStatus.FAILED: 2}
+UNTUNED = "untuned/"  # before the tags of the untuned run
+PROGRESS, CONFIRMED = "search/best_so_far", "table/confirmed"  # by accuracy; see `tag_of`
+WINNER = "winner"  # the phase in an optimizer's row
+
+
+def tag_of(tag: str, metric: str) -> str:
+    """The tag of one metric: values of two are never one curve or one column."""
+    return tag if metric == ACCURACY else f"{tag}_{metric}"
+
+
+def run_name(record: TrialRecord) -> str:
+    """Of a trial; optimizer first, so that TensorBoard's filter and colours go by it."""
+    parts = (record.phase.value, record.repeat, record.number or None, record.confirm)
+    trial = "-".join(str(part) for part in parts if part is not None)
+    # a record may come from anywhere, and a run's name is a path
+    return "/".join(re.sub(r"[^\w-]", "_", part) for part in (record.optimizer, trial))
+
+
+def trial_events(study: str, record: TrialRecord, *, begins: bool) -> Iterator[Event]:
+    """A record's own epochs and its metrics; its row too if it begins the run."""
+    if begins:
+        yield row(hyperparameters(study, record, record.phase.value))
+    yield from curves(record, since=0 if begins else record.initial_epoch)
+    yield scalars(record.epochs, _metrics(record))
+
+
+class OptimizerRun:
+    """The run of an optimizer: what its records say, and what comes to its searches afterwards.
+
+    Args:
+        study: its name.
+        optimizer: its name.
+        records: of the optimizer, so far.
+        standing: what the report says of it; None before it is confirmed.
+    """
+
+    def __init__(
+        self,
+        study: str,
+        optimizer: str,
+        records: list[TrialRecord],
+        standing: Standing | None = None,
+    ) -> None:
+        self.study, self.optimizer, self.records = study, optimizer, records
+        self.standing = standing
+        self.winner = winning_run(records)
+        self._epochs, self._best = 0, math.nan  # of all its searches
+        self._shown = 0  # epochs that the curve has come to
+
+    def events(self) -> Iterator[Event]:
+        """All of them."""
+        yield row(self._row())
+        yield from self._searched()
+        repeat = self.winner.repeat if self.winner else 0
+        untuned = [r for r in self.records if r.phase is Phase.DEFAULT and r.repeat == repeat]
+        for record in untuned:
+            yield from curves(record, tags=UNTUNED)
+        if self.winner:
+            yield from curves(self.winner)
+            yield from self._confirmed(self.winner)
+
+    def more(self, records: Iterable[TrialRecord]) -> Iterator[Event]:
+        """Those of new records that change nothing that was said: searches go on.
+
+        Before there is a winner, the first untuned run is its optimizer's.
+        """
+        for record in records:
+            if record.phase is Phase.SEARCH:
+                self._count(record)
+                yield from self._point(record.metric)
+            elif record.phase is Phase.DEFAULT and not record.repeat and not self.winner:
+                yield from curves(record, tags=UNTUNED)
+
+    def _row(self) -> dict[str, Value]:
+        if self.winner:
+            verdict = {"verdict": self.standing.verdict} if self.standing else {}
+            return {**hyperparameters(self.study, self.winner, WINNER), **verdict}
+        return {"study": self.study, "optimizer": self.optimizer, "phase": Phase.SEARCH.value}
+
+    def _searched(self) -> Iterator[Event]:
+        """The progress wherever it rises, and at the end.
+
+        The searches of all repeats run side by side: first every one's first trial, and so on.
+        """
+        trials = sorted(
+            (record for record in self.records if record.phase is Phase.SEARCH),
+            key=lambda record: (record.number, record.repeat),
+        )
+        for place, record in enumerate(trials, start=1):
+            if self._count(record) or place == len(trials):
+                yield from self._point(record.metric)
+
+    def _count(self, record: TrialRecord) -> bool:
+        """Add a trial; returns whether it is the best so far."""
+        self._epochs += max(len(record.loss) - record.initial_epoch, 0)
+        found = record.best_value
+        if record.status is not TrialStatus.COMPLETED or found <= self._best:
+            return False
+        self._best = found
+        return True
+
+    def _point(self, metric: str) -> Iterator[Event]:
+        if self._epochs > self._shown and not math.isnan(self._best):
+            self._shown = self._epochs
+            yield scalars(self._epochs, {tag_of(PROGRESS, metric): self._best})
+
+    def _confirmed(self, winner: TrialRecord) -> Iterator[Event]:
+        """Mean value of the reruns by repeat, and the metrics of the row."""
+        means = repeat_means(r for r in self.records if r.phase is Phase.CONFIRM)
+        for repeat, mean in means.items():
+            yield scalars(repeat, {f"confirmed/{winner.metric}": mean})
+        confirmed = self.standing.mean if self.standing else None
+        yield scalars(
+            winner.epochs, {**_metrics(winner), tag_of(CONFIRMED, winner.metric): confirmed}
+        )
+
+
+def curves(record: TrialRecord, *, since: int = 0, tags: str = "") -> Iterator[Event]:
+    """One event an epoch, after the first `since` ones; `tags` stands before each tag."""
+    for epoch in range(since, len(record.loss)):
+        values = {tags + tag: getattr(record, field)[epoch] for field, tag in CURVES.items()}
+        if record.metric != ACCURACY:
+            values[f"{tags}{record.metric}/validation"] = record.val_metric[epoch]
+            values[f"{tags}{record.metric}/training"] = record.train_metric[epoch]
+        yield scalars(epoch + 1, values)
+
+
+def hyperparameters(study: str, record: TrialRecord, phase: str) -> dict[str, Value]:
+    """A row of the HParams table."""
+    about: dict[str, Value] = {
+        "study": study,
+        "optimizer": record.optimizer,
+        "phase": phase,
+        "repeat": record.repeat,
+    }
+    if record.bracket is not None:
+        about["bracket"] = record.bracket
+    return {**about, **record.hyperparameters}
+
+
+def _metrics(record: TrialRecord) -> dict[str, float | None]:
+    """What `columns.metrics` names."""
+    there = record.val_loss[record.best_epoch - 1] if record.val_loss else math.nan
+    found: dict[str, float | None] = {}
+    if record.metric != ACCURACY:
+        found[f"table/val_{record.metric}"] = record.best_value
+        found[f"table/test_{record.metric}"] = record.measured.test
+    return {
+        **found,
+        "table/val_accuracy": record.at_best(record.val_accuracy),
+        "table/val_loss": there,
+        "table/test_accuracy": record.test_accuracy,
+        "table/epochs": record.epochs,
+        "table/rung": record.rung,
+        "table/status": STATUS[record.status],
+    }
