@@ -12,10 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.aliases import Numbers
-from study.verdicts.across import in_general
+from study.compare.set_bounds import SetResults, in_general, on_these_sets, span_of
 from study.verdicts.judge import behind_the_best
-from study.verdicts.set_means import SetResults, on_these_sets
-from study.verdicts.spans import span_of
 
 REPEATS, STEP, RATIO = 5, 1e-4, 0.5
 REPEAT_SPREAD, NOISE = 0.012, 0.012  # easy and hard splits, and luck, as on the built-in faces

@@ -8,11 +8,18 @@ import pytest
 from scipy import stats
 from simulated_sets import SORTS, draw_sets, mistakes_here, mistakes_in_general
 
-from study.verdicts.across import alpha_of, in_general, mean_ranks, sets_needed
+from study.compare.set_bounds import (
+    SetResults,
+    alpha_of,
+    in_general,
+    mean_ranks,
+    on_these_sets,
+    set_means,
+    sets_needed,
+    span_of,
+)
 from study.verdicts.bounds import bounds_of
 from study.verdicts.judge import behind_the_best
-from study.verdicts.set_means import SetResults, on_these_sets, set_means
-from study.verdicts.spans import span_of
 
 COLLECTIONS = 120
 

@@ -23,16 +23,20 @@ MAY_IMPORT = {
     "verdicts": {"records", "common"},
     "tensorboard": {"verdicts", "records", "space", "common"},
     "report": {"tensorboard", "verdicts", "records", "space", "common"},
+    "compare": {"report", "verdicts", "records", "space", "common"},
     "predict": {"verdicts", "records", "data", "common"},
     "search": {
-        *("report", "tensorboard", "verdicts", "training", "features", "data", "space"),
-        *("records", "common"),
+        *("compare", "report", "tensorboard", "verdicts", "training", "features", "data"),
+        *("space", "records", "common"),
     },
     "study": {"search", "report"},  # what `import study` offers
 }
-WITHOUT_TENSORFLOW = (*("report", "tensorboard", "verdicts", "space", "data", "records", "common"),)
+WITHOUT_TENSORFLOW = (
+    *("compare", "report", "tensorboard", "verdicts", "space", "data", "records"),
+    "common",
+)
 HEAVY = ("tensorflow", "keras", "keras_tuner")
-COMMANDS = ("search", "report", "data", "predict")
+COMMANDS = ("search", "report", "compare", "data", "predict")
 MOST_LINES = 500
 
 

@@ -89,7 +89,7 @@ def test_a_terminal_that_lacks_a_sign_ends_no_command(monkeypatch: pytest.Monkey
 def test_a_command_that_does_not_exist_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["serach"])
-    assert "'search', 'report', 'data', 'predict'" in capsys.readouterr().err
+    assert "'search', 'report', 'compare', 'data', 'predict'" in capsys.readouterr().err
 
 
 SETTINGS = """

@@ -16,6 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from study.common.errors import UserError
 from study.common.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1, WORDS
+from study.compare import main as compare_main
+from study.compare.pair import pair_of
 from study.data.examples import Examples
 from study.records.outcomes import chance, search_winner, value
 from study.records.study_meta import load_meta
@@ -27,8 +29,6 @@ from study.records.trial_record import (
     cross_fitted_by_class,
 )
 from study.records.trials_file import load_trials
-from study.report import main as report_main
-from study.report.analysis.study_comparison import compare
 from study.report.analysis.summary import Summary, load_study, summarize
 from study.report.figures.draw import draw_figures
 from study.report.keras_code import keras_code
@@ -313,12 +313,12 @@ def test_two_studies_with_different_metrics_are_not_compared(
 ) -> None:
     one, other = (made_up(tmp_path, metric, ["adam", "sgd"]) for metric in BY_CLASS)
     with pytest.raises(UserError, match="judged by balanced accuracy and study macro_f1 by macro"):
-        compare(one, other)
-    assert compare(one, one).metric == BALANCED_ACCURACY
+        pair_of(one, other)
+    assert pair_of(one, one).metric == BALANCED_ACCURACY
     for name in BY_CLASS:
         shutil.move(tmp_path / name / name, tmp_path / "logs" / name)
     arguments = ["--logs", str(tmp_path / "logs"), "--study", *BY_CLASS[:1], "--study", BY_CLASS[1]]
-    assert report_main(arguments) == 2
+    assert compare_main(arguments) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -326,7 +326,7 @@ def test_a_study_older_than_the_option_compares_with_one_by_accuracy(tmp_path: P
     new = made_up(tmp_path, ACCURACY, ["adam", "sgd"])
     assert new.meta.metric == ACCURACY
     settings = {key: one for key, one in new.meta.settings.items() if key != "metric"}
-    found = compare(new._replace(meta=replace(new.meta, settings=settings)), new)
+    found = pair_of(new._replace(meta=replace(new.meta, settings=settings)), new)
     assert found.metric == ACCURACY and found.differences == ()
 
 

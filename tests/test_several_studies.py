@@ -12,13 +12,13 @@ from test_summary import CLASSES, runs
 
 from study.common.errors import UserError
 from study.common.text import plain
+from study.compare import main
+from study.compare.choices import chosen_settings, differing
+from study.compare.effects import Matters
+from study.compare.page import write_studies
+from study.compare.several import several_studies
 from study.records.trial_record import Phase
-from study.report import main
-from study.report.analysis.chosen_settings import chosen_settings, differing
-from study.report.analysis.effects import Matters
-from study.report.analysis.several_studies import several_studies
 from study.report.analysis.summary import summarize
-from study.report.studies_page import write_studies
 from study.verdicts.answer import Verdict
 from study.verdicts.looks import planned_looks
 
@@ -295,20 +295,19 @@ def logs(tmp_path_factory):
     return top
 
 
-def test_the_command_writes_a_page_for_all_and_one_for_each_pair(logs, capsys):
+def test_the_command_writes_one_page_with_a_section_for_each_pair(logs, capsys):
     names = [word for name in ("a", "b", "c d") for word in ("--study", name)]
     assert main(["--logs", str(logs), *names]) == 0
     out = capsys.readouterr().out
     assert "what moves how much:" in out and "over all data sets:" in out
     folder = logs / "a" / "report" / "compare"
     files = {"compare.html", "compare.md", "compare.json", "effects.png", "across.png"}
-    assert {path.name for path in folder.iterdir()} == {*files, "b", "c d"}
-    assert (folder / "c d" / "compare.html").is_file()
+    assert {path.name for path in folder.iterdir()} == {*files, "pair_1.png", "pair_2.png"}
     content = json.loads((folder / "compare.json").read_text(), parse_constant=pytest.fail)
-    assert content["format"] == 1 and content["across"]["sets"] == ["x", plain("ÿ/z")]
+    assert content["format"] == 2 and content["across"]["sets"] == ["x", plain("ÿ/z")]
     assert {one["choice"] for one in content["effects"]} == {"image size", "tuning", "optimizer"}
     page = (folder / "compare.html").read_text()
-    assert "<b>&" not in page and 'href="c%20d/compare.html"' in page
+    assert "<b>&" not in page and "<h2>a and c d</h2>" in page
     assert "image size" in (folder / "compare.md").read_text()
 
 

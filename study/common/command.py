@@ -34,7 +34,8 @@ ENDS = (UserError, KeyboardInterrupt, BrokenPipeError)  # a command ends with `c
 CONSOLE = "optimizer-study"  # installed beside Python: no file of the user's folder shadows it
 COMMANDS = {
     "search": "find and rank the best settings of every optimizer",
-    "report": "write the report of a study, or compare several",
+    "report": "write the report of a study",
+    "compare": "compare studies on one page",
     "data": "look at a folder of images before a study",
     "predict": "ask the winner of a study what is on a photo",
 }
@@ -97,10 +98,13 @@ def complain(error: UserError | KeyboardInterrupt | BrokenPipeError, given: obje
     return MISTAKE
 
 
-def add_study(parser: argparse.ArgumentParser, words: str = "", **more: Any) -> None:
-    """The options of a command that reads a study: --study, with `words` and `more`, and --logs."""
-    text = f"name of the study; default: the newest{words}"
-    parser.add_argument("--study", metavar="NAME", help=text, **more)
+def add_study(
+    parser: argparse.ArgumentParser,
+    words: str = "name of the study; default: the newest",
+    **more: Any,
+) -> None:
+    """Add the options of a command that reads a study: --study, with `more`, and --logs."""
+    parser.add_argument("--study", metavar="NAME", help=words, **more)
     parser.add_argument(
         "--logs",
         type=Path,

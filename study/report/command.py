@@ -2,8 +2,6 @@
 
     python -m study.report                      # the newest study under logs/
     python -m study.report --study NAME         # this one
-    python -m study.report --study A --study B  # what changed from A to B, by optimizer; and of any
-                                                # number, what each choice moves, on all data sets
     python -m study.report --margin 3           # judged by another margin, from the same records
     python -m study.report --trials-to DIR      # every trial for TensorBoard, and no report
 
@@ -19,12 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.common.command import ENDS, add_study, complain, parse, typed
+from study.common.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 when the report is written, 2 after a mistake that the user can mend."""
     options = parse(_parser(), argv)
-    from study.report.write import write_comparisons, write_report  # matplotlib, not for --help
+    from study.report.write import write_report  # matplotlib, not for --help
 
     gc.disable()  # one short run; walking through thousands of records costs half a second
     try:
@@ -33,7 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             write_trials(options.logs, options.study or [], options.trials_to)
         elif options.study and len(options.study) > 1:
-            write_comparisons(options.logs, options.study, margin=options.margin)
+            named = [word for name in options.study for word in ("--study", name)]
+            raise UserError(
+                f"a report is of one study; to compare several: `{typed('compare', *named)}`"
+            )
         else:
             name = options.study[0] if options.study else None
             write_report(options.logs, name, margin=options.margin)
@@ -52,7 +54,11 @@ def _parser() -> argparse.ArgumentParser:
         prog=typed("report"),
         description="Rank the optimizers of a study, draw its figures, say what is certain.",
     )
-    add_study(parser, "; given several times, all are compared", action="append")
+    add_study(
+        parser,
+        "name of the study; default: the newest; several only with --trials-to",
+        action="append",
+    )
     parser.add_argument(
         "--margin",
         metavar="POINTS",

@@ -8,8 +8,6 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from study.common.text import plain
-from study.report.analysis.several_studies import Several
-from study.report.analysis.study_comparison import Comparison
 from study.report.analysis.summary import Summary
 from study.report.tables import Table, evaluation
 
@@ -21,24 +19,24 @@ def print_conclusion(
     summary: Summary, ranking: Table, warnings: Sequence[str], folder: Path
 ) -> None:
     """The sentence, the ranking, the evaluation lines, the warnings and where the files are."""
-    console = _console()
-    console.print()
-    console.print(plain(summary.headline.text, 2000), style="bold")
+    out = console()
+    out.print()
+    out.print(plain(summary.headline.text, 2000), style="bold")
     for text in summary.headline.details:
-        console.print(plain(text, 2000))
-    console.print()
-    console.print(_grid(ranking, console.width))
+        out.print(plain(text, 2000))
+    out.print()
+    out.print(grid_of(ranking, out.width))
     lines = evaluation(summary)
     if lines:
-        console.print("\nvalidation set after the last epoch:")
+        out.print("\nvalidation set after the last epoch:")
     for line in lines:
-        console.print(f"  {plain(line, 200)}")
+        out.print(f"  {plain(line, 200)}")
     if warnings:
-        console.print("\nread this first:" if len(warnings) > 1 else "\nnote:", style="bold")
+        out.print("\nread this first:" if len(warnings) > 1 else "\nnote:", style="bold")
     for text in warnings:
-        console.print(f"- {plain(text, 2000)}")
-    console.print(f"\nreport: {folder / 'report.html'}", soft_wrap=True)
-    console.print(
+        out.print(f"- {plain(text, 2000)}")
+    out.print(f"\nreport: {folder / 'report.html'}", soft_wrap=True)
+    out.print(
         f"also:   report.md, ranking.csv, ranking.json, trials.csv, figures/ in {folder}",
         soft_wrap=True,
     )
@@ -52,41 +50,11 @@ def conclusion_text(headline: str, ranking: Table) -> str:
     )
     console.print(headline)
     console.print()
-    console.print(_grid(ranking, console.width))
+    console.print(grid_of(ranking, console.width))
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def print_comparison(found: Comparison, shown: Table, notes: Sequence[str], page: Path) -> None:
-    """The sentence, the notes, the table and where the files are."""
-    console = _console()
-    console.print()
-    console.print(plain(found.headline, 2000), style="bold")
-    for text in notes:
-        console.print(f"- {plain(text, 2000)}")
-    console.print()
-    console.print(_grid(shown, console.width))
-    console.print(f"\ncomparison: {page}", soft_wrap=True)
-
-
-def print_studies(found: Several, tables: Sequence[Table], pages: Sequence[Path]) -> None:
-    """What several studies say together, their tables, and where the pages are."""
-    console = _console()
-    console.print()
-    console.print(plain(found.headline, 2000), style="bold")
-    for text in found.details:
-        console.print(plain(text, 2000))
-    for text in found.remarks:
-        console.print(f"- {plain(text, 2000)}")
-    for shown in tables:
-        if shown.rows:
-            console.print(f"\n{shown.title.lower()}:")
-            console.print(_grid(shown, console.width))
-    console.print(f"\nall together: {pages[0]}", soft_wrap=True)
-    for page in pages[1:]:
-        console.print(f"pair:         {page}", soft_wrap=True)
-
-
-def _console() -> Console:
+def console() -> Console:
     """Names may look like rich's markup or emoji codes: nothing is interpreted."""
     console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
@@ -94,7 +62,7 @@ def _console() -> Console:
     return console
 
 
-def _grid(shown: Table, width: int) -> Grid:
+def grid_of(shown: Table, width: int) -> Grid:
     """The columns, from the left, that fit whole; only a head may take several lines."""
     grid = Grid(box=None, pad_edge=False)
     fitting, used = 0, 0

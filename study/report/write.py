@@ -1,22 +1,17 @@
 """Study folder -> `report/`: pages, tables, figures, and the conclusion on the terminal."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.records.study_folders import find_study
-from study.report.analysis.several_studies import several_studies
-from study.report.analysis.study_comparison import compare
 from study.report.analysis.summary import load_study
-from study.report.comparison_page import comparison_notes, comparison_table, write_comparison
 from study.report.data_files import as_csv, flat_trials, ranking_csv, ranking_json
 from study.report.figures.draw import draw_figures, write_figures
 from study.report.html import page
 from study.report.markdown import markdown
-from study.report.studies_page import studies_tables, write_studies
 from study.report.tables import ranking_table
-from study.report.terminal import print_comparison, print_conclusion, print_studies
+from study.report.terminal import print_conclusion
 from study.verdicts.looks import MARGIN_RULE, margin_points
 
 
@@ -32,7 +27,7 @@ def write_report(logs: Path, name: str | None = None, *, margin: str | None = No
         UserError: no such study, nothing finished, or a damaged file.
     """
     study = find_study(logs, name)
-    summary = load_study(study, margin=_margin(margin))
+    summary = load_study(study, margin=given_margin(margin))
     pictures, font_warnings = draw_figures(summary)
     warnings = [(found.kind, found.text) for found in summary.cautions]
     warnings += [("font", text) for text in font_warnings]
@@ -49,35 +44,8 @@ def write_report(logs: Path, name: str | None = None, *, margin: str | None = No
     return folder
 
 
-def write_comparisons(logs: Path, names: Sequence[str], *, margin: str | None = None) -> list[Path]:
-    """Compare studies: what moves how much, over data sets, and the first with each of the others.
-
-    Returns:
-        The page of all, and those of the pairs.
-
-    Raises:
-        UserError: a study is missing, named twice, damaged, or judged by another metric.
-    """
-    if len(set(names)) < len(names):
-        raise UserError("`study`: the same study is named twice; name two different ones")
-    folders = [find_study(logs, name) for name in names]
-    studies = [load_study(folder, margin=_margin(margin)) for folder in folders]
-    together = several_studies(studies)
-    folder = folders[0] / "report" / "compare"
-    pairs = []
-    for other, its in zip(studies[1:], folders[1:], strict=True):
-        found = compare(studies[0], other)
-        page = write_comparison(found, folder / its.name)
-        pairs.append((found, page))
-        if len(studies) == 2:
-            print_comparison(found, comparison_table(found), comparison_notes(found), page)
-    pages = [write_studies(together, folder), *(page for _, page in pairs)]
-    print_studies(together, studies_tables(together), pages)
-    return pages
-
-
-def _margin(text: str | None) -> float | None:
-    """Points, as the search takes them.
+def given_margin(text: str | None) -> float | None:
+    """Return the margin as a fraction, from points as the search takes them; None without a text.
 
     Raises:
         UserError: it is no number above 0 to 100.

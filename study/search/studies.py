@@ -20,13 +20,14 @@ import numpy as np
 from study.common.bases import short_name
 from study.common.command import in_flags, typed
 from study.common.text import counted, join
+from study.compare.write import write_comparison
 from study.data.splits.study_splits import Splits
 from study.features.backbone import load_backbone
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials, rewrite_trials
 from study.report.tables import standings
-from study.report.write import write_comparisons, write_report
+from study.report.write import write_report
 from study.search.best_models import write_best
 from study.search.budget import is_longer, promotions
 from study.search.cluster.of_study import recorded_device, warn_of_other_rounding, workers_of
@@ -321,7 +322,7 @@ def run_each(every: Sequence[Options], space: SearchSpace, spent: TimeSpent) -> 
             print(f"\nstudy {place} of {len(every)}: {options.name}, base {name}")
         run(options, space, spent if place == 1 else TimeSpent())
     if len(every) > 1 and not every[0].dry_run:
-        write_comparisons(every[0].logs, [options.name for options in every])
+        write_comparison(every[0].logs, [options.name for options in every])
 
 
 def _check_base(options: Options) -> None:

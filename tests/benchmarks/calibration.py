@@ -45,7 +45,7 @@ from simulated import (
 )
 from simulated_sets import SORTS, Sort, draw_sets, mistakes_here, mistakes_in_general
 
-from study.verdicts.across import FEWEST_SETS, mean_ranks
+from study.compare.set_bounds import FEWEST_SETS, mean_ranks
 from study.verdicts.answer import Verdict, share_interval
 from study.verdicts.judge import judge
 

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from study.common.text import join, plain, points
-from study.report.analysis.across_sets import Across, across_sets
-from study.report.analysis.choices import TUNING
-from study.report.analysis.chosen_settings import chosen_settings, differing
-from study.report.analysis.data_sets import DataSet, all_optimizers, data_sets, with_results
-from study.report.analysis.effects import OPTIMIZER, Effect, effects
-from study.report.analysis.study_comparison import check_metrics, compare
+from study.compare.across_sets import Across, across_sets
+from study.compare.choices import TUNING, chosen_settings, differing
+from study.compare.data_sets import DataSet, all_optimizers, data_sets, with_results
+from study.compare.effects import OPTIMIZER, Effect, effects
+from study.compare.pair import StudyPair, check_metrics, pair_of
 from study.report.analysis.summary import Summary
 from study.verdicts.answer import Verdict
 from study.verdicts.looks import ALPHA, FEWEST_REPEATS
@@ -47,6 +46,7 @@ class Several(NamedTuple):
     details: tuple[str, ...]
     remarks: tuple[str, ...]  # what to know before reading the numbers
     optimizers: tuple[str, ...]  # in the order of the search spaces, which gives the colours
+    pairs: tuple[StudyPair, ...]  # the first study with each other one
 
 
 def several_studies(studies: Sequence[Summary]) -> Several:
@@ -81,6 +81,7 @@ def several_studies(studies: Sequence[Summary]) -> Several:
         details=details,
         remarks=tuple(_remarks(studies, sets, across)),
         optimizers=tuple(all_optimizers(studies)),
+        pairs=tuple(pair_of(first, other) for other in studies[1:]),
     )
 
 
@@ -96,7 +97,7 @@ def _line(study: Summary, data: DataSet) -> Listed:
     average = None
     if before is not study:
         differs = differing(*chosen_settings([before.meta, study.meta]))
-        found = compare(before, study)
+        found = pair_of(before, study)
         average = found.average or next(iter(found.changes), None)
     leader = study.answer.leader
     values = {row.optimizer: row.mean for row in study.rows}
@@ -167,7 +168,7 @@ def _remarks(
             names = [join([s.meta.name for s in block.studies]) for block in data.blocks]
             yield (
                 f"{join(names)} have the same data ({data.name}) on other splits (another seed, or "
-                "other parts), so no setting's effect is read between them; the page of such "
+                "other parts), so no setting's effect is read between them; the section on such "
                 "a pair compares two samples."
             )
         several = [one for one in data.studies if not one.answer.looked]

@@ -13,8 +13,8 @@ import numpy as np
 
 from study.common.aliases import Numbers
 from study.common.text import plain
+from study.compare.pair import same_splits
 from study.records.trial_record import Phase
-from study.report.analysis.study_comparison import same_splits
 from study.report.analysis.summary import Summary
 from study.verdicts.looks import FEWEST_REPEATS
 from study.verdicts.results import value_step

@@ -6,47 +6,56 @@ difference with low and high); margin; metric; headline, details, remarks; effec
 line: choice, data sets, worst and best level, moves, low, high, new_low, new_high, says ("matters",
 "more than luck", "within the margin", "undecided"), repeats, by_set, over, levels); across (null
 for one data set: sets, placed (one object an optimizer), left_out, margin, needed, headline,
-details).
+details); pairs (the first study with each other one: names of both; changes (one object an
+optimizer) and average, each with first, second (values), difference, low, high (95 %, for all
+optimizers and looks together), says ("differs", "within the margin", "undecided"), repeats,
+verdicts (in either study); paired; good_enough (in both); reversed (pairs that both studies
+separate, the other way round); differences (of settings); headline).
 Values and differences are fractions, null where nothing is known.
 """
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from study.common.files import write_atomically
 from study.common.metrics import WORDS
 from study.common.plot_look import find_fonts
 from study.common.text import as_text, join, plain, points, points_signed, some
-from study.report.analysis.several_studies import Listed, Several
+from study.compare.figures import data_words, draw_across, draw_effects, draw_pair
+from study.compare.pair import Change, StudyPair
+from study.compare.several import Listed, Several
 from study.report.data_files import finite
-from study.report.figures.across_sets import draw_across
-from study.report.figures.effects import data_words, draw_effects
 from study.report.figures.picture import Picture
 from study.report.html import render
 from study.report.markdown import markdown_table
 from study.report.tables import Table, gap, percent
 
-FORMAT = 1
+FORMAT = 2
+
+
+class PairSection(NamedTuple):
+    """The part of the page that compares two studies."""
+
+    title: str
+    headline: str
+    notes: list[str]
+    table: Table
+    picture: Picture
 
 
 def write_studies(found: Several, folder: Path) -> Path:
-    """Write page, Markdown, JSON and pictures into `folder`; returns the page's path."""
-    pictures = _pictures(found)
+    """Write page, Markdown, JSON and pictures into `folder`; return the page's path."""
     title = f"{len(found.studies)} studies"
-    tables = studies_tables(found)
-    for picture in pictures:
+    pictures, sections = _pictures(found), pair_sections(found)
+    for picture in (*pictures, *(section.picture for section in sections)):
         write_atomically(folder / f"{picture.name}.png", picture.png)
-    parts = [f"# {title}", f"**{as_text(found.headline)}**"]
-    parts += [as_text(text) for text in found.details]
-    parts += [f"- {as_text(text)}" for text in found.remarks]
-    for picture in pictures:
-        parts += [f"![{as_text(picture.title)}]({picture.name}.png)", as_text(picture.caption)]
-    parts += [text for table in tables for text in markdown_table(table)]
-    write_atomically(folder / "compare.md", "\n\n".join(parts) + "\n")
+    write_atomically(folder / "compare.md", _markdown(found, title, pictures, sections))
     text = json.dumps(finite(_content(found)), indent=2, allow_nan=False)
     write_atomically(folder / "compare.json", text + "\n")
+    effects, across, studies = studies_tables(found)
     page = render(
         "studies.html",
         title=title,
@@ -54,14 +63,46 @@ def write_studies(found: Several, folder: Path) -> Path:
         details=found.details,
         remarks=found.remarks,
         pictures=pictures,
-        effects=tables[0],
-        across=tables[1],
-        studies=tables[2],
-        pairs=[(name, f"{name}/compare.html") for name in found.names[1:]],
-        first=found.names[0],
+        effects=effects,
+        across=across,
+        studies=studies,
+        pairs=sections,
     )
     write_atomically(folder / "compare.html", page)
     return folder / "compare.html"
+
+
+def pair_sections(found: Several) -> list[PairSection]:
+    """Return the sections of the first study beside each other one."""
+    return [
+        PairSection(
+            title=" and ".join(plain(name, 60) for name in pair.names),
+            headline=pair.headline,
+            notes=pair_notes(pair),
+            table=pair_table(pair),
+            picture=draw_pair(pair, find_fonts(change.optimizer for change in pair.changes), place),
+        )
+        for place, pair in enumerate(found.pairs, start=1)
+    ]
+
+
+def _markdown(
+    found: Several, title: str, pictures: Sequence[Picture], sections: Sequence[PairSection]
+) -> str:
+    parts = [f"# {title}", f"**{as_text(found.headline)}**"]
+    parts += [as_text(text) for text in found.details]
+    parts += [f"- {as_text(text)}" for text in found.remarks]
+    parts += [text for picture in pictures for text in _figure(picture)]
+    parts += [text for table in studies_tables(found) for text in markdown_table(table)]
+    for section in sections:
+        parts += [f"## {as_text(section.title)}", f"**{as_text(section.headline)}**"]
+        parts += [f"- {as_text(text)}" for text in section.notes]
+        parts += [*_figure(section.picture), *markdown_table(section.table)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _figure(picture: Picture) -> tuple[str, str]:
+    return f"![{as_text(picture.title)}]({picture.name}.png)", as_text(picture.caption)
 
 
 def _pictures(found: Several) -> list[Picture]:
@@ -85,10 +126,17 @@ def _content(found: Several) -> dict[str, Any]:
         "details": found.details,
         "remarks": found.remarks,
         "effects": [one._asdict() for one in found.effects],
+        "pairs": [_pair_content(pair) for pair in found.pairs],
         "across": None
         if across is None
         else {**across._asdict(), "placed": [one._asdict() for one in across.placed]},
     }
+
+
+def _pair_content(pair: StudyPair) -> dict[str, Any]:
+    average = pair.average._asdict() if pair.average else None
+    changes = [change._asdict() for change in pair.changes]
+    return {**pair._asdict(), "changes": changes, "average": average}
 
 
 def studies_tables(found: Several) -> tuple[Table, Table, Table]:
@@ -202,3 +250,54 @@ def _difference(one: Listed) -> tuple[str, ...]:
         "–" if math.isnan(one.difference) else points_signed(one.difference),
         f"{points_signed(one.low)} to {points_signed(one.high)}" if known else "–",
     )
+
+
+def pair_table(found: StudyPair) -> Table:
+    """Optimizers down, both studies and their difference across."""
+    rows = [*found.changes, *([found.average] if found.average else [])]
+    return Table(
+        "Side by side",
+        f"Validation {WORDS[found.metric]} in percent, mean of the confirmation runs. Difference: "
+        "the second study minus the first, in points, with a 95 % interval that holds for all "
+        "optimizers and looks together. Within the margin: certainly by at most "
+        f"{points(found.margin)} points"
+        + (", paired by repeat (same splits)." if found.paired else " (other splits: not paired)."),
+        (
+            *("optimizer", *(plain(n, 30) for n in found.names), "difference", "95 %", "says"),
+            *(f"verdict in {plain(n, 30)}" for n in found.names),
+        ),
+        tuple(_row(change) for change in rows),
+    )
+
+
+def _row(change: Change) -> tuple[str, ...]:
+    known = not math.isnan(change.low)
+    low, high = points_signed(change.low), points_signed(change.high)
+    return (
+        plain(change.optimizer, 40),
+        percent(change.first),
+        percent(change.second),
+        "–" if math.isnan(change.difference) else points_signed(change.difference),
+        f"{low} to {high}" if known else "–",
+        change.says.value if known else "–",
+        *(verdict or "–" for verdict in change.verdicts),
+    )
+
+
+def pair_notes(found: StudyPair) -> list[str]:
+    """What to know before reading the numbers."""
+    texts = []
+    if found.differences:
+        texts.append(f"The studies differ in {join([plain(t, 120) for t in found.differences])}.")
+    else:
+        texts.append("The studies have the same settings.")
+    for data in ("images", "rows", "data"):
+        if f"other {data}" in found.differences:
+            texts.append(
+                f"The {data} are not the same, so a difference tells which set is easier, "
+                "not which study did better."
+            )
+    if found.reversed:
+        pairs = [f"{a} over {b}" for a, b in found.reversed]
+        texts.append(f"The order turns round: the first study finds {join(pairs)}.")
+    return texts

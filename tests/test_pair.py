@@ -8,8 +8,9 @@ from scipy import stats
 from synthetic import make_meta, write_study
 from test_summary import CLASSES, runs
 
-from study.report import main
-from study.report.analysis.study_comparison import Says, compare
+from study.compare import main
+from study.compare.pair import Says, pair_of
+from study.report import main as report_main
 from study.report.analysis.summary import summarize
 
 SPLITS = {f"confirm/{r}": f"digest{r}" for r in range(5)}
@@ -31,7 +32,7 @@ def shifted(name, by, noise=(0.002, -0.001, 0.0, 0.001, -0.002)):
 def test_studies_on_the_same_splits_are_paired():
     first = summary(runs("adam", [[v] for v in BASE]))
     second = summary(shifted("adam", 0.03), name="second")
-    found = compare(first, second)
+    found = pair_of(first, second)
     (change,) = found.changes
     assert found.paired and found.average is None
     assert change.difference == pytest.approx(0.03)
@@ -44,7 +45,7 @@ def test_studies_on_other_splits_are_two_samples():
     other = {key: digest + "x" for key, digest in SPLITS.items()}
     first = summary(runs("adam", [[v] for v in BASE]))
     second = summary(shifted("adam", 0.03), splits=other, name="second")
-    found = compare(first, second)
+    found = pair_of(first, second)
     (change,) = found.changes
     after = [v + 0.03 + e for v, e in zip(BASE, (0.002, -0.001, 0, 0.001, -0.002), strict=True)]
     wanted = stats.ttest_ind(after, BASE, equal_var=False)
@@ -56,7 +57,7 @@ def test_studies_on_other_splits_are_two_samples():
 def test_optimizers_are_aligned_and_those_of_one_study_are_shown_without_a_difference():
     first = summary(runs("adam", [[v] for v in BASE]), shifted("sgd", -0.1))
     second = summary(shifted("sgd", 0.0), shifted("adam", 0.0), shifted("lion", 0.0), name="b")
-    found = compare(first, second)
+    found = pair_of(first, second)
     assert [change.optimizer for change in found.changes] == ["adam", "sgd", "lion"]
     assert math.isnan(found.changes[2].difference) and not math.isnan(found.changes[2].second)
     assert found.average is not None and found.average.difference == pytest.approx(0.05)
@@ -66,14 +67,14 @@ def test_optimizers_are_aligned_and_those_of_one_study_are_shown_without_a_diffe
 def test_an_order_that_turns_round_is_named():
     first = summary(shifted("adam", 0.0), shifted("sgd", -0.2))
     second = summary(shifted("adam", -0.2), shifted("sgd", 0.0), name="second")
-    assert compare(first, second).reversed == (("adam", "sgd"),)
+    assert pair_of(first, second).reversed == (("adam", "sgd"),)
 
 
 @pytest.mark.parametrize("repeats", [1, 4])
 def test_fewer_than_five_repeats_tell_no_change_from_luck(repeats):
     first = summary(runs("adam", [[v] for v in BASE[:repeats]]))
     second = summary(runs("adam", [[v - 0.4] for v in BASE[:repeats]]), name="b")
-    found = compare(first, second)
+    found = pair_of(first, second)
     (change,) = found.changes
     assert math.isnan(change.low) and change.says is Says.UNDECIDED
     assert "fewer than 5 repeats cannot tell that from luck" in found.headline
@@ -81,21 +82,21 @@ def test_fewer_than_five_repeats_tell_no_change_from_luck(repeats):
 
 def test_a_change_inside_the_margin_is_no_change_that_matters():
     first = summary(runs("adam", [[v] for v in BASE]))
-    found = compare(first, summary(shifted("adam", 0.002), name="second"))
+    found = pair_of(first, summary(shifted("adam", 0.002), name="second"))
     assert found.changes[0].says is Says.SAME
     assert found.headline.endswith("certainly no more than the margin of 2.0.")
 
 
 def test_who_is_good_enough_in_both_studies_is_named():
     both = [runs("adam", [[v] for v in BASE]), shifted("nadam", 0.0), shifted("sgd", -0.2)]
-    found = compare(summary(*both), summary(*both, name="second"))
+    found = pair_of(summary(*both), summary(*both, name="second"))
     assert set(found.good_enough) == {"adam", "nadam"}
     assert "Good enough in both: " in found.headline
     assert found.changes[0].verdicts == ("good enough", "good enough")
 
 
 def test_nothing_in_common_is_said():
-    found = compare(summary(shifted("adam", 0)), summary(shifted("sgd", 0), name="b"))
+    found = pair_of(summary(shifted("adam", 0)), summary(shifted("sgd", 0), name="b"))
     assert found.headline == "first and b have no confirmed optimizer in common."
 
 
@@ -113,15 +114,29 @@ def test_the_command_compares_and_writes_page_table_and_numbers(logs, capsys):
     assert main(["--logs", str(logs), "--study", "a", "--study", "b"]) == 0
     out = capsys.readouterr().out
     assert "--preprocess: caffe and rescale" in out and "average" in out
-    folder = logs / "a" / "report" / "compare" / "b"
+    folder = logs / "a" / "report" / "compare"
     assert {p.name for p in folder.iterdir()} == {
-        *("compare.html", "compare.md", "compare.json", "compare.png")
+        *("compare.html", "compare.md", "compare.json", "effects.png", "pair_1.png")
     }
     content = json.loads((folder / "compare.json").read_text(), parse_constant=pytest.fail)
     assert content["format"] == 2 and content["margin"] == 0.02
-    assert [change["optimizer"] for change in content["changes"]] == ["adam", "sgd", "<b>&"]
-    assert content["changes"][2]["difference"] is None
-    assert "<b>&" not in (folder / "compare.html").read_text()
+    (pair,) = content["pairs"]
+    assert [change["optimizer"] for change in pair["changes"]] == ["adam", "sgd", "<b>&"]
+    assert pair["changes"][2]["difference"] is None
+    page = (folder / "compare.html").read_text()
+    assert "<b>&" not in page and "<h2>a and b</h2>" in page
+    assert "## a and b" in (folder / "compare.md").read_text()
+
+
+def test_a_report_of_two_studies_names_the_command_that_compares_them(logs, capsys):
+    assert report_main(["--logs", str(logs), "--study", "a", "--study", "b"]) == 2
+    assert "study.compare --study a --study b`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [[], ["--study", "a"]])
+def test_fewer_than_two_studies_are_not_compared(logs, capsys, given):
+    assert main(["--logs", str(logs), *given]) == 2
+    assert "--study: two or more are needed" in capsys.readouterr().err
 
 
 def test_the_same_study_twice_is_refused(logs, capsys):
@@ -136,7 +151,7 @@ def test_two_versions_of_ones_own_optimizer_differ_in_their_code():
         return summary(runs("mine", [[v] for v in BASE]), name=name, code={"mine": own},
                        versions=versions)  # fmt: skip
 
-    found = compare(one("first", "a" * 64, "3.14.1"), one("second", "b" * 64, "3.14.2"))
+    found = pair_of(one("first", "a" * 64, "3.14.1"), one("second", "b" * 64, "3.14.2"))
     assert found.differences == ("other code of mine", "keras 3.14.1 and 3.14.2")
-    same = compare(one("first", "a" * 64, "3.14.1"), one("second", "a" * 64, "3.14.1"))
+    same = pair_of(one("first", "a" * 64, "3.14.1"), one("second", "a" * 64, "3.14.1"))
     assert same.differences == ()

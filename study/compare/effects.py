@@ -14,8 +14,8 @@ A choice with the same levels on several data sets is one line, the mean over th
 setting was tried on some of the data sets only, tuning and optimizer have a line for these, too:
 only lines on the same data sets are held against each other.
 
-Bounds are those of `study.verdicts.spans`, at the error rate of the studies' looks divided by the
-number of lines (Bonferroni), so all lines of the table hold together with 95 % confidence.
+Bounds are those of `set_bounds`, at the error rate of the studies' looks divided by the number of
+lines (Bonferroni), so all lines of the table hold together with 95 % confidence.
 """
 
 import enum
@@ -26,11 +26,10 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.text import join, points, points_signed
-from study.report.analysis.choices import TUNING, Levels, settings_of, tuning_of
-from study.report.analysis.data_sets import Block, DataSet, common_optimizers
+from study.compare.choices import TUNING, Levels, settings_of, tuning_of
+from study.compare.data_sets import Block, DataSet, common_optimizers
+from study.compare.set_bounds import SetResults, Span, span_of
 from study.verdicts.results import image_ratio
-from study.verdicts.set_means import SetResults
-from study.verdicts.spans import Span, span_of
 
 OPTIMIZER = "optimizer"
 MANY = 4  # levels of which worst and best alone say too little

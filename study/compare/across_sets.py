@@ -1,6 +1,6 @@
 """Data sets -> which optimizer is best on them, and in general, with its uncertainty, in words.
 
-The bounds, and why they are not mean ranks, stand in `study.verdicts.across`. A data set with
+The bounds, and why they are not mean ranks, stand in `study.compare.set_bounds`. A data set with
 several studies counts once, as their mean.
 """
 
@@ -12,26 +12,28 @@ import numpy as np
 
 from study.common.aliases import Numbers
 from study.common.text import counted, join, points, some
-from study.report.analysis.conclusion import NAMED
-from study.report.analysis.data_sets import (
+from study.compare.data_sets import (
     Block,
     DataSet,
     all_optimizers,
     common_optimizers,
 )
-from study.verdicts.across import (
+from study.compare.set_bounds import (
     FEWEST_SETS,
     MOST_SETS,
+    SetResults,
     in_general,
     mean_ranks,
+    on_these_sets,
+    set_means,
     sets_needed,
 )
+from study.report.analysis.conclusion import NAMED
 from study.verdicts.answer import Verdict
 from study.verdicts.bounds import Bounds
 from study.verdicts.judge import behind_the_best
 from study.verdicts.looks import FEWEST_REPEATS
 from study.verdicts.results import image_ratio
-from study.verdicts.set_means import SetResults, on_these_sets, set_means
 
 
 class Placed(NamedTuple):

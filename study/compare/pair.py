@@ -48,7 +48,7 @@ class Change(NamedTuple):
     verdicts: tuple[str, str]  # in either study; "" where it is not confirmed
 
 
-class Comparison(NamedTuple):
+class StudyPair(NamedTuple):
     """The first study against another one."""
 
     names: tuple[str, str]
@@ -64,7 +64,7 @@ class Comparison(NamedTuple):
     metric: str  # of both
 
 
-def compare(first: Summary, second: Summary) -> Comparison:
+def pair_of(first: Summary, second: Summary) -> StudyPair:
     """Align two studies by optimizer.
 
     Raises:
@@ -99,7 +99,7 @@ def compare(first: Summary, second: Summary) -> Comparison:
         {one.optimizer for one in study.answer.of(Verdict.GOOD_ENOUGH)} for study in (first, second)
     ]
     shared = tuple(name for name in names if name in good[0] & good[1])
-    return Comparison(
+    return StudyPair(
         names=labels,
         changes=tuple(changes),
         average=average,

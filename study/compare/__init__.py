@@ -1,0 +1,5 @@
+"""Many studies: what moves how much, which optimizer in general, pair by pair (a command)."""
+
+from study.compare.command import main
+
+__all__ = ["main"]

@@ -1,0 +1,7 @@
+"""`python -m study.compare`."""
+
+import sys
+
+from study.compare.command import main
+
+sys.exit(main())

@@ -1,0 +1,48 @@
+"""Compare any number of studies on one page.
+
+    python -m study.compare --study A --study B             # what changed from A to B
+    python -m study.compare --study A --study B --study C   # what each choice moves
+
+Takes seconds and needs no TensorFlow. Writes `logs/A/report/compare/` (compare.html, compare.md,
+compare.json and pictures) and prints what the studies say together: how much each setting moves,
+which optimizer to use in general, and the first study beside each of the others.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from study.common.command import ENDS, add_study, complain, parse, typed
+from study.common.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return 0 when the page is written, 2 after a mistake of the user."""
+    options = parse(_parser(), argv)
+    from study.compare.write import write_comparison  # matplotlib, not for --help
+
+    try:
+        names = options.study or []
+        if len(names) < 2:
+            raise UserError("`study`: two or more are needed, such as --study A --study B")
+        write_comparison(options.logs, names, margin=options.margin)
+    except ENDS as error:
+        return complain(error, options)
+    except OSError as error:
+        print(f"error: the comparison could not be written: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=typed("compare"),
+        description="Compare studies: what moves how much, and which optimizer in general.",
+    )
+    add_study(parser, "name of a study; give two or more", action="append")
+    parser.add_argument(
+        "--margin",
+        metavar="POINTS",
+        help="judge by another margin, in points of the metric; default: the first study's",
+    )
+    return parser
