@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from study.common.errors import UserError
+from study.data import main
 from study.data.rows import npz_file
 from study.data.rows.load_rows import RowSet, load_rows
 from study.data.splits.study_splits import Splits
@@ -470,3 +471,19 @@ def test_a_hostile_header_ends_in_one_sentence(
 def test_a_sentence_is_about_a_file_that_prints(tmp_path: Path) -> None:
     said = refused(zipped(tmp_path / "rows.npz", {"bad\x1b[31m.npy": plain(X)}))
     assert re.search(r"bad\\x1b\[31m: unknown key", said)
+
+
+def test_the_command_shows_what_is_in_a_file_of_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = X.copy()
+    x[4] = x[3]  # of another class
+    np.savez(tmp_path / "rows.npz", x=x, y=Y, split=PARTS, class_names=NAMES)
+    path = str(tmp_path / "rows.npz")
+    assert main(["--features", path]) == 0
+    said = capsys.readouterr().out
+    assert f"30 rows in 3 classes in {path}, 4 numbers each" in said
+    assert "      10  wolf (" in said and "divided into" in said and "copies: 1" in said
+    assert "the same numbers in several classes: row 3, row 4" in said
+    assert main(["--features", path, "--labels", "x.csv"]) == 2
+    assert capsys.readouterr().err.startswith("error: --labels is for images, but --features is")

@@ -36,7 +36,7 @@ COMMANDS = {
     "search": "find and rank the best settings of every optimizer",
     "report": "write the report of a study",
     "compare": "compare studies on one page",
-    "data": "look at a folder of images before a study",
+    "data": "look at the data before a study",
     "predict": "ask the winner of a study what is on a photo",
 }
 

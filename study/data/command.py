@@ -1,6 +1,11 @@
-"""Look at a folder of images before a study, in seconds.
+"""Look at the data before a study: a folder, a table of labels, or a file of rows; in seconds.
 
-python -m study.data [--data DIR] [--grid FILE.png]
+    python -m study.data --data my_photos          # class folders, whole or divided
+    python -m study.data --labels labels.csv       # a table of files and labels
+    python -m study.data --features rows.npz       # rows of any model
+
+Prints classes and counts, what was left out and why, copies, groups and what may mislead a model,
+and draws some of the images.
 """
 
 import argparse
@@ -11,21 +16,69 @@ from pathlib import Path
 import numpy as np
 
 from study.common.command import ENDS, complain, parse, typed
+from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.common.text import printable
 from study.data.copies import KEEP, TOGETHER
 from study.data.files.foreign_folders import SAMPLES
 from study.data.groups import SUBFOLDER
 from study.data.load_images import load_images
+from study.data.rows.load_rows import load_rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print what is in a folder of images and draw some of them; returns the exit code."""
-    parser = argparse.ArgumentParser(prog=typed("data"), description=main.__doc__)
+    """Print what the data hold and draw some of the images; return the exit code."""
+    parser = _parser()
+    given = parse(parser, argv)
+    try:
+        if given.features is None:
+            _look_at_images(given)
+        else:
+            _look_at_rows(given, parser)
+    except ENDS as error:
+        return complain(error, given)
+    except OSError as error:
+        print(f"error: {printable(given.grid)}: {error.strerror}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _look_at_images(given: argparse.Namespace) -> None:
+    from study.data.overview import overview, sample_grid  # matplotlib: kept out of --help
+
+    loading = {k: value for k, value in vars(given).items() if k not in ("grid", "features")}
+    images = load_images(**loading)
+    print(overview(images))
+    rows = np.arange(len(images.paths))
+    write_atomically(given.grid, sample_grid(images, rows, seed=1, title="Images and classes"))
+    print(f"sample grid: {printable(given.grid)}")
+
+
+def _look_at_rows(given: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Print the overview of a file of rows.
+
+    Raises:
+        UserError: an option for images was given, too.
+    """
+    others = [name for name in vars(given) if name != "features"]
+    if wrong := [name for name in others if getattr(given, name) != parser.get_default(name)]:
+        raise UserError(f"`{wrong[0]}` is for images, but `features` is a file of rows: drop one")
+    from study.data.overview import overview_of_rows  # matplotlib: kept out of --help
+
+    print(overview_of_rows(load_rows(given.features)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=typed("data"), description="Look at the data before a study."
+    )
     parser.add_argument(
         "--data", metavar="DIR", help="folder of class folders (default: the faces)"
     )
     parser.add_argument("--labels", metavar="FILE.csv", help="table of files and labels")
+    parser.add_argument(
+        "--features", metavar="FILE.npz", help="rows of any model, instead of images"
+    )
     parser.add_argument("--group", choices=(SUBFOLDER,), help="what stays on one side of a split")
     parser.add_argument("--group-pattern", metavar="REGEX", help="the same by the files' names")
     parser.add_argument("--near-duplicates", choices=(TOGETHER, KEEP), default=TOGETHER)
@@ -37,23 +90,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="FILE",
         help="where to draw 15 of them with their classes (default: %(default)s)",
     )
-    given = parse(parser, argv)
-    try:
-        images = load_images(
-            **{name: value for name, value in vars(given).items() if name != "grid"}
-        )
-        from study.data.overview import (
-            overview,  # matplotlib: kept out of --help
-            sample_grid,  # matplotlib: kept out of --help
-        )
-
-        print(overview(images))
-        rows = np.arange(len(images.paths))
-        write_atomically(given.grid, sample_grid(images, rows, seed=1, title="Images and classes"))
-        print(f"sample grid: {printable(given.grid)}")
-    except ENDS as error:
-        return complain(error, given)
-    except OSError as error:
-        print(f"error: {printable(given.grid)}: {error.strerror}", file=sys.stderr)
-        return 2
-    return 0
+    return parser

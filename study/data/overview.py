@@ -1,7 +1,4 @@
-"""An `ImageSet` in words, to be read before a study.
-
-What a user looks at before trusting a study: an overview in words, images with their classes.
-"""
+"""What is in a folder, a table or a file of rows: in words, and some images with their classes."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -17,6 +14,7 @@ from study.data.files.class_folders import TEST, VALIDATION
 from study.data.image_set import ImageSet
 from study.data.pixels.decoding import decode
 from study.data.pixels.deep_grey import WHITES
+from study.data.rows.load_rows import RowSet
 
 NAMED = 5  # classes named in one line
 
@@ -28,27 +26,48 @@ def overview(images: ImageSet) -> str:
     """Return what to know of the images before a study, as lines of text."""
     headers = images.headers
     widths, heights = zip(*(size for _, size, _ in headers), strict=True)
-    counts, parts = Counter(images.labels.tolist()), _by_part(images)
-    copies = len(images.seen) - len(set(images.seen))
     kind, size, mode = headers[0]
-    lines = [f"{len(images.paths):,} images in {len(counts)} classes in {printable(images.root)}"]
-    lines += [
-        f"  {counts[label]:6,}  {name}{parts[label]}"
-        for label, name in enumerate(images.class_names)
-    ]
-    lines += [*images.notes, *white_points(images)]
-    lines += [f"warning: {sentence}" for sentence in images.without_test()]
-    lines += [
-        _division(images),
+    lines = [
+        *_classes(images, f"in {printable(images.root)}"),
+        *images.notes,
+        *white_points(images),
+        *_division(images),
         f"first image: {printable(images.paths[0])}: {kind} {size} {mode}",
         f"widths {min(widths)} to {max(widths)} (median {median(widths):.0f}), "
         f"heights {min(heights)} to {max(heights)} (median {median(heights):.0f})",
         f"formats: {_tally(kind for kind, _, _ in headers)}",
         f"modes: {_tally(mode for _, _, mode in headers)}",
-        f"left out: {len(images.problems)}; ignored, no images: {images.ignored}; copies: {copies}",
+        f"left out: {len(images.problems)}; ignored, no images: {images.ignored}; "
+        f"copies: {_copies(images)}",
+        *(f"  {line}" for line in doubts(images)),
     ]
-    lines += [f"  {line}" for line in doubts(images)]
     return "\n".join(lines)
+
+
+def overview_of_rows(rows: RowSet) -> str:
+    """Return what to know of the rows before a study, as lines of text."""
+    lines = [
+        *_classes(rows, f"in {printable(rows.source)}, {rows.rows.shape[1]:,} numbers each"),
+        *rows.notes,
+        *_division(rows),
+        f"copies: {_copies(rows)}",
+        *(f"  {line}" for line in rows.doubts()),
+    ]
+    return "\n".join(lines)
+
+
+def _classes(examples: Examples, where: str) -> list[str]:
+    """How many examples there are, then a line for each class."""
+    counts, parts = Counter(examples.labels.tolist()), _by_part(examples)
+    total = f"{len(examples.labels):,} {examples.noun}s in {len(counts)} classes {where}"
+    return [total] + [
+        f"  {counts[label]:6,}  {name}{parts[label]}"
+        for label, name in enumerate(examples.class_names)
+    ]
+
+
+def _copies(examples: Examples) -> int:
+    return len(examples.seen) - len(set(examples.seen))
 
 
 def classes_line(images: Examples) -> str:
@@ -89,18 +108,26 @@ def _by_part(images: Examples) -> list[str]:
     ]
 
 
-def _division(images: ImageSet) -> str:
-    folders = images.part_names
+def _division(examples: Examples) -> list[str]:
+    """Classes that the test part lacks, and what a search makes of the parts."""
+    lines = [f"warning: {sentence}" for sentence in examples.without_test()]
+    return [*lines, _parts(examples)]
+
+
+def _parts(examples: Examples) -> str:
+    folders, things = examples.part_names, f"{examples.noun}s"
     if not folders:
-        return "not divided: a search draws training, validation and test images from all of them"
-    sizes = ", ".join(f"{name} {len(images.of_part(part)):,}" for part, name in folders.items())
+        return (
+            f"not divided: a search draws training, validation and test {things} from all of them"
+        )
+    sizes = ", ".join(f"{name} {len(examples.of_part(part)):,}" for part, name in folders.items())
     pool = " and ".join(name for part, name in folders.items() if part != TEST)
     kept = "; --split folders keeps the parts as they are" if VALIDATION in folders else ""
     if TEST not in folders:
         return f"divided into {sizes}: a search draws all it needs from {pool}{kept}"
     return (
         f"divided into {sizes}: a search has {folders[TEST]} as its test set and draws training "
-        f"and validation images from {pool}, anew for every repeat{kept}"
+        f"and validation {things} from {pool}, anew for every repeat{kept}"
     )
 
 

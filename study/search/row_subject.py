@@ -16,8 +16,6 @@ from study.records.predictions import Predictions
 from study.search.cluster.workers import Workers
 from study.search.options import Options
 
-NAMED = 5  # groups in one line, rows of each
-
 
 class RowSubject:
     """The `Subject` that is a `.npz` file."""
@@ -51,17 +49,7 @@ class RowSubject:
     @property
     def remarks(self) -> list[str]:
         """How the file was understood, and rows in several classes."""
-        lines = [*self.examples.notes]
-        for group in self._several[:NAMED]:
-            more = f" and {len(group) - NAMED} more" if len(group) > NAMED else ""
-            lines.append(f"the same numbers in several classes: {', '.join(group[:NAMED])}{more}")
-        if self._several:
-            count = sum(map(len, self._several))
-            lines.append(
-                f"the same numbers in several classes: {count} rows in all, which a stratified "
-                "split trains on and never judges"
-            )
-        return lines
+        return [*self.examples.notes, *self.examples.doubts()]
 
     @property
     def device(self) -> Mapping[str, str]:

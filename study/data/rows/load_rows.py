@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from study.common.progress import progress
+from study.common.text import first_few
 from study.data.examples import Examples
 from study.data.groups import groups_in_words
 from study.data.rows.label_columns import class_column, group_column, split_column
@@ -27,6 +28,7 @@ KEYS = ("x", "y", "group", "split", "class_names")
 FLOATS = ("float16", "float32", "float64")
 MOST_ROWS = 2**31 - 1  # row numbers are int32
 NAMED = 10  # columns named in one line
+NAMED_ROWS = 5  # rows of one content in one line, lines of them
 HINTS = {
     1: "one number a row is x[:, None]",
     3: "average over what is left, as in x.mean(axis=1), or x.reshape(len(x), -1)",
@@ -50,6 +52,21 @@ class RowSet(Examples):
             found[digest].append(row)
         equal = (rows for rows in found.values() if len(rows) > 1)
         return [rows for rows in equal if len(set(self.labels[rows].tolist())) > 1]
+
+    def doubts(self) -> list[str]:
+        """Return lines to print on rows of one content in several classes."""
+        several = "the same numbers in several classes"
+        groups = self.in_several_classes()
+        lines = [
+            f"{several}: {first_few([f'row {row}' for row in rows], NAMED_ROWS)}"
+            for rows in groups[:NAMED_ROWS]
+        ]
+        if groups:
+            lines.append(
+                f"{several}: {sum(map(len, groups))} rows in all, which a stratified split trains "
+                "on and never judges"
+            )
+        return lines
 
 
 def load_rows(features: str | Path, *, folder: Path | None = None) -> RowSet:
