@@ -148,7 +148,7 @@ def test_the_plan_says_what_the_first_look_and_the_longest_study_cost():
 def test_the_model_summary_shows_the_parameters(name: str, picture_folder: Path):
     space: SearchSpace = load_space(name)
     given = options("--data", str(picture_folder), "--image-size", "32", "--weights", "random")
-    text = model_summary(space, open_subject(given))
+    text = model_summary(space, open_subject(given), SPLIT, max_epochs=3)
     assert "Total params: 14,803,091" in text
     assert "Trainable params: 88,063" in text
     assert "batch_norm" in text

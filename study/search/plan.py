@@ -15,7 +15,8 @@ from study.search.options import Options
 from study.search.subject import Subject
 from study.space.head_config import SINGLE_ROWS, normalizes_single_rows
 from study.space.search_space import SearchSpace
-from study.training.head import Statistics, build_head
+from study.training.head import Statistics
+from study.training.hypermodel import HeadHyperModel
 from study.training.program_key import COMPILED, Signature, few_widths, signature_of
 from study.verdicts.looks import AUTO, planned_looks
 
@@ -187,17 +188,18 @@ def signatures_of(
     return found
 
 
-def model_summary(space: SearchSpace, subject: Subject) -> str:
-    """The untuned model from what a user has to probabilities, with its parameter counts."""
-    name = next(iter(space.optimizers))
+def model_summary(space: SearchSpace, subject: Subject, split: Split, max_epochs: int) -> str:
+    """Return the untuned model from what a user has to probabilities, with its parameter counts."""
     count = subject.n_features
-    head = build_head(
-        space.default(name),
+    head = HeadHyperModel(
+        space,
         n_features=count,
         n_classes=len(subject.examples.class_names),
+        n_train=len(split.train),
+        max_epochs=max_epochs,
         seed=1,
         statistics=Statistics(np.zeros(count), np.ones(count)),
-    )
+    ).build_config(space.default(next(iter(space.optimizers))))
     lines: list[str] = []
     for model in dict.fromkeys((subject.whole(head), head)):  # one where that is the head
         model.summary(print_fn=lines.append)

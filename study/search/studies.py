@@ -97,7 +97,8 @@ def _run(options: Options, space: SearchSpace, spent: TimeSpent, workers: Worker
     planned = _planned(options, space, workers)
     subject = planned.subject
     if options.dry_run:
-        print(model_summary(planned.space, subject))
+        split = planned.splits("search", 0)
+        print(model_summary(planned.space, subject, split, options.max_epochs))
         return
     folder = options.logs / options.name
     with locked(folder):

@@ -1,14 +1,11 @@
 """Hyperparameter values come in; a Keras head, its optimizer and its schedule go out.
 
 The head is the blog post's: dense, batch normalization, dropout, softmax, over the pooled features
-of the frozen base. `HeadHyperModel` is an ordinary `keras_tuner.HyperModel`: stock tuners run with
-it, and it is the reference that the population trainer is tested against. `build` never touches
-VGG16, so the dozens of builds that conditional scopes cost are cheap.
+of the frozen base. `HeadHyperModel` compiles it.
 """
 
 import functools
 import threading
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -17,8 +14,6 @@ from keras import layers
 
 from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import optimizer_class
-from study.training.loss import keras_loss
-from study.training.schedules import make_schedule
 
 DENSE, DROPOUT, PROBABILITIES = "dense", "dropout", "probabilities"  # layers that draw
 
@@ -114,30 +109,6 @@ def make_optimizer(config: HeadConfig, learning_rate: Any) -> keras.optimizers.O
     """The optimizer with this configuration's hyperparameters."""
     keras_class = optimizer_class(config.keras_class)
     return keras_class(learning_rate=learning_rate, **config.optimizer_hyperparameters)
-
-
-def compiled_head(
-    config: HeadConfig,
-    *,
-    n_features: int,
-    n_classes: int,
-    seed: int,
-    total_steps: int,
-    statistics: Statistics | None = None,
-    also: Sequence[keras.metrics.Metric] = (),
-) -> keras.Model:
-    """The head as plain Keras trains it, its schedule made for `total_steps`.
-
-    It measures accuracy, and what `also` holds.
-    """
-    model = build_head(
-        config, n_features=n_features, n_classes=n_classes, seed=seed, statistics=statistics
-    )
-    optimizer = make_optimizer(config, make_schedule(config, total_steps))
-    model.compile(optimizer=optimizer, loss=keras_loss(config), metrics=["accuracy", *also])
-    # stock Hyperband loads a rung's state into it, which an optimizer without variables drops
-    optimizer.build(model.trainable_variables)
-    return model
 
 
 def head_probabilities(

@@ -1,7 +1,13 @@
-"""The search space as an ordinary `keras_tuner.HyperModel`: stock tuners run with it."""
+"""The search space as an ordinary `keras_tuner.HyperModel`: stock tuners run with it.
+
+It builds every model that Keras itself trains here: a stock tuner's, the run of an optimizer that
+cannot be mapped over heads, and the reference that the population trainer is tested against.
+`build` never touches VGG16, so the dozens of builds that conditional scopes cost are cheap.
+"""
 
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -13,15 +19,22 @@ from study.common.seeds import derive_seed
 from study.space.head_config import HeadConfig
 from study.space.search_space import SearchSpace
 from study.training.epoch_metrics import ClassMetric
-from study.training.head import Statistics, compiled_head, rows_per_step, steps_per_epoch
-from study.training.loss import keras_class_weight
+from study.training.head import (
+    Statistics,
+    build_head,
+    make_optimizer,
+    rows_per_step,
+    steps_per_epoch,
+)
+from study.training.loss import keras_class_weight, keras_loss
+from study.training.schedules import make_schedule
 
 
 class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
     """The search space as a `keras_tuner.HyperModel` over features (n, n_features).
 
     Args:
-        space: which hyperparameters there are.
+        space: which hyperparameters there are; None: only `build_config` is called.
         n_features: length of a feature row.
         n_classes: how many classes.
         n_train: training rows, which give the steps of an epoch.
@@ -34,7 +47,7 @@ class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
 
     def __init__(
         self,
-        space: SearchSpace,
+        space: SearchSpace | None,
         *,
         n_features: int,
         n_classes: int,
@@ -57,23 +70,49 @@ class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
 
         Executions of one trial begin with different weights: the first with those of `seed`.
         """
-        self.space.declare(hp, self.optimizer)
-        config = self.space.resolve(hp.values)
+        self._space.declare(hp, self.optimizer)
+        config = self._space.resolve(hp.values)
         execution = self._trained[str(config)]
         seed = derive_seed(self.seed, "execution", execution) if execution else self.seed
         return self.build_config(config, seed=seed)
 
-    def build_config(self, config: HeadConfig, *, seed: int | None = None) -> keras.Model:
-        """A compiled head for one configuration; `seed` None is the model's own."""
-        return compiled_head(
+    def build_config(
+        self,
+        config: HeadConfig,
+        *,
+        seed: int | None = None,
+        also: Sequence[keras.metrics.Metric] | None = None,
+    ) -> keras.Model:
+        """Return a compiled head for one configuration.
+
+        Args:
+            config: what to build.
+            seed: of initial weights and dropout; None: the model's own.
+            also: measured beside accuracy; None: `metric`, where it is another one.
+        """
+        head = build_head(
             config,
             n_features=self.n_features,
             n_classes=self.n_classes,
             seed=self.seed if seed is None else seed,
             statistics=self.statistics,
-            total_steps=self.max_epochs * steps_per_epoch(config, self.n_train),
-            also=[] if self.metric == ACCURACY else [ClassMetric(self.metric, self.n_classes)],
         )
+        total_steps = self.max_epochs * steps_per_epoch(config, self.n_train)
+        optimizer = make_optimizer(config, make_schedule(config, total_steps))
+        if also is None and self.metric != ACCURACY:
+            also = [ClassMetric(self.metric, self.n_classes)]
+        head.compile(
+            optimizer=optimizer, loss=keras_loss(config), metrics=["accuracy", *(also or ())]
+        )
+        # stock Hyperband loads a rung's state into it, which an optimizer without variables drops
+        optimizer.build(head.trainable_variables)
+        return head
+
+    @property
+    def _space(self) -> SearchSpace:
+        if self.space is None:
+            raise ValueError("`space` is None, so there are no hyperparameters to declare")
+        return self.space
 
     def fit(
         self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any
@@ -83,7 +122,7 @@ class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
         Warns where that cannot be: of data that come in batches, of a `batch_size` or
         `class_weight` given beside.
         """
-        config = self.space.resolve(hp.values)
+        config = self._space.resolve(hp.values)
         self._trained[str(config)] += 1
         rows = rows_per_step(config, self.n_train)
         given = kwargs.pop("batch_size", None)

@@ -22,7 +22,8 @@ from study.training.epoch_metrics import (
     half_sums,
     judged,
 )
-from study.training.head import Statistics, compiled_head, rows_per_step, steps_per_epoch
+from study.training.head import Statistics, rows_per_step
+from study.training.hypermodel import HeadHyperModel
 from study.training.loss import keras_class_weight, smoothing_of
 from study.training.runs import HeadResult, HeadRun, order_of_rows
 
@@ -52,18 +53,17 @@ def train_plainly(
     """
     start = time.perf_counter()
     config, batch = run.config, rows_per_step(run.config, len(run.train))
-    steps = steps_per_epoch(config, len(run.train))
     counted = counted_classes(metric, n_classes)
     also = [ClassMetric(metric, counted)] if counted else []
-    head = compiled_head(
-        config,
+    head = HeadHyperModel(
+        None,
         n_features=features.shape[1],
         n_classes=n_classes,
+        n_train=len(run.train),
+        max_epochs=max_epochs,
         seed=run.seed,
-        total_steps=max_epochs * steps,
         statistics=Statistics.of(features[run.train]) if config.normalize else None,
-        also=also,
-    )
+    ).build_config(config, also=also)
     head.run_eagerly = True
     weights = keras_class_weight(config, labels[run.train])
     curves: list[EpochMetrics] = []
