@@ -1,6 +1,7 @@
 """A study's folder: one process at a time, resumed or refused, never mixed, never more deleted."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import StudyMeta, load_meta
 from study.records.trial_record import Phase
 from study.records.trials_file import append_trials, load_trials
+from study.report.write import write_report
 from study.search.command_line import parse, resolve_options
 from study.search.study_folder import clear, locked, resume
 from study.verdicts.looks import planned_looks
@@ -342,6 +344,29 @@ def test_damaged_lines_are_set_aside_with_a_warning(
     assert (tmp_path / DAMAGED_FILE).read_text() == write_lines
 
 
+def test_what_a_kill_left_half_written_is_gone_at_the_next_start(tmp_path: Path):
+    folder = write_study(tmp_path, ["adam"], repeats=1, confirm=1, trials=3)
+    (folder / "best").mkdir(exist_ok=True)
+    left = [folder / f".{name}.{'0a' * 16}.tmp" for name in ("study.json", "trials.jsonl")]
+    left.append(folder / "best" / f".predictions.json.{'1b' * 16}.tmp")
+    own = folder / ".notes.tmp"  # the user's
+    for path in (*left, own):
+        path.write_text("x")
+    with locked(folder):
+        assert not any(path.exists() for path in left) and own.exists()
+
+
+def test_a_report_sweeps_what_a_kill_left_but_not_what_another_is_writing(tmp_path: Path):
+    folder = write_study(tmp_path, ["adam"], repeats=1, confirm=1, trials=3)
+    old, new = (folder / "report" / f".report.html.{c * 32}.tmp" for c in "ab")
+    old.parent.mkdir()
+    for path in (old, new):
+        path.write_text("x")
+    os.utime(old, (1, 1))
+    write_report(tmp_path)
+    assert not old.exists() and new.exists()
+
+
 # ---- --overwrite ----
 
 
@@ -349,7 +374,6 @@ def test_overwriting_deletes_a_study_and_what_a_kill_left(tmp_path: Path):
     folder = write_study(tmp_path, ["adam"], repeats=1, confirm=1, trials=3)
     (folder / "report").mkdir()
     (folder / "report" / "report.md").write_text("x")
-    (folder / ".trials.jsonl.0123.tmp").write_text("x")
     with locked(folder):
         clear(folder)
         assert [path.name for path in folder.iterdir()] in ([".lock"], [])

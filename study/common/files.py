@@ -3,14 +3,19 @@
 A folder that one process alone uses; what processes leave in theirs does not pile up.
 """
 
+import contextlib
 import itertools
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 
 def write_atomically(path: Path, content: bytes | str | Iterable[str]) -> None:
@@ -31,6 +36,21 @@ def write_atomically(path: Path, content: bytes | str | Iterable[str]) -> None:
     except BaseException:  # also on Ctrl-C: no litter, and the error goes on
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sweep(folder: Path, *, seconds: float = 0.0) -> None:
+    """Delete what killed processes left half-written in `folder`.
+
+    Args:
+        folder: whose files `write_atomically` wrote; may be absent.
+        seconds: since a file was last written to; another process may still write a newer one.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):  # another process was faster, or may alone delete it
+            if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime >= seconds:
+                path.unlink()
 
 
 class OwnFolder:

@@ -83,9 +83,11 @@ def some(names: Sequence[str], noun: str, most: int = 4, word: str = "and") -> s
     return join(names, word) if len(names) <= most else counted(len(names), noun)
 
 
-def counted(number: int, noun: str) -> str:
-    """ "1 repeat", "5 repeats"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def counted(number: float, noun: str) -> str:
+    """Return "1 repeat", "1,200 repeats", "0.5 points", "12 searches"."""
+    count = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    plural = "es" if noun.endswith("search") else "s"
+    return f"{count} {noun}{'' if number == 1 else plural}"
 
 
 def points(value: float) -> str:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from study.common.text import first_few, printable
+from study.common.text import counted, first_few, printable
 from study.data.files.class_folders import Problem
 from study.data.image_set import ImageSet
 from study.data.shortcuts import shortcuts
@@ -19,7 +19,7 @@ def doubts(images: ImageSet) -> list[str]:
     lines += [f"{several}: {first_few(group, NAMED)}" for group in images.duplicates[:NAMED]]
     if images.duplicates:
         rest = len(images.duplicates) - NAMED
-        more = f"{rest} more such group{'' if rest == 1 else 's'}; " if rest > 0 else ""
+        more = f"{counted(rest, 'more such group')}; " if rest > 0 else ""
         lines.append(
             f"{several}: {more}{sum(map(len, images.duplicates))} images in all, which a "
             "stratified split trains on and never judges"
@@ -59,7 +59,7 @@ def _near_copies(images: ImageSet) -> list[str]:
     lines = [f"nearly the same picture: {first_few(group, PAIR)}" for group in groups[:NEAR_NAMED]]
     if groups:
         rest = len(groups) - NEAR_NAMED
-        more = f"{rest} more such group{'' if rest == 1 else 's'}; " if rest > 0 else ""
+        more = f"{counted(rest, 'more such group')}; " if rest > 0 else ""
         across = sum(len(set(images.labels[list(rows)].tolist())) > 1 for rows in images.near)
         several = f", {across} of the groups in several classes" if across else ""
         lines.append(

@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 
 from study.common.errors import UserError
-from study.common.text import printable
+from study.common.text import counted, printable
 from study.data.examples import Examples
 from study.data.image_set import ImageSet
 
@@ -82,5 +82,5 @@ def groups_in_words(examples: Examples) -> list[str]:
         + (f"; {across:,} have {noun}s of several classes" if across else "")
     ]
     if alone := len(examples.groups) - sum(sizes.values()):
-        lines.append(f"in no group, each on its own: {alone:,} {noun}{'' if alone == 1 else 's'}")
+        lines.append(f"in no group, each on its own: {counted(alone, noun)}")
     return lines

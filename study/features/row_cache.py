@@ -19,14 +19,13 @@ import hashlib
 import io
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from study.common.errors import UserError
-from study.common.files import write_atomically
+from study.common.files import sweep, write_atomically
 
 MERGED_ROWS = 8192  # rows of a full chunk: 17 MB; merging takes four times that in memory
 MERGE_FILES = 8  # small chunks that may lie about before they are merged
@@ -75,7 +74,7 @@ class RowCache:
         self._write(table)
         small = [path for path in self._chunks() if self._rows(path) < MERGED_ROWS // 2]
         if len(small) >= MERGE_FILES:
-            self._sweep()
+            sweep(self.folder, seconds=STALE_SECONDS)
             self._merge_all(small)
 
     def _merge_all(self, small: list[Path]) -> None:
@@ -138,13 +137,6 @@ class RowCache:
                 path.replace(path.with_suffix(".damaged"))
             return None
         return table
-
-    def _sweep(self) -> None:
-        """Remove what killed processes left half-written."""
-        for path in self.folder.glob(".*.tmp"):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                    path.unlink()
 
 
 def _checksum(data: bytes) -> str:

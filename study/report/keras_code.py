@@ -267,7 +267,7 @@ def _schedule(values: Mapping[str, Value], total_steps: int) -> tuple[list[str],
 def _printed(file: str) -> list[str]:
     """The class that training uses, from its file without docstring and imports on top."""
     text = (TRAINING / file).read_text(encoding="utf-8").partition("\n\n\n")[2]
-    return ["", "", *text.replace("  # type: ignore[misc]", "").strip().splitlines()]
+    return ["", "", *text.strip().splitlines()]
 
 
 def _from_rows(meta: StudyMeta) -> list[str]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from study.common.errors import UserError
-from study.common.files import write_atomically
+from study.common.files import sweep, write_atomically
 from study.records.study_folders import find_study
 from study.report.analysis.summary import load_study
 from study.report.data_files import as_csv, flat_trials, ranking_csv, ranking_json
@@ -13,6 +13,8 @@ from study.report.markdown import markdown
 from study.report.tables import ranking_table
 from study.report.terminal import print_conclusion
 from study.verdicts.looks import MARGIN_RULE, margin_points
+
+HALF_WRITTEN = 60.0  # seconds after which no other report is still writing a file
 
 
 def write_report(logs: Path, name: str | None = None, *, margin: str | None = None) -> Path:
@@ -33,6 +35,8 @@ def write_report(logs: Path, name: str | None = None, *, margin: str | None = No
     warnings += [("font", text) for text in font_warnings]
     texts = [text for _, text in warnings]
     folder = study / "report"
+    for own in (folder, folder / "figures"):
+        sweep(own, seconds=HALF_WRITTEN)
     write_figures(pictures, folder / "figures")
     about = [(picture.name, picture.title, picture.caption) for picture in pictures]
     write_atomically(folder / "report.md", markdown(summary, about, texts))

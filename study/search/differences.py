@@ -151,8 +151,8 @@ def _splits(old: StudyMeta, new: StudyMeta) -> Iterator[str]:
 
 def _together(meta: StudyMeta) -> str:
     near, same = sum(map(len, meta.data.get("near_copies", []))), meta.data.get("same_pixels", 0)
-    parts = [f"{near} near copies"] * (near > 0) + [f"{same} files of equal pixels"] * (same > 0)
-    return " and ".join(parts) or "files of equal bytes"
+    parts = {f"{near} near copies": near, f"{same} files of equal pixels": same}
+    return " and ".join(part for part, count in parts.items() if count) or "files of equal bytes"
 
 
 def _points(data: Mapping[str, Any]) -> str:

@@ -52,7 +52,7 @@ OPTIONS: Mapping[str, Any] = {
 }
 
 
-class FixedSpace(keras_tuner.HyperParameters):  # type: ignore[misc]
+class FixedSpace(keras_tuner.HyperParameters):
     """Hyperparameters to which none are added once there are copies: those share them."""
 
     def copy(self) -> "FixedSpace":
@@ -122,7 +122,7 @@ class _Queue(deque[Any]):
         return self.popleft()
 
 
-class BayesianOracle(keras_tuner.oracles.BayesianOptimizationOracle):  # type: ignore[misc]
+class BayesianOracle(keras_tuner.oracles.BayesianOptimizationOracle):
     """See the module.
 
     Args:
@@ -205,9 +205,8 @@ class Search:
         self.done = 0
         self._running: dict[str, tuple[str, Any]] = {}  # number -> its slot, Keras Tuner's trial
         self._roots: dict[str, str] = {}  # number -> first rung of the same run
-        self._brackets: dict[
-            str, int
-        ] = {}  # of a first rung; Keras Tuner gives promoted ones the newest
+        # number of a first rung -> its bracket; Keras Tuner gives promoted ones the newest
+        self._brackets: dict[str, int] = {}
 
     def _oracle(self, seed: int) -> Any:
         hp = FixedSpace()

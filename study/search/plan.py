@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from study.common.metrics import ACCURACY, WORDS
+from study.common.text import counted
 from study.data.splits.one_split import Split
 from study.records.outcomes import BUDGETS
 from study.search.budget import budget_of, hyperband_cost, plan_search, searches_of
@@ -112,17 +113,17 @@ def plan_lines(
     kinds = {search.kind for search in plan.searches}
     per = sorted({(search.trials, search.epochs) for search in plan.searches})
     each = " or ".join(
-        f"{trials} trial{_s(trials)} ({epochs} epoch{_s(epochs)})" for trials, epochs in per
+        f"{counted(trials, 'trial')} ({counted(epochs, 'epoch')})" for trials, epochs in per
     )
-    times = f"{len(plan.searches)} {' and '.join(sorted(kinds))} search{_es(len(plan.searches))}"
+    times = counted(len(plan.searches), f"{' and '.join(sorted(kinds))} search")
     lines = [
-        f"plan: a repeat has {times} of {each} each, {plan.confirm} rerun{_s(plan.confirm)} of "
-        f"each winner and {plan.tunable} untuned run{_s(plan.tunable)}",
+        f"plan: a repeat has {times} of {each} each, {counted(plan.confirm, 'rerun')} of "
+        f"each winner and {counted(plan.tunable, 'untuned run')}",
         _looks(plan),
     ]
     if len(plan.optimizers) > 1:
         lines.append(
-            f"plan: who is at most {options.margin:g} point{_s(options.margin)} behind the best "
+            f"plan: who is at most {counted(options.margin, 'point')} behind the best "
             "is good enough (--margin)"
         )
     if options.metric != ACCURACY:
@@ -140,20 +141,20 @@ def plan_lines(
             )
     programs = len(signatures_of(space, split, widths))
     if "hyperband" in kinds and options.max_epochs < options.factor:
-        epochs = f"{options.max_epochs} epoch{_s(options.max_epochs)}"
+        epochs = counted(options.max_epochs, "epoch")
         lines.append(
             f"plan: hyperband has nothing to halve in {epochs}, so no "
             f"trial is stopped early; --max-epochs {options.factor} or more, or --tuner random"
         )
     if normalizes_single_rows(space.table.get("head", {})):
         lines.append(f"warning: the search space has {SINGLE_ROWS}")
-    lines.append(f"plan: at most {programs} program{_s(programs)} to compile, about 2 s each")
+    lines.append(f"plan: at most {counted(programs, 'program')} to compile, about 2 s each")
     return lines
 
 
 def _looks(plan: Plan) -> str:
     first = plan.epochs(plan.everybody(plan.first))
-    repeats = f"{plan.first} repeat{_s(plan.first)}"
+    repeats = counted(plan.first, "repeat")
     if not plan.race or len(plan.optimizers) < 2:
         return f"plan: {repeats}, then one look; {first:,} epochs in all"
     if len(plan.looks) == 1:
@@ -204,11 +205,3 @@ def model_summary(space: SearchSpace, subject: Subject, split: Split, max_epochs
     for model in dict.fromkeys((subject.whole(head), head)):  # one where that is the head
         model.summary(print_fn=lines.append)
     return "\n".join(lines)
-
-
-def _s(count: float) -> str:
-    return "" if count == 1 else "s"
-
-
-def _es(count: int) -> str:
-    return "" if count == 1 else "es"

@@ -22,6 +22,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from study.common.errors import UserError
+from study.common.files import sweep
 from study.data.splits.study_splits import Splits
 from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import Look, StudyMeta, load_meta, save_meta
@@ -41,6 +42,8 @@ PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")
 def locked(folder: Path) -> Iterator[None]:
     """Keep a second process out of a study; the system frees the lock of a dead process.
 
+    What a killed one left half-written is deleted.
+
     Raises:
         UserError: another process works on it.
     """
@@ -59,6 +62,8 @@ def locked(folder: Path) -> Iterator[None]:
             "choose another `logs` or `name`"
         ) from None
     try:
+        for own in (folder, folder / "best"):
+            sweep(own)
         yield
     finally:
         lock.release()
@@ -72,14 +77,13 @@ def clear(folder: Path) -> None:
     """
     own = [TRIALS_FILE, DAMAGED_FILE, "tensorboard", "best", "report", STUDY_FILE]
     found = {path.name: path for path in folder.iterdir()}
-    left = [name for name in found if name.startswith(".") and name.endswith(".tmp")]  # by a kill
-    strange = sorted(found.keys() - {*own, *left, ".lock"})
+    strange = sorted(found.keys() - {*own, ".lock"})
     if strange:
         raise UserError(
             f"`overwrite`: {folder} also holds {strange[0]!r}, which is not part of a study; "
             "remove it yourself or choose another `name`"
         )
-    for name in [*left, *own]:  # the settings last: records never stand without them
+    for name in own:  # the settings last: records never stand without them
         path = folder / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

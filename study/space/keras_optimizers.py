@@ -42,14 +42,19 @@ REFUSED = {  # arguments of every Keras optimizer that are no hyperparameters he
     "exclude_layers": "a head's layers are all trained alike",
     "exclude_embeddings": "a head has no embeddings",
 }
-_AVERAGES = ("rho", "momentum")  # beta_1 and beta_2 too; at 1 nothing new ever comes in
-_SIGNED = ("beta_2_decay", "learning_rate_power", "muon_a", "muon_b", "muon_c")
-AVERAGE = Key(0.0, is_part, "a number from 0 to below 1")
+AVERAGE = Key(0.0, is_part, "a number from 0 to below 1")  # at 1 nothing new ever comes in
 ONE_MINUS_AVERAGE = Key(0.0, is_factor, "a number above 0, at most 1")
+NUMBER = Key(0.0, is_number, "a number")
+NOT_NEGATIVE = Key(0.0, lambda v: is_number(v) and v >= 0, "a number, at least 0")
+ARGUMENTS = {  # that are something else than their default's type says
+    **dict.fromkeys(("beta_1", "beta_2", "adam_beta_1", "adam_beta_2", "rho", "momentum"), AVERAGE),
+    **dict.fromkeys(("beta_2_decay", "learning_rate_power", "muon_a", "muon_b", "muon_c"), NUMBER),
+}
+STEPS = ("ns_steps", "warmup_steps")  # whole numbers from 0
 
 
 def argument_rule(name: str, default: Any, *, own: bool = False, annotation: Any = None) -> Key:
-    """The rule for an optimizer's argument, from its name and the type of its default.
+    """Return the rule for an optimizer's argument: from the table, else from its default's type.
 
     Args:
         name: of the argument.
@@ -59,22 +64,17 @@ def argument_rule(name: str, default: Any, *, own: bool = False, annotation: Any
     """
     if isinstance(default, bool):
         return switch(default)
-    if isinstance(default, int) and name.endswith("steps"):
+    if isinstance(default, int) and name in STEPS:
         return Key(
-            default,
-            lambda v: is_whole(v) or (is_number(v) and v == 0),
-            "a whole number",
-            True,
+            default, lambda v: is_whole(v) or (is_number(v) and v == 0), "a whole number", True
         )
     if isinstance(default, str):
         return Key(default, lambda v: isinstance(v, str), "a text")
-    if name in _AVERAGES or name.endswith(("beta_1", "beta_2")):
-        return AVERAGE
+    if name in ARGUMENTS:
+        return ARGUMENTS[name]
     if own and (annotation in (int, "int") or (isinstance(default, int) and default > 1)):
         return Key(0, _is_integer, "a whole number", True)
-    if own or name in _SIGNED:
-        return Key(0.0, is_number, "a number")
-    return Key(0.0, lambda v: is_number(v) and v >= 0, "a number, at least 0")
+    return NUMBER if own else NOT_NEGATIVE
 
 
 def _is_integer(value: Any) -> bool:

@@ -204,7 +204,7 @@ def _numbers(metric: str) -> int:
 
 
 @keras.saving.register_keras_serializable(package="optimizer_study")
-class ClassMetric(keras.metrics.Metric):  # type: ignore[misc]
+class ClassMetric(keras.metrics.Metric):
     """A metric from counts by class for Keras's own training, by its name; rows have no weights.
 
     Args:

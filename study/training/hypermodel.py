@@ -30,7 +30,7 @@ from study.training.loss import keras_class_weight, keras_loss
 from study.training.schedules import make_schedule
 
 
-class HeadHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]
+class HeadHyperModel(keras_tuner.HyperModel):
     """The search space as a `keras_tuner.HyperModel` over features (n, n_features).
 
     Args:

@@ -6,7 +6,7 @@ import keras
 
 
 @keras.saving.register_keras_serializable(package="optimizer_study")
-class SmoothedCrossentropy(keras.losses.Loss):  # type: ignore[misc]
+class SmoothedCrossentropy(keras.losses.Loss):
     """Keras's CategoricalCrossentropy with label smoothing, for class numbers (N,)."""
 
     def __init__(self, label_smoothing: float, **more: Any) -> None:

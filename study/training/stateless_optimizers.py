@@ -22,7 +22,7 @@ class NotMappableError(TypeError):
     """An optimizer that heads cannot be mapped over; the message says what it does."""
 
 
-class _Plain(TFOptimizer):  # type: ignore[misc]
+class _Plain(TFOptimizer):
     """Stands before `TFOptimizer` in the order of resolution, and after the optimizer's class."""
 
     _var_key = BaseOptimizer._var_key

@@ -6,7 +6,7 @@ import keras
 
 
 @keras.saving.register_keras_serializable(package="optimizer_study")
-class WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """Rises linearly to the peak in `steps` steps, then follows `schedule` from its beginning."""
 
     def __init__(self, peak: float, steps: int, schedule: Any) -> None:

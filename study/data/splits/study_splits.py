@@ -10,7 +10,7 @@ import numpy as np
 
 from study.common.errors import UserError
 from study.common.seeds import derive_seed
-from study.common.text import printable
+from study.common.text import counted, printable
 from study.data.examples import Examples
 from study.data.files.class_folders import TEST
 from study.data.image_set import ImageSet
@@ -177,7 +177,7 @@ class Splits:
             apart = len((learned & judged) | (tested & (learned | judged)))
             if apart:
                 yield (
-                    f"{apart} group{'' if apart == 1 else 's'} of {noun}s that belong together "
+                    f"{counted(apart, 'group')} of {noun}s that belong together "
                     f"stand on several sides of {owner}, so what is measured is too high; `split` "
                     "stratified keeps them on one"
                 )

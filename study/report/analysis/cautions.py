@@ -17,7 +17,7 @@ from study.report.analysis.data_cautions import image_cautions
 from study.report.analysis.ranking import Row, how_lost, lost_every_trial
 from study.report.analysis.search_trials import Gain
 from study.report.analysis.winners import Curves, Settings
-from study.space.domains import argument_of, turned
+from study.space.domains import ONE_MINUS, argument_of, turned
 from study.space.head_config import SINGLE_ROWS, normalizes_single_rows
 from study.verdicts.answer import Answer
 
@@ -28,15 +28,18 @@ LOST = 0.01  # of the metric
 ABSURD_LOSS = 10.0  # times the loss of guessing
 LATE = 0.9  # best epoch / trained epochs
 
-# Each can imitate those behind it by a choice of its own hyperparameters (Choi et al. 2019).
+# Keras class and what is switched on in it -> those that it can imitate by a choice of its own
+# hyperparameters (Choi et al. 2019).
+SWITCHES = ("nesterov", "amsgrad", "momentum")
 CONTAINS = {
-    "momentum": ("sgd",),
-    "nesterov": ("sgd",),
-    "rmsprop": ("sgd", "momentum"),
-    "adam": ("sgd", "momentum", "rmsprop"),
-    "amsgrad": ("sgd", "momentum"),
-    "adamw": ("adam", "sgd", "momentum", "rmsprop"),
-    "nadam": ("sgd", "nesterov"),
+    "SGD with momentum": ("SGD",),
+    "SGD with nesterov": ("SGD",),
+    "RMSprop": ("SGD",),
+    "RMSprop with momentum": ("SGD", "SGD with momentum", "RMSprop"),
+    "Adam": ("SGD", "SGD with momentum", "RMSprop"),
+    "Adam with amsgrad": ("SGD", "SGD with momentum"),
+    "AdamW": ("Adam", "SGD", "SGD with momentum", "RMSprop"),
+    "Nadam": ("SGD", "SGD with nesterov"),
 }
 
 EDGE = 0.04  # of a range, on its own scale
@@ -129,7 +132,7 @@ def cautions(
     found: list[Caution] = []
     found += _incomplete(meta, rows, answer)
     found += _budget(meta, rows)
-    found += _undertuned(answer)
+    found += _undertuned(meta, answer)
     found += _resolution(meta, answer)
     diverging = {row.optimizer for row in _diverging(rows)}
     found += [Caution("edge of range", text) for text in edges(meta, settings, diverging)]
@@ -210,12 +213,21 @@ def _budget(meta: StudyMeta, rows: Iterable[Row]) -> Iterator[Caution]:
     )
 
 
-def _undertuned(answer: Answer) -> Iterator[Caution]:
+def _kind(entry: Mapping[str, Any]) -> str:
+    """Return an optimizer's Keras class with what its entry in the space switches on."""
+    on = (key for key in SWITCHES if entry.get(key) or f"{ONE_MINUS}{key}" in entry)
+    return " with ".join((entry["class"], *itertools.islice(on, 1)))
+
+
+def _undertuned(meta: StudyMeta, answer: Answer) -> Iterator[Caution]:
     """Only what the bounds say, which hold for all pairs at once."""
+    entries = meta.space.get("table", {}).get("optimizers", {})
+    kinds = {name: _kind(entry) for name, entry in entries.items()}
     low = answer.bounds.low(strict=True)
     for place, ahead in enumerate(answer.optimizers):
         for other, one in enumerate(answer.optimizers):
-            if low[place, other] > 0 and ahead.optimizer in CONTAINS.get(one.optimizer, ()):
+            contained = CONTAINS.get(kinds.get(one.optimizer, ""), ())
+            if low[place, other] > 0 and kinds.get(ahead.optimizer) in contained:
                 gap = points(float(answer.bounds.difference[place, other]))
                 yield Caution(
                     "under-tuned",

@@ -61,10 +61,10 @@ def _features(meta: StudyMeta) -> str:
         return f"given features ({meta.data['file']}, {meta.data['features']} numbers a row)"
     size = meta.settings.get("image_size", 224)
     views: int = meta.settings.get("views", 1)
-    return (
-        f"the {meta.data['features']} pooled features of a frozen {_base(meta)} ({size} px)"
-        + f" of {views} views of each training image, one an epoch" * (views > 1)
-    )
+    text = f"the {meta.data['features']} pooled features of a frozen {_base(meta)} ({size} px)"
+    if views > 1:
+        text += f" of {views} views of each training image, one an epoch"
+    return text
 
 
 def _base(meta: StudyMeta) -> str:
@@ -103,7 +103,8 @@ def _budget(meta: StudyMeta, rows: Sequence[Row]) -> str:
 def _range(numbers: Iterable[int], noun: str) -> str:
     """ "5 repeats", "5 to 12 repeats"."""
     found = sorted(set(numbers))
-    return f"{found[0]} to " * (len(found) > 1) + counted(found[-1], noun)
+    start = f"{found[0]} to " if len(found) > 1 else ""
+    return start + counted(found[-1], noun)
 
 
 def _per_repeat(trials: int, searches: int) -> int:

@@ -30,9 +30,7 @@ class Importance(NamedTuple):
 
     optimizers: tuple[str, ...]
     hyperparameters: tuple[str, ...]
-    share: (
-        Numbers  # (optimizers, hyperparameters); NaN where an optimizer has no such hyperparameter
-    )
+    share: Numbers  # (optimizers, hyperparameters); NaN where an optimizer lacks one
 
 
 class Slice(NamedTuple):
