@@ -26,7 +26,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from study.common.errors import CodeError, UserError
-from study.common.text import near, printable
+from study.common.text import join, near, printable
 
 MISTAKE = 2  # the exit code of a mistake that the user can mend
 STOPPED = 130  # after Ctrl-C
@@ -34,7 +34,6 @@ UNREAD = 141  # nobody reads what is printed any more: `... | head`
 ENDS = (UserError, KeyboardInterrupt, BrokenPipeError)  # a command ends with `complain`
 CONSOLE = "optimizer-study"  # installed beside Python: no file of the user's folder shadows it
 OURS = {  # in place of argparse's words
-    "argument ": "",
     "expected one argument": "needs a value",
     "ignored explicit argument": "takes no value, but received",
     "the following arguments are required:": "missing:",
@@ -72,14 +71,14 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace", line_buffering=True)  # a log is up to date
-
     flags = parser._option_string_actions  # by every flag
     listed = "--help-all" if "--help-all" in flags else "--help"
 
     def refuse(message: str) -> NoReturn:  # without the usage, which would hide the mistake
         for theirs, ours in OURS.items():
             message = message.replace(theirs, ours)
-        parser.exit(MISTAKE, f"error: {printable(message)}; {listed} lists all options\n")
+        words = printable(message.removeprefix("argument "))
+        parser.exit(MISTAKE, f"error: {words}; {listed} lists all options\n")
 
     parser.error = refuse  # type: ignore[method-assign]
     parser.allow_abbrev = False  # a new option must not change what a script means
@@ -87,7 +86,10 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     for text in unknown:
         if text.strip("-") and text.startswith("-"):
             name = text.split("=")[0]
-            refuse(f"{name}: unknown option{near(flag(name.strip('-')), flags)}")
+            meant = flag(name.strip("-"))
+            begun = join([one for one in flags if one.startswith(meant)][:3], "or")
+            hint = f" (did you mean {begun}?)" if begun else near(meant, flags)
+            refuse(f"{name}: unknown option{hint}")
     if unknown:
         refuse(f"{unknown[0]}: does not belong to any option")
     return arguments

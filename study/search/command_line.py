@@ -33,7 +33,7 @@ Tune every optimizer on your images with the same budget, then rank them all.
 The same command again resumes a study. Defaults are in brackets.
 
   {start} --tuner hyperband       # the built-in faces
-  {start} --data my_photos        # a folder of your own
+  {start} --data my_photos        # a subfolder for each class
   {start} --data my_photos --space quick --optimizers adam,sgd"""
 
 
@@ -125,9 +125,7 @@ def parser(everything: bool = False) -> argparse.ArgumentParser:
         groups[one.group].add_argument(command.flag(key), help=shown, **kind)
     last = top.add_argument_group("help")
     last.add_argument("-h", "--help", action="help", help="show this")
-    last.add_argument(
-        "--help-all", action="help", help=f"show all {len(OPTIONS)} options, the rare ones, too"
-    )
+    last.add_argument("--help-all", action="help", help=f"show all {len(OPTIONS)} options")
     return top
 
 

@@ -121,11 +121,11 @@ def option(group: str, default: T, rule: Rule, words: str, **more: Any) -> T:
     return made
 
 
-# fmt: off
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Everything a user can decide about a study."""
 
+    # fmt: off
     data: str | None = option(
         "data", None, text("DIR"), "folder of class folders",
         unset="the built-in faces", only_for="images", continued="free")
@@ -172,10 +172,11 @@ class Options:
         "base", 1, whole(1, 1000), "train on each image and N - 1 crops of it, turned, mirrored, "
         "brighter or darker; each epoch draws one", only_for="images")
     image_size: int = option(
-        "base", 224, whole(32, 2048), "pixels a side, where FILE.keras has no size of its own",
+        "base", 224, whole(32, 2048), "pixels a side; FILE.keras may fix its own",
         faces=112, only_for="images", rare=True)
     preprocess: str = option(
-        "base", "", one_of(*PREPROCESS), "how pixels are prepared; required for FILE.keras", unset="as the base was trained", only_for="images", rare=True)
+        "base", "", one_of(*PREPROCESS), "how pixels are prepared; required for FILE.keras",
+        unset="as the base was trained", only_for="images", rare=True)
     weights: str = option(
         "base", "auto", text("FILE"), "weights of the base: auto, random, or an .h5 or .keras file",
         only_for="images", reach="study", continued="weights", rare=True)
@@ -193,7 +194,7 @@ class Options:
         "search", "hyperband", one_of("hyperband", "random", "bayesian", "grid"),
         "Keras Tuner's search method")
     trials: int = option(
-        "search", 20, whole(1, 1_000_000), "trials of each search, except by hyperband",
+        "search", 20, whole(1, 1_000_000), "trials of each search; not for hyperband",
         continued="longer")
     max_epochs: int = option("search", 30, whole(1, 100_000), "epochs of a full trial", rare=True)
     factor: int = option(
@@ -203,8 +204,7 @@ class Options:
         "all of them", rare=True)
     seed: int = option("search", 1, whole(1, 10**18), "seed of everything random", rare=True)
 
-    metric: str = option(
-        "answer", ACCURACY, one_of(*WORDS), "the score to maximize")
+    metric: str = option("answer", ACCURACY, one_of(*WORDS), "the score to maximize")
     margin: float = option(
         "answer", DEFAULT_MARGIN, Rule("POINTS", MARGIN_RULE, margin_points), "points of the "
         "metric an optimizer may be behind the best and still be good enough", continued="free")
@@ -217,7 +217,7 @@ class Options:
     time_limit: float | None = option(
         "answer", None, real("MINUTES", "minutes, above 0", lambda x: 0 < x < math.inf),
         "start no new trials after this; the winners so far are still confirmed",
-        unset="no limit", continued="free")
+        continued="free")
     confirm: int = option(
         "answer", 5, whole(1, 10_000), "confirmation runs of each winner, each with a fresh seed "
         "and split", continued="looks", rare=True)
@@ -225,7 +225,7 @@ class Options:
     cluster: str | None = option(
         "machine", None, Rule("ADDRESS", ADDRESS_RULE, cluster_address), "train on a Ray cluster: "
         "auto (this machine's), local (a new one, to try it), HOST:PORT or ray://HOST:PORT",
-        unset="no cluster", reach="call")
+        reach="call")
     device: str | None = option(
         "machine", None, one_of("cpu", "gpu"), "what to compute on", unset="a GPU if there is one",
         reach="study", continued="free", rare=True)
@@ -234,8 +234,7 @@ class Options:
         continued="free", rare=True)
 
     name: str = option(
-        "files", "", NAME, "name of the study", unset="SPACE-TUNER",
-        reach="call")
+        "files", "", NAME, "name of the study", unset="SPACE-TUNER", reach="call")
     overwrite: bool = option(
         "files", False, SWITCH, "delete the study of this name and start again", reach="call")
     dry_run: bool = option(
