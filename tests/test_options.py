@@ -104,6 +104,7 @@ WRONG = {  # arguments -> what the sentence must say
     ("--time-limit", "inf"): "--time-limit: received 'inf', but needs minutes, above 0",
     ("--data", " "): "--data: received ' ', but needs a text",
     ("--optimizers", ""): "--optimizers: received '', but needs a text",
+    ("--space", ""): "--space: received '', but needs a text",
     ("--name", "../x"): "--name: received '../x', but needs letters, digits, - _ and .",
     ("--name", "."): "--name: received '.', but needs letters",
     ("--name", "a b"): "--name: received 'a b', but needs letters",

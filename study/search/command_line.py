@@ -11,11 +11,11 @@ where a name was given for several.
 """
 
 import argparse
-import functools
 import os
 import reprlib
 import sys
 from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from pathlib import Path, PurePath
 from typing import Any
@@ -38,7 +38,7 @@ The same command again resumes a study. Defaults are in brackets.
 
 
 def bases_of(arguments: argparse.Namespace, study_table: Mapping[str, Any]) -> list[str]:
-    """The bases that were named, A,B, by the user or else by the space; as they stand there.
+    """Return the bases that the user or else the space names, A,B, as they are written.
 
     Raises:
         UserError: one is named twice, or two files would have studies of one name.
@@ -61,7 +61,7 @@ def bases_of(arguments: argparse.Namespace, study_table: Mapping[str, Any]) -> l
 
 
 def each_base(arguments: argparse.Namespace, bases: Sequence[str]) -> Iterator[argparse.Namespace]:
-    """The arguments of the study of each base; those given, where there is one.
+    """Yield the arguments of the study of each base; the given ones, where there is one base.
 
     If files are among several bases, `preprocess` speaks of them and `weights` of the others: a
     named base knows how it was trained, a file brings its weights.
@@ -82,7 +82,7 @@ def each_base(arguments: argparse.Namespace, bases: Sequence[str]) -> Iterator[a
 
 
 def follow_base(values: dict[str, Any], chosen: Container[str]) -> str:
-    """Set what the base decides and was not `chosen`; returns what the study's name ends with.
+    """Set what the base decides and was not `chosen`; return what the study's name ends with.
 
     Raises:
         UserError: no such base, one that does not take this, or images too small for it.
@@ -97,7 +97,7 @@ def follow_base(values: dict[str, Any], chosen: Container[str]) -> str:
 
 
 def word_of(base: str) -> str:
-    """The base in a study's name: its name, or the file's without folder and ending."""
+    """Return the base in a study's name: its name, or the file's without folder and ending."""
     if not is_file(base):
         return base
     plain = "".join(c if in_name(c) else "-" for c in PurePath(base).stem)
@@ -111,12 +111,11 @@ def parser(everything: bool = False) -> argparse.ArgumentParser:
         prog=start,
         usage=f"{start} [options]",
         description=DESCRIPTION.format(start=start),
-        formatter_class=functools.partial(
-            argparse.RawDescriptionHelpFormatter, max_help_position=25
-        ),
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=25),
         add_help=False,
     )
-    groups = {one.group: top.add_argument_group(one.group) for one in OPTIONS.values()}
+    titles = dict.fromkeys(one.group for one in OPTIONS.values())
+    groups = {title: top.add_argument_group(title) for title in titles}
     for key, one in OPTIONS.items():
         kind: dict[str, Any] = {"action": "store_true"}
         if one.rule.read is not None:
@@ -142,7 +141,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return what the command line gives, as texts; None: not given."""
     everything = "--help-all" in (sys.argv if argv is None else argv)
     arguments = command.parse(parser(everything), argv)
-    arguments.space = arguments.space or str(OPTIONS["space"].default)
+    if arguments.space is None:
+        arguments.space = OPTIONS["space"].default
     return arguments
 
 
