@@ -30,7 +30,7 @@ def run(
         space: default, quick, blog_t11 or a .toml file.
         options: those of the command as Python has them: `optimizers=["adam", "sgd"]`,
             `repeats=5`, `dry_run=True`, `features="rows.npz"` in place of `data`;
-            `python -m study.search --help` lists them all.
+            `python -m study.search --help-all` lists them all.
 
     Returns:
         the study, or a list of them where `base` names several; None after a dry run, which

@@ -18,7 +18,7 @@ from study.common.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 GIVEN = argparse.Namespace(image_size=3, data=None)
-COMMANDS_OWN = ("command.py", "command_line.py", "options.py", "option_rules.py", "predict.py")
+COMMANDS_OWN = ("command.py", "command_line.py", "options.py", "predict.py")
 # another command's flag, named with that command; pip's own
 OTHERS = ("search--overwrite", "--force-reinstall", "--no-deps")
 OTHERS += ("ray start --head", "ray start --object-store-memory", "--shm-size")
@@ -86,10 +86,58 @@ def test_a_terminal_that_lacks_a_sign_ends_no_command(monkeypatch: pytest.Monkey
     assert written.getvalue() == b"behind ?\n"
 
 
-def test_a_command_that_does_not_exist_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (
+            ["serach"],
+            "serach: unknown command (did you mean search?); valid: search, report, compare, data",
+        ),
+        (["--verbose"], "--verbose: unknown command; valid: search, report, compare, data"),
+        ([], "no command given; valid: search, report, compare, data"),
+    ],
+)
+def test_a_command_that_does_not_exist_is_one_line(
+    argv: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"error: {line}") and printed.count("\n") == 1
+
+
+def test_the_console_command_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"  {name} " in printed for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_misspelt_option_of_any_command_is_one_line(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["serach"])
-    assert "'search', 'report', 'compare', 'data', 'predict'" in capsys.readouterr().err
+        main([command, "x", "--studi", "y", "--dat"])
+    printed = capsys.readouterr().err
+    assert re.fullmatch(r"error: --studi: unknown option.*; --help(-all)? lists all.*\n", printed)
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        ([], "missing: IMAGE; --help lists all options"),
+        (["x.jpg", "--logs"], "--logs: needs a value; --help lists all options"),
+        (["x.jpg", "--stu", "y"], "--stu: unknown option (did you mean --study?); --help lists"),
+        (["x.jpg", "--a\x1b[2J"], "--a\\x1b[2J: unknown option; --help lists all options"),
+    ],
+)
+def test_a_mistake_in_the_arguments_is_one_line(
+    argv: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", *argv])
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith(f"error: {line}")
+    assert captured.err.count("\n") == 1
 
 
 SETTINGS = """

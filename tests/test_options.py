@@ -1,6 +1,7 @@
 """The command line: whose value wins, and the sentence about every wrong one."""
 
 import dataclasses
+import itertools
 import json
 import subprocess
 import sys
@@ -13,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.common.command import in_flags
+from study.common.command import flag, in_flags
 from study.common.errors import UserError
-from study.search.command_line import as_arguments, parse, resolve_options
+from study.search.command import main
+from study.search.command_line import as_arguments, checked, help_of, parse, resolve_options
 from study.search.options import OPTIONS, Options
 
 
@@ -102,6 +104,7 @@ WRONG = {  # arguments -> what the sentence must say
     ("--time-limit", "inf"): "--time-limit: received 'inf', but needs minutes, above 0",
     ("--data", " "): "--data: received ' ', but needs a text",
     ("--optimizers", ""): "--optimizers: received '', but needs a text",
+    ("--space", ""): "--space: received '', but needs a text",
     ("--name", "../x"): "--name: received '../x', but needs letters, digits, - _ and .",
     ("--name", "."): "--name: received '.', but needs letters",
     ("--name", "a b"): "--name: received 'a b', but needs letters",
@@ -132,7 +135,7 @@ def test_arguments_of_python_are_read_as_those_of_the_command_line():
 
 WRONG_IN_PYTHON: list[tuple[dict[str, Any], str]] = [
     ({"optimzers": "adam"}, "`optimzers`: unknown option (did you mean optimizers?); valid: data,"),
-    ({"xyzzy": 1}, "`xyzzy`: unknown option; valid: data, features"),
+    ({"xyzzy": 1}, "`xyzzy`: unknown option; valid: data, labels, features"),
     ({"seed": 0}, "`seed`: received 0, but needs a whole number, at least 1"),
     ({"repeats": True}, "`repeats`: received True, but needs auto, or a whole number"),
     ({"overwrite": "no"}, "`overwrite`: received 'no', but needs True or False"),
@@ -230,24 +233,99 @@ def test_settings_are_what_decides_the_result_and_fit_into_json():
     assert set(resolve("--features", "rows.npz").settings()) == every - of_images
 
 
-def test_every_option_but_the_flags_has_a_line_of_help_with_its_default(
-    capsys: pytest.CaptureFixture[str],
-):
+def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     with pytest.raises(SystemExit) as ended:
-        parse(["--help"])
+        parse(argv)
     assert ended.value.code == 0
-    printed = capsys.readouterr().out
-    for key in OPTIONS:
-        assert "--" + key.replace("_", "-") in printed
-    assert "[30]" in printed and "[224; faces 112]" in printed
+    return capsys.readouterr().out
 
 
-def test_an_unknown_or_shortened_option_is_refused(capsys: pytest.CaptureFixture[str]):
-    for argv in (["--epochs", "3"], ["--max", "3"], ["extra"]):
-        with pytest.raises(SystemExit) as ended:
-            parse(argv)
-        assert ended.value.code == 2
-        assert "unrecognized arguments" in capsys.readouterr().err
+def test_the_ordinary_help_fits_a_screen_and_a_half_and_help_all_has_every_option(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    ordinary, every = printed(capsys, "--help"), printed(capsys, "--help-all")
+    for key, one in OPTIONS.items():
+        assert f"  {flag(key)} " in every or f"  {flag(key)}\n" in every
+        assert one.rare != (f"  {flag(key)} " in ordinary)
+    assert ordinary.count("\n") <= 62
+    assert max(map(len, every.splitlines())) < 80
+    assert "[the built-in faces]" in ordinary
+    every = " ".join(every.split())
+    assert "[30]" in every and "[224; faces 112]" in every and "[0.2; faces 0.4]" in every
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (
+            "--optimzers adam",
+            "--optimzers: unknown option (did you mean --optimizers?); --help",
+        ),
+        (
+            "--optimzers=adam",
+            "--optimzers: unknown option (did you mean --optimizers?); --help",
+        ),
+        ("--max_epochs 3", "--max_epochs: unknown option (did you mean --max-epochs?); --help"),
+        ("-data x", "-data: unknown option (did you mean --data?); --help-all lists all options"),
+        ("--max 3", "--max: unknown option (did you mean --max-epochs?); --help-all lists all"),
+        ("--optimizers adam sgd", "sgd: does not belong to any option; --help-all lists all"),
+        ("--seed", "--seed: needs a value; --help-all lists all options"),
+        ("--seed --strict", "--seed: needs a value; --help-all lists all options"),
+        ("--strict=3", "--strict: takes no value, but received '3'; --help-all lists all options"),
+        ("--seed 0", "--seed: received '0', but needs a whole number, at least 1 and at most "),
+    ],
+)
+def test_a_mistake_is_one_line_and_comes_before_anything_heavy(
+    argv: str, line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("study.search.command.search", pytest.fail)
+    try:
+        code = main(argv.split())
+    except SystemExit as ended:
+        code = ended.code
+    captured = capsys.readouterr()
+    assert (code, captured.out) == (2, "")
+    assert captured.err.startswith(f"error: {line}")
+    assert captured.err.count("\n") == 1
+
+
+def test_defaults_are_valid():
+    for key, one in OPTIONS.items():
+        for default in (one.default, one.faces):
+            if default not in (None, "", ()):
+                plain = str(default) if isinstance(default, Path) else default
+                assert checked(plain, one, key) == default
+
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "options.md"
+
+
+def documented() -> str:
+    """Return `docs/options.md` as the declaration has it."""
+    lines = [
+        "# Options of the search",
+        "",
+        "`python -m study.search --OPTION VALUE`, or `study.run(option=value)` with `_` for `-`.",
+        "S: the `[study]` table of a search space may set it, and `study.json` records it; R: only",
+        "the latter. The others concern one call. Defaults are in brackets.",
+        "",
+        "This file is written by `python -m tests.test_options`.",
+    ]
+    heading = ("| option | | what it does |", "|---|---|---|")
+    for group, options in itertools.groupby(OPTIONS.items(), lambda item: item[1].group):
+        lines += ["", f"## {group.capitalize()}", "", *heading]
+        for key, one in options:
+            words = help_of(one).replace("|", "\\|")
+            start = f"{flag(key)} {one.rule.metavar}".strip().replace("|", "\\|")
+            reach = {"space": "S", "study": "R", "call": ""}[one.reach]
+            lines.append(f"| `{start}` | {reach} | {words} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_document_has_the_options_as_they_are_declared():
+    written = DOCUMENT.read_text(encoding="utf-8")
+    assert written == documented(), "python -m tests.test_options writes docs/options.md again"
 
 
 def test_help_answers_quickly_and_without_tensorflow():
@@ -256,7 +334,8 @@ def test_help_answers_quickly_and_without_tensorflow():
         "sys.argv = ['study.search', '--help']\n"
         "try: runpy.run_module('study.search', run_name='__main__')\n"
         "except SystemExit as ended: assert ended.code == 0\n"
-        "heavy = {'tensorflow', 'keras', 'keras_tuner', 'matplotlib', 'scipy'} & set(sys.modules)\n"
+        "heavy = {'tensorflow', 'keras', 'keras_tuner', 'matplotlib', 'jinja2', 'scipy'}\n"
+        "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     start = time.monotonic()
@@ -267,3 +346,8 @@ def test_help_answers_quickly_and_without_tensorflow():
     assert ended.returncode == 0, ended.stderr
     assert "usage: python -m study.search" in ended.stdout
     assert time.monotonic() - start < 5  # a second where nothing else runs
+
+
+if __name__ == "__main__":
+    DOCUMENT.parent.mkdir(exist_ok=True)
+    DOCUMENT.write_text(documented(), encoding="utf-8")

@@ -23,15 +23,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from study.common.errors import CodeError, UserError
+from study.common.text import join, near, printable
 
 MISTAKE = 2  # the exit code of a mistake that the user can mend
 STOPPED = 130  # after Ctrl-C
 UNREAD = 141  # nobody reads what is printed any more: `... | head`
 ENDS = (UserError, KeyboardInterrupt, BrokenPipeError)  # a command ends with `complain`
 CONSOLE = "optimizer-study"  # installed beside Python: no file of the user's folder shadows it
+OURS = {  # in place of argparse's words
+    "expected one argument": "needs a value",
+    "ignored explicit argument": "takes no value, but received",
+    "the following arguments are required:": "missing:",
+}
 COMMANDS = {
     "search": "find and rank the best settings of every optimizer",
     "report": "write the report of a study",
@@ -47,23 +53,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given and given[0] in COMMANDS:
         module = importlib.import_module(f"study.{given[0]}")
         return int(module.main(given[1:]))
-    words = "\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog=CONSOLE,
-        description=f"commands, each with a --help of its own:\n{words}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    if given and given[0] in ("-h", "--help"):
+        words = "\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items())
+        print(f"usage: {CONSOLE} COMMAND ...\n\ncommands, each with its own --help:\n{words}")
+        return 0
+    wrong = (
+        f"{given[0]}: unknown command{near(given[0], COMMANDS)}" if given else "no command given"
     )
-    parser.add_argument("command", choices=COMMANDS)
-    parser.parse_args(given)
-    return MISTAKE  # not reached: help and a wrong name have ended it
+    print(f"error: {printable(wrong)}; valid: {', '.join(COMMANDS)}", file=sys.stderr)
+    return MISTAKE
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """What was typed; from here on a sign that the terminal does not have is printed as "?"."""
+    """Return the arguments of a command; a mistake in them is one line, and the process ends.
+
+    From here on a character that the terminal does not have is printed as "?".
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace", line_buffering=True)  # a log is up to date
-    return parser.parse_args(argv)
+    flags = parser._option_string_actions  # by every flag
+    listed = "--help-all" if "--help-all" in flags else "--help"
+
+    def refuse(message: str) -> NoReturn:  # without the usage, which would hide the mistake
+        for theirs, ours in OURS.items():
+            message = message.replace(theirs, ours)
+        words = printable(message.removeprefix("argument "))
+        parser.exit(MISTAKE, f"error: {words}; {listed} lists all options\n")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.allow_abbrev = False  # a new option must not change what a script means
+    arguments, unknown = parser.parse_known_args(argv)
+    for text in unknown:
+        if text.strip("-") and text.startswith("-"):
+            name = text.split("=")[0]
+            meant = flag(name.strip("-"))
+            begun = join([one for one in flags if one.startswith(meant)][:3], "or")
+            hint = f" (did you mean {begun}?)" if begun else near(meant, flags)
+            refuse(f"{name}: unknown option{hint}")
+    if unknown:
+        refuse(f"{unknown[0]}: does not belong to any option")
+    return arguments
+
+
+def flag(name: str) -> str:
+    """Return an argument's name as the command line has it: `image_size` as --image-size."""
+    return "--" + name.replace("_", "-")
 
 
 def typed(command: str, *arguments: object) -> str:
@@ -76,10 +111,10 @@ def typed(command: str, *arguments: object) -> str:
 def in_flags(sentence: str, given: object) -> str:
     """The sentence with `image_size` as --image-size, where `given` has such an option."""
 
-    def flag(found: re.Match[str]) -> str:
-        return "--" + found[1].replace("_", "-") if found[1] in vars(given) else found[0]
+    def in_words(found: re.Match[str]) -> str:
+        return flag(found[1]) if found[1] in vars(given) else found[0]
 
-    return re.sub(r"`(\w+)`", flag, sentence)
+    return re.sub(r"`(\w+)`", in_words, sentence)
 
 
 def complain(error: UserError | KeyboardInterrupt | BrokenPipeError, given: object) -> int:

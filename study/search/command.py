@@ -18,7 +18,13 @@ from pathlib import Path
 from study.common.command import STOPPED, complain, stoppable
 from study.common.errors import UserError
 from study.common.tensorflow import import_tensorflow
-from study.search.command_line import bases_of, each_base, parse, resolve_options
+from study.search.command_line import (
+    bases_of,
+    each_base,
+    given_values,
+    parse,
+    resolve_options,
+)
 from study.search.options import Options
 from study.search.time_spent import TimeSpent
 from study.training.program_cache import keep_programs
@@ -31,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)  # --help ends here, before anything heavy is imported
     try:
         with stoppable():
+            given_values(arguments)  # a wrong one is refused now, not after TensorFlow's start
             search(arguments)
     except (UserError, BrokenPipeError) as error:
         return complain(error, arguments)

@@ -1,23 +1,21 @@
-"""The command line of a search, or the arguments of `study.run`, come in, checked `Options` go out.
+"""The command line of a search or the arguments of `study.run` come in, checked `Options` go out.
 
-A value comes from the user, else from the search space's `[study]` table, else from the default;
-the built-in faces bring their own, because with more training photos every optimizer ends at 1.0
-and a study shows nothing. Each value passes the same check wherever it stood, so a sentence about a
-wrong one names its key and its place.
+A value comes from the user, else from the search space's `[study]` table, else from the default.
+The built-in faces have defaults of their own: with more training photos every optimizer ends at 1.0
+and a study shows nothing. Each value passes the same check wherever it comes from, so a refusal
+names its key and its place.
 
-Arguments of `study.run` come in, what `parse` makes of a command line goes out.
-
-What follows from `--base` in a study's options, and one study a base where several are named.
-
-In: what the user gave. Out: preparation, image size and name that the base decides, and options
-for each of several bases, whose studies are told apart by name: SPACE-TUNER for VGG16, as ever,
-SPACE-TUNER-BASE for another one, NAME-BASE where a name was given for several.
+The base decides preparation, image size and name where the user does not. Several bases make a
+study each, told apart by name: SPACE-TUNER for VGG16, SPACE-TUNER-BASE for another one, NAME-BASE
+where a name was given for several.
 """
 
 import argparse
 import os
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from pathlib import Path, PurePath
 from typing import Any
@@ -25,16 +23,22 @@ from typing import Any
 from study.common import command
 from study.common.bases import DEFAULT_BASE, check_size, is_file, preprocess_of, short_name
 from study.common.errors import UserError
-from study.common.text import near
+from study.common.text import near, number
 from study.features.keras_archive import input_size
-from study.search.option_rules import Option, in_name
-from study.search.options import OPTIONS, Options
+from study.search.options import OPTIONS, Option, Options, in_name
 
 MOST_BYTES = 40  # of a base in a study's name
+DESCRIPTION = """\
+Tune every optimizer on your images with the same budget, then rank them all.
+The same command again resumes a study. Defaults are in brackets.
+
+  {start} --tuner hyperband       # the built-in faces
+  {start} --data my_photos        # a subfolder for each class
+  {start} --data my_photos --space quick --optimizers adam,sgd"""
 
 
 def bases_of(arguments: argparse.Namespace, study_table: Mapping[str, Any]) -> list[str]:
-    """The bases that were named, A,B, by the user or else by the space; as they stand there.
+    """Return the bases that the user or else the space names, A,B, as they are written.
 
     Raises:
         UserError: one is named twice, or two files would have studies of one name.
@@ -57,7 +61,7 @@ def bases_of(arguments: argparse.Namespace, study_table: Mapping[str, Any]) -> l
 
 
 def each_base(arguments: argparse.Namespace, bases: Sequence[str]) -> Iterator[argparse.Namespace]:
-    """The arguments of the study of each base; those given, where there is one.
+    """Yield the arguments of the study of each base; the given ones, where there is one base.
 
     If files are among several bases, `preprocess` speaks of them and `weights` of the others: a
     named base knows how it was trained, a file brings its weights.
@@ -77,8 +81,8 @@ def each_base(arguments: argparse.Namespace, bases: Sequence[str]) -> Iterator[a
         yield own
 
 
-def follow_base(values: dict[str, Any], chosen: set[str]) -> str:
-    """Set what the base decides and was not `chosen`; returns what the study's name ends with.
+def follow_base(values: dict[str, Any], chosen: Container[str]) -> str:
+    """Set what the base decides and was not `chosen`; return what the study's name ends with.
 
     Raises:
         UserError: no such base, one that does not take this, or images too small for it.
@@ -87,46 +91,75 @@ def follow_base(values: dict[str, Any], chosen: set[str]) -> str:
     size = input_size(base) if is_file(base) else None
     if size is not None and "image_size" not in chosen:
         values["image_size"] = size
-    values["preprocess"] = preprocess_of(base, values["preprocess"])
+    values["preprocess"] = preprocess_of(base, values["preprocess"] or None)
     check_size(base, values["image_size"])
     return "" if base == DEFAULT_BASE else f"-{word_of(base)}"
 
 
 def word_of(base: str) -> str:
-    """The base in a study's name: its name, or the file's without folder and ending."""
+    """Return the base in a study's name: its name, or the file's without folder and ending."""
     if not is_file(base):
         return base
     plain = "".join(c if in_name(c) else "-" for c in PurePath(base).stem)
     return plain.encode()[:MOST_BYTES].decode(errors="ignore")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line, grouped, with units and defaults in the help."""
+def parser(everything: bool = False) -> argparse.ArgumentParser:
+    """Return the parser of the command line; its help has the rare options with `everything`."""
+    start = command.typed("search")
     top = argparse.ArgumentParser(
-        prog=command.typed("search"),
-        description="Search the best hyperparameters of every optimizer on your images, with equal "
-        "budgets, and rank the optimizers. The same command again resumes.",
-        allow_abbrev=False,
+        prog=start,
+        usage=f"{start} [options]",
+        description=DESCRIPTION.format(start=start),
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=25),
+        add_help=False,
     )
-    groups = {
-        title: top.add_argument_group(title) for title in ("images", "search", "machine", "files")
-    }
+    titles = dict.fromkeys(one.group for one in OPTIONS.values())
+    groups = {title: top.add_argument_group(title) for title in titles}
     for key, one in OPTIONS.items():
-        group = groups[one.group]
-        if one.read is None:
-            group.add_argument(_flag(key), action="store_true", help=one.help)
-        else:
-            metavar = "{" + ",".join(one.choices) + "}" if one.choices else None
-            action = "append" if one.many else "store"
-            group.add_argument(_flag(key), help=one.help, metavar=metavar, action=action)
+        kind: dict[str, Any] = {"action": "store_true"}
+        if one.rule.read is not None:
+            kind = {"action": "append" if one.many else "store", "metavar": one.rule.metavar}
+        shown = help_of(one) if everything or not one.rare else argparse.SUPPRESS
+        groups[one.group].add_argument(command.flag(key), help=shown, **kind)
+    last = top.add_argument_group("help")
+    last.add_argument("-h", "--help", action="help", help="show this")
+    last.add_argument("--help-all", action="help", help=f"show all {len(OPTIONS)} options")
     return top
 
 
+def help_of(one: Option) -> str:
+    """Return the help of an option with its default, in brackets."""
+    default = one.unset or one.default
+    if default in (None, False, ()):
+        return one.help
+    faces = "" if one.faces is None else f"; faces {one.faces}"
+    return f"{one.help} [{number(default)}{faces}]"
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line; values are checked later, together with the space's."""
-    arguments = command.parse(parser(), argv)
-    arguments.space = arguments.space or str(OPTIONS["space"].default)
+    """Return what the command line gives, as texts; None: not given."""
+    everything = "--help-all" in (sys.argv if argv is None else argv)
+    arguments = command.parse(parser(everything), argv)
+    if arguments.space is None:
+        arguments.space = OPTIONS["space"].default
     return arguments
+
+
+def given_values(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the values of the options that the user gave, each in its type.
+
+    Raises:
+        UserError: a value is not valid.
+    """
+    values: dict[str, Any] = {}
+    for key, one in OPTIONS.items():
+        value = getattr(arguments, key)
+        if one.many and value is not None:
+            values[key] = tuple(checked(each, one, f"`{key}`") for each in value)
+        elif value is not None:
+            values[key] = checked(value, one, f"`{key}`")
+    return values
 
 
 def resolve_options(
@@ -138,28 +171,24 @@ def resolve_options(
         UserError: a key of the table is unknown, or a value is not valid.
     """
     place = f"search space {space_name}: study."
-    valid = [key for key, one in OPTIONS.items() if one.in_space]
+    valid = [key for key, one in OPTIONS.items() if one.reach == "space"]
     for key in study_table:
         if key not in valid:
             raise UserError(f"{place}{key}: unknown key; valid: {', '.join(valid)}")
     rows = arguments.features is not None
     if rows:
         study_table = _of_rows(arguments, study_table)
-    chosen = {key for key in OPTIONS if getattr(arguments, key) is not None} | study_table.keys()
     brought = {"data", "labels"} & study_table.keys() or arguments.data or arguments.labels
     faces = not rows and not brought
-    values: dict[str, Any] = {}
-    for key, one in OPTIONS.items():
-        value = getattr(arguments, key)
-        if one.many:
-            values[key] = tuple(checked(text, one, f"`{key}`") for text in value or ())
-        elif value is not None:
-            values[key] = checked(value, one, f"`{key}`")
-        elif key in study_table:
-            values[key] = checked(study_table[key], one, f"{place}{key}")
-        else:
-            own = faces and one.faces is not None
-            values[key] = one.faces if own else one.default
+    values = {
+        key: one.default if one.faces is None or not faces else one.faces
+        for key, one in OPTIONS.items()
+    }
+    chosen = {
+        **{key: checked(value, OPTIONS[key], place + key) for key, value in study_table.items()},
+        **given_values(arguments),
+    }
+    values |= chosen
     _check_together(values)
     suffix = "" if rows else follow_base(values, chosen)
     values["name"] = values["name"] or _default_name(space_name, values["tuner"], suffix)
@@ -202,31 +231,30 @@ def _default_name(space_name: str, tuner: str, suffix: str) -> str:
     return f"{plain.decode(errors='ignore').lstrip('.-') or 'study'}-{tuner}{suffix}"
 
 
-def _flag(key: str) -> str:
-    return "--" + key.replace("_", "-")
-
-
 def checked(value: Any, one: Option, where: str) -> Any:
-    """A value in its type; it comes as a text, as TOML or as Python has it."""
-    received = f"{where}: received {reprlib.repr(value)}"
+    """Return a value in its type; it comes as a text, as TOML or as Python has it.
+
+    Raises:
+        UserError: it is not valid; the sentence begins with `where`.
+    """
+    received, rule = f"{where}: received {reprlib.repr(value)}", one.rule
     names = isinstance(value, list) and all(isinstance(item, str) for item in value)
     text = ",".join(value) if names else str(value)
-    if one.choices and text not in one.choices:
-        raise UserError(f"{received}; valid: {', '.join(one.choices)}")
+    if rule.choices and text not in rule.choices:
+        raise UserError(f"{received}; valid: {', '.join(rule.choices)}")
+    if rule.read is None and isinstance(value, bool):
+        return value
     try:
-        if one.read is None:
-            if isinstance(value, bool):
-                return value
+        plain = names or (isinstance(value, str | Real) and not isinstance(value, bool))
+        if rule.read is None or not plain:
             raise ValueError
-        if not names and (isinstance(value, bool) or not isinstance(value, str | Real)):
-            raise ValueError
-        return one.read(text)
+        return rule.read(text)
     except ValueError:
-        raise UserError(f"{received}, but needs {one.rule}") from None
+        raise UserError(f"{received}, but needs {rule.words}") from None
 
 
 def as_arguments(**values: Any) -> argparse.Namespace:
-    """Arguments of `study.run` as `parse` has those of a command line; None: not given.
+    """Return arguments of `study.run` as `parse` has those of a command line; None: not given.
 
     Raises:
         UserError: there is no such option, or a value is not valid.
@@ -237,19 +265,19 @@ def as_arguments(**values: Any) -> argparse.Namespace:
             raise UserError(
                 f"`{key}`: unknown option{near(key, OPTIONS)}; valid: {', '.join(OPTIONS)}"
             )
-        if value is None:
-            continue
-        plain, one = _plain(value), OPTIONS[key]
-        if one.many and not isinstance(plain, list):
-            plain = [plain]
-        for each in plain if one.many else [plain]:
-            checked(each, one, f"`{key}`")  # some are needed before the space is read
-        setattr(arguments, key, plain if isinstance(plain, bool | list) else str(plain))
+        if value is not None:
+            plain = _plain(value)
+            several = OPTIONS[key].many and not isinstance(plain, list)
+            setattr(arguments, key, [plain] if several else plain)
+    given_values(arguments)  # some are needed before the space is read
+    for key, value in vars(arguments).items():
+        if not isinstance(value, bool | list | None):
+            setattr(arguments, key, str(value))
     return arguments
 
 
 def _plain(value: Any) -> Any:
-    """Paths as texts, tuples as lists."""
+    """Return paths as texts, tuples as lists."""
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return os.fspath(value) if isinstance(value, os.PathLike) else value

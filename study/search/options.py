@@ -1,284 +1,250 @@
-"""Everything that a user can decide about a study: `Options`.
+"""Everything a user can decide about a study: `Options`.
 
-Each option is declared once, as a field: its type, its rule, its default, its help. How values come
-in and are checked stands in `command_line.py`.
+Each option is declared once, as a field: its name, type, group, default, rule, help and reach. The
+command line, its help, the arguments of `study.run`, the `[study]` table of a search space, all
+refusals and `docs/options.md` are made of that. `command_line.py` takes the values.
 """
 
-from dataclasses import dataclass, fields
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from study.common.bases import DEFAULT_BASE, PREPROCESS
 from study.common.metrics import ACCURACY, WORDS
 from study.data.copies import KEEP, TOGETHER
 from study.data.groups import SUBFOLDER
-from study.search.option_rules import (
-    CLUSTER,
-    NAME,
-    PATH,
-    TEXT,
-    Option,
-    minutes,
-    option,
-    part,
-    repeats,
-    switch,
-    whole,
-)
+from study.search.cluster.connect import ADDRESS_RULE, cluster_address
 from study.verdicts.looks import AUTO, DEFAULT_MARGIN, FEWEST_REPEATS, MARGIN_RULE, margin_points
+
+T = TypeVar("T")
+
+
+class Rule(NamedTuple):
+    """What values an option takes, and how a text becomes one."""
+
+    metavar: str  # stands for a value in the help
+    words: str  # "... but needs `words`", where there are no choices
+    read: Callable[[str], Any] | None  # raises ValueError; None: a switch
+    choices: tuple[str, ...] = ()  # all valid texts; empty: what `read` takes
+
+
+def whole(low: int, high: int) -> Rule:
+    """Return the rule of whole numbers from `low` to `high`."""
+
+    def read(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError
+        return value
+
+    return Rule("N", f"a whole number, at least {low} and at most {high:,}", read)
+
+
+def real(metavar: str, words: str, valid: Callable[[float], bool]) -> Rule:
+    """Return the rule of the numbers that are `valid`, as `words` say."""
+
+    def read(text: str) -> float:
+        value = float(text)
+        if not valid(value):
+            raise ValueError
+        return value
+
+    return Rule(metavar, words, read)
+
+
+def text(metavar: str) -> Rule:
+    """Return the rule of any text with a visible character."""
+    return Rule(metavar, "a text", _text)
+
+
+def path(metavar: str) -> Rule:
+    """Return the rule of a file or folder."""
+    return Rule(metavar, "a text", lambda given: Path(_text(given)))
+
+
+def one_of(*choices: str) -> Rule:
+    """Return the rule of these texts."""
+    return Rule("|".join(choices), "", _text, choices)
+
+
+def _text(given: str) -> str:
+    if not given.strip():
+        raise ValueError
+    return given
+
+
+def _auto_or_whole(given: str) -> int | str:
+    return AUTO if given == AUTO else int(whole(1, 10_000).read(given))  # type: ignore[misc]
+
+
+def _study_name(given: str) -> str:
+    if given.startswith((".", "-")) or not all(map(in_name, given)) or len(given.encode()) > 100:
+        raise ValueError
+    return _text(given)
+
+
+def in_name(character: str) -> bool:
+    """Return whether a study's name, which is a folder's on every system, may contain it."""
+    return character.isalnum() or character in "-_."
+
+
+SWITCH = Rule("", "True or False", None)
+REPEATS = Rule("N", f"auto, or {whole(1, 10_000).words}", _auto_or_whole)
+NAME = Rule("NAME", "letters, digits, - _ and . (at most 100 bytes, not . or - first)", _study_name)
+
+
+class Option(NamedTuple):
+    """An option but for its name and type; `OPTIONS` has them all."""
+
+    default: Any
+    group: str  # heading in the help
+    help: str  # without the default
+    rule: Rule
+    unset: str = ""  # words for the default, where the value does not say it
+    faces: Any = None  # default for the built-in faces, where it is another
+    only_for: Literal["images", "rows"] | None = None  # no effect on a study of the other kind
+    many: bool = False  # may be given several times
+    rare: bool = False  # in --help-all only
+    # A space's [study] table may set it; the study records it; it concerns this call only.
+    reach: Literal["space", "study", "call"] = "space"
+    # What a resumed study may change: nothing; what its looks allow; longer searches; anything;
+    # "space" and "weights" are compared by their content.
+    continued: Literal["same", "looks", "longer", "free", "space", "weights"] = "same"
+
+
+def option(group: str, default: T, rule: Rule, words: str, **more: Any) -> T:
+    """Return a field of `Options`; `more` are fields of `Option`."""
+    own = Option(default, group, words, rule, **more)
+    made: T = field(default=default, metadata={"option": own})
+    return made
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Everything a user can decide about a study."""
 
+    # fmt: off
     data: str | None = option(
-        TEXT,
-        None,
-        "images",
-        "folder of class folders [the built-in faces]",
-        continued="free",
-        only_for="images",
-    )
-    features: str | None = option(
-        TEXT,
-        None,
-        "images",
-        "instead of images: a .npz file of rows that any model has computed, x (N, d) and y (N,)",
-        in_space=False,
-        continued="free",
-        only_for="rows",
-    )
-    follow_links: bool = switch(
-        "images", "use what links inside class folders lead to, anywhere", only_for="images"
-    )
-    strict: bool = switch(
-        "images", "refuse a folder with files that cannot be decoded", only_for="images"
-    )
+        "data", None, text("DIR"), "folder of class folders",
+        unset="the built-in faces", only_for="images", continued="free")
     labels: str | None = option(
-        TEXT,
-        None,
-        "images",
-        "CSV file with columns file and label, perhaps split and group, of images in --data [the "
-        "folder of the table]",
-        continued="free",
-        only_for="images",
-    )
+        "data", None, text("FILE.csv"), "table of images beside it or below --data: columns "
+        "file, label, perhaps split, group", only_for="images", continued="free")
+    features: str | None = option(
+        "data", None, text("FILE.npz"), "rows of any other model in place of images: x (N, d) "
+        "and y (N,)", only_for="rows", reach="study", continued="free")
+    follow_links: bool = option(
+        "data", False, SWITCH, "use the targets of links inside class folders, wherever they are",
+        only_for="images", reach="call", rare=True)
+    strict: bool = option(
+        "data", False, SWITCH, "refuse a folder with files that cannot be decoded",
+        only_for="images", reach="call", rare=True)
     group: str | None = option(
-        TEXT,
-        None,
-        "images",
-        "images of one folder inside a class folder stay on one side of a split",
-        choices=(SUBFOLDER,),
-        only_for="images",
-    )
+        "data", None, one_of(SUBFOLDER), "keep the images of a folder inside a class folder "
+        "on one side of every split", only_for="images")
     group_pattern: str | None = option(
-        TEXT,
-        None,
-        "images",
-        "regular expression: images whose path has the same text in its brackets stay on one side",
-        only_for="images",
-    )
+        "data", None, text("REGEX"), "the same for images whose paths agree in the brackets of "
+        r"a regular expression: 'patient(\d+)'", only_for="images")
     near_duplicates: str = option(
-        TEXT,
-        TOGETHER,
-        "images",
-        "near copies stay on one side of a split, or are kept as different images [together]",
-        choices=(TOGETHER, KEEP),
-        continued="free",
-        only_for="images",
-    )
-    base: str = option(
-        TEXT,
-        DEFAULT_BASE,
-        "images",
-        "frozen model: any of keras.applications, or FILE.keras of your own; several, A,B, are a "
-        f"study each, compared at the end [{DEFAULT_BASE}]",
-        continued="weights",
-        only_for="images",
-    )
-    image_size: int = option(
-        whole(32, 2048),
-        224,
-        "images",
-        "pixels a side [224; faces 112], if FILE.keras has none of its own",
-        faces=112,
-        only_for="images",
-    )
-    preprocess: str = option(
-        TEXT,
-        None,
-        "images",
-        "how pixels reach the base, of a FILE.keras to be said [as the base was trained]",
-        choices=tuple(PREPROCESS),
-        only_for="images",
-    )
-    views: int = option(
-        whole(1, 1000),
-        1,
-        "images",
-        "of each training image: itself and crops, turned, perhaps mirrored, darker or brighter; "
-        "each epoch trains on one of them [1]",
-        only_for="images",
-    )
+        "data", TOGETHER, one_of(TOGETHER, KEEP), "keep near-duplicates on one side of a split, "
+        "or take them for different images", only_for="images", continued="free", rare=True)
     split: str = option(
-        TEXT,
-        "stratified",
-        "images",
-        "fresh stratified splits, Keras's one assignment, or folders train, val, test as they are",
-        choices=("stratified", "keras", "folders"),
-    )
+        "data", "stratified", one_of("stratified", "keras", "folders"), "draw stratified splits "
+        "afresh, use Keras's one assignment, or use the folders train, val and test as they are",
+        rare=True)
     split_seed: int = option(
-        whole(1, 2**32 - 1), 12, "images", "seed of --split keras [12]", only_for="images"
-    )
+        "data", 12, whole(1, 2**32 - 1), "seed of --split keras", only_for="images", rare=True)
     validation_split: float = option(
-        part(False), 0.2, "images", "part of all images [0.2; faces 0.4]", faces=0.4
-    )
+        "data", 0.2, real("X", "a part of the images, above 0 to below 1", lambda x: 0 < x < 1),
+        "fraction of all images to validate on", faces=0.4, rare=True)
     test_split: float = option(
-        part(True),
-        0.2,
-        "images",
-        "part of all images put aside until the end, without a folder test [0.2; faces 0.3]",
-        faces=0.3,
-    )
-    space: str = option(
-        TEXT,
-        "default",
-        "search",
-        "default, quick, blog_t11 or a .toml file [default]",
-        in_space=False,
-        continued="space",
-    )
-    optimizers: str | None = option(
-        TEXT, None, "search", "only these, e.g. adam,sgd [all of the space]", continued="space"
-    )
-    code: tuple[Path, ...] = option(
-        PATH, (), "search", "Python file with optimizers of your own, which is run; repeatable",
-        in_space=False, decides=False, many=True,
-    )  # fmt: skip
-    tuner: str = option(
-        TEXT,
-        "hyperband",
-        "search",
-        "Keras Tuner's search method [hyperband]",
-        choices=("hyperband", "random", "bayesian", "grid"),
-    )
-    max_epochs: int = option(whole(1, 100_000), 30, "search", "epochs of a full trial [30]")
-    factor: int = option(whole(2, 100), 3, "search", "Hyperband keeps one in FACTOR a rung [3]")
-    trials: int = option(
-        whole(1, 1_000_000),
-        20,
-        "search",
-        "trials a search, random, bayesian, grid [20]",
-        continued="longer",
-    )
-    allocation: str = option(
-        TEXT,
-        "equal",
-        "search",
-        "a search for each optimizer, or one over all [equal]",
-        choices=("equal", "joint"),
-    )
-    metric: str = option(
-        TEXT,
-        ACCURACY,
-        "search",
-        "what decides between epochs, trials and optimizers [accuracy]",
-        choices=tuple(WORDS),
-    )
-    margin: float = option(
-        (margin_points, MARGIN_RULE),
-        DEFAULT_MARGIN,
-        "search",
-        "points of the metric that may be lost: whoever is at most so far behind the best is good "
-        f"enough [{DEFAULT_MARGIN:g}]",
-        continued="free",
-    )
-    repeats: int | str = option(
-        (repeats, f"auto, or {whole(1, 10_000)[1]}"),
-        AUTO,
-        "search",
-        "whole searches with fresh splits and seed: as many as the answer takes, or this many "
-        "[auto]",
-        continued="looks",
-    )
-    most_repeats: int = option(
-        whole(FEWEST_REPEATS, 10_000),
-        27,
-        "search",
-        "--repeats auto ends there even if the answer is not known [27]",
-        continued="looks",
-    )
-    confirm: int = option(
-        whole(1, 10_000),
-        5,
-        "search",
-        "reruns of each winner with fresh seeds, each on a fresh split [5]",
-        continued="looks",
-    )
-    seed: int = option(whole(1, 10**18), 1, "search", "of everything random, 1 or more [1]")
-    time_limit: float | None = option(
-        (minutes, "minutes, above 0"),
-        None,
-        "search",
-        "minutes after which no new trials start; winners so far are still confirmed",
-        continued="free",
-    )
-    population: int | None = option(
-        whole(1, 10_000),
-        None,
-        "machine",
-        "heads trained at once [chosen for the device]",
-        continued="free",
-    )
-    device: str | None = option(
-        TEXT,
-        None,
-        "machine",
-        "[the first GPU if there is one]",
-        choices=("cpu", "gpu"),
-        in_space=False,
-        continued="free",
-    )
-    cluster: str | None = option(
-        CLUSTER,
-        None,
-        "machine",
-        "train on a Ray cluster: auto (the one that this machine belongs to), local (one of its "
-        "own, to try it), HOST:PORT or ray://HOST:PORT [this process]",
-        in_space=False,
-        decides=False,
-    )
+        "data", 0.2, real("X", "a part of the images, 0 to below 1", lambda x: 0 <= x < 1),
+        "fraction of all images put aside until the end, where there is no test folder",
+        faces=0.3, rare=True)
+
+    base: str = option(
+        "base", DEFAULT_BASE, text("NAME"), "frozen network: a model of keras.applications or your "
+        "own FILE.keras; A,B makes a study of each and compares them",
+        only_for="images", continued="weights")
+    views: int = option(
+        "base", 1, whole(1, 1000), "train on each image and N - 1 crops of it, turned, mirrored, "
+        "brighter or darker; each epoch draws one", only_for="images")
+    image_size: int = option(
+        "base", 224, whole(32, 2048), "pixels a side; FILE.keras may fix its own",
+        faces=112, only_for="images", rare=True)
+    preprocess: str = option(
+        "base", "", one_of(*PREPROCESS), "how pixels are prepared; required for FILE.keras",
+        unset="as the base was trained", only_for="images", rare=True)
     weights: str = option(
-        TEXT,
-        "auto",
-        "machine",
-        "auto, random, or an .h5 or .keras file [auto]",
-        in_space=False,
-        continued="weights",
-        only_for="images",
-    )
+        "base", "auto", text("FILE"), "weights of the base: auto, random, or an .h5 or .keras file",
+        only_for="images", reach="study", continued="weights", rare=True)
+
+    space: str = option(
+        "search", "default", text("NAME"), "search space: default, quick, blog_t11, or a .toml "
+        "file", reach="study", continued="space")
+    optimizers: str | None = option(
+        "search", None, text("A,B"), "tune only these, such as adam,sgd",
+        unset="all of the space", continued="space")
+    code: tuple[Path, ...] = option(
+        "search", (), path("FILE.py"), "Python file of your own optimizers, which is run; "
+        "repeatable", reach="call", many=True)
+    tuner: str = option(
+        "search", "hyperband", one_of("hyperband", "random", "bayesian", "grid"),
+        "Keras Tuner's search method")
+    trials: int = option(
+        "search", 20, whole(1, 1_000_000), "trials of each search; not for hyperband",
+        continued="longer")
+    max_epochs: int = option("search", 30, whole(1, 100_000), "epochs of a full trial", rare=True)
+    factor: int = option(
+        "search", 3, whole(2, 100), "hyperband keeps one trial in N at each rung", rare=True)
+    allocation: str = option(
+        "search", "equal", one_of("equal", "joint"), "one search for each optimizer, or one over "
+        "all of them", rare=True)
+    seed: int = option("search", 1, whole(1, 10**18), "seed of everything random", rare=True)
+
+    metric: str = option("answer", ACCURACY, one_of(*WORDS), "the score to maximize")
+    margin: float = option(
+        "answer", DEFAULT_MARGIN, Rule("POINTS", MARGIN_RULE, margin_points), "points of the "
+        "metric an optimizer may be behind the best and still be good enough", continued="free")
+    repeats: int | str = option(
+        "answer", AUTO, REPEATS, "repeats of every search with fresh splits and seeds; auto: until "
+        "the answer is known", continued="looks")
+    most_repeats: int = option(
+        "answer", 27, whole(FEWEST_REPEATS, 10_000), "stop --repeats auto here, even without an "
+        "answer", continued="looks")
+    time_limit: float | None = option(
+        "answer", None, real("MINUTES", "minutes, above 0", lambda x: 0 < x < math.inf),
+        "start no new trials after this; the winners so far are still confirmed",
+        continued="free")
+    confirm: int = option(
+        "answer", 5, whole(1, 10_000), "confirmation runs of each winner, each with a fresh seed "
+        "and split", continued="looks", rare=True)
+
+    cluster: str | None = option(
+        "machine", None, Rule("ADDRESS", ADDRESS_RULE, cluster_address), "train on a Ray cluster: "
+        "auto (this machine's), local (a new one, to try it), HOST:PORT or ray://HOST:PORT",
+        reach="call")
+    device: str | None = option(
+        "machine", None, one_of("cpu", "gpu"), "what to compute on", unset="a GPU if there is one",
+        reach="study", continued="free", rare=True)
+    population: int | None = option(
+        "machine", None, whole(1, 10_000), "heads trained at once", unset="chosen for the device",
+        continued="free", rare=True)
+
     name: str = option(
-        NAME, None, "files", "of the study [SPACE-TUNER]", in_space=False, decides=False
-    )
-    overwrite: bool = switch("files", "delete the study of this name and start anew")
+        "files", "", NAME, "name of the study", unset="SPACE-TUNER", reach="call")
+    overwrite: bool = option(
+        "files", False, SWITCH, "delete the study of this name and start again", reach="call")
+    dry_run: bool = option(
+        "files", False, SWITCH, "print the plan, then stop", reach="call")
     logs: Path = option(
-        PATH,
-        Path("logs"),
-        "files",
-        "folder of all studies [logs]",
-        in_space=False,
-        decides=False,
-    )
+        "files", Path("logs"), path("DIR"), "folder of all studies", reach="call", rare=True)
     cache_dir: Path | None = option(
-        PATH,
-        None,
-        "files",
-        "of the computed features [your cache folder]",
-        in_space=False,
-        decides=False,
-    )
-    dry_run: bool = switch("files", "print the plan and stop")
+        "files", None, path("DIR"), "folder of computed features and compiled programs",
+        unset="your cache folder", reach="call", rare=True)
+    # fmt: on
 
     @property
     def own_device(self) -> str | None:
@@ -286,12 +252,12 @@ class Options:
         return self.device if self.cluster is None else "cpu"
 
     def settings(self) -> dict[str, Any]:
-        """What decides a study's result or its length; not where it is stored."""
+        """Return what decides a study's result or its length, but not where it is stored."""
         other = "rows" if self.features is None else "images"
         return {
             key: getattr(self, key)
             for key, one in OPTIONS.items()
-            if one.decides and one.only_for != other
+            if one.reach != "call" and one.only_for != other
         }
 
 

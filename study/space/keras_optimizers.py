@@ -77,6 +77,10 @@ def argument_rule(name: str, default: Any, *, own: bool = False, annotation: Any
     return NUMBER if own else NOT_NEGATIVE
 
 
+def _is_count(value: Any) -> bool:
+    return is_whole(value) or (is_number(value) and value == 0)
+
+
 def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST_WHOLE
 
