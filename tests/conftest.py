@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jaxtyping import install_import_hook
 from PIL import Image
 
+install_import_hook("study", "shapes.check_shapes")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 CLASSES = ("circles", "stripes", "дома 家")

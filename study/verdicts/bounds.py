@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
@@ -49,8 +50,10 @@ def pooled_deviation(table: ArrayLike) -> float:
     return math.sqrt(squares / freedom) if freedom > 0 else math.nan
 
 
-def _within(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """(..., K, R) less the mean of each repeat, over its known cells; 0 where nothing is known.
+def _within(
+    values: Float[np.ndarray, "... K #R"], known: Bool[np.ndarray, "K R"]
+) -> Float[np.ndarray, "... K R"]:
+    """Return `values` less the mean of each repeat, over its known cells; 0 where nothing is known.
 
     That takes the repeats' effects out (Frisch, Waugh and Lovell), so that K columns are fitted,
     not K + R: with 840 repeats a hundredth of the time.
@@ -62,35 +65,37 @@ def _within(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 class Bounds(NamedTuple):
-    """For every pair, (K, K): how far column lies behind row; NaN where they were not compared.
+    """For every pair how far column lies behind row; NaN where they were not compared.
 
     A pair is judged at the latest look that both have reached, on the repeats until there.
     """
 
-    difference: Numbers
-    variance: Numbers  # of one repeat's difference, moderated
-    error: Numbers  # of `difference`, on these images
-    freedom: Numbers
-    alpha: Numbers  # that the look may spend
-    repeats: Numbers  # shared
+    difference: Float[np.ndarray, "K K"]
+    variance: Float[np.ndarray, "K K"]  # of one repeat's difference, moderated
+    error: Float[np.ndarray, "K K"]  # of `difference`, on these images
+    freedom: Float[np.ndarray, "K K"]
+    alpha: Float[np.ndarray, "K K"]  # that the look may spend
+    repeats: Float[np.ndarray, "K K"]  # shared
 
-    def reach(self, *, strict: bool = False) -> Numbers:
-        """(K, K): errors that a difference must exceed; `strict`: for all ordered pairs at once."""
+    def reach(self, *, strict: bool = False) -> Float[np.ndarray, "K K"]:
+        """Return the errors that differences must exceed; `strict`: for all ordered pairs."""
         count = len(self.difference)
         rivals = count * (count - 1) if strict else count - 1
-        quantile: Numbers = stdtrit(self.freedom, 1 - self.alpha / max(rivals, 1))
+        quantile: Float[np.ndarray, "K K"] = stdtrit(self.freedom, 1 - self.alpha / max(rivals, 1))
         return quantile
 
-    def low(self, *, strict: bool = False) -> Numbers:
-        """(K, K): column is at least that much behind row."""
-        return self.difference - self.reach(strict=strict) * self.error
+    def low(self, *, strict: bool = False) -> Float[np.ndarray, "K K"]:
+        """Return by how much column is at least behind row."""
+        low: Numbers = self.difference - self.reach(strict=strict) * self.error
+        return low
 
-    def high(self, *, strict: bool = False) -> Numbers:
-        """(K, K): column is at most that much behind row."""
-        return self.difference + self.reach(strict=strict) * self.error
+    def high(self, *, strict: bool = False) -> Float[np.ndarray, "K K"]:
+        """Return by how much column is at most behind row."""
+        high: Numbers = self.difference + self.reach(strict=strict) * self.error
+        return high
 
-    def new_error(self, ratio: float, seeds: float) -> Numbers:
-        """(K, K): the error of `difference` on new images of the same kind.
+    def new_error(self, ratio: float, seeds: float) -> Float[np.ndarray, "K K"]:
+        """Return the error of `difference` on new images of the same kind.
 
         Args:
             ratio: validation / training rows; NaN, and nothing can be claimed, where all repeats
@@ -98,18 +103,22 @@ class Bounds(NamedTuple):
             seeds: variance that seeds alone give one optimizer's result of a repeat.
         """
         of_images = np.maximum(self.variance - 2 * seeds, 0)
-        error: Numbers = np.sqrt(self.error**2 + ratio * of_images)
+        error: Float[np.ndarray, "K K"] = np.sqrt(self.error**2 + ratio * of_images)
         return error
 
 
 def compared(
-    table: Numbers, spent: np.ndarray, looks: Sequence[Look], *, step: float
+    table: Float[np.ndarray, "K R"],
+    spent: Bool[np.ndarray, "K R"],
+    looks: Sequence[Look],
+    *,
+    step: float,
 ) -> list[Bounds]:
-    """The bounds after each look that any pair has reached.
+    """Return the bounds after each look that any pair has reached.
 
     Args:
-        table: (K, R) results, rows optimizers, columns repeats; NaN where there is none.
-        spent: (K, R) which repeats are over, whatever came out.
+        table: results, rows optimizers, columns repeats; NaN where there is none.
+        spent: which repeats are over, whatever came out.
         looks: of the study, by rising repeats.
         step: deviation of rounding a result to whole images.
     """
@@ -137,26 +146,28 @@ def enough(look: Look) -> int:
     return look.repeats - look.repeats // MAY_MISS
 
 
-def over(spent: np.ndarray, look: Look) -> np.ndarray:
-    """(K,): which optimizers have had all repeats of a look."""
+def over(spent: Bool[np.ndarray, "K R"], look: Look) -> Bool[np.ndarray, " K"]:
+    """Return which optimizers have had all repeats of a look."""
     had: np.ndarray = spent[:, : look.repeats].sum(axis=1) == look.repeats
     return had
 
 
-def comparable(table: Numbers, spent: np.ndarray, look: Look) -> np.ndarray:
-    """(K,): which of those have enough results."""
+def comparable(
+    table: Float[np.ndarray, "K R"], spent: Bool[np.ndarray, "K R"], look: Look
+) -> Bool[np.ndarray, " K"]:
+    """Return which optimizers have had all repeats of a look, enough of them with a result."""
     given = (np.isfinite(table) & spent)[:, : look.repeats].sum(axis=1)
     reached: np.ndarray = over(spent, look) & (given >= enough(look))
     return reached
 
 
 def bounds_of(
-    table: Numbers, alpha: float, *, step: float, borrowed: int = MOST_BORROWED
+    table: Float[np.ndarray, "K n"], alpha: float, *, step: float, borrowed: int = MOST_BORROWED
 ) -> Bounds:
-    """The bounds of all pairs, each on the repeats that both have.
+    """Return the bounds of all pairs, each on the repeats that both have.
 
     Args:
-        table: (K, n) results; NaN where there is none.
+        table: results; NaN where there is none.
         alpha: that the look may spend.
         step: deviation of rounding a result to whole images.
         borrowed: observations that the usual variance counts for at most; 0: a pair's own alone.
