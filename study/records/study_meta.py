@@ -13,6 +13,7 @@ from study.common.metrics import WORDS
 from study.records.study_files import FORMAT, STUDY_FILE, checked, damaged, need, without_format
 
 UNBALANCED = 3.0
+PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")  # whose versions are kept
 
 # What the tables in `study.json` have at least; a study of images and one of rows have more.
 EVERY: Mapping[str, Sequence[str]] = {
@@ -130,6 +131,10 @@ def load_meta(study: Path) -> StudyMeta:
         for needed in (EVERY, OF_ROWS if meta.noun == "row" else OF_IMAGES):
             for key, names in needed.items():
                 need(getattr(meta, key), names)
+        for versions in meta.versions:
+            need(versions, ("python", *PACKAGES))
+        if not meta.versions or not meta.looks:
+            raise ValueError("versions or looks are missing")
         if len(meta.class_counts) != len(meta.class_names):
             raise ValueError("class_counts and class_names differ in length")
         if meta.metric not in WORDS:

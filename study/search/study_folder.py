@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from study.common.errors import UserError
 from study.data.splits.study_splits import Splits
 from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
-from study.records.study_meta import Look, StudyMeta, load_meta, save_meta
+from study.records.study_meta import PACKAGES, Look, StudyMeta, load_meta, save_meta
 from study.records.trial_record import Phase, TrialRecord
 from study.records.trials_file import TrialLines, read_trials, repair_trials, rewrite_trials
 from study.search.differences import changed_versions, differences, more_trials
@@ -33,8 +33,6 @@ from study.search.subject import Subject
 from study.space.search_space import SearchSpace
 from study.verdicts.judge import answer_of
 from study.verdicts.looks import AUTO, continued_looks, looks_of_longer_searches, planned_looks
-
-PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")
 
 
 @contextmanager
