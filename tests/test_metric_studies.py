@@ -322,14 +322,6 @@ def test_two_studies_with_different_metrics_are_not_compared(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_study_older_than_the_option_compares_with_one_by_accuracy(tmp_path: Path) -> None:
-    new = made_up(tmp_path, ACCURACY, ["adam", "sgd"])
-    assert new.meta.metric == ACCURACY
-    settings = {key: one for key, one in new.meta.settings.items() if key != "metric"}
-    found = pair_of(new._replace(meta=replace(new.meta, settings=settings)), new)
-    assert found.metric == ACCURACY and found.differences == ()
-
-
 @pytest.mark.parametrize(
     "metric, level, words",
     [

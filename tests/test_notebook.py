@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from synthetic import write_study
 
 import study
 from study.common.errors import UserError
+from study.records.study_meta import load_meta, save_meta
 from study.records.trials_file import load_trials
 from study.report import main as report_main
 from study.report.data_files import COLUMNS
@@ -31,7 +33,7 @@ STUDIES = ROOT / "tests" / "studies"
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real study with its report."""
     logs = tmp_path_factory.mktemp("logs")
-    shutil.copytree(STUDIES / "format_2" / "finished", logs / "finished")
+    shutil.copytree(STUDIES / "faces", logs / "finished")
     assert report_main(["--logs", str(logs)]) == 0
     return logs
 
@@ -156,9 +158,12 @@ def test_a_study_that_has_just_begun_says_so(tmp_path: Path) -> None:
         begun.winner()
 
 
-def test_a_study_that_was_killed_shows_what_it_has() -> None:
-    killed = Study(STUDIES / "format_0" / "unfinished")
-    assert len(killed.trials) == len(load_trials(killed.folder)) > 0
+def test_a_study_that_was_killed_shows_what_it_has(tmp_path: Path) -> None:
+    save_meta(tmp_path, replace(load_meta(STUDIES / "faces"), finished=False))
+    lines = (STUDIES / "faces" / "trials.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "trials.jsonl").write_bytes(b"".join(lines[:20]) + lines[20][:-9])
+    killed = Study(tmp_path)
+    assert len(killed.trials) == len(load_trials(killed.folder)) == 20
     page = Page(killed._repr_html_())
     assert killed.headline in page.texts and killed.headline[:60] in repr(killed)
 

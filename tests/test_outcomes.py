@@ -141,14 +141,14 @@ def test_a_searchs_winner_has_the_lower_loss_among_equals_then_the_lower_number(
 
 
 def test_predict_says_when_its_model_is_not_the_winners(tmp_path: Path) -> None:
-    folder = tmp_path / "finished"
-    shutil.copytree(STUDIES / "format_0" / "finished", folder)
+    folder = tmp_path / "faces"
+    shutil.copytree(STUDIES / "faces", folder)
     assert outdated(folder) == ""
     path = folder / "best" / "predictions.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"winner": "lion"}))
-    assert "holds lion, but adam leads by the records" in outdated(folder)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"winner": "adam"}))
+    assert "holds adam, but sign leads by the records" in outdated(folder)
     confusion = load_study(folder).confusion  # the report speaks of the winner all the same
-    assert confusion is not None and confusion.optimizer == "adam" and not confusion.mistakes
+    assert confusion is not None and confusion.optimizer == "sign" and not confusion.mistakes
 
 
 @pytest.mark.parametrize("classes", [1, 3, 7])

@@ -5,7 +5,7 @@ import math
 
 import pytest
 from scipy import stats
-from synthetic import make_meta, write_study
+from synthetic import VERSIONS, make_meta, write_study
 from test_summary import CLASSES, runs
 
 from study.compare import main
@@ -147,7 +147,7 @@ def test_the_same_study_twice_is_refused(logs, capsys):
 def test_two_versions_of_ones_own_optimizer_differ_in_their_code():
     def one(name, digest, keras):
         own = {"class": "Mine", "file": "mine.py", "digest": digest, "alone": ""}
-        versions = [{"keras": "3.14.0"}, {"keras": keras}]
+        versions = [VERSIONS | {"keras": version} for version in ("3.14.0", keras)]
         return summary(runs("mine", [[v] for v in BASE]), name=name, code={"mine": own},
                        versions=versions)  # fmt: skip
 

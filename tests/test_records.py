@@ -19,14 +19,7 @@ from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import load_meta, save_meta
-from study.records.trial_record import (
-    OF_METRIC,
-    VALUES_OF_METRIC,
-    Phase,
-    TrialRecord,
-    TrialStatus,
-    rounded,
-)
+from study.records.trial_record import Phase, TrialRecord, TrialStatus, rounded
 from study.records.trials_file import (
     append_trials,
     load_trials,
@@ -96,9 +89,7 @@ def test_each_line_is_one_object_with_named_keys_whatever_the_text(tmp_path: Pat
     append_trials(tmp_path, [odd, record(1)])
     lines = (tmp_path / TRIALS_FILE).read_bytes().split(b"\n")
     assert [bool(line) for line in lines] == [True, True, False]
-    keys, of_metric = TrialRecord.__dataclass_fields__.keys(), ("metric", *OF_METRIC)
-    others = keys - {*of_metric, *VALUES_OF_METRIC}
-    assert set(json.loads(lines[0])) == {"format", *others}  # it is judged by accuracy
+    assert set(json.loads(lines[0])) == {"format", *TrialRecord.__dataclass_fields__}
     assert load_trials(tmp_path)[0].message == odd.message
 
 
@@ -111,8 +102,6 @@ def test_a_record_of_another_metric_comes_back_and_is_judged_by_it(tmp_path: Pat
         cross_fitted_metric=0.5, best_epoch=1,
     )  # fmt: skip
     append_trials(tmp_path, [other])
-    line = json.loads((tmp_path / TRIALS_FILE).read_text())
-    assert set(line) == {"format", *TrialRecord.__dataclass_fields__} and line["format"] == 4
     (found,) = load_trials(tmp_path)
     assert same(found, other) and found.best_value == 0.1 and found.measured.test == 0.25
 
@@ -149,6 +138,7 @@ def test_a_file_cut_off_anywhere_loses_only_its_last_line(tmp_path_factory, data
     assert not (folder / DAMAGED_FILE).exists()
 
 
+DEEP = b"[" * 100_000
 DAMAGE = [
     b"",
     b"{",
@@ -157,8 +147,9 @@ DAMAGE = [
     b"null",
     b"\xff\xfe",
     b"\0" * 300,
-    b"[" * 100_000,
+    DEEP,
     b'{"trial_id": "x"}',
+    b'{"format": 5, "trial_id": "x"}',
 ]
 
 
@@ -211,7 +202,7 @@ def test_settings_come_back_as_they_were(tmp_path: Path):
 def test_a_study_that_is_missing_or_damaged_is_named(tmp_path: Path):
     with pytest.raises(UserError, match=r"no study at .*: study\.json is missing"):
         load_meta(tmp_path)
-    for damage in (b"", b"{", b"[]", b"{}", b'{"x": 1}', b"\xff", b"[" * 100_000):
+    for damage in (b"", b"{", b"[]", b'{"format": 5}', b'{"format": 5, "x": 1}', b"\xff", DEEP):
         (tmp_path / STUDY_FILE).write_bytes(damage)
         with pytest.raises(UserError, match=r"study\.json is damaged \(.*--overwrite"):
             load_meta(tmp_path)
@@ -219,6 +210,27 @@ def test_a_study_that_is_missing_or_damaged_is_named(tmp_path: Path):
     (tmp_path / STUDY_FILE).mkdir()
     with pytest.raises(UserError, match=r"study\.json cannot be read"):
         load_meta(tmp_path)
+
+
+@pytest.mark.parametrize("path", [("looks",), ("settings", "confirm"), ("device", "widths")])
+def test_a_key_that_is_missing_is_damage_with_its_name(path: tuple[str, ...], tmp_path: Path):
+    save_meta(tmp_path, make_meta(["adam"], ["a", "b"]))
+    table = json.loads((tmp_path / STUDY_FILE).read_text())
+    inside = table if len(path) == 1 else table[path[0]]
+    del inside[path[-1]]
+    (tmp_path / STUDY_FILE).write_text(json.dumps(table))
+    with pytest.raises(UserError, match=rf"damaged \(key '{path[-1]}' is missing\)"):
+        load_meta(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["message", "confirm", "val_metric", "versions"])
+def test_a_line_without_one_of_its_keys_is_damage(key: str, tmp_path: Path):
+    append_trials(tmp_path, [record(0)])
+    line = json.loads((tmp_path / TRIALS_FILE).read_text())
+    del line[key]
+    (tmp_path / TRIALS_FILE).write_text(json.dumps(line) + "\n")
+    with pytest.raises(UserError, match=rf"not a trial record \(.*'{key}'"):
+        load_trials(tmp_path)
 
 
 # ---- whole or absent ----

@@ -1,6 +1,5 @@
 """A study's folder: one process at a time, resumed or refused, never mixed, never more deleted."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import make_meta, make_records, write_study
+from synthetic import VERSIONS, make_meta, make_records, write_study
 
 from study.common.command import in_flags
 from study.common.errors import UserError
@@ -143,9 +142,8 @@ def test_other_versions_are_kept_said_and_refused_where_they_compute_otherwise(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     def of(**versions: str) -> StudyMeta:
-        return meta(
-            versions=[{"tensorflow": "2.20.0", "keras": "3.14.2", "numpy": "2.3.1"} | versions]
-        )
+        begun = {"tensorflow": "2.20.0", "keras": "3.14.2", "numpy": "2.3.1"}
+        return meta(versions=[VERSIONS | begun | versions])
 
     resume(tmp_path, of())
     assert resume(tmp_path, of())[0].versions == of().versions
@@ -206,12 +204,10 @@ def test_other_words_for_the_same_thing_are_no_difference(tmp_path: Path):
 
 def test_a_study_keeps_the_padded_widths_that_it_began_with(tmp_path: Path) -> None:
     now = replace(meta(), device={**meta().device, "widths": [256, 512]})
-    for began in ({"widths": [512]}, {}):  # older studies say nothing: they have the usual ones
-        folder = tmp_path / f"{len(began)}"
-        resume(folder, replace(meta(), device={**meta().device, **began}))
-        continued, _ = resume(folder, now)
-        for found in (continued, load_meta(folder)):
-            assert found.device.get("widths") == began.get("widths")
+    resume(tmp_path, replace(meta(), device={**meta().device, "widths": [512]}))
+    continued, _ = resume(tmp_path, now)
+    for found in (continued, load_meta(tmp_path)):
+        assert found.device["widths"] == [512]
 
 
 def test_the_size_of_the_populations_is_chosen_once(tmp_path: Path) -> None:
@@ -267,52 +263,18 @@ def test_the_margin_may_be_changed(tmp_path: Path):
         assert resume(tmp_path, meta("--margin", margin))[0].settings["margin"] == float(margin)
 
 
-def test_a_study_of_an_older_format_goes_on_as_it_began(tmp_path: Path):
-    resume(tmp_path, meta(*FIXED))
-    path = tmp_path / STUDY_FILE
-    table = json.loads(path.read_text()) | {"format": 1}
-    for key in ("looks", "cross_fitted", "code"):
-        del table[key]
-    table["versions"] = table["versions"][0]
-    path.write_text(json.dumps(table))
-    old = resume(tmp_path, meta(*FIXED))[0]
-    assert not old.cross_fitted and looks(old) == [(5, 0.025)]
-    assert not load_meta(tmp_path).cross_fitted
-
-
-def test_an_option_that_is_newer_than_the_study_had_its_default(tmp_path: Path):
-    old = meta()
-    less = {key: value for key, value in old.settings.items() if key != "factor"}
-    resume(tmp_path, replace(old, settings=less))
-    assert "--factor 3 -> 4" in refusal(tmp_path, meta("--factor", "4"))
-    assert resume(tmp_path, meta())[0].settings["factor"] == 3
-
-
-def deep(white: float, rescaled: int) -> dict[str, Any]:
-    """What `study.json` says of deep grey images."""
+def deep(white: float) -> StudyMeta:
+    """A study of deep grey images."""
     points = {"whole numbers": {"black": 0.0, "white": white, "images": 9}}
-    return {"white_points": points, "rescaled": rescaled, "doubts": []}
-
-
-def test_a_study_of_before_goes_on_where_deep_grey_looks_as_it_did(tmp_path: Path):
     old = meta()
-    resume(tmp_path, old)
-    continued, _ = resume(tmp_path, replace(old, data={**old.data, "deep_grey": deep(65535, 0)}))
-    assert continued.data["deep_grey"]["white_points"]["whole numbers"]["white"] == 65535
+    return replace(old, data={**old.data, "deep_grey": {"white_points": points, "doubts": []}})
 
 
 def test_images_that_are_shown_otherwise_are_refused(tmp_path: Path):
-    old = meta()
-    resume(tmp_path / "old", old)
-    new = replace(old, data={**old.data, "deep_grey": deep(4095, 9)})
-    assert "9 deep grey images are shown by one white point for all" in refusal(
-        tmp_path / "old", new
-    )
-    resume(tmp_path / "new", new)
-    resume(tmp_path / "new", new)  # as it is, it goes on
-    other = replace(old, data={**old.data, "deep_grey": deep(16383, 9)})
+    resume(tmp_path, deep(4095))
+    resume(tmp_path, deep(4095))  # as it is, it goes on
     words = "white points of deep grey whole numbers 0 to 4095 -> whole numbers 0 to 16383"
-    assert words in refusal(tmp_path / "new", other)
+    assert words in refusal(tmp_path, deep(16383))
 
 
 def test_images_that_are_divided_otherwise_are_refused(tmp_path: Path):

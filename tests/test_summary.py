@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from synthetic import make_meta, make_record, make_records, write_study
+from synthetic import VERSIONS, make_meta, make_record, make_records, write_study
 
 from study.common.errors import UserError
 from study.records.predictions import BestPredictions, Predictions, save_predictions
@@ -48,8 +48,8 @@ def runs(name, values, *, phase=Phase.CONFIRM, status=TrialStatus.COMPLETED, **m
 def study(*groups, **changes):
     records = [record for group in groups for record in group]
     names = list(dict.fromkeys(record.optimizer for record in records))
-    changes = {"settings": {"confirm": 1}} | changes
-    return summarize(make_meta(names, CLASSES, **changes), records)
+    settings = {"confirm": 1} | changes.pop("settings", {})
+    return summarize(make_meta(names, CLASSES, settings=settings, **changes), records)
 
 
 def test_the_mean_is_taken_inside_a_repeat_first():
@@ -257,7 +257,7 @@ def test_what_was_doubtful_about_the_images_is_said_again():
         "split_warnings": ["Keras's split leaves no training image of birds"],
         "dark": ["cats/mask.png"],
         "shortcuts": ["the mode alone tells the class of 98% of the images; look"],
-        "deep_grey": {"white_points": {}, "rescaled": 0, "doubts": ["whole numbers beside floats"]},
+        "deep_grey": {"white_points": {}, "doubts": ["whole numbers beside floats"]},
     }
     said = warned(study(runs("adam", [[0.9], [0.9]]), data=data))
     assert said["left out"] == (
@@ -285,12 +285,10 @@ def test_many_reasons_are_five_and_a_number():
     assert "each of 4 is broken in way 4; 6 for other reasons. study.json" in said
 
 
-def test_a_study_that_says_nothing_of_its_images_is_not_doubted():
-    data = {"features": 512, "left_out": ["a.png is cut off"]}  # as before this was recorded
-    said = warned(study(runs("adam", [[0.9], [0.9]]), data=data))
-    assert said["left out"] == "1 file or folder was left out. study.json names it."
+def test_images_that_nothing_is_wrong_with_are_not_doubted():
+    said = warned(study(runs("adam", [[0.9], [0.9]])))
     of_pixels = {"flat images", "dark images", "shortcut", "deep grey"}
-    assert not said.keys() & {"in several classes", "split", *of_pixels}
+    assert not said.keys() & {"left out", "in several classes", "split", *of_pixels}
 
 
 def test_a_best_value_at_the_edge_names_the_side_and_what_to_try():
@@ -527,7 +525,7 @@ def test_incumbents_are_judged_by_their_reruns_and_the_winner_by_its_own():
 
 
 def test_what_was_made_with_other_versions_or_alone_is_said():
-    versions = [{"keras": "3.14.2", "numpy": "2.3.1"}, {"keras": "3.14.3", "numpy": "2.3.1"}]
+    versions = [VERSIONS | {"keras": "3.14.2"}, VERSIONS | {"keras": "3.14.3"}]
     own = {"class": "Adam2", "file": "a.py", "digest": "f" * 64, "alone": "it cannot be traced"}
     one = study(runs("adam", [[0.9], [0.8]]), versions=versions, code={"adam": own})
     found = warned(one)

@@ -424,11 +424,11 @@ def test_trials_of_two_studies_are_written_from_their_records_in_rows_of_their_o
     assert names >= {key for record in made for key in record.hyperparameters}
 
 
-@pytest.mark.parametrize("version", ["format_0", "format_1", "format_2"])
-def test_trials_of_older_studies_are_written_too(version: str, tmp_path: Path):
-    assert write_trials(STUDIES / version, tmp_path, "finished") == 0
-    first = [one for one in load_trials(STUDIES / version / "finished") if one.continues is None]
-    assert runs(tmp_path) == {"finished", *(f"finished/{run_name(record)}" for record in first)}
+@pytest.mark.parametrize("name", ["faces", "rows", "table"])
+def test_trials_of_real_studies_are_written(name: str, tmp_path: Path):
+    assert write_trials(STUDIES, tmp_path, name) == 0
+    first = [one for one in load_trials(STUDIES / name) if one.continues is None]
+    assert runs(tmp_path) == {name, *(f"{name}/{run_name(record)}" for record in first)}
     assert len(runs(tmp_path)) == len(first) + 1
 
 

@@ -29,7 +29,6 @@ from study.verdicts.answer import Answer, Verdict, share_interval
 from study.verdicts.bounds import compared
 from study.verdicts.judge import answer_of, first_round, judge, next_round
 from study.verdicts.looks import ALPHA, continued_looks, planned_looks
-from study.verdicts.results import results_of
 
 RNG = np.random.default_rng(1)
 NOISE = RNG.normal(0, 0.002, (4, 27))
@@ -248,15 +247,6 @@ def test_a_repeat_counts_once_all_its_reruns_have_ended() -> None:
     half = study(nadam=runs("nadam", [[v] * 3 for v in BASE])[:-1])
     assert half.about("nadam").repeats == 4
     assert half.about("nadam").at_most_behind is None and "nadam" in half.contenders
-
-
-def test_seeds_alone_are_told_from_splits_only_where_reruns_share_one() -> None:
-    shared = runs("adam", [[v, v + 0.01, v - 0.01] for v in BASE])
-    meta = make_meta(["adam"], CLASSES)
-    meta = replace(meta, settings={**meta.settings, "confirm": 3})
-    assert results_of(meta, shared).seeds == pytest.approx(0.01**2 / 3)
-    own = [replace(record, split=record.trial_id) for record in shared]
-    assert results_of(meta, own).seeds == 0
 
 
 # ---- the race ----

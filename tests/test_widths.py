@@ -7,7 +7,7 @@ import numpy as np
 from study.data.splits.one_split import Split
 from study.search.command_line import parse, resolve_options
 from study.search.plan import make_plan
-from study.search.programs_needed import chosen_widths, recorded
+from study.search.programs_needed import chosen_widths
 from study.space.search_space import SearchSpace, load_space
 
 SPLIT = Split(*(np.arange(size, dtype=np.int32) for size in (120, 160, 120)))  # the faces'
@@ -20,18 +20,12 @@ def chosen(*argv: str, kept: bool = False, space: SearchSpace = DEFAULT) -> tupl
     return chosen_widths(plan, space, SPLIT, UNIT, lambda _: kept)
 
 
-def test_the_default_study_has_two_widths_and_its_study_json_says_so():
+def test_the_default_study_has_two_widths():
     assert chosen() == chosen(kept=True) == (256, 512)
-    assert recorded(chosen(), DEFAULT) == {"widths": [256, 512]}
-
-
-def test_three_widths_are_those_of_a_study_json_that_names_none():
-    assert recorded((128, 256, 512), DEFAULT) == {}
 
 
 def test_a_small_study_compiles_less_unless_more_is_kept():
     assert chosen("--repeats", "1") == (512,)
-    assert recorded((512,), DEFAULT) == {"widths": [512]}
     assert chosen("--repeats", "1", kept=True) == (256, 512)
 
 
@@ -52,4 +46,3 @@ def test_a_narrow_head_is_not_padded_to_one_that_may_not_fit(tmp_path: Path):
 
 def test_of_one_width_there_is_nothing_to_choose():
     assert chosen("--repeats", "1", space=load_space("quick")) == (176,)
-    assert recorded((176,), load_space("quick")) == {}

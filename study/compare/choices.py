@@ -6,8 +6,7 @@ tuned winner: of a best one, chosen by its result, the choice would be part of t
 What was chosen for a study, setting by setting: the one place that the comparison asks.
 
 Not a setting are what names or stores a study, how sure it wants to be, what decides the data or
-their splits (studies on other splits are never compared by settings), and the machine. Settings
-that are newer than a study have the value that it had without knowing them.
+their splits (studies on other splits are never compared by settings), and the machine.
 """
 
 import json
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from study.common.aliases import Numbers
-from study.common.bases import BASES, DEFAULT_BASE, is_file, short_name
+from study.common.bases import BASES, is_file, short_name
 from study.common.text import counted, join, number, plain, points_signed, some
 from study.compare.data_sets import Block
 from study.compare.set_bounds import mean_of_known
@@ -31,7 +30,6 @@ from study.space.head_config import HEAD
 TUNING = "tuning"
 UNTUNED_TUNED = ("untuned", "tuned")
 
-BEFORE: Mapping[str, Any] = {"base": DEFAULT_BASE, "views": 1}  # of studies older than the setting
 WITH_BASE = ("weights", "arithmetic")  # what each base has of its own
 WORDS = {
     "preprocess": "preprocessing",
@@ -69,7 +67,7 @@ def chosen_settings(metas: Sequence[StudyMeta]) -> list[dict[str, Setting]]:
         if len(set(ranges)) == 1:
             table |= _head(meta)
         else:
-            table["search space"] = Setting(own, str(meta.space.get("name", "")))
+            table["search space"] = Setting(own, str(meta.space["name"]))
     shared = [key for key in tables[0] if all(key in table for table in tables)]
     return [{key: table[key] for key in shared} for table in tables]
 
@@ -81,8 +79,7 @@ def differing(first: Mapping[str, Setting], second: Mapping[str, Setting]) -> li
 
 
 def _options(meta: StudyMeta) -> dict[str, Setting]:
-    found = {**BEFORE, **meta.settings} if meta.noun == "image" else dict(meta.settings)
-    tuner = found.get("tuner")
+    found, tuner = meta.settings, meta.settings["tuner"]
     table = {
         WORDS.get(key, key.replace("_", " ")): Setting(_value(meta, key, value), _text(key, value))
         for key, value in found.items()
@@ -119,7 +116,7 @@ def _value(meta: StudyMeta, key: str, value: Any) -> str:
     base was trained come with the base.
     """
     if key == "base" and is_file(meta.base):
-        return str(meta.weights.get("digest", meta.base))
+        return str(meta.weights["digest"])
     if key == "preprocess":
         named = BASES.get(meta.base)
         return "own" if named is None or named.preprocess == value else json.dumps(value)

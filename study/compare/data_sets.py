@@ -69,7 +69,7 @@ def data_sets(studies: Sequence[Summary]) -> list[DataSet]:
     """The data sets of some studies, in the order in which they were named."""
     grouped: dict[str, list[Summary]] = {}
     for study in studies:
-        grouped.setdefault(str(study.meta.data.get("fingerprint")), []).append(study)
+        grouped.setdefault(str(study.meta.data["fingerprint"]), []).append(study)
     names = [_name(found[0]) for found in grouped.values()]
     return [
         DataSet(

@@ -145,7 +145,7 @@ def same_splits(first: Summary, second: Summary) -> bool:
         for s in (first, second)
     ]
     shared = splits[0].keys() & splits[1].keys()
-    same_data = first.meta.data.get("fingerprint") == second.meta.data.get("fingerprint")
+    same_data = first.meta.data["fingerprint"] == second.meta.data["fingerprint"]
     return bool(shared) and same_data and all(splits[0][k] == splits[1][k] for k in shared)
 
 

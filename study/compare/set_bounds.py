@@ -115,7 +115,7 @@ def on_these_sets(sets: Sequence[SetResults], alpha: float, *, new: bool = False
         [
             np.where(
                 _enough_shared(bounds, one.table.shape[1]),
-                bounds.new_error(one.ratio, 0.0) if new else bounds.error,
+                bounds.new_error(one.ratio) if new else bounds.error,
                 math.nan,
             )
             for one, bounds in zip(sets, found, strict=True)

@@ -190,7 +190,7 @@ def _remarks(
             f"Left out over data sets: {join(across.left_out)}, because not every study has enough "
             "results of the same code."
         )
-    if across is not None and len({s.meta.space.get("fingerprint") for s in studies}) > 1:
+    if across is not None and len({s.meta.space["fingerprint"] for s in studies}) > 1:
         yield (
             "The studies have different search spaces: over data sets each optimizer is compared "
             "as it was tuned there."

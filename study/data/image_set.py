@@ -43,11 +43,6 @@ class ImageSet(Examples):
         )
 
     @property
-    def rescaled(self) -> int:
-        """How many images a study without white points showed otherwise."""
-        return sum(key != one for key, one in zip(self.feature_keys, self.digests, strict=True))
-
-    @property
     def dark(self) -> tuple[Path, ...]:
         """Images of more than one shade in which no part is brighter than `DARK`."""
         found = np.flatnonzero(self.looks.max(axis=1, initial=0) <= DARK)

@@ -1,12 +1,10 @@
 """What lies where in the folder of a study, and the format that its files are written in.
 
-Format 4 is this version's. Format 3 knew no metric but accuracy; a study of accuracy is still
-written in it, the same to the last letter, so older versions read it. Format 2 knew one set of
-versions and only Keras's optimizers, format 1 no looks and no halves. Files without a `format` are
-format 0, the first version's. All are read, and a study of that time is continued as it began.
+There is one format, and `FORMAT` is its number. A file or line has every key that its dataclass has
+and no other, so a study of another version is refused in one sentence and never half understood.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +12,6 @@ import msgspec
 
 from study.common.command import typed
 from study.common.errors import UserError
-from study.common.metrics import ACCURACY
 
 STUDY_FILE = "study.json"
 TRIALS_FILE = "trials.jsonl"
@@ -22,38 +19,43 @@ DAMAGED_FILE = "trials.damaged.jsonl"
 PREDICTIONS_FILE = "best/predictions.json"
 WINNER_FILE = "best/winner.keras"
 MISTAKES_FOLDER = "best/mistakes"
-FORMAT = 4
+FORMAT = 5  # those of 0 to 4 were written before the first release
 
 T = TypeVar("T")
 
 
-def format_of(table: Any, place: str) -> int:
-    """The format of a whole file or line.
+def without_format(table: Any, place: str, *, absent: int | None = None) -> dict[str, Any]:
+    """What a whole file or line says beside its format, if this version reads that.
+
+    Args:
+        table: as it was parsed.
+        place: names it in a sentence.
+        absent: the format of a table without a word of it.
 
     Raises:
-        UserError: a newer version wrote it.
+        UserError: another version wrote it.
         ValueError: it is no table, or its format is no number.
     """
     if not isinstance(table, dict):
         raise ValueError("no table of named values")
-    found = table.get("format", 0)
+    found = table.get("format", absent)
     if not isinstance(found, int) or isinstance(found, bool) or found < 0:
         raise ValueError(f"format is {found!r}, but has to be a whole number")
+    if found < FORMAT:
+        raise UserError(
+            f"{place} was made before the first release of optimizer-study: run its search again, "
+            "with another --name or with --overwrite"
+        )
     if found > FORMAT:
         raise UserError(
-            f"{place} has format {found}, and this version of optimizer-study reads formats 0 to "
+            f"{place} has format {found}, and this version of optimizer-study reads format "
             f"{FORMAT}: install a newer version"
         )
-    return found
-
-
-def written_format(metric: str) -> int:
-    """The oldest format that holds a study of this metric."""
-    return 3 if metric == ACCURACY else FORMAT
+    return {key: value for key, value in table.items() if key != "format"}
 
 
 def checked(table: Mapping[str, Any], kind: type[T]) -> T:
-    """A table as the dataclass `kind`, each value of the type that its field declares.
+    """A table as the dataclass `kind`: all of its fields, each value of the type that it declares.
 
     Raises:
         ValueError: the sentence names the key.
@@ -61,7 +63,18 @@ def checked(table: Mapping[str, Any], kind: type[T]) -> T:
     names: Mapping[str, Any] = kind.__dataclass_fields__  # type: ignore[attr-defined]
     if unknown := sorted(table.keys() - names.keys()):
         raise ValueError(f"unknown key {unknown[0]!r}")
+    need(table, names)
     return msgspec.convert(table, kind)
+
+
+def need(table: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Let a table pass that has all of these keys.
+
+    Raises:
+        ValueError: the sentence names the first one that is missing.
+    """
+    if missing := [key for key in keys if key not in table]:
+        raise ValueError(f"key {missing[0]!r} is missing")
 
 
 def damaged(path: Path, error: Exception) -> UserError:

@@ -10,7 +10,7 @@ from study.records.study_meta import load_meta
 
 
 def find_study(logs: Path, study: str | None) -> Path:
-    """The folder of `study`, or of the newest one.
+    """The folder of `study`, or of the newest one that can be read.
 
     Raises:
         UserError: there is no study, or none of that name.
@@ -31,16 +31,20 @@ def find_study(logs: Path, study: str | None) -> Path:
 
 
 def _age(folder: Path) -> tuple[str, float]:
-    """Sorts by creation, then by the file's time; a damaged study never is the newest."""
+    """Sorts by creation, then by the file's time; one that cannot be read never is the newest."""
+    return _created(folder), (folder / STUDY_FILE).stat().st_mtime
+
+
+def _created(folder: Path) -> str:
+    """When a study was begun; empty where it is damaged, or of another version."""
     try:
-        created = str(load_meta(folder).created)
+        return load_meta(folder).created
     except UserError:
-        created = ""
-    return created, (folder / STUDY_FILE).stat().st_mtime
+        return ""
 
 
 def find_winner(logs: Path, study: str | None) -> Path:
-    """The folder of `study`, or of the newest one with a winner.
+    """The folder of `study`, or of the one with the newest winner of those that can be read.
 
     Raises:
         UserError: there is none.
@@ -56,10 +60,15 @@ def find_winner(logs: Path, study: str | None) -> Path:
             "end, or give the folder of the studies with `logs`"
         )
     if study is None:
-        return max(found.values(), key=lambda folder: (folder / WINNER_FILE).stat().st_mtime)
+        return max(found.values(), key=_age_of_winner)
     if study not in found:
         raise UserError(
             f"no study named {study!r} with a winner in {printable(logs)}; "
             f"known: {', '.join(sorted(found))}"
         )
     return found[study]
+
+
+def _age_of_winner(folder: Path) -> tuple[bool, float]:
+    """Sorts as `_age` does, by the winner's own file."""
+    return _created(folder) != "", (folder / WINNER_FILE).stat().st_mtime

@@ -2,20 +2,40 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from study.common.bases import DEFAULT_BASE
 from study.common.errors import UserError
 from study.common.files import write_atomically
-from study.common.metrics import ACCURACY, WORDS
-from study.records.study_files import STUDY_FILE, checked, damaged, format_of, written_format
+from study.common.metrics import WORDS
+from study.records.study_files import FORMAT, STUDY_FILE, checked, damaged, need, without_format
 
-FIRST_ALPHA = 0.025  # that a study of a fixed number of repeats spends at its first look
 UNBALANCED = 3.0
-VGG16_FEATURES = 512  # of a row in studies of format 0
+PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")  # whose versions are kept
+
+# What the tables in `study.json` have at least; a study of images and one of rows have more.
+EVERY: Mapping[str, Sequence[str]] = {
+    "settings": (
+        *("split", "tuner", "max_epochs", "trials", "allocation", "metric", "margin"),
+        *("repeats", "most_repeats", "confirm", "seed", "population"),
+    ),
+    "split_sizes": ("train", "validation", "test"),
+    "data": ("features", "in_several_classes", "groups", "split_warnings", "fingerprint"),
+    "space": ("name", "fingerprint", "table"),
+    "device": ("kind", "name", "population", "widths"),
+}
+OF_IMAGES: Mapping[str, Sequence[str]] = {
+    "settings": ("base", "image_size", "preprocess", "views", "weights", "group", "group_pattern"),
+    "data": (
+        *("folder", "left_out", "left_out_reasons", "flat", "dark", "shortcuts", "deep_grey"),
+        *("same_pixels", "near_copies", "subfolders"),
+    ),
+    "device": ("dtype",),
+    "weights": ("source", "digest"),
+}
+OF_ROWS: Mapping[str, Sequence[str]] = {"data": ("file", "rows", "constant")}
 
 
 @dataclass(frozen=True)
@@ -28,12 +48,7 @@ class Look:
 
 @dataclass(frozen=True)
 class StudyMeta:
-    """What `study.json` says: enough to repeat the study and to draw its report.
-
-    With `cross_fitted`, each confirmation run has a split of its own and its best epoch is
-    cross-fitted. Studies of formats 0 and 1 have one split a repeat and the plain best epoch, and
-    go on like that: their runs would not be comparable otherwise.
-    """
+    """What `study.json` says: enough to repeat the study and to draw its report."""
 
     name: str
     settings: Mapping[str, Any]  # the options in force
@@ -44,22 +59,21 @@ class StudyMeta:
     data: Mapping[str, Any]  # folder or file, how many examples, length of a row, fingerprint
     space: Mapping[str, Any]  # name, fingerprint, the TOML as a table
     split_digests: Mapping[str, str]
-    device: Mapping[str, Any]  # kind, name, dtype of the backbone; population, unusual widths
+    device: Mapping[str, Any]  # kind, name, dtype of the base; population and widths of programs
     versions: list[Mapping[str, str]]  # sets of them that runs were made with, the last in force
     weights: Mapping[str, str]  # source and digest
     created: str  # ISO 8601, UTC
-    git_commit: str | None = None
-    looks: list[Look] = field(default_factory=list)  # by rising repeats
-    cross_fitted: bool = True  # how runs are confirmed
-    code: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # the user's optimizers
+    git_commit: str | None
+    looks: list[Look]  # by rising repeats
+    code: Mapping[str, Mapping[str, str]]  # the user's optimizers
     finished: bool = False
     partial: str = ""  # why the study ended early, in words; empty if it did not
     seconds: Mapping[str, float] = field(default_factory=dict)  # features, search
 
     @property
     def metric(self) -> str:
-        """What judges epochs, trials and optimizers; accuracy in studies older than the option."""
-        return str(self.settings.get("metric", ACCURACY))
+        """What judges epochs, trials and optimizers."""
+        return str(self.settings["metric"])
 
     @property
     def metric_words(self) -> str:
@@ -75,22 +89,29 @@ class StudyMeta:
     @property
     def one_split(self) -> bool:
         """Whether all repeats share one split, so that nothing is known of other images."""
-        return self.settings.get("split") in ("keras", "folders")
+        return self.settings["split"] in ("keras", "folders")
 
     @property
     def base(self) -> str:
-        """The frozen base as it was given, a name or a file."""
-        return str(self.settings.get("base", DEFAULT_BASE))
+        """The frozen base of a study of images as it was given, a name or a file."""
+        return str(self.settings["base"])
 
     @property
     def noun(self) -> str:
         """What the study has many of: "image", or "row" of a file that somebody else computed."""
         return "row" if "rows" in self.data else "image"
 
+    @property
+    def white_points(self) -> Mapping[str, Mapping[str, float]]:
+        """Which numbers of deep grey images are black and white, by kind; often there is none."""
+        found: Mapping[str, Any] = self.data.get("deep_grey", {"white_points": {}})
+        points: Mapping[str, Mapping[str, float]] = found["white_points"]
+        return points
+
 
 def save_meta(study: Path, meta: StudyMeta) -> None:
     """Write `study.json` atomically."""
-    table = {"format": written_format(meta.metric), **asdict(meta)}
+    table = {"format": FORMAT, **asdict(meta)}
     text = json.dumps(table, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if not text.isascii():  # names that are no valid text keep their bytes as escapes
         text = re.sub(r"[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -101,22 +122,19 @@ def load_meta(study: Path) -> StudyMeta:
     """Read `study.json`.
 
     Raises:
-        UserError: there is none, a newer version wrote it, or it is damaged.
+        UserError: there is none, another version wrote it, or it is damaged.
     """
     path = study / STUDY_FILE
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        found = format_of(table, str(path))
-        if found == 0:
-            table = _from_format_0(table)
-        if found < 2:
-            table = _from_format_1(table)
-        if found < 3:
-            table["versions"] = [table["versions"]]
-        if "rows" not in table["data"]:  # before there was a choice
-            table["settings"].setdefault("base", DEFAULT_BASE)
-        table.pop("format", None)
-        meta = checked(table, StudyMeta)
+        meta = checked(without_format(table, str(path), absent=0), StudyMeta)
+        for needed in (EVERY, OF_ROWS if meta.noun == "row" else OF_IMAGES):
+            for key, names in needed.items():
+                need(getattr(meta, key), names)
+        for versions in meta.versions:
+            need(versions, ("python", *PACKAGES))
+        if not meta.versions or not meta.looks:
+            raise ValueError("versions or looks are missing")
         if len(meta.class_counts) != len(meta.class_names):
             raise ValueError("class_counts and class_names differ in length")
         if meta.metric not in WORDS:
@@ -128,14 +146,3 @@ def load_meta(study: Path) -> StudyMeta:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise damaged(path, error) from error
     return meta
-
-
-def _from_format_0(table: dict[str, Any]) -> dict[str, Any]:
-    """Format 0 knew one base, and did not say how long its rows are."""
-    return {**table, "data": {**table["data"], "features": VGG16_FEATURES}}
-
-
-def _from_format_1(table: dict[str, Any]) -> dict[str, Any]:
-    """Format 1 had a fixed number of repeats, which is one look."""
-    look = {"repeats": table["settings"].get("repeats", 1), "alpha": FIRST_ALPHA}
-    return {**table, "looks": [look], "cross_fitted": False}

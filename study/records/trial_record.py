@@ -23,11 +23,17 @@ import numpy as np
 
 from study.common.aliases import Numbers, Value
 from study.common.metrics import ACCURACY, WORDS, from_counts
-from study.records.study_files import checked, format_of, written_format
+from study.records.study_files import FORMAT, checked, without_format
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
-OF_METRIC = ("train_metric", "val_metric")  # more curves, where the metric is not accuracy
-VALUES_OF_METRIC = ("test_metric", "cross_fitted_metric")  # and values
+OF_METRIC = ("train_metric", "val_metric")  # more curves; empty where the metric is accuracy
+VALUES = (
+    "test_accuracy",
+    "test_loss",
+    "cross_fitted_accuracy",
+    "test_metric",
+    "cross_fitted_metric",
+)
 FEW_TEXTS = ("optimizer", "split", "search", "number", "message")  # the same in many records
 
 
@@ -101,9 +107,8 @@ class Run:
 class TrialRecord(Run):
     """One finished run. Curves have one entry an epoch, from epoch 1 to `epochs`.
 
-    What decides between epochs, trials and optimizers is said by `measured`. The fields of a
-    metric other than accuracy are left out of the lines of those that are judged by accuracy.
-    A study may have a million records, so curves are kept as `Curve`, whatever they are made of.
+    What decides between epochs, trials and optimizers is said by `measured`. A study may have a
+    million records, so curves are kept as `Curve`, whatever they are made of.
     """
 
     status: TrialStatus
@@ -121,7 +126,7 @@ class TrialRecord(Run):
     cross_fitted_accuracy: float | None = None  # each half at the best epoch of the other
     message: str = ""
     versions: int = 0  # which of the study's sets of versions made it
-    metric: str = ACCURACY  # that judged it; the other fields of it are empty for accuracy
+    metric: str = ACCURACY  # that judged it; the fields below are empty for accuracy
     train_metric: Sequence[float] = ()  # a curve, as `accuracy`
     val_metric: Sequence[float] = ()  # a curve
     test_metric: float | None = None  # at the best epoch
@@ -219,14 +224,11 @@ def as_table(run: Run) -> dict[str, Any]:
 
 def to_line(record: TrialRecord) -> str:
     """A record as a line of JSON, without its end."""
-    table = {"format": written_format(record.metric), **as_table(record)}
+    table = {"format": FORMAT, **as_table(record)}
     for key in (*CURVES, *OF_METRIC):
         table[key] = [_finite(value) for value in table[key]]
-    for key in ("test_accuracy", "test_loss", "cross_fitted_accuracy", *VALUES_OF_METRIC):
+    for key in VALUES:
         table[key] = _finite(table[key])
-    if record.metric == ACCURACY:
-        for key in ("metric", *OF_METRIC, *VALUES_OF_METRIC):
-            del table[key]
     return json.dumps(table, ensure_ascii=False, allow_nan=False)
 
 
@@ -234,20 +236,16 @@ def from_line(line: bytes, place: str) -> TrialRecord:
     """A line, without its end, as a record; `place` names it in a sentence.
 
     Raises:
-        UserError: a newer version wrote it.
+        UserError: another version wrote it.
         ValueError: it is damaged.
     """
-    table = json.loads(line)
-    if format_of(table, place) == 0:
-        table = _from_format_0(table)
-    table.pop("format", None)
-    curves = curves_of(table.get("metric", ACCURACY))
-    for key in curves:
+    table = without_format(json.loads(line), place)
+    for key in (*CURVES, *OF_METRIC):
         table[key] = [math.nan if value is None else value for value in table[key]]
     record = checked(_with_few_texts(table), TrialRecord)
     if record.metric not in WORDS:
         raise ValueError(f"metric {record.metric!r} is unknown")
-    lengths = {len(getattr(record, key)) for key in curves}
+    lengths = {len(getattr(record, key)) for key in curves_of(record.metric)}
     if len(lengths) > 1 or not 0 <= record.best_epoch <= lengths.pop():
         raise ValueError("curves and best_epoch do not fit together")
     if {len(record.val_hits_a), len(record.val_hits_b)} - {0, len(record.loss)}:
@@ -257,8 +255,8 @@ def from_line(line: bytes, place: str) -> TrialRecord:
 
 def _with_few_texts(table: dict[str, Any]) -> dict[str, Any]:
     """The same, with one object in memory for a text that stands in many lines."""
-    table |= {key: _interned(table[key]) for key in FEW_TEXTS if key in table}
-    if isinstance(values := table.get("hyperparameters"), dict):
+    table |= {key: _interned(table[key]) for key in FEW_TEXTS}
+    if isinstance(values := table["hyperparameters"], dict):
         values = {sys.intern(key): _interned(value) for key, value in values.items()}
         table["hyperparameters"] = values
     return table
@@ -266,19 +264,6 @@ def _with_few_texts(table: dict[str, Any]) -> dict[str, Any]:
 
 def _interned(value: Any) -> Any:
     return sys.intern(value) if type(value) is str else value
-
-
-def _from_format_0(table: dict[str, Any]) -> dict[str, Any]:
-    """Format 0 had the number of a trial and the name of its search in `trial_id` only."""
-    owner, _, _, *last = table["trial_id"].split("/")
-    number = last[0] if last else ""
-    if table["confirm"] is not None:
-        number = number.rpartition("-")[0]
-    rung = table.pop("round")
-    return {
-        **table, "search": owner if table["phase"] == Phase.SEARCH else "", "number": number,
-        "rung": rung,
-    }  # fmt: skip
 
 
 def rounded(value: float) -> float:

@@ -48,7 +48,7 @@ def load_trials(study: Path) -> list[TrialRecord]:
     A last line that was cut off by a kill is left out (its run is repeated).
 
     Raises:
-        UserError: a whole line is damaged, or a newer version wrote it; the sentence gives file
+        UserError: a whole line is damaged, or another version wrote it; the sentence gives file
             and line number.
     """
     found = read_trials(study)
@@ -82,7 +82,7 @@ def read_trials(study: Path) -> TrialLines:
     """Read `trials.jsonl`, whatever of it is damaged; nothing where there is none.
 
     Raises:
-        UserError: a newer version wrote it.
+        UserError: another version wrote a line of it.
     """
     path = study / TRIALS_FILE
     found = TrialLines([], [], cut=False)

@@ -39,7 +39,7 @@ def from_pixels(meta: StudyMeta) -> list[str]:
     Raises:
         UserError: the study's base is none that Keras has here.
     """
-    size = meta.settings.get("image_size", 224)
+    size = meta.settings["image_size"]
     average = "    features = layers.GlobalAveragePooling2D()(features)"
     name = short_name(meta.base)
     return [
@@ -58,7 +58,7 @@ def from_pixels(meta: StudyMeta) -> list[str]:
 
 def _inputs(meta: StudyMeta) -> str:
     """The expression that prepares `pixels`."""
-    preprocess = meta.settings.get("preprocess")
+    preprocess = meta.settings["preprocess"]
     if preprocess == RESCALE:
         return "pixels / 255.0"
     if preprocess == NONE:
@@ -74,7 +74,7 @@ def _base(meta: StudyMeta, size: int) -> list[str]:
         return [f"base = keras.models.load_model({meta.base!r})"]
     if meta.base == DEFAULT_BASE:
         return ['base = keras.applications.VGG16(include_top=False, pooling="avg")']
-    weights = str(meta.settings.get("weights", "auto"))
+    weights = str(meta.settings["weights"])
     given = f"weights={weights!r}, " if PurePath(weights).suffix else ""
     return [
         *(["# the study's own has random weights: see best/winner.keras"] * (weights == "random")),
@@ -86,7 +86,7 @@ def _base(meta: StudyMeta, size: int) -> list[str]:
 
 def _white_points(meta: StudyMeta) -> list[str]:
     """How deep grey becomes pixels from 0 to 255, which the model itself cannot know."""
-    points = meta.data.get("deep_grey", {}).get("white_points", {})
+    points = meta.white_points
     if not points:
         return []
     ranges = (
@@ -121,9 +121,9 @@ def keras_code(meta: StudyMeta, run: TrialRecord) -> str:
 
 def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
     values = run.hyperparameters
-    rows, size = max(meta.split_sizes.get("train", 1), 1), values["batch_size"]
+    rows, size = max(meta.split_sizes["train"], 1), values["batch_size"]
     batch = rows if isinstance(size, str) else min(int(size), rows)
-    steps, epochs = -(-rows // batch), int(meta.settings.get("max_epochs", run.epochs))
+    steps, epochs = -(-rows // batch), int(meta.settings["max_epochs"])
     schedule, warm_up = _schedule(values, steps * epochs)
     own = meta.code.get(run.optimizer, {})
     smoothing = float(values.get("label_smoothing", 0.0))
@@ -220,7 +220,7 @@ def _fitting(batch: int, run: TrialRecord, *, weighted: bool) -> list[str]:
 def _class(meta: StudyMeta, optimizer: str) -> str:
     if optimizer in meta.code:
         return meta.code[optimizer]["class"]
-    table = meta.space.get("table", {}).get("optimizers", {}).get(optimizer, {})
+    table = meta.space["table"].get("optimizers", {}).get(optimizer, {})
     name = table.get("class")
     if name not in OPTIMIZERS:
         raise UserError(

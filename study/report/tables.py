@@ -246,10 +246,10 @@ def study_table(summary: Summary) -> Table:
         "classes": len(meta.class_names),
         f"{meta.noun}s": sum(meta.class_counts),
         "groups": _groups(meta),
-        "deep grey": _white_points(meta.data.get("deep_grey", {}).get("white_points", {})),
+        "deep grey": _white_points(meta.white_points),
         "split": ", ".join(f"{part} {size}" for part, size in meta.split_sizes.items()),
         "runs": len(summary.records),
-        "device": ", ".join(str(v) for key, v in meta.device.items() if key not in INNER),
+        "device": ", ".join(str(v) for key, v in meta.device.items() if key not in INNER and v),
         "weights": meta.weights.get("source", ""),
         "versions": "; then ".join(map(_versions, meta.versions)),
         "git commit": meta.git_commit or "",
@@ -261,7 +261,7 @@ def study_table(summary: Summary) -> Table:
 
 def _groups(meta: StudyMeta) -> str:
     """How many there are, and what says so."""
-    if not meta.data.get("groups"):
+    if not meta.data["groups"]:
         return ""
     origin = f"the column group of the {'table' if meta.noun == 'image' else 'file'}"
     if meta.settings.get("group"):

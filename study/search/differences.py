@@ -33,7 +33,7 @@ def differences(
         *_versions(old, new),
         *_pixels(old, new),
     ]
-    size, asked = old.device.get("population"), new.settings.get("population")
+    size, asked = old.device["population"], new.settings["population"]
     if None not in (size, asked) and size != asked:  # it decides how the results are rounded
         found.append(f"`population` {size} -> {asked}")
     compared: list[tuple[str, Mapping[str, Any], Mapping[str, Any], str]] = [
@@ -51,15 +51,16 @@ def differences(
 
 def more_trials(old: StudyMeta, new: StudyMeta) -> bool:
     """Whether the searches get longer."""
-    before = old.settings.get("trials", new.settings["trials"])
-    return bool(before < new.settings["trials"]) and new.settings["tuner"] != "hyperband"
+    longer = bool(old.settings["trials"] < new.settings["trials"])
+    return longer and new.settings["tuner"] != "hyperband"
 
 
 def _options(old: StudyMeta, new: StudyMeta, longer: Callable[[int], bool]) -> Iterator[str]:
     same_weights = old.weights.get("digest") == new.weights.get("digest")
     for key, value in new.settings.items():
-        option = OPTIONS[key]
-        before = old.settings.get(key, option.default)  # the option may be newer than the study
+        if key not in old.settings:  # one of the two is of images, the other one of rows
+            continue
+        option, before = OPTIONS[key], old.settings[key]
         if before == value or option.continued in ("free", "space", "looks"):
             continue  # the looks say themselves what does not fit
         if option.continued == "weights" and same_weights:
@@ -75,12 +76,12 @@ def _options(old: StudyMeta, new: StudyMeta, longer: Callable[[int], bool]) -> I
 
 def _space(old: StudyMeta, new: StudyMeta) -> Iterator[str]:
     """Keys of the search space; of the optimizers only those that both studies have."""
-    if old.space.get("fingerprint") == new.space.get("fingerprint"):
+    if old.space["fingerprint"] == new.space["fingerprint"]:
         return
     before, after = set(old.optimizers), set(new.optimizers)
     for name in sorted(before - after):
         yield f"search space: optimizer {name} is left out"
-    if new.settings.get("allocation") == "joint":  # its one search tries all of them
+    if new.settings["allocation"] == "joint":  # its one search tries all of them
         for name in sorted(after - before):
             yield f"search space: optimizer {name} is added to a joint search"
     tables = (
@@ -126,18 +127,9 @@ def _code(old: StudyMeta, new: StudyMeta, recorded: set[str]) -> Iterator[str]:
 
 
 def _pixels(old: StudyMeta, new: StudyMeta) -> Iterator[str]:
-    """Equal images that are shown otherwise than by the version that began.
-
-    Features of two kinds must not be mixed in one study, and the old rule is kept for `predict`
-    only: what it made of such images is what nobody should go on with.
-    """
-    before, after = old.data.get("deep_grey", {}), new.data.get("deep_grey", {})
-    if not before and after.get("rescaled"):
-        yield (
-            f"{after['rescaled']} deep grey images are shown by one white point for all, no longer "
-            "each by itself"
-        )
-    elif before and before.get("white_points") != after.get("white_points"):
+    """Images that are shown otherwise: features of two kinds must not be mixed in one study."""
+    before, after = old.white_points, new.white_points
+    if before != after:
         yield f"white points of deep grey {_points(before)} -> {_points(after)}"
 
 
@@ -155,8 +147,7 @@ def _together(meta: StudyMeta) -> str:
     return " and ".join(part for part, count in parts.items() if count) or "files of equal bytes"
 
 
-def _points(data: Mapping[str, Any]) -> str:
-    points = data.get("white_points", {})
+def _points(points: Mapping[str, Mapping[str, float]]) -> str:
     words = (f"{kind} {one['black']:g} to {one['white']:g}" for kind, one in points.items())
     return ", ".join(words) or "none"
 
@@ -170,8 +161,4 @@ def _versions(old: StudyMeta, new: StudyMeta) -> Iterator[str]:
 def changed_versions(old: StudyMeta, new: StudyMeta) -> list[tuple[str, str, str]]:
     """(name, before, after) of what was updated since the last run."""
     before, after = old.versions[-1], new.versions[-1]
-    return [
-        (name, before[name], after[name])
-        for name in after
-        if name in before and before[name] != after[name]
-    ]
+    return [(name, before[name], after[name]) for name in after if before[name] != after[name]]

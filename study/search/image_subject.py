@@ -192,13 +192,13 @@ class ImageSubject:
         }
 
     def _deep_grey(self) -> dict[str, Any]:
-        """White points by kind, and how many images studies of before showed otherwise."""
+        """White points by kind, and what is doubtful about them."""
         images = self.examples
         points = {
             kind: {**scale._asdict(), "images": images.deep_kinds[kind]}
             for kind, scale in images.scales.items()
         }
-        return {"white_points": points, "rescaled": images.rescaled, "doubts": mixed_grey(images)}
+        return {"white_points": points, "doubts": mixed_grey(images)}
 
     def _within(self, paths: Iterable[Path]) -> list[str]:
         root = self.examples.root

@@ -12,7 +12,6 @@ known once it has begun; a study that stops before that has compiled nothing in 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -106,28 +105,22 @@ def _most_padding(possible: Sequence[int], widths: Sequence[int]) -> float:
     return float(np.divide(_padded(possible, widths), possible).max())
 
 
-def recorded(widths: Sequence[int], space: SearchSpace) -> dict[str, Any]:
-    """What `StudyMeta.device` says of them: nothing where they are those of older studies."""
-    usual = few_widths(space.dense_widths())
-    return {} if tuple(widths) == usual else {"widths": list(widths)}
-
-
 def heads_known(options: Options, meta: StudyMeta) -> int | None:
     """Heads in one program, as asked for, recorded or known for CPUs; None: a GPU is timed."""
-    size = options.population or meta.device.get("population")
+    size = options.population or meta.device["population"]
     return CPU_HEADS if size is None and meta.device["kind"] == "cpu" else size
 
 
-def widths_in_force(meta: StudyMeta, space: SearchSpace) -> tuple[int, ...]:
-    """To which dense layers are padded; studies without a word of it have the usual ones."""
-    return tuple(meta.device.get("widths", few_widths(space.dense_widths())))
+def widths_in_force(meta: StudyMeta) -> tuple[int, ...]:
+    """The widths to which dense layers are padded."""
+    return tuple(meta.device["widths"])
 
 
 def certain_programs(
     space: SearchSpace, meta: StudyMeta, split: Split
 ) -> list[tuple[Signature, HeadConfig]]:
     """Those of the untuned runs, in the order of the optimizers; plain Keras needs none."""
-    widths = widths_in_force(meta, space)
+    widths = widths_in_force(meta)
     alone = [name for name, facts in meta.code.items() if facts["alone"]]
     configs = [space.default(name) for name in space.optimizers if name not in alone]
     rows = len(split.train), len(split.validation)

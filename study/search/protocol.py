@@ -339,7 +339,7 @@ class Protocol:
         """A run on a split of the confirmation; all but the confirmation's own share run 0's."""
         number = winner.number if winner else ""
         confirm = count if phase is Phase.CONFIRM else None
-        split = self.runner.data.splits("confirm", repeat, count if self.meta.cross_fitted else 0)
+        split = self.runner.data.splits("confirm", repeat, count)
         label = f"{budget:g}" if budget is not None else number
         run = Run(
             trial_id=trial_id(config.optimizer, repeat, phase, number=label, confirm=confirm),

@@ -150,7 +150,6 @@ class Runner:
         promoted: (bracket, rung) -> how many trials of that rung go on.
         known: records of an earlier process.
         save: is given every batch of new records as soon as it exists.
-        cross_fitted: whether reruns are judged on halves; `StudyMeta` says when not.
         versions: which of the study's sets of versions is in force.
     """
 
@@ -162,13 +161,12 @@ class Runner:
         known: Iterable[TrialRecord],
         save: Callable[[list[TrialRecord]], None],
         *,
-        cross_fitted: bool = True,
         versions: int = 0,
     ) -> None:
         self.data, self.population, self.save = data, population, save
         counts = np.bincount(data.labels, minlength=data.n_classes).tolist()
         self._guess = chance(population.metric, counts)
-        self.cross_fitted, self.versions = cross_fitted, versions
+        self.versions = versions
         self.records = {record.trial_id: record for record in known}
         self.tasks: dict[str, Task] = {}
         self._paused = PausedTrials(promoted, self.score)
@@ -333,8 +331,7 @@ class Runner:
         record = replace(record, best_epoch=best_epoch(record.measured.validation))
         if task.run.phase == Phase.SEARCH:
             return record
-        if self.cross_fitted:
-            record = _cross_fitted(record, result, len(task.split.validation))
+        record = _cross_fitted(record, result, len(task.split.validation))
         if not len(task.split.test):
             return record
         return self._tested(record, task, result.best_weights)

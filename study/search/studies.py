@@ -41,7 +41,6 @@ from study.search.plan import Plan, make_plan, model_summary, plan_lines
 from study.search.programs_needed import (
     features_and_programs,
     heads_known,
-    recorded,
     widths_in_force,
     widths_of,
 )
@@ -144,7 +143,7 @@ def _planned(options: Options, space: SearchSpace, workers: Workers | None) -> P
     plan, views = make_plan(options, space), view_rows(splits, options.views)
     confirmed = splits("confirm", 0)
     widths = widths_of(options, plan, space, subject, confirmed, views)
-    meta = replace(meta, device={**meta.device, **recorded(widths, space)})
+    meta = replace(meta, device={**meta.device, "widths": list(widths)})
     lines = plan_lines(plan, options, space, confirmed, widths)
     if meta.code and plan.race:
         names = join(list(meta.code))
@@ -191,7 +190,7 @@ def _trainer(
     options, space, meta = study.planned.options, study.planned.space, study.meta
     arguments: dict[str, Any] = {
         "max_epochs": options.max_epochs,
-        "widths": widths_in_force(meta, space),
+        "widths": widths_in_force(meta),
         "alone": [name for name, facts in meta.code.items() if facts["alone"]],
         "metric": options.metric,
         "views": data.views,
@@ -252,7 +251,6 @@ def _train(
         promotions(options.tuner, options.max_epochs, options.factor),
         study.known,
         save,
-        cross_fitted=meta.cross_fitted,
         versions=len(meta.versions) - 1,
     )
     protocol = Protocol(options, study.planned.space, runner, meta, begin)

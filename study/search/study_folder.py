@@ -25,7 +25,7 @@ from study.common.errors import UserError
 from study.common.files import sweep
 from study.data.splits.study_splits import Splits
 from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
-from study.records.study_meta import Look, StudyMeta, load_meta, save_meta
+from study.records.study_meta import PACKAGES, Look, StudyMeta, load_meta, save_meta
 from study.records.trial_record import Phase, TrialRecord
 from study.records.trials_file import TrialLines, read_trials, repair_trials, rewrite_trials
 from study.search.differences import changed_versions, differences, more_trials
@@ -34,8 +34,6 @@ from study.search.subject import Subject
 from study.space.search_space import SearchSpace
 from study.verdicts.judge import answer_of
 from study.verdicts.looks import AUTO, continued_looks, looks_of_longer_searches, planned_looks
-
-PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")
 
 
 @contextmanager
@@ -132,7 +130,6 @@ def resume(
         created=old.created,
         device=_continued_device(old, meta),
         seconds=old.seconds,
-        cross_fitted=old.cross_fitted,
         looks=_continued_looks(old, meta, known),
         versions=_all_versions(old, meta),
     )
@@ -146,9 +143,8 @@ def resume(
 
 def _continued_device(old: StudyMeta, new: StudyMeta) -> dict[str, Any]:
     """That of now, with what all runs share: the sizes of programs, and how workers round."""
-    now = {key: value for key, value in new.device.items() if key != "widths"}
-    kept = {key: old.device[key] for key in ("widths", "rounding") if key in old.device}
-    return {**now, **kept, "population": old.device.get("population")}
+    shared = ("widths", "rounding", "population")
+    return {**new.device, **{key: old.device[key] for key in shared if key in old.device}}
 
 
 def _repair(folder: Path, lines: TrialLines) -> None:
@@ -166,15 +162,14 @@ def _repair(folder: Path, lines: TrialLines) -> None:
 def _all_versions(old: StudyMeta, new: StudyMeta) -> list[Mapping[str, str]]:
     """Those of `old`, and the ones of now where they are others; says so."""
     changed = changed_versions(old, new)
-    if not changed and old.versions[-1].keys() >= new.versions[-1].keys():
+    if not changed:
         return old.versions
-    if changed:
-        words = ", ".join(f"{name} {before} -> {after}" for name, before, after in changed)
-        print(
-            f"warning: the runs of this study so far were made with other versions ({words}); "
-            "which run was made with which is recorded",
-            file=sys.stderr,
-        )
+    words = ", ".join(f"{name} {before} -> {after}" for name, before, after in changed)
+    print(
+        f"warning: the runs of this study so far were made with other versions ({words}); "
+        "which run was made with which is recorded",
+        file=sys.stderr,
+    )
     return [*old.versions, new.versions[-1]]
 
 
@@ -185,14 +180,14 @@ def _continued_looks(old: StudyMeta, new: StudyMeta, known: Sequence[TrialRecord
         UserError: they do not fit.
     """
     now, before = new.settings, old.settings
-    if now["confirm"] < before.get("confirm", 1):
+    if now["confirm"] < before["confirm"]:
         raise UserError(
             f"study {old.name!r}: `confirm` {before['confirm']} -> {now['confirm']}: reruns cannot "
             "be taken away; give the new one a `name`, or start anew with `overwrite`"
         )
     looks = old.looks
     longer = more_trials(old, new)
-    fixed = before.get("repeats", 1) != AUTO
+    fixed = before["repeats"] != AUTO
     if longer and not fixed:
         looks = list(looks_of_longer_searches(looks, answer_of(old, known).looked))
     return list(
@@ -201,7 +196,7 @@ def _continued_looks(old: StudyMeta, new: StudyMeta, known: Sequence[TrialRecord
             now["repeats"],
             now["most_repeats"],
             fixed=fixed,
-            again=now["confirm"] > before.get("confirm", 1) or (longer and fixed),
+            again=now["confirm"] > before["confirm"] or (longer and fixed),
         )
     )
 
@@ -240,7 +235,7 @@ def study_meta(
             for repeat in range(looks[0].repeats)
             for purpose in ("search", "confirm")
         },
-        device=subject.device,
+        device={**subject.device, "population": None},
         versions=[{"python": platform.python_version()} | {n: version(n) for n in PACKAGES}],
         weights=subject.weights,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

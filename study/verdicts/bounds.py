@@ -11,7 +11,7 @@ quantile at 1 - alpha / (K - 1) and d0 + n - 1 degrees of freedom. With d0 = 0 t
 normal differences; with d0 = 4 it is measured: `tests/benchmarks/calibration.py`.
 
 For new images of the same kind a further part does not shrink with repeats, since all of them
-split the same images (after Nadeau and Bengio 2003): (n_val / n_train) (V - what seeds alone do).
+split the same images (after Nadeau and Bengio 2003): (n_val / n_train) V.
 
 What luck does to one result of one repeat, when the repeat's own effect is taken out.
 
@@ -94,16 +94,14 @@ class Bounds(NamedTuple):
         high: Numbers = self.difference + self.reach(strict=strict) * self.error
         return high
 
-    def new_error(self, ratio: float, seeds: float) -> Float[np.ndarray, "K K"]:
+    def new_error(self, ratio: float) -> Float[np.ndarray, "K K"]:
         """Return the error of `difference` on new images of the same kind.
 
         Args:
             ratio: validation / training rows; NaN, and nothing can be claimed, where all repeats
                 share one split: how results differ from split to split is not known then.
-            seeds: variance that seeds alone give one optimizer's result of a repeat.
         """
-        of_images = np.maximum(self.variance - 2 * seeds, 0)
-        error: Float[np.ndarray, "K K"] = np.sqrt(self.error**2 + ratio * of_images)
+        error: Float[np.ndarray, "K K"] = np.sqrt(self.error**2 + ratio * self.variance)
         return error
 
 

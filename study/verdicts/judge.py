@@ -31,7 +31,7 @@ from study.records.study_meta import Look, StudyMeta
 from study.records.trial_record import TrialRecord
 from study.verdicts.answer import Answer, Judged, Verdict
 from study.verdicts.bounds import Bounds, comparable, compared, over
-from study.verdicts.looks import DEFAULT_MARGIN, FEWEST_REPEATS
+from study.verdicts.looks import FEWEST_REPEATS
 from study.verdicts.results import Results, results_of
 
 
@@ -39,7 +39,7 @@ def answer_of(
     meta: StudyMeta, records: Sequence[TrialRecord], ran: Mapping[str, int] | None = None
 ) -> Answer:
     """What a study says; with `ran`, what it says after so many repeats of each optimizer."""
-    margin = float(meta.settings.get("margin", DEFAULT_MARGIN)) / 100
+    margin = float(meta.settings["margin"]) / 100
     return judge(results_of(meta, records, ran), meta.looks, margin=margin, asked=meta.code)
 
 
@@ -59,7 +59,7 @@ def judge(
     steps = compared(results.table, results.spent, usable, step=results.step)
     excluded = _exclusions(steps, len(names))
     field = _Field(results, steps[-1] if steps else _none(len(names)), excluded.places, looks)
-    error = field.bounds.new_error(results.ratio, results.seeds)
+    error = field.bounds.new_error(results.ratio)
     at_most = field.claimed(field.bounds.high(), margin)
     on_new = field.bounds.difference + field.bounds.reach() * error
     # excluded on the one split there is does not mean behind on others
@@ -262,7 +262,7 @@ class _Field:
         """
         rivals = ~(self.excluded | self.apart)
         rivals[leader] = False
-        fixed = self.bounds.new_error(self.results.ratio, self.results.seeds)[:, leader] ** 2
+        fixed = self.bounds.new_error(self.results.ratio)[:, leader] ** 2
         fixed = fixed - self.bounds.error[:, leader] ** 2
         reach = self.bounds.reach()[:, leader] * np.sqrt(np.maximum(fixed, 0))
         known = reach[rivals & np.isfinite(reach)]

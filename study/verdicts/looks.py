@@ -13,11 +13,12 @@ import math
 from collections.abc import Sequence
 
 from study.common.errors import UserError
-from study.records.study_meta import FIRST_ALPHA, Look
+from study.records.study_meta import Look
 
 ALPHA = 0.05
+FIRST_ALPHA = ALPHA / 2  # that a study of a fixed number of repeats spends at its first look
 AUTO = "auto"
-DEFAULT_MARGIN = 2.0  # points; of studies that are older than the option, too
+DEFAULT_MARGIN = 2.0  # points
 MARGIN_RULE = "points of the metric, above 0 to 100"
 FEWEST_REPEATS = 5  # nothing is claimed below: at 3 repeats 6.8 % of claims were false
 FIRST_LOOKS = (5, 8, 12, 18, 27, 40, 60)  # then each half as many again

@@ -14,7 +14,7 @@ import numpy as np
 
 from study.common.aliases import Numbers
 from study.common.metrics import steps
-from study.records.outcomes import by_optimizer, repeat_means, value
+from study.records.outcomes import by_optimizer, repeat_means
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 
@@ -27,7 +27,6 @@ class Results(NamedTuple):
     spent: np.ndarray  # (K, R): the repeat is over, whatever came out; others are not judged yet
     reruns: Mapping[str, int]
     diverged: Mapping[str, int]  # of the reruns
-    seeds: float  # variance that seeds alone give a repeat's mean; 0 where it cannot be known
     step: float  # deviation of rounding to whole validation images
     ratio: float  # validation / training rows; NaN: all repeats share one split
 
@@ -49,8 +48,8 @@ def results_of(
     repeats = 1 + max((r.repeat for found in grouped.values() for r in found), default=-1)
     table = np.full((len(names), repeats), math.nan)
     spent = np.zeros((len(names), repeats), bool)
-    wanted = int(meta.settings.get("confirm", 1))
-    joint = meta.settings.get("allocation") == "joint"
+    wanted = int(meta.settings["confirm"])
+    joint = meta.settings["allocation"] == "joint"
     confirmed = {record.repeat for found in reruns.values() for record in found}
     for row, name in enumerate(names):
         ended = Counter(record.repeat for record in reruns[name])
@@ -69,7 +68,6 @@ def results_of(
             name: sum(record.status is TrialStatus.DIVERGED for record in found)
             for name, found in reruns.items()
         },
-        seeds=_seeds(reruns, wanted),
         step=value_step(meta),
         ratio=image_ratio(meta),
     )
@@ -79,7 +77,7 @@ def image_ratio(meta: StudyMeta) -> float:
     """Validation / training rows; NaN where all repeats share one split."""
     if meta.one_split:
         return math.nan
-    return meta.split_sizes.get("validation", 0) / max(meta.split_sizes.get("train", 1), 1)
+    return meta.split_sizes["validation"] / max(meta.split_sizes["train"], 1)
 
 
 def whole_repeats(results: Results) -> dict[str, int]:
@@ -90,7 +88,7 @@ def whole_repeats(results: Results) -> dict[str, int]:
 
 def value_step(meta: StudyMeta) -> float:
     """Standard deviation of rounding a value to whole validation images."""
-    images = meta.split_sizes.get("validation", 1)
+    images = meta.split_sizes["validation"]
     return 1 / (steps(meta.metric, meta.class_counts, images) * math.sqrt(12))
 
 
@@ -107,21 +105,3 @@ def _hopeless(records: Iterable[TrialRecord], ended: Mapping[int, int]) -> set[i
         if record.phase is Phase.SEARCH and record.repeat not in ended:
             alive[record.repeat] |= record.status is TrialStatus.COMPLETED
     return {repeat for repeat, completed in alive.items() if not completed}
-
-
-def _seeds(reruns: Mapping[str, Iterable[TrialRecord]], count: int) -> float:
-    """Variance of a mean of `count` runs that share search and split, pooled over all of those.
-
-    Runs on splits of their own differ by their images, too; then nothing is known of seeds alone.
-    """
-    groups: dict[tuple[str, int, str], list[float]] = defaultdict(list)
-    for name, found in reruns.items():
-        for record in found:
-            if record.status is TrialStatus.COMPLETED:
-                groups[name, record.repeat, record.split].append(value(record))
-    several = [np.array(values) for values in groups.values() if len(values) > 1]
-    freedom = sum(len(values) - 1 for values in several)
-    if not freedom:
-        return 0.0
-    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in several)
-    return squares / freedom / count

@@ -36,10 +36,10 @@ from study.data.pixels.deep_grey import (
     Measured,
     Scales,
     deep_grey,
+    guessed_8_bits,
     is_deep,
     marked,
     measure,
-    old_8_bits,
     stretched,
     to_8_bits,
 )
@@ -118,7 +118,7 @@ def decode(path: Path, size: int, scales: Scales | None = None) -> np.ndarray:
     Args:
         path: of the image.
         size: side in pixels.
-        scales: white points of deep grey; None scales each image by itself, by the old rule.
+        scales: white points of deep grey; without that of its kind an image is scaled by itself.
 
     Raises `UserError` where the file cannot be decoded, which `load_images` has ruled out unless
     the file was changed since.
@@ -248,12 +248,10 @@ def _to_rgb(image: Image.Image, scales: Scales | None = None) -> Image.Image:
 
 def _shown(image: Image.Image, scales: Scales | None) -> np.ndarray:
     """Deep grey as (height, width) uint8."""
-    if scales is None:
-        return old_8_bits(np.asarray(image))
     grey = deep_grey(image)
-    if grey.kind in scales:
+    if scales and grey.kind in scales:
         return to_8_bits(grey, scales[grey.kind])
-    return old_8_bits(np.asarray(image))
+    return guessed_8_bits(np.asarray(image))
 
 
 def _upright(image: Image.Image, stored: Image.Image) -> Image.Image:

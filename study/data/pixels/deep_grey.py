@@ -17,7 +17,7 @@ from PIL import Image
 
 WHOLE, FLOATS = "whole numbers", "floating-point numbers"
 WHITES = {255: 8, 1023: 10, 4095: 12, 16383: 14, 65535: 16}  # the largest number of so many bits
-OLD_WHITE = 65535
+LARGEST_WHITE = 65535
 GDAL_NODATA = 42113  # TIFF tag: the number, as text, that stands for "no value here"
 NO_VALUE = (-9999.0, -99999.0, -32768.0, -2147483648.0)  # what stands for it where nothing is said
 LARGEST = 9e36  # NetCDF fills with 9.97e36, others with the largest float: 3.4e38
@@ -156,8 +156,8 @@ def stretched(grey: DeepGrey) -> np.ndarray:
     return to_8_bits(grey, Scale(low, high if high > low else low + 1))
 
 
-def old_8_bits(grey: np.ndarray) -> np.ndarray:
-    """Scale one image by itself, as studies without a white point do.
+def guessed_8_bits(grey: np.ndarray) -> np.ndarray:
+    """Scale one image by itself, for want of a white point.
 
     Whole numbers within 0..65535 are 16-bit. Floats within 0..1 run from black to white, within
     0..255 they are 8-bit, within 0..65535 16-bit. Anything else is stretched from least to most.
@@ -165,10 +165,10 @@ def old_8_bits(grey: np.ndarray) -> np.ndarray:
     whole = grey.dtype.kind in "iu"
     values = np.nan_to_num(grey.astype(np.float64), posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
-    if low < 0 or high > OLD_WHITE:
+    if low < 0 or high > LARGEST_WHITE:
         values, white = values - low, high - low
     elif whole or high > 255:
-        white = float(OLD_WHITE)
+        white = float(LARGEST_WHITE)
     else:
         white = 255.0 if high > 1 else 1.0
     return np.rint(values / (white or 1.0) * 255.0).astype(np.uint8)
@@ -195,12 +195,12 @@ def is_flat(image: Measured, scales: Scales) -> bool:
 def feature_key(digest: str, image: Measured | None, scales: Scales) -> str:
     """What an image's features depend on: its bytes, and its white point where that is not 65535.
 
-    Features of studies without a white point are so found again wherever they are the same.
+    So its features are found again whatever other images are studied with it.
     """
     if image is None:
         return digest
     scale = scales[image.kind]
-    if image.kind == WHOLE and scale == Scale(0, OLD_WHITE) and not image.without:
+    if image.kind == WHOLE and scale == Scale(0, LARGEST_WHITE) and not image.without:
         return digest
     words = f"{digest} {image.kind} {scale.black!r} {scale.white!r}"
     return hashlib.sha256(words.encode()).hexdigest()

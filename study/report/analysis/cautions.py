@@ -56,9 +56,7 @@ def edges(
     Nobody is told to raise the learning rate of those in `diverging`: what is above is no better.
     An untuned run says nothing of a range.
     """
-    table = meta.space.get("table")
-    if not isinstance(table, Mapping):
-        return
+    table = meta.space["table"]
     for found in settings:
         if found.run.phase is Phase.DEFAULT:
             continue
@@ -158,10 +156,10 @@ def _made_otherwise(meta: StudyMeta) -> Iterator[Caution]:
         )
     if len(meta.versions) > 1:
         changed = [
-            f"{name} {before.get(name, 'none')} -> {after[name]}"
+            f"{name} {before[name]} -> {after[name]}"
             for before, after in itertools.pairwise(meta.versions)
             for name in after
-            if before.get(name) != after[name]
+            if before[name] != after[name]
         ]
         yield Caution("versions", f"Runs were made with several versions: {join(changed)}.")
 
@@ -183,7 +181,7 @@ def _incomplete(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Iterato
         names = join([name + lost.get(name, "") for name in missing])
         yield Caution("unconfirmed", f"Not confirmed{yet}, so not ranked: {names}.")
     repeats = max((one.repeats for one in answer.optimizers), default=0)
-    owner = "Keras's" if meta.settings.get("split") == "keras" else "the folders'"
+    owner = "Keras's" if meta.settings["split"] == "keras" else "the folders'"
     if meta.one_split and repeats > 1:
         yield Caution(
             "one split",
@@ -194,8 +192,6 @@ def _incomplete(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Iterato
         text = "there are no intervals, because one rerun has no spread."
         if any(len(row.runs) > 1 for row in rows if row.basis is Phase.CONFIRM):
             text = "the intervals show the spread of reruns and leave out the luck of the search."
-            if not meta.cross_fitted:
-                text = "the intervals leave out the luck of the search and of the split."
         yield Caution("one repeat", f"One repeat only: {text}")
 
 
@@ -204,7 +200,7 @@ def _budget(meta: StudyMeta, rows: Iterable[Row]) -> Iterator[Caution]:
     if len(spent) < 2 or max(spent.values()) <= UNEQUAL * min(spent.values()):
         return
     least, most = min(spent, key=spent.__getitem__), max(spent, key=spent.__getitem__)
-    joint = meta.settings.get("allocation") == "joint"
+    joint = meta.settings["allocation"] == "joint"
     yield Caution(
         "unequal budgets",
         f"Budgets were unequal{' (one joint search)' if joint else ''}: the search trained "
@@ -241,7 +237,7 @@ def _resolution(meta: StudyMeta, answer: Answer) -> Iterator[Caution]:
     bounds = [one.at_most_behind_new_images for one in answer.optimizers]
     if not any(bounds) or not answer.images_needed > 1:  # NaN is not
         return
-    images = meta.split_sizes.get("validation", 0)
+    images = meta.split_sizes["validation"]
     reach = math.sqrt(answer.images_needed) * answer.margin
     yield Caution(
         "few images",
@@ -264,7 +260,7 @@ def _untuned(meta: StudyMeta, rows: Iterable[Row], gains: Iterable[Gain]) -> Ite
             why = "the search was cut short"
         elif not any(tried[g.optimizer] for g in lost):
             why = "a search of one trial tunes nothing"
-        elif meta.settings.get("tuner") == "hyperband":
+        elif meta.settings["tuner"] == "hyperband":
             why += " or by stopping slow starters early; --tuner random does not stop any"
         else:
             why += f"; more trials or more {meta.noun}s may help"
@@ -363,7 +359,7 @@ def _several_losses(meta: StudyMeta, settings: Sequence[Settings]) -> Iterator[C
 
 
 def _single_rows(meta: StudyMeta) -> Iterator[Caution]:
-    if normalizes_single_rows(meta.space.get("table", {}).get("head", {})):
+    if normalizes_single_rows(meta.space["table"].get("head", {})):
         yield Caution("single rows", f"The search space has {SINGLE_ROWS}.")
 
 

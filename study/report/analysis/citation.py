@@ -34,7 +34,7 @@ def citation(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> tuple[str,
 def _data(meta: StudyMeta) -> str:
     sizes, versions = meta.split_sizes, meta.versions[-1]
     names = ("tensorflow", "keras", "keras-tuner")
-    programs = join([f"{name} {versions[name]}" for name in names if name in versions])
+    programs = join([f"{name} {versions[name]}" for name in names])
     return (
         f"{counted(len(meta.optimizers), 'optimizer')} were compared with optimizer-study "
         f"({programs}) as trainers of a dense head on {_features(meta)}, on "
@@ -45,7 +45,7 @@ def _data(meta: StudyMeta) -> str:
 
 
 def _groups(meta: StudyMeta) -> str:
-    number, near = meta.data.get("groups", 0), sum(map(len, meta.data.get("near_copies", [])))
+    number, near = meta.data["groups"], sum(map(len, meta.data.get("near_copies", [])))
     if meta.one_split:
         return " The split is the data's own." if number or near else ""
     text = ""
@@ -59,8 +59,7 @@ def _groups(meta: StudyMeta) -> str:
 def _features(meta: StudyMeta) -> str:
     if meta.noun == "row":
         return f"given features ({meta.data['file']}, {meta.data['features']} numbers a row)"
-    size = meta.settings.get("image_size", 224)
-    views: int = meta.settings.get("views", 1)
+    size, views = meta.settings["image_size"], int(meta.settings["views"])
     text = f"the {meta.data['features']} pooled features of a frozen {_base(meta)} ({size} px)"
     if views > 1:
         text += f" of {views} views of each training image, one an epoch"
@@ -69,7 +68,7 @@ def _features(meta: StudyMeta) -> str:
 
 def _base(meta: StudyMeta) -> str:
     """The base, and whose weights it has."""
-    name, weights = short_name(meta.base), meta.settings.get("weights", "auto")
+    name, weights = short_name(meta.base), meta.settings["weights"]
     if is_file(meta.base):
         return f"network of our own ({name}, fingerprint {meta.weights['digest'][:12]})"
     if weights == "auto":
@@ -85,18 +84,18 @@ def _budget(meta: StudyMeta, rows: Sequence[Row]) -> str:
     confirmed = [row for row in rows if row.basis is Phase.CONFIRM]
     trials = _range((_per_repeat(row.trials, row.searches) for row in confirmed), "trial")
     repeats = _range((len(row.by_repeat) for row in confirmed), "repeat")
-    space = [str(meta.space.get(key, "")) for key in ("name", "fingerprint")]
-    one = "one search over all optimizers" if settings.get("allocation") == "joint" else (
+    space = meta.space
+    one = "one search over all optimizers" if settings["allocation"] == "joint" else (
         "a search for each optimizer, all with the same budget"
     )  # fmt: skip
     fresh = "the same split as all others, fresh seeds" if meta.one_split else (
         "fresh splits and seeds"
     )  # fmt: skip
     return (
-        f"A repeat has {fresh} and {one} ({settings.get('tuner')}, {trials}, "
-        f"at most {counted(settings.get('max_epochs', 0), 'epoch')}; search space {space[0]}, "
-        f"fingerprint {space[1]}); the winner was then trained again "
-        f"{counted(settings.get('confirm', 1), 'time')}. Each optimizer had {repeats}."
+        f"A repeat has {fresh} and {one} ({settings['tuner']}, {trials}, "
+        f"at most {counted(settings['max_epochs'], 'epoch')}; search space {space['name']}, "
+        f"fingerprint {space['fingerprint']}); the winner was then trained again "
+        f"{counted(settings['confirm'], 'time')}. Each optimizer had {repeats}."
     )
 
 
@@ -117,10 +116,10 @@ def _own_code(meta: StudyMeta) -> Iterable[str]:
 
 
 def _judged(meta: StudyMeta, answer: Answer) -> str:
-    what = f"{'cross-fitted' if meta.cross_fitted else 'best'} validation {meta.metric_words}"
     return (
-        f"The measure is the {what}, paired over repeats. An optimizer is good enough if it is at "
-        f"most {points(answer.margin)} points behind the best. The bounds are simultaneous, with "
+        f"The measure is the cross-fitted validation {meta.metric_words}, paired over repeats. An "
+        f"optimizer is good enough if it is at most {points(answer.margin)} points behind the "
+        "best. The bounds are simultaneous, with "
         "95 % confidence over all optimizers and looks (multiple comparisons with the best, Hsu "
         f"1984; variances moderated, Smyth 2004; new {meta.noun}s after Nadeau and Bengio 2003). "
         + _looks(answer)

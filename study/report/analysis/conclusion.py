@@ -95,7 +95,7 @@ def nothing_compared(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Wo
         f"difference from luck; {FEWEST_REPEATS} are the fewest that can."
     )
     more = "The same search command goes on to the first look."
-    if meta.settings.get("repeats") != AUTO and meta.finished:
+    if meta.settings["repeats"] != AUTO and meta.finished:
         more = "The same command with --repeats auto goes on until the answer is known."
     return text, (more,), f"fewer than {FEWEST_REPEATS} repeats"
 
@@ -258,7 +258,7 @@ def _more(meta: StudyMeta, answer: Answer) -> str:
     )
     if answer.looked < len(answer.looks):
         return f"The same search command goes on: {takes}."
-    if meta.settings.get("repeats") != AUTO:
+    if meta.settings["repeats"] != AUTO:
         return f"With --repeats auto the same command goes on: {takes}."
     return f"All looks are spent; {takes}, or a larger --margin answers at once."
 

@@ -9,7 +9,7 @@ NAMED, REASONS = 3, 5  # images and reasons in one sentence
 
 
 def image_cautions(meta: StudyMeta) -> Iterator[tuple[str, str]]:
-    """Nothing for what a study of an earlier version does not say."""
+    """All that was doubtful; a study of rows says less than one of images."""
     yield from _left_out(meta)
     yield from _in_several_classes(meta)
     flat = meta.data.get("flat", [])
@@ -37,7 +37,7 @@ def image_cautions(meta: StudyMeta) -> Iterator[tuple[str, str]]:
         )
     if constant := meta.data.get("constant", []):
         yield "constant columns", _constant(constant, int(meta.data["features"]))
-    for text in meta.data.get("split_warnings", []):
+    for text in meta.data["split_warnings"]:
         yield "split", f"{text}."
     for text in meta.data.get("shortcuts", []):
         yield "shortcut", f"{text[:1].upper()}{text[1:]}."
@@ -69,7 +69,7 @@ def _left_out(meta: StudyMeta) -> Iterator[tuple[str, str]]:
     number = len(meta.data.get("left_out", []))
     if not number:
         return
-    reasons = sorted(meta.data.get("left_out_reasons", {}).items(), key=lambda item: -item[1])
+    reasons = sorted(meta.data["left_out_reasons"].items(), key=lambda item: -item[1])
     parts = [
         f"{'one' if count == 1 else f'each of {count}'} {reason}"
         for reason, count in reasons[:REASONS]
@@ -77,16 +77,16 @@ def _left_out(meta: StudyMeta) -> Iterator[tuple[str, str]]:
     if others := sum(count for _, count in reasons[REASONS:]):
         parts.append(f"{others} for other reasons")
     things = "1 file or folder was" if number == 1 else f"{number} files or folders were"
-    why = f": {'; '.join(parts)}" if parts else ""
-    yield "left out", f"{things} left out{why}. study.json names {'it' if number == 1 else 'each'}."
+    named = "it" if number == 1 else "each"
+    yield "left out", f"{things} left out: {'; '.join(parts)}. study.json names {named}."
 
 
 def _in_several_classes(meta: StudyMeta) -> Iterator[tuple[str, str]]:
-    groups = meta.data.get("in_several_classes", [])
+    groups = meta.data["in_several_classes"]
     if not groups:
         return
     done = "they are trained on and never judged, so the other parts are smaller"
-    if meta.settings.get("split") == "keras":
+    if meta.settings["split"] == "keras":
         done = "Keras's split trains on them and judges by them like any other"
     yield (
         "in several classes",

@@ -262,7 +262,7 @@ def robustness(
             confirmed[record.optimizer].append(record)
         elif record.phase is Phase.SEARCH and record.status is not TrialStatus.FAILED:
             searched[record.optimizer].append(record)
-    random = meta.settings.get("tuner") in ("hyperband", "random")
+    random = meta.settings["tuner"] in ("hyperband", "random")
     return [
         _of(row.optimizer, searched[row.optimizer] if random else [],
             converged(confirmed[row.optimizer]), guess, margin)
