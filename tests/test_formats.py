@@ -32,8 +32,8 @@ STUDIES = Path(__file__).parent / "studies"
 NAMES = ["faces", "rows", "table"]
 OWN_CODE = "from sign_momentum import SignMomentum  # code with sha256"
 OLD = (
-    "was made before the first release of optimizer-study: run its search again, with another "
-    "--name or with --overwrite"
+    "was made before the first release of optimizer-study: run its search again, under another "
+    "name or with `python -m study.search --overwrite`"
 )
 NEWER = f"and this version of optimizer-study reads format {FORMAT}: install a newer version"
 

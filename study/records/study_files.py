@@ -44,7 +44,7 @@ def without_format(table: Any, place: str, *, absent: int | None = None) -> dict
     if found < FORMAT:
         raise UserError(
             f"{place} was made before the first release of optimizer-study: run its search again, "
-            "with another --name or with --overwrite"
+            f"under another name or with `{typed('search', '--overwrite')}`"
         )
     if found > FORMAT:
         raise UserError(
