@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
-from study.common.aliases import Numbers
 from study.compare.set_bounds import SetResults, in_general, on_these_sets, span_of
 from study.verdicts.judge import behind_the_best
 
@@ -52,7 +52,9 @@ SORTS: dict[str, Callable[[], Sort]] = {
 }
 
 
-def draw_sets(sort: Sort, rng: np.random.Generator, count: int) -> tuple[list[SetResults], Numbers]:
+def draw_sets(
+    sort: Sort, rng: np.random.Generator, count: int
+) -> tuple[list[SetResults], Float[np.ndarray, "..."]]:
     """(results, (count, K) true values) of so many data sets."""
     size = len(sort.behind)
     shape = (count, size)
@@ -89,7 +91,7 @@ def mistakes_in_general(
     return found
 
 
-def mistakes_here(sets: Sequence[SetResults], truth: Numbers, margin: float) -> Counter[str]:
+def mistakes_here(sets: Sequence[SetResults], truth: np.ndarray, margin: float) -> Counter[str]:
     """The same of what is claimed of these sets only, and of the span."""
     values = truth[: len(sets)].mean(axis=0)
     behind = values.max() - values

@@ -16,6 +16,7 @@ from synthetic import write_study
 
 from study import load
 from study.common.errors import UserError
+from study.compare import main as compare_main
 from study.predict import main as predict_main
 from study.records.study_files import FORMAT, STUDY_FILE, TRIALS_FILE
 from study.records.study_folders import find_study, find_winner
@@ -127,7 +128,7 @@ def rows(path: Path) -> Path:
 COMMANDS: dict[str, Callable[[Path], int]] = {
     "report": lambda logs: report_main(["--logs", str(logs)]),
     "report by name": lambda logs: report_main(["--logs", str(logs), "--study", "other"]),
-    "comparison": lambda logs: report_main(
+    "comparison": lambda logs: compare_main(
         ["--logs", str(logs), "--study", "other", "--study", "more"]
     ),
     "predict": lambda logs: predict_main(["photo.jpg", "--logs", str(logs)]),

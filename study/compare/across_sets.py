@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
-from study.common.aliases import Numbers
 from study.common.text import counted, join, points, some
 from study.compare.data_sets import (
     Block,
@@ -173,7 +173,7 @@ def _nothing(bounds: Bounds) -> Bounds:
 
 
 def _judged(
-    bounds: Bounds, values: Numbers, clean: Sequence[bool], margin: float
+    bounds: Bounds, values: Float[np.ndarray, "..."], clean: Sequence[bool], margin: float
 ) -> tuple[list[float | None], list[Verdict], np.ndarray]:
     """How far behind each is at most, its verdict, and who is excluded."""
     at_most, excluded = behind_the_best(bounds)

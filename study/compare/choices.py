@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
-from study.common.aliases import Numbers
 from study.common.bases import BASES, is_file, short_name
 from study.common.text import counted, join, number, plain, points_signed, some
 from study.compare.data_sets import Block
@@ -145,7 +145,7 @@ class Levels(NamedTuple):
 
     choice: str  # "image size", "base and image size together"
     levels: tuple[str, ...]  # L
-    table: Numbers  # (L, R); NaN where a repeat is not whole
+    table: Float[np.ndarray, "L R"]  # NaN where a repeat is not whole
     over: str  # what it is a mean of, in words
 
 
@@ -177,9 +177,9 @@ def settings_of(block: Block) -> Iterator[Levels]:
         yield Levels(choice, _distinct(texts), np.array([results[row] for row in rows]), over)
 
 
-def _over_optimizers(table: Numbers) -> Numbers:
+def _over_optimizers(table: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """(R,) mean over optimizers of each repeat that all of them have, else NaN."""
-    means: Numbers = table.mean(axis=0)
+    means: np.ndarray = table.mean(axis=0)
     return means
 
 
@@ -264,7 +264,7 @@ def tuning_of(block: Block) -> Levels | None:
     return Levels(TUNING, UNTUNED_TUNED, table, over)
 
 
-def _untuned(block: Block, study: Summary) -> Numbers:
+def _untuned(block: Block, study: Summary) -> Float[np.ndarray, "..."]:
     """(K, R): what Keras's default settings reached; NaN where they were not run."""
     guess = chance(study.meta.metric, study.meta.class_counts)
     table = np.full((len(block.optimizers), block.repeats), math.nan)

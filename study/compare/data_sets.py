@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
-from study.common.aliases import Numbers
 from study.common.text import plain
 from study.compare.pair import same_splits
 from study.records.trial_record import Phase
@@ -26,7 +26,7 @@ class Block(NamedTuple):
     studies: tuple[Summary, ...]
     optimizers: tuple[str, ...]  # that can be compared in all of them
 
-    def table(self, study: Summary) -> Numbers:
+    def table(self, study: Summary) -> Float[np.ndarray, "..."]:
         """(K, R): what each optimizer's winner reached in each repeat of a study."""
         rows = {row.optimizer: row for row in study.rows}
         table = np.full((len(self.optimizers), self.repeats), math.nan)
@@ -42,9 +42,9 @@ class Block(NamedTuple):
         return 1 + max(found, default=-1)
 
     @property
-    def mean_table(self) -> Numbers:
+    def mean_table(self) -> Float[np.ndarray, "..."]:
         """(K, R): the mean over studies of each repeat that all of them have."""
-        mean: Numbers = np.mean([self.table(study) for study in self.studies], axis=0)
+        mean: np.ndarray = np.mean([self.table(study) for study in self.studies], axis=0)
         return mean
 
     @property

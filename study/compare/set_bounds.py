@@ -61,9 +61,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from scipy.special import stdtrit
 
-from study.common.aliases import Numbers
 from study.records.study_meta import Look
 from study.verdicts.bounds import Bounds, bounds_of, enough
 from study.verdicts.looks import ALPHA, FEWEST_REPEATS
@@ -76,27 +76,27 @@ BEST_GUESS = 3  # sets from which the spread over sets is worth a forecast
 class SetResults(NamedTuple):
     """What L levels reached on one data set, all of them on the same splits."""
 
-    table: Numbers  # (L, R) of each repeat; NaN where there is no result
+    table: Float[np.ndarray, "L R"]  # of each repeat; NaN where there is no result
     step: float  # deviation of rounding a result to whole images
     ratio: float  # validation / training rows; NaN: all repeats share one split
 
 
-def mean_of_known(table: Numbers) -> Numbers:
+def mean_of_known(table: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Means over the last axis of what is finite; NaN where nothing is."""
     known = np.isfinite(table)
     counts = known.sum(axis=-1)
     sums = np.where(known, table, 0.0).sum(axis=-1)
-    means: Numbers = np.where(counts > 0, sums / np.maximum(counts, 1), math.nan)
+    means: np.ndarray = np.where(counts > 0, sums / np.maximum(counts, 1), math.nan)
     return means
 
 
-def set_means(table: Numbers) -> Numbers:
+def set_means(table: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """(L,) means of a (L, R) table, as if all had the repeats of the one with the most results.
 
     Repeats differ in difficulty, and a race leaves some optimizers with fewer of them.
     """
     reference = table[np.isfinite(table).sum(axis=1).argmax()]
-    means: Numbers = mean_of_known(reference) + mean_of_known(table - reference)
+    means: np.ndarray = mean_of_known(reference) + mean_of_known(table - reference)
     return means
 
 
@@ -133,9 +133,9 @@ def on_these_sets(sets: Sequence[SetResults], alpha: float, *, new: bool = False
     )
 
 
-def _known(bounds: Bounds) -> Numbers:
+def _known(bounds: Bounds) -> Float[np.ndarray, "..."]:
     """(L, L) differences; NaN without a shared repeat."""
-    known: Numbers = np.where(bounds.repeats > 0, bounds.difference, math.nan)
+    known: np.ndarray = np.where(bounds.repeats > 0, bounds.difference, math.nan)
     return known
 
 
@@ -202,8 +202,8 @@ def _reach(bounds: Bounds, alpha: float) -> tuple[float, float]:
     if not pairs.any() or np.isnan(bounds.error[pairs]).any():
         return math.nan, math.nan
     count = int(levels.sum())
-    one: Numbers = stdtrit(bounds.freedom, 1 - alpha / 2)
-    others: Numbers = stdtrit(bounds.freedom, 1 - alpha / 2 / (count * (count - 1) - 1))
+    one: np.ndarray = stdtrit(bounds.freedom, 1 - alpha / 2)
+    others: np.ndarray = stdtrit(bounds.freedom, 1 - alpha / 2 / (count * (count - 1) - 1))
     low = float((bounds.difference - others * bounds.error)[pairs].max())
     return max(low, 0.0), float((bounds.difference + one * bounds.error)[pairs].max())
 
@@ -223,18 +223,18 @@ def in_general(sets: Sequence[SetResults]) -> Bounds:
     return bounds_of(values, alpha_of(len(sets)), step=step, borrowed=0)
 
 
-def _differences(sets: Sequence[SetResults]) -> Numbers:
+def _differences(sets: Sequence[SetResults]) -> Float[np.ndarray, "..."]:
     """(M, K, K): how far column is behind row on each set."""
     means = np.stack([set_means(one.table) for one in sets])  # (M, K)
-    differences: Numbers = means[:, :, None] - means[:, None, :]
+    differences: np.ndarray = means[:, :, None] - means[:, None, :]
     return differences
 
 
-def mean_ranks(sets: Sequence[SetResults]) -> Numbers:
+def mean_ranks(sets: Sequence[SetResults]) -> Float[np.ndarray, "..."]:
     """(K,) mean rank over data sets, 1 for the best; of equals the middle."""
     behind = _differences(sets)  # (M, K, K)
     ahead = (behind > 0).sum(axis=1) + (behind == 0).sum(axis=1) / 2  # itself counts a half
-    ranks: Numbers = (ahead + 0.5).mean(axis=0)
+    ranks: np.ndarray = (ahead + 0.5).mean(axis=0)
     return ranks
 
 

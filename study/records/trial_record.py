@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+from jaxtyping import Float
 
-from study.common.aliases import Numbers, Value
+from study.common.aliases import Value
 from study.common.metrics import ACCURACY, WORDS, from_counts
 from study.records.study_files import FORMAT, checked, without_format
 
@@ -201,7 +202,7 @@ def cross_fitted(hits_a: Sequence[int], hits_b: Sequence[int], rows: int) -> flo
     return rounded((hits_b[chosen_a] + hits_a[chosen_b]) / rows)
 
 
-def cross_fitted_by_class(metric: str, counts: Numbers) -> float:
+def cross_fitted_by_class(metric: str, counts: Float[np.ndarray, "..."]) -> float:
     """The same by another metric: of what both halves count, each at the best epoch of the other.
 
     Args:

@@ -4,9 +4,10 @@ import enum
 import math
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Float
 from scipy.special import betaincinv
 
-from study.common.aliases import Numbers
 from study.records.study_meta import Look
 from study.verdicts.bounds import Bounds
 from study.verdicts.looks import ALPHA
@@ -61,7 +62,7 @@ class Answer(NamedTuple):
     looked: int  # looks that any pair has reached
     images_needed: float  # times as many, for the leader's bound on new images; NaN if unknown
     bounds: Bounds  # of the latest look; NaN before the first
-    new_error: Numbers  # (K, K) of a difference on new images of the same kind
+    new_error: Float[np.ndarray, "K K"]  # of a difference on new images of the same kind
 
     def of(self, verdict: Verdict) -> list[Judged]:
         """Those with a verdict, the smallest bound first."""

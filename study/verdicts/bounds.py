@@ -28,7 +28,6 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-from study.common.aliases import Numbers
 from study.records.study_meta import Look
 
 MOST_BORROWED = 4  # observations that the usual variance counts for
@@ -86,12 +85,12 @@ class Bounds(NamedTuple):
 
     def low(self, *, strict: bool = False) -> Float[np.ndarray, "K K"]:
         """Return by how much column is at least behind row."""
-        low: Numbers = self.difference - self.reach(strict=strict) * self.error
+        low: np.ndarray = self.difference - self.reach(strict=strict) * self.error
         return low
 
     def high(self, *, strict: bool = False) -> Float[np.ndarray, "K K"]:
         """Return by how much column is at most behind row."""
-        high: Numbers = self.difference + self.reach(strict=strict) * self.error
+        high: np.ndarray = self.difference + self.reach(strict=strict) * self.error
         return high
 
     def new_error(self, ratio: float) -> Float[np.ndarray, "K K"]:

@@ -25,8 +25,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
-from study.common.aliases import Numbers
 from study.records.study_meta import Look, StudyMeta
 from study.records.trial_record import TrialRecord
 from study.verdicts.answer import Answer, Judged, Verdict
@@ -109,7 +109,9 @@ def judge(
     )
 
 
-def at_most_behind(table: Numbers, look: Look, *, step: float) -> Numbers:
+def at_most_behind(
+    table: Float[np.ndarray, "..."], look: Look, *, step: float
+) -> Float[np.ndarray, "..."]:
     """(K,): how far each row of a (K, R) table is behind the best at most, judged at one look."""
     spent = np.ones(table.shape, bool)
     steps = compared(table, spent, [look], step=step)
@@ -119,7 +121,7 @@ def at_most_behind(table: Numbers, look: Look, *, step: float) -> Numbers:
     return _at_most(steps[-1].high(), excluded, ~comparable(table, spent, look))
 
 
-def behind_the_best(bounds: Bounds) -> tuple[Numbers, np.ndarray]:
+def behind_the_best(bounds: Bounds) -> tuple[Float[np.ndarray, "..."], np.ndarray]:
     """(K,) how far each is behind the best at most, and (K,) behind which another one is for sure.
 
     The latter is strict: of equal optimizers none is named, but with the error rate. The former is
@@ -128,7 +130,7 @@ def behind_the_best(bounds: Bounds) -> tuple[Numbers, np.ndarray]:
     known = np.isfinite(bounds.difference + bounds.error)
     ahead = np.where(known, bounds.low(strict=True), -math.inf) > 0  # row of column
     excluded = np.asarray(ahead.any(axis=0))
-    high: Numbers = np.where(known, bounds.high(), math.nan)
+    high: np.ndarray = np.where(known, bounds.high(), math.nan)
     return _at_most(high, excluded, np.zeros_like(excluded)), excluded
 
 
@@ -147,7 +149,7 @@ class _Excluded(NamedTuple):
     """At any look; each (K,)."""
 
     places: np.ndarray
-    least: Numbers  # at least how far behind
+    least: Float[np.ndarray, "..."]  # at least how far behind
     by: np.ndarray  # behind whom
 
 
@@ -163,12 +165,14 @@ def _exclusions(steps: Sequence[Bounds], count: int) -> _Excluded:
     return _Excluded(places, least, by)
 
 
-def _at_most(high: Numbers, excluded: np.ndarray, apart: np.ndarray) -> Numbers:
+def _at_most(
+    high: Float[np.ndarray, "..."], excluded: np.ndarray, apart: np.ndarray
+) -> Float[np.ndarray, "..."]:
     """(K,) U_i over the rivals that may be the best; NaN while one of them is not compared yet."""
     rivals = ~(excluded | apart)
     relevant = np.where(rivals[:, None], high, -math.inf)
     np.fill_diagonal(relevant, -math.inf)
-    worst: Numbers = np.maximum(relevant.max(axis=0), 0.0)  # NaN stays NaN
+    worst: np.ndarray = np.maximum(relevant.max(axis=0), 0.0)  # NaN stays NaN
     return np.where(apart, math.nan, worst)
 
 
@@ -192,7 +196,7 @@ class _Field:
             enough = comparable(results.table, results.spent, look)
             self.apart = np.where(over(results.spent, look), ~enough, self.apart)
 
-    def claimed(self, high: Numbers, margin: float) -> list[float | None]:
+    def claimed(self, high: Float[np.ndarray, "..."], margin: float) -> list[float | None]:
         """(K,) U_i; none that says nothing: nobody is better than 100 %; none without a rival."""
         if np.isnan(self.bounds.difference).all():
             return [None] * len(high)

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float
 
-from study.common.aliases import Numbers
 from study.common.metrics import steps
 from study.records.outcomes import by_optimizer, repeat_means
 from study.records.study_meta import StudyMeta
@@ -23,8 +23,8 @@ class Results(NamedTuple):
     """What the confirmation runs of K optimizers reached."""
 
     optimizers: tuple[str, ...]  # in the order of the search space
-    table: Numbers  # (K, R) mean value of a repeat's converged runs; NaN where there is none
-    spent: np.ndarray  # (K, R): the repeat is over, whatever came out; others are not judged yet
+    table: Float[np.ndarray, "K R"]  # mean of a repeat's converged runs; NaN: none
+    spent: Bool[np.ndarray, "K R"]  # the repeat is over, whatever came out
     reruns: Mapping[str, int]
     diverged: Mapping[str, int]  # of the reruns
     step: float  # deviation of rounding to whole validation images

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image
 
-from study.common.aliases import Numbers
 from study.common.errors import UserError
 from study.common.metrics import ACCURACY, from_counts
 from study.records.predictions import MISTAKE_SIDE, Predictions, load_predictions, worst_mistakes
@@ -48,7 +48,7 @@ class Confusion(NamedTuple):
     counts: NDArray[np.int64]  # (classes, classes), rows are true, columns predicted
     accuracy: float
     value: float  # by the study's metric
-    per_class: Numbers  # (classes,) share found of each class; NaN for a class without images
+    per_class: Float[np.ndarray, " classes"]  # share found; NaN for a class without images
     pairs: tuple[tuple[int, int, int, int], ...]  # true, predicted, how many, of how many
     mistakes: tuple[Mistake, ...] = ()  # some with pictures
 

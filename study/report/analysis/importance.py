@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
-from study.common.aliases import Numbers, Value
+from study.common.aliases import Value
 from study.common.metrics import ACCURACY, SHORT
 from study.records.outcomes import chance, score
 from study.records.study_meta import StudyMeta
@@ -30,15 +31,15 @@ class Importance(NamedTuple):
 
     optimizers: tuple[str, ...]
     hyperparameters: tuple[str, ...]
-    share: Numbers  # (optimizers, hyperparameters); NaN where an optimizer lacks one
+    share: Float[np.ndarray, "optimizers hyperparameters"]  # NaN where an optimizer lacks one
 
 
 class Slice(NamedTuple):
     """How well one optimizer does over the values of one numeric hyperparameter."""
 
     optimizer: str
-    values: Numbers  # (bins,) medians of the bins
-    beaten: Numbers  # (bins,) mean share of the other trials that are beaten
+    values: Float[np.ndarray, " bins"]  # medians of the bins
+    beaten: Float[np.ndarray, " bins"]  # mean share of the other trials that are beaten
 
 
 class Slices(NamedTuple):
@@ -53,7 +54,7 @@ class Parallel(NamedTuple):
     """Every trial of one optimizer over the hyperparameters that all optimizers share."""
 
     optimizer: str
-    places: Numbers  # (trials, axes), 0 to 1 on each axis; the last axis is the metric
+    places: Float[np.ndarray, "trials axes"]  # 0 to 1 on each axis; the last axis is the metric
     best: NDArray[np.bool_]  # (trials,) of the best tenth
 
 
@@ -212,7 +213,7 @@ def parallel(
     return (*(axis for axis, _ in scaled), value), tuple(lines)
 
 
-def _axis(key: str, values: Sequence[Value]) -> tuple[ParallelAxis, Numbers]:
+def _axis(key: str, values: Sequence[Value]) -> tuple[ParallelAxis, Float[np.ndarray, "..."]]:
     distinct = set(values)
     if not all(_is_number(v) for v in distinct) or len(distinct) <= BINS:
         numeric = all(_is_number(v) for v in distinct)

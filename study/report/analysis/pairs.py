@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.common.aliases import Numbers
 from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row, wilson_interval
 from study.verdicts.answer import Answer
@@ -82,7 +81,7 @@ def _pair(first: Row, second: Row, answer: Answer, place: tuple[int, int]) -> Pa
 def _plain(first: Row, second: Row) -> float:
     """The mean difference over shared repeats; NaN without any."""
     shared = sorted(first.by_repeat.keys() & second.by_repeat.keys())
-    differences: Numbers = np.array([first.by_repeat[r] - second.by_repeat[r] for r in shared])
+    differences: np.ndarray = np.array([first.by_repeat[r] - second.by_repeat[r] for r in shared])
     return float(differences.mean()) if shared else math.nan
 
 

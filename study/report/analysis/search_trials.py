@@ -15,9 +15,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
-from study.common.aliases import Numbers, Value
+from study.common.aliases import Value
 from study.records.outcomes import BUDGETS, chance, converged, incumbent, score, value
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
@@ -36,8 +37,8 @@ class Sensitivity(NamedTuple):
     """Search trials of one optimizer, each array (trials,), failed ones left out."""
 
     optimizer: str
-    learning_rate: Numbers
-    value: Numbers  # on validation rows, by the study's metric
+    learning_rate: Float[np.ndarray, "..."]
+    value: Float[np.ndarray, "..."]  # on validation rows, by the study's metric
     whole: NDArray[np.bool_]  # trained as long as the longest; others were stopped early
     diverged: NDArray[np.bool_]
 
@@ -54,11 +55,11 @@ class BestSoFar(NamedTuple):
     """Best validation value so far in one optimizer's searches, over its repeats."""
 
     optimizer: str
-    epochs: Numbers  # (points,) spent
-    middle: Numbers  # median over repeats; NaN before the first result
-    low: Numbers
-    high: Numbers
-    repeats: Numbers  # (repeats, points)
+    epochs: Float[np.ndarray, " points"]  # spent
+    middle: Float[np.ndarray, "..."]  # median over repeats; NaN before the first result
+    low: Float[np.ndarray, "..."]
+    high: Float[np.ndarray, "..."]
+    repeats: Float[np.ndarray, "repeats points"]
 
 
 class Choices(NamedTuple):
@@ -67,7 +68,7 @@ class Choices(NamedTuple):
     hyperparameter: str
     optimizers: tuple[str, ...]
     values: tuple[Value, ...]
-    best: Numbers  # (optimizers, values); NaN where never tried
+    best: Float[np.ndarray, "optimizers values"]  # NaN where never tried
     trials: NDArray[np.int64]  # (optimizers, values)
 
 
@@ -172,9 +173,9 @@ class Incumbents(NamedTuple):
     """What the searches had found at parts of their budgets, rerun; rows are optimizers (K)."""
 
     optimizers: tuple[str, ...]
-    epochs: Numbers  # (K, parts) spent by the search
-    value: Numbers  # (K, parts) mean over repeats; NaN where none converged
-    at_most_behind: Numbers  # (K, parts) the best at that budget; NaN where it cannot be said
+    epochs: Float[np.ndarray, "K parts"]  # spent by the search
+    value: Float[np.ndarray, "K parts"]  # mean over repeats; NaN where none converged
+    at_most_behind: Float[np.ndarray, "K parts"]  # the best at that budget; NaN: unknown
     repeats: int
 
 
@@ -230,7 +231,7 @@ def _value(record: TrialRecord) -> float:
     return value(record) if record.status is TrialStatus.COMPLETED else math.nan
 
 
-def _mean(values: Numbers) -> float:
+def _mean(values: Float[np.ndarray, "..."]) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else math.nan
 

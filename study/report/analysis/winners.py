@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
-from study.common.aliases import Numbers, Value
+from study.common.aliases import Value
 from study.common.metrics import ACCURACY
 from study.common.text import number
 from study.records.outcomes import (
@@ -41,9 +42,9 @@ class Settings(NamedTuple):
 class Band(NamedTuple):
     """One curve over several runs, each array (epochs,); NaN where no run has a finite value."""
 
-    mean: Numbers
-    low: Numbers  # lowest run
-    high: Numbers
+    mean: Float[np.ndarray, "..."]
+    low: Float[np.ndarray, "..."]  # lowest run
+    high: Float[np.ndarray, "..."]
 
 
 class Curves(NamedTuple):

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox, TransformedBbox
 from numpy.typing import ArrayLike
 
-from study.common.aliases import Numbers
 from study.common.plot_look import FAINT, GRID, INK, MUTED, log_label, new_figure
 
 Drawn = Iterable[tuple[str, str, str, Figure]]  # name, title, caption, figure
@@ -23,6 +23,8 @@ Drawn = Iterable[tuple[str, str, str, Figure]]  # name, title, caption, figure
 LEFT, RIGHT, TOP, BOTTOM = 0.75, 0.2, 0.98, 0.6  # margins of the figure, inches
 WIDE, TALL = 2.35, 1.42  # a panel
 BESIDE, ABOVE = 0.2, 0.36  # between panels
+
+Line = tuple[Float[np.ndarray, " _"], Float[np.ndarray, " _"]]  # x and y, in inches
 
 
 class Picture(NamedTuple):
@@ -44,7 +46,7 @@ class Scale(NamedTuple):
     labels: tuple[str, ...]
     log: bool = False
 
-    def __call__(self, values: ArrayLike) -> Numbers:
+    def __call__(self, values: ArrayLike) -> Float[np.ndarray, "..."]:
         """Data -> 0..1; below 0 or above 1 is outside the panel."""
         data = np.asarray(values, float)
         low, high = self.low, self.high
@@ -113,7 +115,7 @@ class Panels:
         self.axis.set_axis_off()
         self.axis.patch.set_visible(False)
         self._height = height
-        self._rules: list[tuple[Numbers, Numbers]] = []
+        self._rules: list[tuple[Float[np.ndarray, ...], Float[np.ndarray, ...]]] = []
         for place, (name, colour) in enumerate(titles):
             last = place >= len(titles) - self.columns
             self._frame(place, name, colour, ticks=own or last, xlabel=xlabel if last else "")
@@ -147,7 +149,7 @@ class Panels:
             under = 0.22 + 0.14 * max(label.count("\n") for label in (*across.labels, ""))
             text(left + self.wide / 2, low - under, xlabel, ha="center", va="top", color=INK)
 
-    def points(self, place: int, x: ArrayLike, y: ArrayLike) -> tuple[Numbers, Numbers]:
+    def points(self, place: int, x: ArrayLike, y: ArrayLike) -> Line:
         """Data of a panel -> inches."""
         left, low = self.corner(place)
         return left + self.wide * self.across[place](x), low + TALL * self.up(y)
@@ -172,7 +174,9 @@ class Panels:
         return TransformedBbox(box, self.axis.transData)
 
 
-def joined(lines: Iterable[tuple[Numbers, Numbers]]) -> tuple[Numbers, Numbers]:
+def joined(
+    lines: Iterable[Line],
+) -> Line:
     """Many lines as one, with gaps between them: one cheap artist instead of dozens."""
     gap = np.array([np.nan])
     parts = [(np.append(x, gap), np.append(y, gap)) for x, y in lines]
