@@ -11,7 +11,8 @@ from PIL import Image
 from synthetic import write_study
 
 from study.common.errors import UserError
-from study.data import loading, main
+from study.data import load_images as loading_module
+from study.data import main
 from study.data.doubts import doubts
 from study.data.image_set import ImageSet
 from study.data.load_images import load_images
@@ -281,7 +282,7 @@ def test_an_address_on_the_web_is_named_as_such(address, kind):
 
 
 def test_more_images_than_a_study_can_hold_are_refused_before_they_are_opened(folder, monkeypatch):
-    monkeypatch.setattr(loading, "MOST_IMAGES", 5)
+    monkeypatch.setattr(loading_module, "MOST_IMAGES", 5)
     with pytest.raises(UserError, match=r"has 6 images, and a study can hold 5.*; take a sample"):
         load_images(folder)
 

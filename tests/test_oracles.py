@@ -165,7 +165,7 @@ def test_diverged_trials_at_chance_never_cost_a_promotion(share: float):
 # ---- seeds ----
 
 
-@pytest.mark.parametrize("tuner", OPTIONS["tuner"].choices)
+@pytest.mark.parametrize("tuner", OPTIONS["tuner"].rule.choices)
 def test_the_same_seed_and_scores_give_the_same_proposals(tuner: str):
     runs = [trials(make(tuner=tuner, trials=11, max_epochs=9, seed=7)) for _ in range(2)]
     assert runs[0] == runs[1]
@@ -222,7 +222,7 @@ SCHEDULED = (
 )
 
 
-@pytest.mark.parametrize("tuner", OPTIONS["tuner"].choices)
+@pytest.mark.parametrize("tuner", OPTIONS["tuner"].rule.choices)
 @pytest.mark.parametrize(
     ("text", "points"), [(ONE, 1), (THREE, 3), (WHOLE, 5), (SCHEDULED, 9), (FORTY, 40)]
 )
