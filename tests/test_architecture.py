@@ -24,9 +24,10 @@ MAY_IMPORT = {
     "tensorboard": {"verdicts", "records", "space", "common"},
     "report": {"tensorboard", "verdicts", "records", "space", "common"},
     "predict": {"verdicts", "records", "data", "common"},
+    "machines": {"training", "features", "data", "space", "common"},
     "search": {
-        *("report", "tensorboard", "verdicts", "training", "features", "data", "space"),
-        *("records", "common"),
+        *("machines", "report", "tensorboard", "verdicts", "training", "features", "data"),
+        *("space", "records", "common"),
     },
     "study": {"search", "report"},  # what `import study` offers
 }

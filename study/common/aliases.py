@@ -5,3 +5,4 @@ from numpy.typing import NDArray
 
 Value = bool | int | float | str  # of a hyperparameter
 Numbers = NDArray[np.float64]
+IntArray = NDArray[np.int32]  # (n,)

@@ -6,7 +6,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from study.search.cluster.connect import ADDRESS_RULE, cluster_address
+from study.machines.connection import ADDRESS_RULE, cluster_address
 from study.verdicts.looks import AUTO
 
 # Nothing; what its looks allow; longer searches; anything; words for what is compared by itself.

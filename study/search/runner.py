@@ -172,7 +172,6 @@ class Runner:
         self.records = {record.trial_id: record for record in known}
         self.tasks: dict[str, Task] = {}
         self._paused = PausedTrials(promoted, self.score)
-        self._judges = ThreadPoolExecutor(JUDGES, "judge")
 
     def run(
         self, tasks: Sequence[Task], *, enough: Callable[[], bool] = lambda: False
@@ -184,21 +183,36 @@ class Runner:
         self.tasks |= {task.run.trial_id: task for task in tasks}
         self._paused.keep_only(task.run.continues for task in tasks)
         missing = [task for task in tasks if task.run.trial_id not in self.records]
-        with contextlib.closing(self._train(missing)) as batches:  # ends them after Ctrl-C, too
-            waiting: deque[Judged] = deque()
-            try:
-                for finished in batches:
-                    waiting += self._judged(finished)
-                    whole = []
-                    while waiting and (waiting[0][-1].done() or len(waiting) > UNJUDGED):
-                        whole.append(waiting.popleft())
-                    self._collect(whole)
-                    if enough():
-                        break
-            finally:  # also of what ended before an error or Ctrl-C
-                self._collect(waiting)
+        with (
+            ThreadPoolExecutor(JUDGES, "judge") as judges,
+            contextlib.closing(self._train(missing)) as batches,  # ends them after Ctrl-C, too
+        ):
+            self._judge_all(batches, judges, enough)
         give_back()
         return [self.records[t.run.trial_id] for t in tasks if t.run.trial_id in self.records]
+
+    def _judge_all(
+        self,
+        batches: Iterable[list[tuple[Task, HeadResult | None]]],
+        judges: ThreadPoolExecutor,
+        enough: Callable[[], bool],
+    ) -> None:
+        """Judge what ends in threads, save it as it comes, until `enough` says so.
+
+        What asks a head about the test rows waits there for the heads that train.
+        """
+        waiting: deque[Judged] = deque()
+        try:
+            for finished in batches:
+                waiting += [(*one, judges.submit(self._record, *one)) for one in finished]
+                whole = []
+                while waiting and (waiting[0][-1].done() or len(waiting) > UNJUDGED):
+                    whole.append(waiting.popleft())
+                self._collect(whole)
+                if enough():
+                    break
+        finally:  # also of what ended before an error or Ctrl-C
+            self._collect(waiting)
 
     def score(self, record: TrialRecord) -> float:
         """What the tuner is told: the best validation value; chance if it did not complete."""
@@ -273,10 +287,6 @@ class Runner:
             pauses=self._paused.may_pause(task.run.bracket, task.run.rung),
             keep_weights=task.run.phase != Phase.SEARCH,
         )
-
-    def _judged(self, finished: list[tuple[Task, HeadResult | None]]) -> list[Judged]:
-        """In threads: what asks a head about the test rows waits for the heads that train."""
-        return [(*one, self._judges.submit(self._record, *one)) for one in finished]
 
     def _collect(self, judged: Iterable[Judged]) -> None:
         """Save what was judged, also beside and after an error; then raise the first."""

@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import NamedTuple, Protocol
 
 from study.common.metrics import ACCURACY
+from study.training.program_cache import Compilation
 from study.training.program_key import WIDTHS, Signature, signature_of
 from study.training.runs import HeadResult, HeadRun
 
@@ -82,7 +83,22 @@ class Trainer(ABC):
 
     @abstractmethod
     def places(self) -> Sequence[Place]:
-        """Those that can be given work now, at least one."""
+        """The places that can be given work now, at least one."""
+
+    @property
+    def compilations(self) -> int:
+        """Number of programs that its places compiled or read."""
+        return 0
+
+    @property
+    def compile_seconds(self) -> float:
+        """Wall time of these compilations."""
+        return 0.0
+
+    @property
+    def compiled_here(self) -> Sequence[Compilation]:
+        """The programs that this process compiled or read."""
+        return ()
 
     def train(self, runs: Sequence[HeadRun]) -> Iterator[list[tuple[int, HeadResult]]]:
         """Train all runs; yields (index into `runs`, result) as populations end, in any order.

@@ -35,7 +35,14 @@ from study.training.program import Program
 from study.training.program_cache import Compilation
 from study.training.program_key import WIDTHS, Signature
 from study.training.programs import Programs
-from study.training.runs import HeadResult, HeadRun, HeadState, order_of_rows
+from study.training.runs import (
+    HeadResult,
+    HeadRun,
+    HeadState,
+    TrainingRules,
+    TrainingTable,
+    order_of_rows,
+)
 from study.training.schedules import learning_rates
 
 MAX_WORKERS = 16  # populations under way
@@ -103,14 +110,34 @@ class Population(Trainer):
             raise ValueError(f"programs for {self.programs.rows}, but the features are {shape}")
         self._stop, self._pool = threading.Event(), ThreadPoolExecutor(self.workers)
 
+    @classmethod
+    def of(
+        cls,
+        table: TrainingTable,
+        rules: TrainingRules,
+        size: int,
+        programs: Programs | None = None,
+    ) -> "Population":
+        """A trainer of this table by these rules."""
+        features, labels, n_classes, views = table
+        return cls(
+            features,
+            labels,
+            n_classes,
+            size=size,
+            views=views,
+            programs=programs,
+            **rules._asdict(),
+        )
+
     @property
     def compilations(self) -> int:
-        """How many programs have been compiled, or read."""
+        """Number of programs that were compiled or read."""
         return len(self.programs.compilations)
 
     @property
     def compiled_here(self) -> Sequence[Compilation]:
-        """Programs of this process."""
+        """The programs that were compiled or read: all of them in this process."""
         return self.programs.compilations
 
     @property
