@@ -77,7 +77,7 @@ class WorkerPlace:
 
     def __init__(self, trainer: ClusterTrainer, remote: Remote) -> None:
         self._trainer, self._remote = trainer, remote
-        self.workers, self.busy = remote.waits_for.result()  # of its `prepare`
+        self.side_by_side, self.busy = remote.waits_for.result()  # of its `prepare`
         self.compiled: set[Signature] = set()
         self.compilations, self.compile_seconds = 0, 0.0
         self._under_way: set[Future[Results]] = set()

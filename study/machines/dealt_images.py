@@ -25,7 +25,7 @@ from study.features.extract import Picture, Pictures, batch_size
 from study.machines.remote import Remote
 from study.machines.worker import SAME_PATH, RowOrder
 from study.machines.workers import Workers
-from study.training.places import LOOK_AGAIN, MOST_LOSSES, PlaceLostError
+from study.training.places import MOST_LOSSES, POLL_SECONDS, PlaceLostError
 
 BUNDLES_AHEAD = 2  # at each worker
 FEWEST = 2048  # files: of small images so many are looked at here until a worker is there
@@ -133,7 +133,7 @@ def in_bundles(
     while done < len(images):
         for remote, bundle in _dealt(remotes(), waiting, flying):
             flying[remote.ask(method, *arguments, bundle.images)] = remote, bundle
-        for future in wait(flying, LOOK_AGAIN, FIRST_COMPLETED).done:
+        for future in wait(flying, POLL_SECONDS, FIRST_COMPLETED).done:
             remote, bundle = flying.pop(future)
             try:
                 come[bundle.first] = Returned(bundle.images, future.result(), remote)

@@ -171,9 +171,9 @@ class Worker:
         return heads_at_once(self._of_size, space, train, validation)
 
     def prepare(self, size: int) -> tuple[int, int]:
-        """Get ready for populations of this size; returns `workers` and `busy` of the `Place`."""
+        """Get ready for populations of a size; returns `side_by_side` and `busy` of the `Place`."""
         self._population = self._of_size(size)
-        return self._population.workers, self._population.busy
+        return self._population.side_by_side, self._population.busy
 
     def _of_size(self, size: int) -> Any:
         from study.training.population import Population

@@ -98,7 +98,7 @@ class UnderWay:
         for key in list(self._searches):
             ask(key)
         while self._waiting and (
-            len(self._searches) < self._least or not self._runner.population.are_enough(counts)
+            len(self._searches) < self._least or not self._runner.trainer.are_enough(counts)
         ):
             begun.append(key := self._waiting.popleft())
             self._searches[key] = self._begin(key)

@@ -146,7 +146,7 @@ class Runner:
 
     Args:
         data: features, labels and splits.
-        population: the trainer; its metric judges the runs.
+        trainer: its metric judges the runs.
         promoted: (bracket, rung) -> how many trials of that rung go on.
         known: records of an earlier process.
         save: is given every batch of new records as soon as it exists.
@@ -157,7 +157,7 @@ class Runner:
     def __init__(
         self,
         data: Data,
-        population: Trainer,
+        trainer: Trainer,
         promoted: Mapping[tuple[int | None, int | None], int],
         known: Iterable[TrialRecord],
         save: Callable[[list[TrialRecord]], None],
@@ -165,9 +165,9 @@ class Runner:
         cross_fitted: bool = True,
         versions: int = 0,
     ) -> None:
-        self.data, self.population, self.save = data, population, save
+        self.data, self.trainer, self.save = data, trainer, save
         counts = np.bincount(data.labels, minlength=data.n_classes).tolist()
-        self._guess = chance(population.metric, counts)
+        self._guess = chance(trainer.metric, counts)
         self.cross_fitted, self.versions = cross_fitted, versions
         self.records = {record.trial_id: record for record in known}
         self.tasks: dict[str, Task] = {}
@@ -222,7 +222,7 @@ class Runner:
     def count(self, tasks: Iterable[Task]) -> Counter[Signature]:
         """How many of those that are not yet recorded each program would train."""
         missing = (task for task in tasks if task.run.trial_id not in self.records)
-        return self.population.count(map(self._head_run, missing))
+        return self.trainer.count(map(self._head_run, missing))
 
     def weights_of(self, tasks: Sequence[Task]) -> list[list[np.ndarray]]:
         """The weights at the best epoch of each run; they are trained once more, side by side.
@@ -271,7 +271,7 @@ class Runner:
             yield from self._train(group)
 
     def _trained(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, HeadResult | None]]]:
-        for finished in self.population.train([self._head_run(task) for task in tasks]):
+        for finished in self.trainer.train([self._head_run(task) for task in tasks]):
             yield [(tasks[index], result) for index, result in finished]
 
     def _head_run(self, task: Task) -> HeadRun:
@@ -319,7 +319,7 @@ class Runner:
             task,
             status=TrialStatus.FAILED,
             message=f"out of memory with dense_width {task.config.dense_width}, batch_size "
-            f"{task.config.batch_size} and {self.population.size} heads at once: take smaller "
+            f"{task.config.batch_size} and {self.trainer.size} heads at once: take smaller "
             "ones in the search space, or a smaller --population",
         )
 
@@ -329,7 +329,7 @@ class Runner:
         measured = {**result.metrics._asdict(), "learning_rate": result.learning_rate}
         curves: dict[str, Any] = {
             key: [rounded(float(value)) for value in measured[key]]
-            for key in curves_of(self.population.metric)
+            for key in curves_of(self.trainer.metric)
         }
         if task.run.continues and len(curves["loss"]) < task.run.epochs:
             before = self.records[task.run.continues]
@@ -357,7 +357,7 @@ class Runner:
             **curves,
             status=status,
             message=message,
-            metric=self.population.metric,
+            metric=self.trainer.metric,
             best_epoch=0,
             seconds=0.0,
             versions=self.versions,

@@ -133,11 +133,9 @@ def _planned(options: Options, space: SearchSpace, machines: Machines) -> Planne
     alone = trained_alone(space)
     meta = study_meta(options, space, subject, splits, code_facts(space, alone))
     setting = [*_setting_lines(meta, subject), f"split: {in_flags(splits.origin, options)}"]
-    print("\n".join(setting))
-    for warning in splits.warnings(several=options.repeats != 1):
-        print(f"warning: {in_flags(warning, options)}")
-    for sentence in alone_words(alone):
-        print(f"warning: {sentence}")
+    warnings = splits.warnings(several=options.repeats != 1)
+    warnings = [*(in_flags(text, options) for text in warnings), *alone_words(alone)]
+    print("\n".join([*setting, *(f"warning: {text}" for text in warnings)]))
     plan, views = make_plan(options, space), view_rows(splits, options.views)
     confirmed = splits("confirm", 0)
     widths = widths_of(options, plan, space, subject, confirmed, views)
