@@ -86,6 +86,19 @@ def test_imports_run_one_way() -> None:
     assert not faults, "\n".join(faults)
 
 
+def test_only_the_machines_know_ray_and_the_search_knows_no_more_than_their_protocol() -> None:
+    shown = {f"study.machines.{name}" for name in ("connection", "machines", "opened")}
+    faults = [
+        f"{path.relative_to(ROOT)}:{line}: {module}"
+        for path in modules()
+        if wing(name_of(path)) != "machines"
+        for line, module in imports(path)
+        if module.split(".")[0] == "ray"
+        or (module.startswith("study.machines") and module not in shown)
+    ]
+    assert not faults, "\n".join(faults)
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     graph = {
         name_of(path): {m for _, m in imports(path, top=True) if m.startswith("study.")}
