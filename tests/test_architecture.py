@@ -25,9 +25,10 @@ MAY_IMPORT = {
     "report": {"tensorboard", "verdicts", "records", "space", "common"},
     "compare": {"report", "verdicts", "records", "space", "common"},
     "predict": {"verdicts", "records", "data", "common"},
+    "machines": {"training", "features", "data", "space", "common"},
     "search": {
-        *("compare", "report", "tensorboard", "verdicts", "training", "features", "data"),
-        *("space", "records", "common"),
+        *("compare", "machines", "report", "tensorboard", "verdicts", "training", "features"),
+        *("data", "space", "records", "common"),
     },
     "study": {"search", "report"},  # what `import study` offers
 }
@@ -86,6 +87,19 @@ def test_imports_run_one_way() -> None:
                     f"{path.relative_to(ROOT)}:{line}: {own} imports {module}, but may import "
                     f"{sorted(MAY_IMPORT[own])} only"
                 )
+    assert not faults, "\n".join(faults)
+
+
+def test_only_the_machines_know_ray_and_the_search_knows_no_more_than_their_protocol() -> None:
+    shown = {f"study.machines.{name}" for name in ("connection", "machines", "opened")}
+    faults = [
+        f"{path.relative_to(ROOT)}:{line}: {module}"
+        for path in modules()
+        if wing(name_of(path)) != "machines"
+        for line, module in imports(path)
+        if module.split(".")[0] == "ray"
+        or (module.startswith("study.machines") and module not in shown)
+    ]
     assert not faults, "\n".join(faults)
 
 

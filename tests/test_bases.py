@@ -21,6 +21,7 @@ from study.features.backbone import Backbone, in_float32, load_backbone
 from study.features.device import pick_device
 from study.features.keras_archive import input_size
 from study.features.preprocessing import prepared
+from study.machines.here import Here
 from study.search.command_line import parse, resolve_options
 from study.search.image_subject import ImageSubject
 
@@ -293,12 +294,12 @@ def test_a_winner_never_gets_another_base_than_its_rows_had(tmp_path: Path, pict
     base = saved(tmp_path, network)
     given = ["--data", str(picture_folder), "--base", base, "--preprocess", "rescale"]
     given += ["--cache-dir", str(tmp_path / "cache")]
-    subject = ImageSubject(resolve_options(parse(given), {}, "default"))
+    subject = ImageSubject(resolve_options(parse(given), {}, "default"), Here(None))
     rows = subject.features()
     whole = subject.whole(head)  # the base is loaded again
     pixels = decode(subject.examples.paths[0], 32, subject.examples.scales)
     assert np.allclose(whole(pixels[None]), head(rows[:1]), atol=1e-5)
-    again = ImageSubject(resolve_options(parse(given), {}, "default"))
+    again = ImageSubject(resolve_options(parse(given), {}, "default"), Here(None))
     again.features()
     network.layers[0].set_weights([weight + 1 for weight in network.layers[0].get_weights()])
     saved(tmp_path, network)

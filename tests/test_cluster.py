@@ -22,19 +22,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from study.common.bases import BaseChoice
 from study.common.errors import UserError
 from study.features.extract import Picture
 from study.features.row_cache import RowCache
+from study.machines import connection
+from study.machines.connection import HeadNode, cluster_address, connected
+from study.machines.dealt_images import FEWEST
+from study.machines.same_program import identity
+from study.machines.worker import RowOrder, Worker
+from study.machines.workers import check_identity
 from study.records.study_meta import load_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import load_trials
-from study.search.cluster import head_node
-from study.search.cluster.connect import cluster_address, connected
-from study.search.cluster.fitness import check_identity
-from study.search.cluster.head_node import HeadNode
-from study.search.cluster.identity import identity
-from study.search.cluster.looks import FEWEST
-from study.search.cluster.worker import RowSetting, Worker
 from study.search.command_line import checked
 from study.search.options import OPTIONS as OPTIONS_OF_SEARCH
 
@@ -238,10 +238,10 @@ import numpy as np
 from study.common.errors import UserError
 from study.common.command import stoppable
 from study.data.load_images import load_images
-from study.search.cluster.connect import connected
-from study.search.cluster.looks import map_on_workers
-from study.search.cluster import workers as of_cluster
-from study.search.cluster.workers import Workers
+from study.machines import workers as of_cluster
+from study.machines.cluster import Cluster
+from study.machines.connection import connected
+from study.machines.workers import Workers
 from study.search.command_line import parse, resolve_options
 from study.search.image_subject import ImageSubject
 
@@ -262,7 +262,7 @@ def once_deadly(function, path):
     return function(path)
 
 def on_workers(function, files):
-    return map_on_workers(partial(once_deadly, function), files, workers=workers)
+    return machines.map_files(partial(once_deadly, function), files)
 
 def refusal(begin, *arguments):
     try:
@@ -274,6 +274,7 @@ answers, local = {}, load_images(folder)
 with stoppable(), connected(address):
     answers["gpu"] = refusal(Workers, "gpu", None)
     workers = Workers("cpu", None)
+    machines = Cluster(workers)
     found = load_images(folder, map_files=on_workers)
     for one in fields(found):
         np.testing.assert_equal(getattr(found, one.name), getattr(local, one.name), one.name)
@@ -282,7 +283,7 @@ with stoppable(), connected(address):
     os.dup2(os.open(picture, os.O_RDONLY), 999)
     link.symlink_to("/proc/self/fd/999")  # nothing in another process
     options = resolve_options(parse(["--data", str(folder)]), {}, "default")
-    answers["link"] = refusal(ImageSubject, options, workers)
+    answers["link"] = refusal(ImageSubject, options, machines)
     workers.close()
     actors = [Busy.remote() for _ in range(2)]
     ray.get([actor.begun.remote() for actor in actors])
@@ -451,7 +452,7 @@ def test_a_head_that_was_there_and_stays_silent_is_lost(monkeypatch: pytest.Monk
         head, never_seen = [HeadNode(f"127.0.0.1:{server.getsockname()[1]}") for _ in range(2)]
         assert head.answers()
     assert not head.answers()  # it may come back
-    monkeypatch.setattr(head_node, "PATIENCE", 0.0)
+    monkeypatch.setattr(connection, "HEAD_PATIENCE", 0.0)
     with pytest.raises(UserError, match=r"the head of the cluster \(127.0.0.1\) has not answered"):
         head.answers()
     assert never_seen.answers()  # as far as anybody can see
@@ -468,10 +469,10 @@ def test_workers_with_other_versions_or_other_code_are_named() -> None:
 
 def test_an_image_that_is_not_there_on_a_machine_is_named_with_the_machine(tmp_path: Path) -> None:
     (tmp_path / "seen.png").touch()
-    setting = RowSetting({}, "", "", {})
+    order = RowOrder(BaseChoice("random", "VGG16", 32, None), "", "", {})
     files = [Picture(tmp_path / name, "", "") for name in ("seen.png", "unseen.png")]
     with pytest.raises(UserError, match=rf"unseen.png is not there on {platform.node()}, a machin"):
-        Worker(1).rows(setting, files)
+        Worker(1).rows(order, files)
 
 
 @pytest.mark.slow

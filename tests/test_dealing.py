@@ -18,7 +18,7 @@ ADAM = load_space("default").default("adam")
 class Noted(Trainer):
     """Its own place, which notes what it is given and ends it at once."""
 
-    workers = busy = 1
+    side_by_side = busy = 1
 
     def __init__(self, compiled: Collection[int]) -> None:
         super().__init__(3, max_epochs=9, size=2, widths=(64, 128))

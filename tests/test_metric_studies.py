@@ -159,7 +159,7 @@ def test_the_test_value_is_scikit_learns_at_the_best_epoch(tmp_path: Path, metri
             assert found == pytest.approx(wanted, abs=1e-6)
         rows = task.split
         again = HeadRun(task.config, rows.train, rows.validation, task.run.seed, record.epochs)
-        ((_, result),) = next(protocol.runner.population.train([again]))
+        ((_, result),) = next(protocol.runner.trainer.train([again]))
         fitted = cross_fitted_by_class(metric, result.metrics.val_counts.astype(float))
         assert value(record) == record.cross_fitted_metric == fitted
 

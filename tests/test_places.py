@@ -41,13 +41,13 @@ class FakePlace:
     def __init__(
         self, *, seconds: float = 0.0, lost: Callable[[list[HeadRun]], bool] = lambda runs: False
     ) -> None:
-        self.workers, self.busy, self.alive = 2, 4, True
+        self.side_by_side, self.busy, self.alive = 2, 4, True
         self.compiled = set[Signature]()
         self.seen: list[list[int]] = []  # seeds, in the order in which they came
         self.together: list[int] = []  # populations that were there when one came
         self._seconds, self._lost, self._there = seconds, lost, 0
         self._stop, self._lock = threading.Event(), threading.Lock()
-        self._pool = ThreadPoolExecutor(self.workers)
+        self._pool = ThreadPoolExecutor(self.side_by_side)
 
     def submit(self, runs: list[HeadRun]) -> Future[Results]:
         with self._lock:
@@ -59,7 +59,7 @@ class FakePlace:
     def stop(self, *, patient: bool) -> None:
         self._stop.set()
         self._pool.shutdown(patient, cancel_futures=True)
-        self._stop, self._pool = threading.Event(), ThreadPoolExecutor(self.workers)
+        self._stop, self._pool = threading.Event(), ThreadPoolExecutor(self.side_by_side)
 
     def _train(self, runs: list[HeadRun]) -> Results:
         try:
@@ -124,7 +124,7 @@ def test_every_run_comes_back_once_from_places_of_different_speed() -> None:
     assert trained(trainer, runs) == {index: index for index in range(41)}
     quick, slow = trainer.now
     assert len(quick.seen) > len(slow.seen) > 0  # who is done first gets more
-    assert max(quick.together + slow.together) <= 4  # no more than twice its workers at once
+    assert max(quick.together + slow.together) <= 4  # twice what it trains side by side
 
 
 def test_what_a_lost_place_had_is_trained_elsewhere() -> None:

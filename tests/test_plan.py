@@ -11,6 +11,7 @@ from simulated import draw, equal, looks_of
 from synthetic import make_record
 
 from study.data.splits.one_split import Split
+from study.machines.here import Here
 from study.records.study_meta import Look
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.search import live_progress as watch_module
@@ -148,7 +149,7 @@ def test_the_plan_says_what_the_first_look_and_the_longest_study_cost():
 def test_the_model_summary_shows_the_parameters(name: str, picture_folder: Path):
     space: SearchSpace = load_space(name)
     given = options("--data", str(picture_folder), "--image-size", "32", "--weights", "random")
-    text = model_summary(space, open_subject(given), SPLIT, max_epochs=3)
+    text = model_summary(space, open_subject(given, Here(None)), SPLIT, max_epochs=3)
     assert "Total params: 14,803,091" in text
     assert "Trainable params: 88,063" in text
     assert "batch_norm" in text

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +80,12 @@ def study(
 
 def comparable(records: Iterable[TrialRecord]) -> dict[str, TrialRecord]:
     return {record.trial_id: replace(record, seconds=0.0) for record in records}
+
+
+def test_no_thread_is_left_once_a_study_has_ended(tmp_path: Path) -> None:
+    text = HEAD + '[optimizers.sgd]\nclass = "SGD"\nlearning_rate = {choices = [0.1]}\n'
+    study(read(tmp_path, text), options("--tuner", "grid"))
+    assert not [one.name for one in threading.enumerate() if one.name.startswith("judge")]
 
 
 def test_a_diverging_trial_is_data_it_never_wins_and_never_stops_the_study(tmp_path: Path) -> None:

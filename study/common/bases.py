@@ -59,6 +59,15 @@ BASES = {
 }
 
 
+class BaseChoice(NamedTuple):
+    """A frozen base as it was asked for: the arguments of `load_backbone` but for the device."""
+
+    weights: str
+    base: str
+    image_size: int  # pixels a side
+    preprocess: str | None
+
+
 def is_file(base: str) -> bool:
     """Whether `base` means a file of the user's, and no name."""
     return PurePath(base).suffix.lower() in (".keras", ".h5") or PurePath(base).name != base

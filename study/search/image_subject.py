@@ -9,34 +9,30 @@ the class it was taken for. Only a few are kept, so the report needs neither ima
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 from PIL import Image
 
-from study.common.bases import short_name
+from study.common.bases import BaseChoice, short_name
 from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.common.freed_memory import give_back
 from study.common.text import printable
 from study.data.doubts import doubts, mixed_grey, subfolders_of_all
-from study.data.load_images import MapFiles, load_images, map_in_threads
+from study.data.load_images import load_images
 from study.data.overview import classes_line, sample_grid, white_points
 from study.data.pixels.decoding import decode
 from study.data.pixels.deep_grey import Scales
 from study.data.shortcuts import shortcuts
-from study.features.backbone import Backbone, in_float32, load_backbone
-from study.features.device import Device, Dtype
-from study.features.extract import RowsOf, extract_features
+from study.features.backbone import Backbone, in_float32
+from study.features.extract import extract_features
+from study.machines.machines import Machines
 from study.records.predictions import MISTAKE_SIDE, Predictions, worst_mistakes
 from study.records.study_files import MISTAKES_FOLDER
-from study.search.cluster.looks import map_on_workers
-from study.search.cluster.rows import rows_on_workers
-from study.search.cluster.worker import RowSetting
-from study.search.cluster.workers import Workers
 from study.search.options import Options
 from study.training.head import whole_model
 
@@ -71,16 +67,21 @@ def write_mistakes(
         write_atomically(folder / f"{number:02d}.png", buffer.getvalue())
 
 
+def base_choice(options: Options) -> BaseChoice:
+    """The base that a study with these options stands on."""
+    return BaseChoice(options.weights, options.base, options.image_size, options.preprocess)
+
+
 class ImageSubject:
     """The `Subject` that is a folder of images, or the built-in faces."""
 
-    def __init__(self, options: Options, workers: Workers | None = None) -> None:
-        """Look at every image; `workers` look and compute, None: this process.
+    def __init__(self, options: Options, machines: Machines) -> None:
+        """Look at every image; `machines` look and compute.
 
         Raises:
             UserError: see `load_images`.
         """
-        self._options, self._workers = options, workers
+        self._options, self._machines = options, machines
         self._digest: str | None = None  # of the weights that made the rows
         self.examples = load_images(
             options.data,
@@ -90,7 +91,7 @@ class ImageSubject:
             near_duplicates=options.near_duplicates,
             follow_links=options.follow_links,
             strict=options.strict,
-            map_files=self._map_files(),
+            map_files=machines.map_files,
         )
 
     @property
@@ -109,43 +110,12 @@ class ImageSubject:
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The frozen base, loaded when it is first asked for; of workers, with their device.
+        """The frozen base, loaded when it is first asked for.
 
         Raises:
             UserError: see `load_backbone`.
         """
-        if self._workers is None:
-            return load_backbone(**self._backbone_arguments(), device=self._options.own_device)
-        dtype: Dtype = "bfloat16" if self._workers.like.dtype == "bfloat16" else "float32"
-        loaded = load_backbone(**self._backbone_arguments(), device="cpu", dtype=dtype)
-        kind: Literal["cpu", "gpu"] = "gpu" if self._workers.like.kind == "gpu" else "cpu"
-        return loaded._replace(device=Device(kind, self._workers.devices(), dtype))
-
-    def _backbone_arguments(self) -> dict[str, Any]:
-        """Of `load_backbone`, besides the device."""
-        options = self._options
-        return {
-            "weights": options.weights,
-            "base": options.base,
-            "image_size": options.image_size,
-            "preprocess": options.preprocess,
-        }
-
-    def _map_files(self) -> MapFiles:
-        """Who looks at files."""
-        if self._workers is None:
-            return map_in_threads
-        return partial(map_on_workers, workers=self._workers)
-
-    def _rows_of(self) -> RowsOf | None:
-        """Who computes rows that are not in the cache; None: this process."""
-        if self._workers is None:
-            return None
-        backbone = self.backbone
-        setting = RowSetting(
-            self._backbone_arguments(), backbone.digest, backbone.dtype, self.examples.scales
-        )
-        return partial(rows_on_workers, workers=self._workers, backbone=backbone, setting=setting)
+        return self._machines.backbone(base_choice(self._options))
 
     @property
     def device(self) -> Mapping[str, str]:
@@ -206,13 +176,13 @@ class ImageSubject:
 
     def features(self, views: np.ndarray | None = None) -> np.ndarray:
         """The float32 rows, see `Subject`; says what had to be computed, and lets the base go."""
-        cache_dir = self._options.cache_dir
+        images, backbone, base = self.examples, self.backbone, base_choice(self._options)
         found = extract_features(
-            self.examples,
-            self.backbone,
-            cache_dir=cache_dir,
+            images,
+            backbone,
+            cache_dir=self._options.cache_dir,
             views=views,
-            rows_of=self._rows_of(),
+            rows_of=self._machines.rows_of(base, backbone, images.scales),
         )
         if found.computed:
             rate = found.computed / max(found.seconds, 1e-9)
@@ -222,8 +192,8 @@ class ImageSubject:
             )
         else:
             print(f"features: nothing had to be computed, all {found.cached} are in the cache")
-        self._digest = self.backbone.digest
-        del self.backbone  # 100 MB and more, where heads are trained next
+        self._digest = backbone.digest
+        del backbone, self.backbone  # 100 MB and more, where heads are trained next
         give_back(cycles=True)
         return found.features
 

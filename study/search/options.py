@@ -15,7 +15,7 @@ from study.common.bases import DEFAULT_BASE, PREPROCESS
 from study.common.metrics import ACCURACY, WORDS
 from study.data.copies import KEEP, TOGETHER
 from study.data.groups import SUBFOLDER
-from study.search.cluster.connect import ADDRESS_RULE, cluster_address
+from study.machines.connection import ADDRESS_RULE, cluster_address
 from study.verdicts.looks import AUTO, DEFAULT_MARGIN, FEWEST_REPEATS, MARGIN_RULE, margin_points
 
 T = TypeVar("T")

@@ -27,7 +27,6 @@ from study.training.head import steps_per_epoch
 from study.training.population import CPU_HEADS
 from study.training.program_cache import is_kept
 from study.training.program_key import Signature, few_widths, key_of, signature_of
-from study.training.programs import Ahead, Programs
 
 LEVELS = 2  # at most
 MOST_PADDING = 8  # times a width; where a wide head does not fit, padded narrow ones do not either
@@ -106,7 +105,7 @@ def _most_padding(possible: Sequence[int], widths: Sequence[int]) -> float:
 
 
 def heads_known(options: Options, meta: StudyMeta) -> int | None:
-    """Heads in one program, as asked for, recorded or known for CPUs; None: a GPU is timed."""
+    """Heads in one program, as asked for, recorded or known for CPUs; None: to be timed."""
     size = options.population or meta.device["population"]
     return CPU_HEADS if size is None and meta.device["kind"] == "cpu" else size
 
@@ -116,36 +115,16 @@ def widths_in_force(meta: StudyMeta) -> tuple[int, ...]:
     return tuple(meta.device["widths"])
 
 
+def trained_by_keras(meta: StudyMeta) -> list[str]:
+    """Optimizers that plain Keras trains, because they cannot be mapped."""
+    return [name for name, facts in meta.code.items() if facts["alone"]]
+
+
 def certain_programs(
     space: SearchSpace, meta: StudyMeta, split: Split
 ) -> list[tuple[Signature, HeadConfig]]:
-    """Those of the untuned runs, in the order of the optimizers; plain Keras needs none."""
-    widths = widths_in_force(meta)
-    alone = [name for name, facts in meta.code.items() if facts["alone"]]
+    """Programs of the untuned runs, in the order of the optimizers; plain Keras needs none."""
+    widths, alone = widths_in_force(meta), trained_by_keras(meta)
     configs = [space.default(name) for name in space.optimizers if name not in alone]
     rows = len(split.train), len(split.validation)
     return [(signature_of(config, *rows, widths), config) for config in configs]
-
-
-def features_and_programs(
-    subject: Subject,
-    options: Options,
-    space: SearchSpace,
-    meta: StudyMeta,
-    split: Split,
-    views: np.ndarray | None,
-    *,
-    ahead: bool,
-) -> tuple[np.ndarray, Programs | None]:
-    """The rows of `subject` with these `views`, and what could be compiled meanwhile.
-
-    Without `ahead` nothing is: what is left to train of a study that goes on shows later. There are
-    no programs (None) where a GPU is timed first, or other machines train.
-    """
-    size = heads_known(options, meta)
-    if size is None or options.cluster is not None:
-        return subject.features(views), None
-    rows = count_rows(len(subject.examples.labels), views), subject.n_features
-    programs = Programs(rows, len(meta.class_names), size=size, metric=options.metric)
-    with Ahead(programs, certain_programs(space, meta, split) if ahead else []):
-        return subject.features(views), programs

@@ -98,7 +98,7 @@ class UnderWay:
         for key in list(self._searches):
             ask(key)
         while self._waiting and (
-            len(self._searches) < self._least or not self._runner.population.are_enough(counts)
+            len(self._searches) < self._least or not self._runner.trainer.are_enough(counts)
         ):
             begun.append(key := self._waiting.popleft())
             self._searches[key] = self._begin(key)
@@ -137,7 +137,7 @@ class Protocol:
         space: with the optimizers to compare.
         runner: trains, and holds the records.
         meta: of the study; its looks say when it is judged.
-        begins: is told of every round before it runs.
+        begins: called with every round before it runs, and with the records in force.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Protocol:
         space: SearchSpace,
         runner: Runner,
         meta: StudyMeta,
-        begins: Callable[[Round], None] = lambda _: None,
+        begins: Callable[[Round, list[TrialRecord]], None] = lambda now, records: None,
     ) -> None:
         self.options, self.space, self.runner, self.meta = options, space, runner, meta
         self.stopped = ""  # why the search ended early
@@ -164,7 +164,7 @@ class Protocol:
         )
         while wanted and not self.stopped:
             now = Round(ran, wanted, answer, self.meta.looks)
-            self._begins(now)
+            self._begins(now, self.records())
             self._run(now)
             ran = wanted
             answer = answer_of(self.meta, self.records(), ran)

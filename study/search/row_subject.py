@@ -11,24 +11,23 @@ from platformdirs import user_cache_path
 from study.common.text import printable
 from study.data.overview import classes_line
 from study.data.rows.load_rows import load_rows
-from study.features.device import pick_device
+from study.machines.machines import Machines
 from study.records.predictions import Predictions
-from study.search.cluster.workers import Workers
 from study.search.options import Options
 
 
 class RowSubject:
     """The `Subject` that is a `.npz` file."""
 
-    def __init__(self, features: str, options: Options, workers: Workers | None = None) -> None:
-        """Read the file; `workers` compute, None: this process.
+    def __init__(self, features: str, options: Options, machines: Machines) -> None:
+        """Read the file; `machines` train.
 
         Raises:
             UserError: see `load_rows`.
         """
         folder = options.cache_dir or user_cache_path("optimizer-study")
         self.examples = load_rows(features, folder=folder if folder.is_dir() else None)
-        self._here, self._workers = pick_device(options.own_device), workers
+        self._machines = machines
         self._several = [
             [self.name_of(row) for row in rows] for rows in self.examples.in_several_classes()
         ]
@@ -54,9 +53,8 @@ class RowSubject:
     @property
     def device(self) -> Mapping[str, str]:
         """Kind and name; heads are trained in float32 on every one."""
-        if self._workers is not None:
-            return {"kind": self._workers.like.kind, "name": self._workers.devices()}
-        return {"kind": self._here.kind, "name": self._here.name}
+        device = self._machines.device
+        return {"kind": device.kind, "name": device.name}
 
     weights: Mapping[str, str] = {}
     base = ""

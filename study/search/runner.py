@@ -146,7 +146,7 @@ class Runner:
 
     Args:
         data: features, labels and splits.
-        population: the trainer; its metric judges the runs.
+        trainer: its metric judges the runs.
         promoted: (bracket, rung) -> how many trials of that rung go on.
         known: records of an earlier process.
         save: is given every batch of new records as soon as it exists.
@@ -156,21 +156,20 @@ class Runner:
     def __init__(
         self,
         data: Data,
-        population: Trainer,
+        trainer: Trainer,
         promoted: Mapping[tuple[int | None, int | None], int],
         known: Iterable[TrialRecord],
         save: Callable[[list[TrialRecord]], None],
         *,
         versions: int = 0,
     ) -> None:
-        self.data, self.population, self.save = data, population, save
+        self.data, self.trainer, self.save = data, trainer, save
         counts = np.bincount(data.labels, minlength=data.n_classes).tolist()
-        self._guess = chance(population.metric, counts)
+        self._guess = chance(trainer.metric, counts)
         self.versions = versions
         self.records = {record.trial_id: record for record in known}
         self.tasks: dict[str, Task] = {}
         self._paused = PausedTrials(promoted, self.score)
-        self._judges = ThreadPoolExecutor(JUDGES, "judge")
 
     def run(
         self, tasks: Sequence[Task], *, enough: Callable[[], bool] = lambda: False
@@ -182,21 +181,36 @@ class Runner:
         self.tasks |= {task.run.trial_id: task for task in tasks}
         self._paused.keep_only(task.run.continues for task in tasks)
         missing = [task for task in tasks if task.run.trial_id not in self.records]
-        with contextlib.closing(self._train(missing)) as batches:  # ends them after Ctrl-C, too
-            waiting: deque[Judged] = deque()
-            try:
-                for finished in batches:
-                    waiting += self._judged(finished)
-                    whole = []
-                    while waiting and (waiting[0][-1].done() or len(waiting) > UNJUDGED):
-                        whole.append(waiting.popleft())
-                    self._collect(whole)
-                    if enough():
-                        break
-            finally:  # also of what ended before an error or Ctrl-C
-                self._collect(waiting)
+        with (
+            ThreadPoolExecutor(JUDGES, "judge") as judges,
+            contextlib.closing(self._train(missing)) as batches,  # ends them after Ctrl-C, too
+        ):
+            self._judge_all(batches, judges, enough)
         give_back()
         return [self.records[t.run.trial_id] for t in tasks if t.run.trial_id in self.records]
+
+    def _judge_all(
+        self,
+        batches: Iterable[list[tuple[Task, HeadResult | None]]],
+        judges: ThreadPoolExecutor,
+        enough: Callable[[], bool],
+    ) -> None:
+        """Judge what ends in threads, save it as it comes, until `enough` says so.
+
+        What asks a head about the test rows waits there for the heads that train.
+        """
+        waiting: deque[Judged] = deque()
+        try:
+            for finished in batches:
+                waiting += [(*one, judges.submit(self._record, *one)) for one in finished]
+                whole = []
+                while waiting and (waiting[0][-1].done() or len(waiting) > UNJUDGED):
+                    whole.append(waiting.popleft())
+                self._collect(whole)
+                if enough():
+                    break
+        finally:  # also of what ended before an error or Ctrl-C
+            self._collect(waiting)
 
     def score(self, record: TrialRecord) -> float:
         """What the tuner is told: the best validation value; chance if it did not complete."""
@@ -206,7 +220,7 @@ class Runner:
     def count(self, tasks: Iterable[Task]) -> Counter[Signature]:
         """How many of those that are not yet recorded each program would train."""
         missing = (task for task in tasks if task.run.trial_id not in self.records)
-        return self.population.count(map(self._head_run, missing))
+        return self.trainer.count(map(self._head_run, missing))
 
     def weights_of(self, tasks: Sequence[Task]) -> list[list[np.ndarray]]:
         """The weights at the best epoch of each run; they are trained once more, side by side.
@@ -255,7 +269,7 @@ class Runner:
             yield from self._train(group)
 
     def _trained(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, HeadResult | None]]]:
-        for finished in self.population.train([self._head_run(task) for task in tasks]):
+        for finished in self.trainer.train([self._head_run(task) for task in tasks]):
             yield [(tasks[index], result) for index, result in finished]
 
     def _head_run(self, task: Task) -> HeadRun:
@@ -271,10 +285,6 @@ class Runner:
             pauses=self._paused.may_pause(task.run.bracket, task.run.rung),
             keep_weights=task.run.phase != Phase.SEARCH,
         )
-
-    def _judged(self, finished: list[tuple[Task, HeadResult | None]]) -> list[Judged]:
-        """In threads: what asks a head about the test rows waits for the heads that train."""
-        return [(*one, self._judges.submit(self._record, *one)) for one in finished]
 
     def _collect(self, judged: Iterable[Judged]) -> None:
         """Save what was judged, also beside and after an error; then raise the first."""
@@ -307,7 +317,7 @@ class Runner:
             task,
             status=TrialStatus.FAILED,
             message=f"out of memory with dense_width {task.config.dense_width}, batch_size "
-            f"{task.config.batch_size} and {self.population.size} heads at once: take smaller "
+            f"{task.config.batch_size} and {self.trainer.size} heads at once: take smaller "
             "ones in the search space, or a smaller --population",
         )
 
@@ -317,7 +327,7 @@ class Runner:
         measured = {**result.metrics._asdict(), "learning_rate": result.learning_rate}
         curves: dict[str, Any] = {
             key: [rounded(float(value)) for value in measured[key]]
-            for key in curves_of(self.population.metric)
+            for key in curves_of(self.trainer.metric)
         }
         if task.run.continues and len(curves["loss"]) < task.run.epochs:
             before = self.records[task.run.continues]
@@ -344,7 +354,7 @@ class Runner:
             **curves,
             status=status,
             message=message,
-            metric=self.population.metric,
+            metric=self.trainer.metric,
             best_epoch=0,
             seconds=0.0,
             versions=self.versions,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from study.common.text import counted, join
 from study.compare.write import write_comparison
 from study.data.splits.study_splits import Splits
 from study.features.backbone import load_backbone
+from study.machines.machines import Machines
+from study.machines.opened import opened
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials, rewrite_trials
@@ -30,42 +32,52 @@ from study.report.tables import standings
 from study.report.write import write_report
 from study.search.best_models import write_best
 from study.search.budget import is_longer, promotions
-from study.search.cluster.of_study import recorded_device, warn_of_other_rounding, workers_of
-from study.search.cluster.trainer import ClusterTrainer
-from study.search.cluster.workers import Workers
-from study.search.image_subject import ImageSubject
+from study.search.image_subject import ImageSubject, base_choice
 from study.search.live_progress import Watch, round_line, round_name
 from study.search.options import Options
 from study.search.own_code import alone_words, code_facts
 from study.search.plan import Plan, make_plan, model_summary, plan_lines
 from study.search.programs_needed import (
-    features_and_programs,
+    certain_programs,
     heads_known,
+    trained_by_keras,
     widths_in_force,
     widths_of,
 )
 from study.search.protocol import Protocol, Round
 from study.search.row_subject import RowSubject
 from study.search.runner import Runner
-from study.search.study_folder import clear, locked, resume, study_meta
+from study.search.study_folder import clear, locked, recorded_device, resume, study_meta
 from study.search.subject import Subject
-from study.search.tasks import Data, make_splits, view_rows
+from study.search.tasks import Data, count_rows, make_splits, view_rows
 from study.search.time_spent import TimeSpent
 from study.space.equal_values import without_equal_values
 from study.space.search_space import SearchSpace
 from study.tensorboard.event_folder import EventFolder, selects_all
 from study.training.mappable import trained_alone
-from study.training.population import Population, heads_at_once
-from study.training.programs import Programs
+from study.training.places import Trainer
+from study.training.runs import TrainingRules
 
 
 def run(options: Options, space: SearchSpace, spent: TimeSpent) -> None:
-    """Images or rows -> heads -> records -> report; here, or on the workers of a cluster.
+    """Run a study on this process or a cluster, from images or rows to the report.
 
-    `spent` has begun with the command.
+    Args:
+        options: of the study.
+        space: to be searched.
+        spent: has begun with the command.
+
+    Raises:
+        UserError: a mistake that the user can mend.
     """
-    with workers_of(options) as workers:
-        _run(options, space, spent, workers)
+    with opened(options.cluster, options.device, options.cache_dir) as machines:
+        planned = _planned(options, space, machines)
+        if options.dry_run:
+            split = planned.splits("search", 0)
+            print(model_summary(planned.space, planned.subject, split, options.max_epochs))
+            return
+        with locked(planned.folder):
+            _run(planned, machines, spent)
 
 
 class Planned(NamedTuple):
@@ -81,219 +93,61 @@ class Planned(NamedTuple):
     setting: list[str]  # split and device in words
     lines: list[str]  # the plan in words
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the study."""
+        return self.options.logs / self.options.name
+
 
 class Opened(NamedTuple):
     """A study that is about to train; its folder is locked."""
 
     planned: Planned
-    folder: Path
     meta: StudyMeta  # in force
     known: list[TrialRecord]
     events: EventFolder
 
 
-def _run(options: Options, space: SearchSpace, spent: TimeSpent, workers: Workers | None) -> None:
-    planned = _planned(options, space, workers)
-    subject = planned.subject
-    if options.dry_run:
-        split = planned.splits("search", 0)
-        print(model_summary(planned.space, subject, split, options.max_epochs))
-        return
-    folder = options.logs / options.name
-    with locked(folder):
-        study = _opened(planned, folder)
-        spent.ended("starting")
-        first, fresh = planned.splits("search", 0), not study.known
-        features, programs = features_and_programs(
-            subject, options, planned.space, study.meta, first, planned.views, ahead=fresh
-        )
-        spent.ended("features")
-        classes = len(study.meta.class_names)
-        labels, views = subject.examples.labels, planned.views
-        data = Data(features, labels, classes, planned.splits, views)
-        trainer = _trainer(study, data, programs, workers)
-        where = workers.words if workers is not None else lambda: ""
-        protocol = _train(study, data, trainer, where)
-        spent.ended("search")
-        write_best(folder, protocol, subject)
-        _report(options, folder, study.events)
-        spent.ended("report")
-        print(f"\n{spent.line(trainer.compiled_here)}")
-        _next_commands(options)
+def _run(planned: Planned, machines: Machines, spent: TimeSpent) -> None:
+    study = _opened(planned)
+    spent.ended("starting")
+    data = _data(study, machines)
+    spent.ended("features")
+    trainer = _trainer(study, data, machines)
+    protocol = _train(study, data, trainer, machines.words)
+    spent.ended("search")
+    write_best(planned.folder, protocol, planned.subject)
+    write_report(planned.options.logs, planned.options.name)
+    study.events.show_report(planned.folder / "report")
+    spent.ended("report")
+    print(f"\n{spent.line(trainer.compiled_here)}")
+    _next_commands(planned.options)
 
 
-def _planned(options: Options, space: SearchSpace, workers: Workers | None) -> Planned:
+def _planned(options: Options, space: SearchSpace, machines: Machines) -> Planned:
     """Look at everything, and say what will be done."""
-    subject = open_subject(options, workers)
+    subject = open_subject(options, machines)
     print("\n".join([*subject.heading, *subject.remarks]))
     splits = make_splits(subject.examples, options)
-    if workers is not None:
-        workers.choose(recorded_device(options))
+    machines.choose(recorded_device(options))
     space, equal = without_equal_values(space, len(splits("search", 0).train))
     alone = trained_alone(space)
     meta = study_meta(options, space, subject, splits, code_facts(space, alone))
-    if workers is not None:
-        meta = replace(meta, device={**meta.device, "rounding": workers.like.rounding})
     setting = [*_setting_lines(meta, subject), f"split: {in_flags(splits.origin, options)}"]
-    print("\n".join(setting))
-    for warning in splits.warnings(several=options.repeats != 1):
-        print(f"warning: {in_flags(warning, options)}")
-    for sentence in alone_words(alone):
-        print(f"warning: {sentence}")
+    warnings = splits.warnings(several=options.repeats != 1)
+    warnings = [*(in_flags(text, options) for text in warnings), *alone_words(alone)]
+    print("\n".join([*setting, *(f"warning: {text}" for text in warnings)]))
     plan, views = make_plan(options, space), view_rows(splits, options.views)
     confirmed = splits("confirm", 0)
     widths = widths_of(options, plan, space, subject, confirmed, views)
-    meta = replace(meta, device={**meta.device, "widths": list(widths)})
-    lines = plan_lines(plan, options, space, confirmed, widths)
+    lines = [f"plan: {text}" for text in equal]
+    lines += plan_lines(plan, options, space, confirmed, widths)
     if meta.code and plan.race:
         names = join(list(meta.code))
         lines.append(f"plan: it goes on until the verdict on {names} is known, too")
-    lines = [*(f"plan: {text}" for text in equal), *lines]
     print("\n".join(lines))
+    meta = _on_machines(meta, machines, widths)
     return Planned(options, space, subject, splits, views, plan, meta, setting, lines)
-
-
-def _opened(planned: Planned, folder: Path) -> Opened:
-    """Begin the study in its folder, or go on; TensorBoard shows what there is."""
-    options, space, subject = planned.options, planned.space, planned.subject
-    if options.overwrite:
-        clear(folder)
-    meta, known = resume(folder, planned.meta, longer=partial(is_longer, options, space))
-    print(f"study: {folder}" + (f", resumed after {len(known)} runs" if known else ""))
-    every = selects_all(planned.plan.runs, folder / "tensorboard")
-    events = EventFolder.recreate(
-        folder / "tensorboard", space, known, every_trial=every, metric=options.metric
-    )
-    events.show_text(
-        "search/plan", [*subject.heading, *planned.setting, _names_line(space), *planned.lines]
-    )
-    if grid := subject.samples(planned.splits("confirm", 0).train, seed=options.seed):
-        events.show_image("data/training_images", grid)
-    return Opened(planned, folder, meta, known, events)
-
-
-def open_subject(options: Options, workers: Workers | None = None) -> Subject:
-    """What a study with these options is of.
-
-    Raises:
-        UserError: it cannot be used.
-    """
-    if options.features is not None:
-        return RowSubject(options.features, options, workers)
-    return ImageSubject(options, workers)
-
-
-def _trainer(
-    study: Opened, data: Data, programs: Programs | None, workers: Workers | None
-) -> Population | ClusterTrainer:
-    """It has as many heads at once as were asked for, recorded or found best."""
-    options, space, meta = study.planned.options, study.planned.space, study.meta
-    arguments: dict[str, Any] = {
-        "max_epochs": options.max_epochs,
-        "widths": widths_in_force(meta),
-        "alone": [name for name, facts in meta.code.items() if facts["alone"]],
-        "metric": options.metric,
-        "views": data.views,
-    }
-    if workers is not None:
-        return ClusterTrainer(workers, data, space, heads_known(options, meta), **arguments)
-    if "rounding" in meta.device:
-        warn_of_other_rounding(meta.device["rounding"])
-
-    def of_size(size: int) -> Population:
-        return Population(
-            data.features,
-            data.row_labels,
-            data.n_classes,
-            size=size,
-            programs=programs,
-            **arguments,
-        )
-
-    if programs is not None:
-        return of_size(programs.size)
-    first = data.splits("search", 0)
-    return of_size(heads_at_once(of_size, space, first.train, first.validation))
-
-
-def _train(
-    study: Opened,
-    data: Data,
-    trainer: Population | ClusterTrainer,
-    where: Callable[[], str],
-) -> Protocol:
-    """Run the protocol; every batch of records is on the disk before the next is trained.
-
-    `where` says who is at work elsewhere.
-    """
-    options, folder, events = study.planned.options, study.folder, study.events
-    device = {**study.meta.device, "population": trainer.size}
-    meta = replace(study.meta, device=device, finished=False)
-    save_meta(folder, meta)
-    watch = Watch(study.planned.plan, study.known, where)
-
-    def begin(now: Round) -> None:
-        watch.begin(now)
-        events.begin(round_name(now), standings(meta, protocol.records()))
-        if now.answer is not None:
-            line = round_line(now, study.planned.plan)
-            events.show_text("search/looks", [line], step=now.answer.looked)
-
-    def save(records: list[TrialRecord]) -> None:
-        append_trials(folder, records)
-        events.write(records)
-        watch.add(records)
-
-    start = time.monotonic()
-    runner = Runner(
-        data,
-        trainer,
-        promotions(options.tuner, options.max_epochs, options.factor),
-        study.known,
-        save,
-        versions=len(meta.versions) - 1,
-    )
-    protocol = Protocol(options, study.planned.space, runner, meta, begin)
-    with watch:
-        protocol.run()
-    if protocol.superseded():
-        rewrite_trials(folder, protocol.records())
-    events.end(protocol.superseded(), standings(meta, protocol.records()))
-    seconds = time.monotonic() - start
-    print(_search_line(protocol, trainer, seconds, where()))
-    total = {"search": round(meta.seconds.get("search", 0.0) + seconds, 1)}
-    save_meta(folder, replace(meta, finished=True, partial=protocol.stopped, seconds=total))
-    return protocol
-
-
-def _search_line(
-    protocol: Protocol, trainer: Population | ClusterTrainer, seconds: float, where: str
-) -> str:
-    return (
-        f"search: {counted(len(protocol.runner.records), 'run')} in {seconds:.0f} s, "
-        f"{counted(trainer.compilations, 'program')} compiled in "
-        f"{trainer.compile_seconds:.0f} s, {counted(trainer.size, 'head')} at once"
-        + f", on {where}"
-        * bool(where)
-    )
-
-
-def _report(options: Options, folder: Path, events: EventFolder) -> None:
-    """Write and print the report, and show it in TensorBoard."""
-    write_report(options.logs, options.name)
-    events.show_report(folder / "report")
-
-
-def _next_commands(options: Options) -> None:
-    """Say what to type next."""
-    print("\nnext:")
-    elsewhere = [] if options.logs == Path("logs") else ["--logs", options.logs]
-    print(f"  {shlex.join(['tensorboard', '--logdir', str(options.logs)])}")
-    print(f"  {typed('report', '--study', options.name, *elsewhere)}")
-
-
-def _names_line(space: SearchSpace) -> str:
-    return f"optimizers: {', '.join(space.optimizers)}"
 
 
 def _setting_lines(meta: StudyMeta, subject: Subject) -> list[str]:
@@ -302,6 +156,162 @@ def _setting_lines(meta: StudyMeta, subject: Subject) -> list[str]:
         f"split: {sizes['train']} train, {sizes['validation']} validation, {sizes['test']} test",
         ", ".join(filter(None, (f"device: {device['kind']} ({device['name']})", subject.base))),
     ]
+
+
+def _on_machines(meta: StudyMeta, machines: Machines, widths: Sequence[int]) -> StudyMeta:
+    """The meta with what all runs share: how workers round, and padded widths."""
+    device = {**meta.device, "widths": list(widths)}
+    if machines.rounding:
+        device["rounding"] = machines.rounding
+    return replace(meta, device=device)
+
+
+def _opened(planned: Planned) -> Opened:
+    """Begin the study in its folder, or go on; TensorBoard shows what there is."""
+    options, space, folder = planned.options, planned.space, planned.folder
+    if options.overwrite:
+        clear(folder)
+    meta, known = resume(folder, planned.meta, longer=partial(is_longer, options, space))
+    print(f"study: {folder}" + (f", resumed after {len(known)} runs" if known else ""))
+    every = selects_all(planned.plan.runs, folder / "tensorboard")
+    events = EventFolder.recreate(
+        folder / "tensorboard", space, known, every_trial=every, metric=options.metric
+    )
+    _show_plan(planned, events)
+    return Opened(planned, meta, known, events)
+
+
+def _show_plan(planned: Planned, events: EventFolder) -> None:
+    """Show in TensorBoard what was printed, and some of the images."""
+    subject = planned.subject
+    names = f"optimizers: {', '.join(planned.space.optimizers)}"
+    events.show_text("search/plan", [*subject.heading, *planned.setting, names, *planned.lines])
+    train = planned.splits("confirm", 0).train
+    if grid := subject.samples(train, seed=planned.options.seed):
+        events.show_image("data/training_images", grid)
+
+
+def open_subject(options: Options, machines: Machines) -> Subject:
+    """Open the images or rows that a study with these options is of.
+
+    Raises:
+        UserError: it cannot be used.
+    """
+    if options.features is not None:
+        return RowSubject(options.features, options, machines)
+    return ImageSubject(options, machines)
+
+
+def _data(study: Opened, machines: Machines) -> Data:
+    """The rows, computed while programs are compiled that the study needs for certain.
+
+    What a study that goes on still has to train shows later, so nothing is certain there.
+    """
+    planned, meta = study.planned, study.meta
+    options, subject, views = planned.options, planned.subject, planned.views
+    labels, classes = subject.examples.labels, len(meta.class_names)
+    first = planned.splits("search", 0)
+    certain = [] if study.known else certain_programs(planned.space, meta, first)
+    shape = count_rows(len(labels), views), subject.n_features
+    with machines.ahead(shape, classes, options.metric, heads_known(options, meta), certain):
+        features = subject.features(views)
+    return Data(features, labels, classes, planned.splits, views)
+
+
+def _trainer(study: Opened, data: Data, machines: Machines) -> Trainer:
+    """A trainer of as many heads at once as were asked for, recorded or found best."""
+    options, space, meta = study.planned.options, study.planned.space, study.meta
+    rules = TrainingRules(
+        max_epochs=options.max_epochs,
+        widths=widths_in_force(meta),
+        alone=trained_by_keras(meta),
+        metric=options.metric,
+    )
+    split = data.splits("search", 0)
+    first = split.train, split.validation
+    return machines.trainer(data.table, rules, space, first, heads_known(options, meta))
+
+
+class Journal:
+    """Saves and shows what a study has trained, while it trains.
+
+    Args:
+        study: whose folder is written.
+        meta: in force.
+        where: says who is at work elsewhere, in words.
+    """
+
+    def __init__(self, study: Opened, meta: StudyMeta, where: Callable[[], str]) -> None:
+        self._plan, self._folder = study.planned.plan, study.planned.folder
+        self._events, self._meta = study.events, meta
+        self.watch = Watch(self._plan, study.known, where)
+
+    def begin(self, now: Round, records: list[TrialRecord]) -> None:
+        """Show the round that is about to run, and where the optimizers stand."""
+        self.watch.begin(now)
+        self._events.begin(round_name(now), standings(self._meta, records))
+        if now.answer is not None:
+            line = round_line(now, self._plan)
+            self._events.show_text("search/looks", [line], step=now.answer.looked)
+
+    def save(self, records: list[TrialRecord]) -> None:
+        """Write new records to the disk, then show them."""
+        append_trials(self._folder, records)
+        self._events.write(records)
+        self.watch.add(records)
+
+    def end(self, superseded: set[str], records: list[TrialRecord]) -> None:
+        """Leave the records in force alone, and show where the optimizers stand."""
+        if superseded:
+            rewrite_trials(self._folder, records)
+        self._events.end(superseded, standings(self._meta, records))
+
+
+def _train(study: Opened, data: Data, trainer: Trainer, where: Callable[[], str]) -> Protocol:
+    """Run the protocol; every batch of records is on the disk before the next is trained.
+
+    `where` says who is at work elsewhere.
+    """
+    options, folder = study.planned.options, study.planned.folder
+    device = {**study.meta.device, "population": trainer.size}
+    meta = replace(study.meta, device=device, finished=False)
+    save_meta(folder, meta)
+    journal = Journal(study, meta, where)
+    start = time.monotonic()
+    runner = Runner(
+        data,
+        trainer,
+        promotions(options.tuner, options.max_epochs, options.factor),
+        study.known,
+        journal.save,
+        versions=len(meta.versions) - 1,
+    )
+    protocol = Protocol(options, study.planned.space, runner, meta, journal.begin)
+    with journal.watch:
+        protocol.run()
+    journal.end(protocol.superseded(), protocol.records())
+    seconds = time.monotonic() - start
+    print(_search_line(len(runner.records), trainer, seconds, where()))
+    total = {"search": round(meta.seconds.get("search", 0.0) + seconds, 1)}
+    save_meta(folder, replace(meta, finished=True, partial=protocol.stopped, seconds=total))
+    return protocol
+
+
+def _search_line(runs: int, trainer: Trainer, seconds: float, where: str) -> str:
+    line = (
+        f"search: {counted(runs, 'run')} in {seconds:.0f} s, "
+        f"{counted(trainer.compilations, 'program')} compiled in "
+        f"{trainer.compile_seconds:.0f} s, {counted(trainer.size, 'head')} at once"
+    )
+    return f"{line}, on {where}" if where else line
+
+
+def _next_commands(options: Options) -> None:
+    """Say what to type next."""
+    print("\nnext:")
+    elsewhere = [] if options.logs == Path("logs") else ["--logs", options.logs]
+    print(f"  {shlex.join(['tensorboard', '--logdir', str(options.logs)])}")
+    print(f"  {typed('report', '--study', options.name, *elsewhere)}")
 
 
 def run_each(every: Sequence[Options], space: SearchSpace, spent: TimeSpent) -> None:
@@ -326,10 +336,4 @@ def run_each(every: Sequence[Options], space: SearchSpace, spent: TimeSpent) -> 
 
 def _check_base(options: Options) -> None:
     """Build it once and let it go: it is there, has weights, and takes such images."""
-    load_backbone(
-        options.weights,
-        base=options.base,
-        image_size=options.image_size,
-        preprocess=options.preprocess,
-        device=options.own_device,
-    )
+    load_backbone(**base_choice(options)._asdict(), device=options.own_device)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from study.common.bases import DEFAULT_BASE
 from study.common.errors import UserError
 from study.common.files import sweep
 from study.data.splits.study_splits import Splits
@@ -139,6 +140,21 @@ def resume(
         rewrite_trials(folder, known)
     save_meta(folder, merged)
     return merged, known
+
+
+def recorded_device(options: Options) -> Mapping[str, Any]:
+    """The device on which the study that is continued was computed; empty for a new study.
+
+    Raises:
+        UserError: the file of its settings is damaged.
+    """
+    folder = options.logs / options.name
+    if options.overwrite or not (folder / STUDY_FILE).exists():
+        return {}
+    found = dict(load_meta(folder).device)
+    if options.base != DEFAULT_BASE:  # which alone computes in the device's fastest arithmetic
+        found.pop("dtype", None)
+    return found
 
 
 def _continued_device(old: StudyMeta, new: StudyMeta) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from study.data.splits.study_splits import Splits
 from study.records.trial_record import Run
 from study.search.options import Options
 from study.space.head_config import HeadConfig
+from study.training.runs import TrainingTable
 
 
 class Task(NamedTuple):
@@ -30,13 +31,13 @@ class Data(NamedTuple):
     views: np.ndarray | None = None  # (N, n_views) rows of `features`, see `view_rows`
 
     @property
-    def row_labels(self) -> np.ndarray:
-        """The label of each row of `features`."""
-        if self.views is None:
-            return self.labels
-        found = np.empty(len(self.features), np.int32)
-        found[self.views] = self.labels[:, None]
-        return found
+    def table(self) -> TrainingTable:
+        """The rows, each with its label."""
+        labels = self.labels
+        if self.views is not None:
+            labels = np.empty(len(self.features), np.int32)
+            labels[self.views] = self.labels[:, None]
+        return TrainingTable(self.features, labels, self.n_classes, self.views)
 
 
 def view_rows(splits: Splits, views: int) -> np.ndarray | None:

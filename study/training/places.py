@@ -13,11 +13,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import NamedTuple, Protocol
 
 from study.common.metrics import ACCURACY
+from study.training.program_cache import Compilation
 from study.training.program_key import WIDTHS, Signature, signature_of
 from study.training.runs import HeadResult, HeadRun
 
 MOST_LOSSES = 2  # of places that a population was at, before it is watched alone
-LOOK_AGAIN = 1.0  # seconds after which places are looked for again
+POLL_SECONDS = 1.0  # seconds after which places are looked for again
 
 Results = list[HeadResult]
 
@@ -29,7 +30,7 @@ class PlaceLostError(Exception):
 class Place(Protocol):
     """Trains populations, several at once."""
 
-    workers: int  # populations that it trains side by side; twice as many are sent
+    side_by_side: int  # populations that it trains at once; twice as many are sent
     busy: int  # populations that keep it at work: of fewer the last ones leave a part of it waiting
 
     @property
@@ -82,7 +83,22 @@ class Trainer(ABC):
 
     @abstractmethod
     def places(self) -> Sequence[Place]:
-        """Those that can be given work now, at least one."""
+        """The places that can be given work now, at least one."""
+
+    @property
+    def compilations(self) -> int:
+        """Number of programs that its places compiled or read."""
+        return 0
+
+    @property
+    def compile_seconds(self) -> float:
+        """Wall time of these compilations."""
+        return 0.0
+
+    @property
+    def compiled_here(self) -> Sequence[Compilation]:
+        """The programs that this process compiled or read."""
+        return ()
 
     def train(self, runs: Sequence[HeadRun]) -> Iterator[list[tuple[int, HeadResult]]]:
         """Train all runs; yields (index into `runs`, result) as populations end, in any order.
@@ -132,7 +148,7 @@ class _Dealt:
         try:
             while self._waiting or self._suspects or self._flying:
                 self._deal()
-                done = wait(self._flying, LOOK_AGAIN, FIRST_COMPLETED).done
+                done = wait(self._flying, POLL_SECONDS, FIRST_COMPLETED).done
                 whole = [future for future in done if not future.exception()]
                 if whole:
                     yield self._ended(whole)
@@ -174,7 +190,7 @@ class _Dealt:
 
     def _load(self, place: Place) -> float:
         """How much a place has to do, for its size."""
-        return sum(where is place for where, _ in self._flying.values()) / place.workers
+        return sum(where is place for where, _ in self._flying.values()) / place.side_by_side
 
     def _next(self, place: Place) -> Lot | None:
         """Take the population to begin there now: one program is compiled while others train.
@@ -186,14 +202,14 @@ class _Dealt:
         if self._suspects and not (self._waiting or there):
             return self._suspects.popleft()
         watched = any(lot.losses >= MOST_LOSSES for lot in there)
-        if watched or len(there) >= 2 * place.workers:
+        if watched or len(there) >= 2 * place.side_by_side:
             return None
         compiled = place.compiled
         ready = [one for one in self._waiting if one in compiled or one.alone]
         begun = {lot.signature for lot in there}
         compiling = {one for one in begun if one not in compiled and not one.alone}
         missing = [one for one in self._waiting if one not in ready and one not in compiling]
-        if missing and (not compiling or (not ready and len(compiling) < place.workers)):
+        if missing and (not compiling or (not ready and len(compiling) < place.side_by_side)):
             elsewhere = Counter(
                 lot.signature for where, lot in self._flying.values() if where is not place
             )  # what other places compile is left to them; then most can train while others compile

@@ -35,7 +35,14 @@ from study.training.program import Program
 from study.training.program_cache import Compilation
 from study.training.program_key import WIDTHS, Signature
 from study.training.programs import Programs
-from study.training.runs import HeadResult, HeadRun, HeadState, order_of_rows
+from study.training.runs import (
+    HeadResult,
+    HeadRun,
+    HeadState,
+    TrainingRules,
+    TrainingTable,
+    order_of_rows,
+)
 from study.training.schedules import learning_rates
 
 MAX_WORKERS = 16  # populations under way
@@ -95,22 +102,42 @@ class Population(Trainer):
         self._labels = tf.convert_to_tensor(labels, tf.int32)
         gpu = bool(tf.config.get_visible_devices("GPU"))
         cores = os.cpu_count() or 1
-        self.workers = GPU_WORKERS if gpu else min(cores + AHEAD_WORKERS, MAX_WORKERS)
-        self.busy = self.workers * BUSY  # populations
+        self.side_by_side = GPU_WORKERS if gpu else min(cores + AHEAD_WORKERS, MAX_WORKERS)
+        self.busy = self.side_by_side * BUSY  # populations
         shape = features.shape[0], features.shape[1]
         self.programs = programs or Programs(shape, n_classes, size=size, metric=metric)
         if (self.programs.rows, self.programs.size) != (shape, size):
             raise ValueError(f"programs for {self.programs.rows}, but the features are {shape}")
-        self._stop, self._pool = threading.Event(), ThreadPoolExecutor(self.workers)
+        self._stop, self._pool = threading.Event(), ThreadPoolExecutor(self.side_by_side)
+
+    @classmethod
+    def of(
+        cls,
+        table: TrainingTable,
+        rules: TrainingRules,
+        size: int,
+        programs: Programs | None = None,
+    ) -> "Population":
+        """A trainer of this table by these rules."""
+        features, labels, n_classes, views = table
+        return cls(
+            features,
+            labels,
+            n_classes,
+            size=size,
+            views=views,
+            programs=programs,
+            **rules._asdict(),
+        )
 
     @property
     def compilations(self) -> int:
-        """How many programs have been compiled, or read."""
+        """Number of programs that were compiled or read."""
         return len(self.programs.compilations)
 
     @property
     def compiled_here(self) -> Sequence[Compilation]:
-        """Programs of this process."""
+        """The programs that were compiled or read: all of them in this process."""
         return self.programs.compilations
 
     @property
@@ -135,7 +162,7 @@ class Population(Trainer):
         """Give up what is under way after the call that it is in."""
         self._stop.set()
         self._pool.shutdown(patient, cancel_futures=True)
-        self._stop, self._pool = threading.Event(), ThreadPoolExecutor(self.workers)
+        self._stop, self._pool = threading.Event(), ThreadPoolExecutor(self.side_by_side)
 
     def _program(self, run: HeadRun) -> Program:
         return self.programs.of(self.signature(run), run.config, self._features, self._labels)
@@ -147,7 +174,7 @@ class Population(Trainer):
         start = time.perf_counter()
         tables = [self._learning_rates(run, program) for run in runs]
         curves, ends = self._through_epochs(program, runs, tables, stop)
-        seconds = (time.perf_counter() - start) / len(runs) / self.workers
+        seconds = (time.perf_counter() - start) / len(runs) / self.side_by_side
         return [
             HeadResult(
                 from_table(curves[: run.remaining, :, slot], program.metric, program.n_classes),
@@ -225,7 +252,7 @@ class Population(Trainer):
         )
         if stop.is_set():
             raise CancelledError
-        return result._replace(seconds=result.seconds / self.workers)
+        return result._replace(seconds=result.seconds / self.side_by_side)
 
     def _order(self, run: HeadRun, epoch: int) -> np.ndarray:
         return order_of_rows(run, epoch, self._views)
@@ -308,7 +335,7 @@ def fastest(seconds: Callable[[int], float], sizes: Sequence[int]) -> int:
 
 def seconds_a_head(population: Population, run: HeadRun) -> float:
     """`run` as often as a study has heads under way, compiled before."""
-    runs = [run] * population.size * population.workers
+    runs = [run] * population.size * population.side_by_side
     list(population.train(runs))
     start = time.perf_counter()
     list(population.train(runs))

@@ -7,10 +7,11 @@ padding of each of its arrays. Nothing here knows where: whatever is the same nu
 of an axis is left out, so an array comes back exactly as it was, whoever made it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int32
 
 from study.common.seeds import stream
 from study.space.head_config import HeadConfig
@@ -72,6 +73,24 @@ class HeadState(NamedTuple):
     def arrays(self) -> Arrays:
         """A flattened `State`, padded."""
         return tuple(part.restored() for part in self.parts)
+
+
+class TrainingTable(NamedTuple):
+    """What all heads of a study are trained on: N examples have R rows, more than N with views."""
+
+    features: np.ndarray  # (R, n_features) float32
+    labels: Int32[np.ndarray, " R"]
+    n_classes: int
+    views: np.ndarray | None = None  # (N, n_views) int32 rows of each example; None: its own alone
+
+
+class TrainingRules(NamedTuple):
+    """How all heads of a study are trained; see `Trainer`."""
+
+    max_epochs: int
+    widths: Sequence[int]
+    alone: Collection[str]
+    metric: str
 
 
 class HeadRun(NamedTuple):

@@ -12,23 +12,23 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 import numpy as np
 
+from study.common.metrics import ACCURACY
 from study.common.tensorflow import import_tensorflow
-from study.search.cluster.connect import connected
-from study.search.cluster.trainer import ClusterTrainer
-from study.search.cluster.workers import Workers
-from study.search.tasks import Data
+from study.machines.cluster_trainer import ClusterTrainer
+from study.machines.connection import connected
+from study.machines.workers import Workers
 from study.space.search_space import load_space
 from study.training.places import Trainer
 from study.training.population import Population
 from study.training.program_cache import keep_programs
-from study.training.runs import HeadRun
+from study.training.program_key import WIDTHS
+from study.training.runs import HeadRun, TrainingRules, TrainingTable
 
 CLASSES, FEATURES, HEADS, EPOCHS = 17, 512, 2, 9
 SMALL, LARGE = (64, 16, 1), (1440, 360, EPOCHS)  # rows to train on, to validate, epochs
@@ -64,10 +64,12 @@ def main() -> None:
     random = np.random.default_rng(1)
     features = random.random((sum(LARGE[:2]), FEATURES), np.float32)
     labels = random.integers(0, CLASSES, len(features)).astype(np.int32)
-    splits: Any = None  # only asked where the number of heads is to be found out
-    data = Data(features, labels, CLASSES, splits)
+    table = TrainingTable(features, labels, CLASSES)
+    rules = TrainingRules(EPOCHS, WIDTHS, (), ACCURACY)
+    space = load_space("default")
+    nothing = np.zeros(0, np.int32)  # is only timed where the number of heads is to be found out
     kinds = {"small": runs_of(SMALL, count), "large": runs_of(LARGE, max(count // 10, 16))}
-    here = Population(features, labels, CLASSES, max_epochs=EPOCHS, size=HEADS)
+    here = Population.of(table, rules, HEADS)
     local = {kind: milliseconds(here, runs) for kind, runs in kinds.items()}
     print(f"this process: {_words(local, local)}")
     from ray.cluster_utils import Cluster
@@ -80,9 +82,7 @@ def main() -> None:
             start = time.perf_counter()
             workers = Workers("cpu", None)
             workers.choose({})
-            trainer = ClusterTrainer(
-                workers, data, load_space("default"), HEADS, views=None, max_epochs=EPOCHS
-            )
+            trainer = ClusterTrainer(workers, table, rules, space, (nothing, nothing), HEADS)
             while len(trainer.places()) < count:
                 time.sleep(0.1)
             began = time.perf_counter() - start

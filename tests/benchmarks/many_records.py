@@ -153,9 +153,9 @@ def search(folder: Path, count: int, at_once: int) -> int:
     events = timed("events", EventFolder.recreate)(folder / "tensorboard", space, known)
     watch = Watch(make_plan(options, space), known)
 
-    def begin(now: Round) -> None:
+    def begin(now: Round, records: list[Any]) -> None:
         watch.begin(now)
-        about = timed("standings", standings)(meta, protocol.records())
+        about = timed("standings", standings)(meta, records)
         timed("events", events.begin)(round_name(now), about)
 
     save = saved(folder, events, watch)

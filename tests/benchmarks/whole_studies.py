@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from study.common.seeds import derive_seed
+from study.machines.here import Here
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import TrialRecord
 from study.search.command_line import parse, resolve_options
@@ -68,7 +69,7 @@ def main() -> None:
     given = parser.parse_args()
     command = parse([*ARGUMENTS, *(["--cache-dir", given.cache_dir] if given.cache_dir else [])])
     options = resolve_options(command, {}, "calibration")
-    subject = ImageSubject(options)
+    subject = ImageSubject(options, Here(options.device))
     images, features = subject.examples, subject.features()
     classes = len(images.class_names)
     population = Population(

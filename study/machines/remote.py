@@ -2,17 +2,23 @@
 
 import re
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, NamedTuple
 
 from study.common.errors import CodeError, UserError
-from study.search.cluster.worker import OwnCodeFailed, Worker
+from study.features.device import Dtype
+from study.machines.worker import OwnCodeFailed, Worker
 from study.training.places import PlaceLostError
-
-if TYPE_CHECKING:
-    from study.search.cluster.fitness import Likeness
 
 AT_ONCE = 64  # calls that a worker is in: populations, images, being told to stop
 WORDS = 300  # characters of what Ray says
+
+
+class Likeness(NamedTuple):
+    """What the workers of one study share."""
+
+    kind: Literal["cpu", "gpu"]
+    dtype: Dtype
+    rounding: str  # of `rounding_digest`
 
 
 class Remote:
@@ -72,7 +78,7 @@ class Remote:
 
 
 def _ours(error: BaseException) -> BaseException:
-    """What a call of Ray raised, in our own classes."""
+    """The error that a call of Ray raised, in our own classes."""
     import ray
 
     if isinstance(error, ray.exceptions.RayTaskError):  # raised in the worker
@@ -93,7 +99,7 @@ def _ours(error: BaseException) -> BaseException:
 
 
 def _short(said: str) -> str:
-    """Of a long story why it died, or, if it never lived, the line where Python names the error."""
+    """The reason of a death out of a long text; of a failed start the line that names the error."""
     lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
     if "creation task" in said:
         return lines[-1][:WORDS]

@@ -1,7 +1,13 @@
-"""Files with optimizers of the user's travel by their text: they lie on the driver's machine."""
+"""The same program on every machine: its versions are compared, the user's own code is sent.
 
+Two processes with the same versions, and the same digest of this program, compute the same. Files
+with optimizers of the user's lie on the driver's machine, so they travel by their text.
+"""
+
+import hashlib
 import tempfile
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +17,26 @@ from study.common.errors import UserError
 from study.common.files import OwnFolder
 from study.space.own_optimizers import load_code, own_optimizers
 
+PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "pillow-heif")  # decide rows and curves
+PROGRAM = Path(__file__).parents[1]
 _held: list[OwnFolder] = []  # of this process, until it ends
 
 
+def identity() -> dict[str, str]:
+    """Versions, and a digest of this program: equal on machines that may work together."""
+    files = sorted(PROGRAM.rglob("*.py"))
+    parts = [p for one in files for p in (bytes(one.relative_to(PROGRAM)), one.read_bytes())]
+    found = {"program": hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
 class CodeFile(NamedTuple):
-    """A file of the user's and those beside it that it imports."""
+    """A file of the user's, with the files beside it that it imports."""
 
     name: str  # as the user named it
     file: str  # its own, below the folder
@@ -24,7 +45,7 @@ class CodeFile(NamedTuple):
 
 
 def code_files() -> tuple[CodeFile, ...]:
-    """Those that were loaded here."""
+    """The files of the user's that were loaded here."""
     own = own_optimizers()
     found = []
     for file in dict.fromkeys(one.file for one in own.values()):
@@ -42,17 +63,17 @@ def code_files() -> tuple[CodeFile, ...]:
 
 
 def load_code_files(files: tuple[CodeFile, ...], cache_dir: Path | None) -> dict[str, str]:
-    """Write them into a folder of this process and load them.
+    """Write files into a folder of this process and load them.
 
     Args:
-        files: of the driver.
+        files: of the driver, see `code_files`.
         cache_dir: as for `keep_programs`.
 
     Returns:
-        where each lies -> its name.
+        Path of each file here -> its name.
 
     Raises:
-        UserError: what they are here is not what the driver has.
+        UserError: a class in them is another one here than at the driver.
     """
     top = _own_folder(cache_dir) if files else Path()
     places = []
@@ -71,7 +92,7 @@ def load_code_files(files: tuple[CodeFile, ...], cache_dir: Path | None) -> dict
 
 
 def _own_folder(cache_dir: Path | None) -> Path:
-    """In the cache, which is this user's alone: what lies there is run.
+    """A folder in the cache, which is this user's alone: what lies there is run.
 
     It has to stay as long as the process: Python looks there for later imports and for tracebacks.
     """

@@ -1,19 +1,24 @@
 """A `Trainer` whose places are the workers of a cluster."""
 
+import sys
+from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, cast
 
-from study.search.cluster.remote import Remote
-from study.search.cluster.shared_arrays import SharedArrays, warn_of_small_stores
-from study.search.cluster.worker import StoredState, Trained
-from study.search.cluster.workers import Workers
-from study.search.tasks import Data
+import numpy as np
+from jaxtyping import Int32
+
+from study.machines.remote import Remote
+from study.machines.worker import SPLITS_KEPT, StoredState, Trained
+from study.machines.workers import Workers
 from study.space.search_space import SearchSpace
 from study.training.places import Place, PlaceLostError, Results, Trainer
-from study.training.program_cache import Compilation
 from study.training.program_key import Signature
-from study.training.runs import HeadRun, HeadState
+from study.training.runs import HeadRun, HeadState, TrainingRules, TrainingTable
+
+FULL = 0.8  # of an object store that rows may take
+MB = 1e6
 
 
 class ClusterTrainer(Trainer):
@@ -21,35 +26,31 @@ class ClusterTrainer(Trainer):
 
     Args:
         workers: of the study.
-        data: what the heads are trained on; rows and labels are sent to each machine once.
+        table: what the heads are trained on; it is sent to each machine once.
+        rules: how they are trained.
         space: see `heads_at_once`.
-        size: see `Trainer`; None: a worker finds out what is best.
-        views: see `Population`.
-        options: further arguments of `Trainer`.
+        first: training and validation rows of the study's first split.
+        size: see `Trainer`; None: a worker finds out what is best with `space` and `first`.
     """
 
     def __init__(
         self,
         workers: Workers,
-        data: Data,
+        table: TrainingTable,
+        rules: TrainingRules,
         space: SearchSpace,
+        first: tuple[Int32[np.ndarray, " _"], Int32[np.ndarray, " _"]],
         size: int | None,
-        *,
-        views: Any,
-        **options: Any,
     ) -> None:
         import ray
 
-        warn_of_small_stores(data.features)
-        options |= {"n_classes": data.n_classes}
-        rows = [ray.put(data.features), ray.put(data.row_labels)]
-        table = ("take", *rows, options | {"views": views})
+        warn_of_small_stores(table.features)
+        take = ("take", rules, *map(ray.put, table))
         if size is None:
-            workers.give((table,))
-            first = data.splits("search", 0)
-            size = _best_size(workers, space, first.train, first.validation)
-        workers.give((table, ("prepare", size)))
-        super().__init__(**options, size=size)
+            workers.give((take,))
+            size = _best_size(workers, space, *first)
+        workers.give((take, ("prepare", size)))
+        super().__init__(table.n_classes, **rules._asdict(), size=size)
         self.workers, self.shared = workers, SharedArrays()
         self._places: dict[int, WorkerPlace] = {}
 
@@ -62,13 +63,8 @@ class ClusterTrainer(Trainer):
 
     @property
     def compilations(self) -> int:
-        """Programs of all workers together."""
+        """Number of programs of all workers together."""
         return sum(place.compilations for place in self._places.values())
-
-    @property
-    def compiled_here(self) -> Sequence[Compilation]:
-        """Programs of this process: none."""
-        return []
 
     @property
     def compile_seconds(self) -> float:
@@ -81,7 +77,7 @@ class WorkerPlace:
 
     def __init__(self, trainer: ClusterTrainer, remote: Remote) -> None:
         self._trainer, self._remote = trainer, remote
-        self.workers, self.busy = remote.waits_for.result()  # of its `prepare`
+        self.side_by_side, self.busy = remote.waits_for.result()  # of its `prepare`
         self.compiled: set[Signature] = set()
         self.compilations, self.compile_seconds = 0, 0.0
         self._under_way: set[Future[Results]] = set()
@@ -131,9 +127,48 @@ class WorkerPlace:
         )
 
 
-def _best_size(workers: Workers, space: SearchSpace, *rows: Any) -> int:
-    """Of the first worker that finds out."""
+def _best_size(workers: Workers, space: SearchSpace, *rows: Int32[np.ndarray, " _"]) -> int:
+    """The size that the first worker to find out says."""
     while True:
         asked = workers.ready()[0].ask("best_size", space, *rows)
         if not isinstance(asked.exception(), PlaceLostError):
             return int(asked.result())
+
+
+class SharedArrays:
+    """References of arrays in Ray's object store, by identity; the last ones are kept.
+
+    An array is put there once, and fetched by each machine once.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, tuple[np.ndarray, Any]] = OrderedDict()
+
+    def reference(self, rows: np.ndarray) -> Any:
+        """The reference of an array that is used again and again, and never changed."""
+        import ray
+
+        found = self._known.pop(id(rows), None) or (rows, ray.put(rows))
+        self._known[id(rows)] = found
+        while len(self._known) > SPLITS_KEPT:
+            self._known.popitem(last=False)
+        return found[1]
+
+
+def warn_of_small_stores(features: np.ndarray) -> None:
+    """Warn where rows will not stay in memory: Ray then spills to the disk, many times slower."""
+    import ray
+
+    stores = [
+        (node["Resources"].get("object_store_memory", 0.0), node["NodeManagerHostname"])
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    size, host = min(stores)
+    if features.nbytes > FULL * size:
+        print(
+            f"warning: the rows are {features.nbytes / MB:,.0f} MB, the object store of {host} "
+            f"{size / MB:,.0f} MB: it spills to its disk, which is slow; give it more (`ray start "
+            "--object-store-memory`, in a container `--shm-size`)",
+            file=sys.stderr,
+        )

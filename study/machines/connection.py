@@ -1,4 +1,10 @@
-"""An address comes in; inside, Ray is there, and whatever was begun here ends with it."""
+"""An address comes in; inside, Ray is there, and whatever was begun here ends with it.
+
+Without the head of a cluster Ray aborts this process with its own message. It waits for a minute
+before, and whoever asks it for its nodes meanwhile never hears an answer. So the head is asked
+before Ray is, and the study ends earlier, in order, with a sentence. Until then it goes on with the
+workers that are left.
+"""
 
 import importlib.util
 import logging
@@ -6,6 +12,7 @@ import os
 import re
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,12 +22,16 @@ from study.common.errors import UserError
 LOCAL, AUTO = "local", "auto"
 CLIENT = "ray://"
 CLIENT_PORT = 10001
-PATIENCE = 5.0  # seconds for an answer of a port; Ray itself asks for two minutes
+ANSWER_WAIT = 5.0  # seconds for an answer of a port; Ray itself asks for two minutes
 HOST_PORT = re.compile(r"(\[[0-9a-fA-F:]+\]|[\w.-]+):(\d{1,5})")
 ADDRESS_RULE = "auto, local, HOST:PORT or ray://HOST:PORT"
 STARTED_HOW = "`ray start --head` starts Ray on one machine, `ray start --address=` joins others"
 _SETTINGS = b"\x04"  # a type of frame, which begins every answer of HTTP/2, as Ray speaks it
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
+_RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"  # as Ray spells it
+RAYS_PATIENCE = float(os.environ.get(_RECONNECT, "60"))
+HEAD_PATIENCE = max(RAYS_PATIENCE - 20.0, 0.0)  # seconds; the rest is for ending in order
+HEAD_WAIT = 1.0  # seconds for an answer of the head
 _LOOPBACK = {  # of a Ray of our own
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # everything binds to 127.0.0.1, on Linux, too
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -28,7 +39,11 @@ _LOOPBACK = {  # of a Ray of our own
 
 
 def cluster_address(text: str) -> str:
-    """An address of a cluster, as `Options.cluster` has it; ValueError if it cannot be one."""
+    """The address of a cluster, with its port.
+
+    Raises:
+        ValueError: it cannot be one.
+    """
     text = text.strip()
     if text in (LOCAL, AUTO):
         return text
@@ -42,7 +57,7 @@ def cluster_address(text: str) -> str:
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Ray at an address of `cluster_address`; a connection that this process has is used again.
+    """Connect to Ray at an address of `cluster_address`, or use this process's own connection.
 
     Raises:
         UserError: Ray is not installed, nothing answers there, or it is another version.
@@ -89,7 +104,7 @@ def _initialize(address: str) -> None:
 
 
 def _elsewhere() -> str:
-    """The address of a node that is not on loopback."""
+    """The address of a node that is not on loopback; empty if there is none."""
     import ray
 
     places = (node["NodeManagerAddress"] for node in ray.nodes())
@@ -114,10 +129,10 @@ def _refusal(address: str, error: Exception) -> str:
 
 
 def _ask(address: str) -> None:
-    """Whether anything listens there: Ray would ask again and again, and end in a traceback.
+    """Make sure that Ray listens there: itself, it would ask for long and end in a traceback.
 
     Raises:
-        UserError: nothing does.
+        UserError: nothing listens there, or something else.
     """
     if address == AUTO:
         address = os.environ.get("RAY_ADDRESS", AUTO)
@@ -126,7 +141,7 @@ def _ask(address: str) -> None:
         return
     host, port = found[1].strip("[]"), int(found[2])
     try:
-        with socket.create_connection((host, port), timeout=PATIENCE) as there:
+        with socket.create_connection((host, port), timeout=ANSWER_WAIT) as there:
             if os.environ.get("RAY_USE_TLS", "0") != "0":
                 return
             there.sendall(_GREETING)
@@ -140,3 +155,40 @@ def _ask(address: str) -> None:
             f"`cluster` {address}: what answers there is not Ray; `ray start --head` prints the "
             "address to give, and 8265 is the port of its pages"
         )
+
+
+class HeadNode:
+    """The head of a cluster.
+
+    Args:
+        address: HOST:PORT, where Ray connects to.
+    """
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        self._place = host.strip("[]"), int(port)
+        self._heard = False  # `ray://` may lead through where no other way does
+        self._silent_since: float | None = None
+
+    def answers(self) -> bool:
+        """Whether Ray can be asked now: the head answers, or never did.
+
+        Raises:
+            UserError: it has been silent for too long.
+        """
+        try:
+            socket.create_connection(self._place, timeout=HEAD_WAIT).close()
+        except OSError as error:
+            if not self._heard:
+                return True
+            now = time.monotonic()
+            self._silent_since = self._silent_since or now
+            if now - self._silent_since > HEAD_PATIENCE:
+                raise UserError(
+                    f"`cluster`: the head of the cluster ({self._place[0]}) has not answered for "
+                    f"{HEAD_PATIENCE:.0f} s ({error.strerror or error}); once there is a cluster "
+                    "again, the same command resumes, with its address or without `cluster`"
+                ) from None
+            return False
+        self._heard, self._silent_since = True, None
+        return True

@@ -8,25 +8,16 @@ lost, or a machine joins, another begins.
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 from study.common.errors import UserError
 from study.common.text import counted, join
-from study.search.cluster.code_files import code_files
-from study.search.cluster.fitness import (
-    Likeness,
-    check_identity,
-    fits,
-    machines,
-    told,
-    unlike,
-)
-from study.search.cluster.head_node import HeadNode
-from study.search.cluster.identity import identity
-from study.search.cluster.remote import Remote
-from study.search.cluster.worker import Setting
+from study.machines.connection import HeadNode
+from study.machines.remote import Likeness, Remote
+from study.machines.same_program import code_files, identity
+from study.machines.worker import StudyOrder
 from study.training.places import PlaceLostError
 
 PATIENCE = 300.0  # seconds for the first worker: TensorFlow comes slowly from a shared disk
@@ -38,7 +29,7 @@ Orders = tuple[tuple[Any, ...], ...]  # calls that make a worker ready, one afte
 
 
 class Workers:
-    """Those of a study; Ray is connected.
+    """The workers of a study; Ray is connected.
 
     Args:
         device: `cpu`, `gpu` or None, as for `pick_device`.
@@ -61,7 +52,7 @@ class Workers:
                 f"`cluster`: no {kind} of the cluster is free, of {total.get(kind, 0):g}; wait for "
                 "what runs there (`ray status` shows it)"
             )
-        self._setting = Setting("gpu" if self._gpu else "cpu", cache_dir, code_files())
+        self._order = StudyOrder("gpu" if self._gpu else "cpu", cache_dir, code_files())
         self._identity = identity()
         self._remotes: list[Remote] = []
         self._numbers = self.lost = 0
@@ -84,8 +75,8 @@ class Workers:
             UserError: there is no worker, or none that may go on with the study.
         """
         groups = Counter(one.likeness for one in self._all_that_come() if one.likeness)
-        kinds = [one for one in groups if fits(one, recorded, ("kind", "dtype"))]
-        alike = [one for one in kinds if fits(one, recorded, ("rounding",))]
+        kinds = [one for one in groups if _fits(one, recorded, ("kind", "dtype"))]
+        alike = [one for one in kinds if _fits(one, recorded, ("rounding",))]
         if kinds and not alike:
             raise UserError(
                 "`cluster`: no worker rounds as those did that made the runs of this study "
@@ -98,7 +89,7 @@ class Workers:
 
     @property
     def like(self) -> Likeness:
-        """What `choose` has found."""
+        """What the workers that `choose` took share."""
         assert self._like is not None
         return self._like
 
@@ -125,27 +116,27 @@ class Workers:
         return self._some(lambda remote: bool(remote.host))
 
     def has(self, number: int) -> bool:
-        """Whether a worker is alive."""
+        """Whether the worker of this number is alive."""
         return any(remote.number == number and remote.alive for remote in self._remotes)
 
     def devices(self) -> str:
-        """Of the workers, in words: "4 x NVIDIA H100, 1 x NVIDIA A100"."""
+        """Devices of the workers in words: "4 x NVIDIA H100, 1 x NVIDIA A100"."""
         counts = Counter(remote.device for remote in self._remotes if remote.likeness == self._like)
         return ", ".join(f"{count} x {name}" for name, count in counts.items())
 
     def words(self) -> str:
-        """How many there are, their devices, the lost ones."""
+        """Number of workers, their devices, the number of lost ones."""
         here = sum(remote.alive and remote.likeness == self._like for remote in self._remotes)
         lost = f", {self.lost} lost" if self.lost else ""
         return f"{counted(here, 'worker')} ({self.devices()}){lost}"
 
     def close(self) -> None:
-        """End all of them."""
+        """End all workers."""
         for remote in self._remotes:
             remote.end()
 
     def _all_that_come(self) -> list[Remote]:
-        """Those that have said what they are; the others join later."""
+        """The workers that have said what they are; the others join later."""
         patience, first = time.monotonic() + PATIENCE, 0.0
         while True:
             self._look()
@@ -179,7 +170,7 @@ class Workers:
             wait(pending, 1.0, FIRST_COMPLETED)
 
     def _look(self) -> None:
-        """Hear what workers say, put those aside that are lost, begin others."""
+        """Hear what workers say, drop lost ones, begin others in their place."""
         before = len(self._remotes)
         for remote in [*self._remotes]:
             self._hear(remote)
@@ -211,14 +202,14 @@ class Workers:
             found = dict(answer.result())
             remote.host = f"{found.pop('host')} (process {found.pop('pid')})"
             check_identity(found, self._identity)
-            remote.waits_for = remote.ask("begin", self._setting)
+            remote.waits_for = remote.ask("begin", self._order)
         elif remote.likeness is None:
-            device = dict(told(answer))
+            device = dict(_told(answer))
             remote.device, remote.likeness = device.pop("name"), Likeness(**device)
         elif self._like is not None and remote.likeness != self._like:
-            raise UserError(unlike(remote.likeness, self._like))
+            raise UserError(_unlike(remote.likeness, self._like))
         elif self._like is not None:
-            told(answer)
+            _told(answer)
             if remote.told < len(self._orders):
                 remote.waits_for = remote.ask(*self._orders[remote.told])
                 remote.told += 1
@@ -255,7 +246,7 @@ class Workers:
         self._looked = time.monotonic()
         if not self._head.answers():
             return
-        for node, needs, wanted in machines(gpu=self._gpu):
+        for node, needs, wanted in _places_to_begin(gpu=self._gpu):
             here = sum(remote.node == node for remote in self._remotes)
             for _ in range(wanted - here if node not in self._refused else 0):
                 self._numbers += 1
@@ -263,7 +254,7 @@ class Workers:
 
 
 def _is_free(kind: str) -> bool:
-    """Whether one of these resources is, or soon will be."""
+    """Whether one of these resources is free, or will be soon."""
     import ray
 
     end = time.monotonic() + FREED
@@ -272,3 +263,72 @@ def _is_free(kind: str) -> bool:
             return False
         time.sleep(0.5)
     return True
+
+
+def _places_to_begin(*, gpu: bool) -> Iterator[tuple[str, dict[str, float], int]]:
+    """Yield (node, resources of a worker, number of workers) of every node that can have workers.
+
+    A worker computes on a whole GPU, which TensorFlow cannot share, or on all cores of a machine.
+    """
+    import ray
+
+    for node in ray.nodes():
+        has = node["Resources"]
+        cpus, gpus = has.get("CPU", 0.0), int(has.get("GPU", 0.0))
+        if node["Alive"] and gpu and gpus:
+            yield node["NodeID"], {"num_gpus": 1, "num_cpus": cpus // gpus}, gpus
+        elif node["Alive"] and not gpu and cpus >= 1:
+            yield node["NodeID"], {"num_cpus": cpus}, 1
+
+
+def _fits(one: Likeness, recorded: Mapping[str, Any], keys: tuple[str, ...]) -> bool:
+    """Whether a worker is what `recorded` says, as far as it does."""
+    return all(getattr(one, key) == recorded.get(key, getattr(one, key)) for key in keys)
+
+
+def _told(answer: Future[Any]) -> Any:
+    """The answer of a worker; whatever goes wrong before it can work refuses it.
+
+    Raises:
+        UserError: it cannot begin.
+        PlaceLostError: it is gone.
+    """
+    try:
+        return answer.result()
+    except (UserError, PlaceLostError):
+        raise
+    except MemoryError as error:
+        raise UserError("the rows do not fit into its memory") from error
+    except Exception as error:
+        raise UserError(f"it cannot begin ({type(error).__name__}: {error})") from error
+
+
+def check_identity(found: Mapping[str, str], own: Mapping[str, str]) -> None:
+    """Compare what `identity` says on a worker and here.
+
+    Raises:
+        UserError: the worker has another version of this program or a package.
+    """
+    other = [
+        f"{name} {found.get(name)}, here {own[name]}"
+        for name in own
+        if found.get(name) != own[name]
+    ]
+    if other:
+        raise UserError(
+            f"it has another version of {join(other)}: install the same program and packages on "
+            "every machine"
+        )
+
+
+def _unlike(one: Likeness, like: Likeness) -> str:
+    """How a worker differs from the others, in words."""
+    if one[:2] != like[:2]:
+        return (
+            f"it computes on a {one.kind} in {one.dtype}, the others on a {like.kind} in "
+            f"{like.dtype}"
+        )
+    return (
+        f"it rounds otherwise than the others ({one.rounding}, they {like.rounding}), so its runs "
+        "would differ in their last digits: another processor, or another number of threads"
+    )

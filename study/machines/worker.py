@@ -18,21 +18,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from study.common.bases import BaseChoice
 from study.common.errors import CodeError, UserError
 from study.data.load_images import map_in_threads
-from study.search.cluster.code_files import CodeFile, load_code_files
-from study.search.cluster.identity import identity
+from study.machines.same_program import CodeFile, identity, load_code_files
 
 if TYPE_CHECKING:
     from study.data.pixels.deep_grey import Scales
     from study.features.extract import Pictures
     from study.space.search_space import SearchSpace
+    from study.training.runs import TrainingRules, TrainingTable
 
 SPLITS_KEPT = 64  # arrays of row numbers
 SAME_PATH = "images have to lie at the same path on every machine, e.g. on a shared disk"
 
 
-class Setting(NamedTuple):
+class StudyOrder(NamedTuple):
     """What every worker of a study is told."""
 
     device: str | None  # as for `pick_device`
@@ -40,10 +41,10 @@ class Setting(NamedTuple):
     code: tuple[CodeFile, ...]
 
 
-class RowSetting(NamedTuple):
+class RowOrder(NamedTuple):
     """How images become rows."""
 
-    backbone: dict[str, Any]  # arguments of `load_backbone`
+    base: BaseChoice
     digest: str  # of the driver's weights
     dtype: str
     scales: "Scales"
@@ -76,26 +77,26 @@ class Worker:
         self._number = number
         os.environ.pop("OMP_NUM_THREADS", None)  # Ray's own: a machine would use one core of all
         self._population: Any = None
-        self._table: tuple[np.ndarray, np.ndarray, dict[str, Any]] | None = None
+        self._given: tuple[TrainingTable, TrainingRules] | None = None
         self._splits: OrderedDict[Any, np.ndarray] = OrderedDict()
-        self._forward: tuple[RowSetting, Any, Any] | None = None
+        self._forward: tuple[RowOrder, Any, Any] | None = None
         self._loading = threading.Lock()
         self._device: str | None = None
         self._names: dict[str, str] = {}  # where a file of the user's lies here -> its name
 
     def identity(self) -> dict[str, str]:
-        """Who it is: plain, so that another version can be understood."""
+        """Its host, process and versions, as plain texts that any version understands."""
         return {"host": platform.node(), "pid": str(os.getpid()), **identity()}
 
-    def begin(self, setting: Setting) -> dict[str, str]:
-        """Import everything; kind, name and dtype of its device, and how it rounds.
+    def begin(self, order: StudyOrder) -> dict[str, str]:
+        """Import everything; returns kind, name and dtype of its device, and how it rounds.
 
         Raises:
             UserError: it has no such device, or the user's code is another one here.
         """
         from study.training.program_cache import keep_programs
 
-        cache_dir = Path(setting.cache_dir) if setting.cache_dir else None
+        cache_dir = Path(order.cache_dir) if order.cache_dir else None
         keep_programs(cache_dir)
         from study.common.tensorflow import import_tensorflow
 
@@ -103,16 +104,16 @@ class Worker:
         from study.features.device import pick_device
         from study.training.rounding import rounding_digest
 
-        self._device = setting.device
-        found = pick_device(setting.device)
-        self._names = load_code_files(setting.code, cache_dir)
+        self._device = order.device
+        found = pick_device(order.device)
+        self._names = load_code_files(order.code, cache_dir)
         return {**found._asdict(), "rounding": rounding_digest()}
 
     def look(self, function: Callable[[Path], Any], files: Sequence[Path]) -> list[Any]:
-        """What a function of a file says of each, or the UserError that it raised."""
+        """Results of a function for each file, or the UserError that it raised."""
         return list(map_in_threads(partial(_said, function), files))
 
-    def rows(self, setting: RowSetting, pictures: "Pictures") -> np.ndarray:
+    def rows(self, order: RowOrder, pictures: "Pictures") -> np.ndarray:
         """Rows of some images, (n, width) float32.
 
         Raises:
@@ -127,60 +128,61 @@ class Worker:
         from study.features.extract import computed_rows
 
         with self._loading:  # parts come two at a time
-            backbone, forward = self._pass(setting)
-        return np.concatenate(list(computed_rows(pictures, backbone, setting.scales, forward)))
+            backbone, forward = self._pass(order)
+        return np.concatenate(list(computed_rows(pictures, backbone, order.scales, forward)))
 
-    def _pass(self, setting: RowSetting) -> tuple[Any, Any]:
+    def _pass(self, order: RowOrder) -> tuple[Any, Any]:
         """The backbone and its forward pass, made once."""
-        if self._forward is None or self._forward[0] != setting:
+        if self._forward is None or self._forward[0] != order:
             from study.features.backbone import load_backbone
             from study.features.extract import forward_pass
 
             try:
-                backbone = load_backbone(**setting.backbone, device=self._device)
+                backbone = load_backbone(**order.base._asdict(), device=self._device)
             except UserError as error:
                 raise UserError(f"{platform.node()}, a machine of the cluster: {error}") from None
             found = (backbone.digest, backbone.dtype)
-            if found != (setting.digest, setting.dtype):
+            if found != (order.digest, order.dtype):
                 raise UserError(
                     f"{platform.node()}, a machine of the cluster, has weights {found[0][:12]} in "
-                    f"{found[1]}, but the study {setting.digest[:12]} in {setting.dtype}: install "
+                    f"{found[1]}, but the study {order.digest[:12]} in {order.dtype}: install "
                     "the same everywhere, or name a file with `weights`"
                 )
-            self._forward = setting, backbone, forward_pass(backbone)
+            self._forward = order, backbone, forward_pass(backbone)
         return self._forward[1:]
 
-    def take(self, features: np.ndarray, labels: np.ndarray, options: dict[str, Any]) -> None:
-        """The rows that heads are trained on, (N, width) and (N,), and arguments of Population.
+    def take(self, rules: "TrainingRules", *table: Any) -> None:
+        """Keep what heads are trained on, the fields of a `TrainingTable`, and by which rules.
 
         No more images become rows then, so the base is let go.
         """
         from study.common.freed_memory import give_back
+        from study.training.runs import TrainingTable
 
         self._forward = None
         give_back(cycles=True)
-        self._table = _writeable(features), labels, options
+        found = TrainingTable(*table)
+        self._given = found._replace(features=_writeable(found.features)), rules
 
     def best_size(self, space: "SearchSpace", train: np.ndarray, validation: np.ndarray) -> int:
-        """How many heads are best trained at once here; see `heads_at_once`."""
+        """Number of heads that are best trained at once here; see `heads_at_once`."""
         from study.training.population import heads_at_once
 
         return heads_at_once(self._of_size, space, train, validation)
 
     def prepare(self, size: int) -> tuple[int, int]:
-        """Be ready for populations of this size; `workers` and `busy` of the `Place`."""
+        """Get ready for populations of a size; returns `side_by_side` and `busy` of the `Place`."""
         self._population = self._of_size(size)
-        return self._population.workers, self._population.busy
+        return self._population.side_by_side, self._population.busy
 
     def _of_size(self, size: int) -> Any:
         from study.training.population import Population
 
-        assert self._table is not None
-        features, labels, options = self._table
-        return Population(features, labels, size=size, **options)
+        assert self._given is not None
+        return Population.of(*self._given, size)
 
     def train(self, runs: list[Any]) -> Trained:
-        """A population."""
+        """Train a population, whose arrays and states are references."""
         known = [
             run._replace(
                 train=self._split(run.train),
@@ -232,7 +234,7 @@ def _said(function: Callable[[Path], Any], path: Path) -> Any:
 
 
 def _fetched(state: Any) -> Any:
-    """The state itself; None if it went with its worker, so the run begins at its first epoch."""
+    """The state of a run; None if it went with its worker, so the run begins at its first epoch."""
     import ray
 
     from study.training.runs import HeadState
@@ -265,7 +267,7 @@ def _writeable(rows: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _plain(names: dict[str, str]) -> Iterator[None]:
-    """Errors as the driver can read them, with its `names` of the user's files."""
+    """Raise errors that the driver can read, with its `names` of the user's files."""
     from study.space.own_optimizers import blamed
     from study.training.population import OUT_OF_MEMORY
 

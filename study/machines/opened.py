@@ -1,0 +1,34 @@
+"""An address comes in, machines come out; whatever was begun for them ends with them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from study.machines.cluster import Cluster
+from study.machines.connection import connected
+from study.machines.here import Here
+from study.machines.machines import Machines
+from study.machines.workers import Workers
+
+
+@contextmanager
+def opened(address: str | None, device: str | None, cache_dir: Path | None) -> Iterator[Machines]:
+    """The machines of a study.
+
+    Args:
+        address: of a cluster, see `cluster_address`; None: this process.
+        device: `cpu`, `gpu` or None, as for `pick_device`.
+        cache_dir: of compiled programs on every machine of a cluster; None: its user's.
+
+    Raises:
+        UserError: see `connected`, `Workers` and `pick_device`.
+    """
+    if address is None:
+        yield Here(device)
+        return
+    with connected(address):
+        workers = Workers(device, str(cache_dir.absolute()) if cache_dir else None)
+        try:
+            yield Cluster(workers)
+        finally:
+            workers.close()
