@@ -24,7 +24,7 @@ from PIL import Image
 
 from study.common.bases import BaseChoice
 from study.common.errors import UserError
-from study.features.extract import Picture
+from study.features.extract import RowSource
 from study.features.row_cache import RowCache
 from study.machines import connection
 from study.machines.connection import HeadNode, cluster_address, connected
@@ -470,7 +470,7 @@ def test_workers_with_other_versions_or_other_code_are_named() -> None:
 def test_an_image_that_is_not_there_on_a_machine_is_named_with_the_machine(tmp_path: Path) -> None:
     (tmp_path / "seen.png").touch()
     order = RowOrder(BaseChoice("random", "VGG16", 32, None), "", "", {})
-    files = [Picture(tmp_path / name, "", "") for name in ("seen.png", "unseen.png")]
+    files = [RowSource(tmp_path / name, "", "") for name in ("seen.png", "unseen.png")]
     with pytest.raises(UserError, match=rf"unseen.png is not there on {platform.node()}, a machin"):
         Worker(1).rows(order, files)
 

@@ -82,7 +82,7 @@ def test_pictures_that_differ_in_one_pixel_are_two_contents(tmp_path):
     Image.new("RGB", (100, 400), (9, 9, 9)).save(folder / "cats" / "c.png")
     Image.new("RGB", (400, 100), (9, 9, 9)).save(folder / "cats" / "d.png")
     images = load_images(folder)
-    assert len({images.looks[row].tobytes() for row in range(len(images.paths))}) == 7
+    assert len({images.thumbnails[row].tobytes() for row in range(len(images.paths))}) == 7
     assert len(set(images.contents)) == 10
 
 
@@ -122,8 +122,8 @@ def test_the_look_of_an_image_is_small_and_upright(tmp_path):
     values[:, 0], values[:, 1] = 1200, 1210
     Image.fromarray(values).save(folder / "dogs" / "deep.tif")
     images = load_images(folder)
-    assert images.looks.shape[1] == 17 * 16 + 4 * 4 * 3
-    looks = images.looks[:, : 17 * 16].reshape(-1, 16, 17)
+    assert images.thumbnails.shape[1] == 17 * 16 + 4 * 4 * 3
+    looks = images.thumbnails[:, : 17 * 16].reshape(-1, 16, 17)
     assert looks.shape[0] == len(images.paths) == 8
     assert looks.dtype == np.uint8
     rows = {path.name: row for row, path in enumerate(images.paths)}

@@ -15,7 +15,7 @@ from PIL import Image
 
 from study.common.errors import UserError
 from study.common.text import first_few, printable
-from study.data.pixels.decoding import LOOK_BYTES, decode, inspect, pixel_digest
+from study.data.pixels.decoding import THUMBNAIL_BYTES, decode, inspect, pixel_digest
 from study.data.pixels.deep_grey import GDAL_NODATA, depth, find_scales, is_flat
 from study.data.pixels.foreign_formats import kind_in_words
 
@@ -470,7 +470,7 @@ def check_any(factory: pytest.TempPathFactory, file: bytes) -> None:
     assert looked.reason == printable(looked.reason)
     if looked.digest:
         assert decode(path, 8).shape == (8, 8, 3)
-        assert len(pixel_digest(path)) == 64 and len(looked.look) == LOOK_BYTES
+        assert len(pixel_digest(path)) == 64 and len(looked.thumbnail) == THUMBNAIL_BYTES
         scales = find_scales([looked.grey] if looked.grey else [])
         assert decode(path, 8, scales).shape == (8, 8, 3)
         if looked.grey:

@@ -13,7 +13,7 @@ from matplotlib import font_manager
 from PIL import Image
 from synthetic import OPTIMIZERS, make_record, write_study
 
-from study.common.plot_look import find_fonts, log_label, looks, spread_labels
+from study.common.plot_look import find_fonts, log_label, marks, spread_labels
 from study.common.text import plain
 from study.records.trial_record import Phase, TrialStatus
 from study.report.analysis.summary import load_study
@@ -170,10 +170,10 @@ def make_font(path, family, letter):
 
 def test_an_optimizer_keeps_its_look_whichever_others_finished():
     fonts = find_fonts([])
-    every = looks(OPTIMIZERS, fonts)
+    every = marks(OPTIMIZERS, fonts)
     assert len({(look.colour, look.marker) for look in every.values()}) == 12
-    assert looks([*OPTIMIZERS, "adam", "sgd"], fonts) == every
-    many = looks([f"o{i}" for i in range(30)], fonts)
+    assert marks([*OPTIMIZERS, "adam", "sgd"], fonts) == every
+    many = marks([f"o{i}" for i in range(30)], fonts)
     assert len({(look.colour, look.marker) for look in many.values()}) == 30
 
 

@@ -29,7 +29,7 @@ from study.training.head import Statistics, build_head, make_optimizer
 from study.training.hypermodel import HeadHyperModel
 from study.training.loss import class_weights
 from study.training.plain_keras import train_plainly
-from study.training.population import Population
+from study.training.population import LocalTrainer
 from study.training.program_key import signature_of
 from study.training.runs import HeadRun
 
@@ -153,7 +153,7 @@ def test_balanced_raises_the_recall_of_a_rare_class() -> None:
     features = rng.normal(size=(600, 6)).astype(np.float32)
     features[:, 0] += 1.5 * labels
     rows = rng.permutation(600).astype(np.int32)
-    trainer = Population(features, labels, 2, max_epochs=10, size=2)
+    trainer = LocalTrainer(features, labels, 2, max_epochs=10, size=2)
     runs = [
         HeadRun(
             with_loss(loss, dense_width=8, batch_norm=False), rows[:400], rows[400:],

@@ -37,12 +37,12 @@ from study.search import main as search_main
 from study.search.budget import promotions
 from study.search.command_line import as_arguments, parse, resolve_options
 from study.search.options import Options
-from study.search.protocol import Protocol
+from study.search.protocol import StudyProtocol
 from study.search.runner import Runner
 from study.search.tasks import Data, make_splits
 from study.space.search_space import load_space
 from study.training.head import head_probabilities
-from study.training.population import Population
+from study.training.population import LocalTrainer
 from study.training.runs import HeadRun
 from study.verdicts.looks import planned_looks
 from study.verdicts.results import value_step
@@ -63,7 +63,7 @@ def options(*arguments: str) -> Options:
 
 def searched(
     tmp_path: Path, chosen: Options, known: Iterable[TrialRecord] = ()
-) -> tuple[Protocol, list[TrialRecord]]:
+) -> tuple[StudyProtocol, list[TrialRecord]]:
     """A search on unbalanced blobs that overlap; what it trained now, in the order of ids."""
     path = tmp_path / "space.toml"
     path.write_text(SPACE)
@@ -77,7 +77,7 @@ def searched(
         source=Path("blobs"), labels=labels, class_names=("a", "b", "c"), digests=digests
     )
     data = Data(features, labels, 3, make_splits(images, chosen))
-    population = Population(
+    population = LocalTrainer(
         features, labels, 3, max_epochs=chosen.max_epochs, size=4, metric=chosen.metric
     )
     promoted = promotions(chosen.tuner, chosen.max_epochs, chosen.factor)
@@ -87,7 +87,7 @@ def searched(
         list(space.optimizers), ["a", "b", "c"], settings=chosen.settings(),
         looks=list(planned_looks(chosen.repeats, chosen.most_repeats)), class_counts=list(SIZES),
     )  # fmt: skip
-    protocol = Protocol(chosen, space, runner, meta)
+    protocol = StudyProtocol(chosen, space, runner, meta)
     protocol.run()
     return protocol, sorted(saved, key=lambda record: record.trial_id)
 

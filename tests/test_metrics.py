@@ -26,7 +26,7 @@ from study.space.search_space import load_space
 from study.training.head import head_probabilities
 from study.training.hypermodel import HeadHyperModel
 from study.training.plain_keras import train_plainly
-from study.training.population import Population
+from study.training.population import LocalTrainer
 from study.training.runs import HeadResult, HeadRun
 
 pytestmark = [  # scikit-learn says that classes are missing, which is what is tested
@@ -110,8 +110,8 @@ class Data:
 DATA = Data()
 
 
-def population(metric: str) -> Population:
-    return Population(
+def population(metric: str) -> LocalTrainer:
+    return LocalTrainer(
         DATA.features, DATA.labels, CLASSES, max_epochs=EPOCHS, size=2, widths=(16,), metric=metric
     )
 

@@ -18,7 +18,7 @@ from study.space.own_optimizers import blamed, load_code, own_optimizers
 from study.space.search_space import SearchSpace, load_space
 from study.training.mappable import trained_alone
 from study.training.plain_keras import train_plainly
-from study.training.population import Population
+from study.training.population import LocalTrainer
 from study.training.runs import HeadRun
 
 SIGN = '''
@@ -269,7 +269,7 @@ def test_a_run_is_the_same_mapped_and_alone(tmp_path: Path, alone: bool) -> None
         )
         for i, change in enumerate(changes)
     ]  # fmt: skip
-    trainer = Population(rows, labels, 3, max_epochs=3, size=2, alone=["whole"] if alone else [])
+    trainer = LocalTrainer(rows, labels, 3, max_epochs=3, size=2, alone=["whole"] if alone else [])
     found = dict(pair for part in trainer.train(runs) for pair in part)
     for index, run in enumerate(runs):
         wanted = train_plainly(run, rows, labels, 3, max_epochs=3)

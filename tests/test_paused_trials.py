@@ -11,7 +11,7 @@ from test_protocol import HEAD, RATE, options, read, study
 from study.records.trial_record import Phase, TrialRecord
 from study.search.runner import PausedTrials
 from study.training.head import head_probabilities
-from study.training.runs import HeadState, Part, parts_of
+from study.training.runs import HeadState, PackedArray, parts_of
 
 
 def score(record: TrialRecord) -> float:
@@ -104,7 +104,7 @@ PADDED[:3, :2] = [[1, 2], [-0.0, 0], [0, 3]]
 def test_an_array_comes_back_bit_by_bit_from_what_is_not_constant_to_its_end(
     array: np.ndarray, kept: int
 ) -> None:
-    part = Part.of(array)
+    part = PackedArray.of(array)
     found = part.restored()
     assert (found.dtype, found.shape) == (array.dtype, array.shape)
     assert found.tobytes() == np.ascontiguousarray(array).tobytes()

@@ -17,7 +17,7 @@ from study.space.search_space import load_space
 from study.training.epochs import dropout_noise, threefry
 from study.training.head import Statistics, build_head
 from study.training.hypermodel import HeadHyperModel
-from study.training.population import Population
+from study.training.population import LocalTrainer
 from study.training.program_key import WIDTHS, few_widths
 from study.training.programs import Ahead, Programs
 from study.training.runs import HeadResult, HeadRun
@@ -78,8 +78,8 @@ def of_class(keras_class: str, **changes: object) -> HeadConfig:
 
 
 @cache  # tests share compiled programs
-def population(size: int = 2, widths: tuple[int, ...] = WIDTHS) -> Population:
-    return Population(
+def population(size: int = 2, widths: tuple[int, ...] = WIDTHS) -> LocalTrainer:
+    return LocalTrainer(
         DATA.features, DATA.labels, N_CLASSES, max_epochs=MAX_EPOCHS, size=size, widths=widths
     )
 
@@ -89,7 +89,7 @@ def a_run(config: HeadConfig, seed: int = 11, epochs: int = 3, **more: object) -
     return HeadRun(config, seed=seed, epochs=epochs, **given)
 
 
-def train(trainer: Population, runs: list[HeadRun]) -> list[HeadResult]:
+def train(trainer: LocalTrainer, runs: list[HeadRun]) -> list[HeadResult]:
     found = {index: result for part in trainer.train(runs) for index, result in part}
     return [found[index] for index in range(len(runs))]
 
@@ -357,7 +357,7 @@ def test_programs_compiled_ahead_are_used_and_change_nothing() -> None:
     with Ahead(programs, listed) as ahead:
         while not programs.compilations:  # as long as something else is done
             time.sleep(0.001)
-    given = Population(
+    given = LocalTrainer(
         DATA.features, DATA.labels, N_CLASSES, max_epochs=MAX_EPOCHS, size=2, programs=programs
     )
     (found,) = train(given, [run])
@@ -562,9 +562,9 @@ def test_equal_programs_in_one_process_do_not_disturb_each_other() -> None:
     """They are named alike, and TensorFlow keeps functions by name."""
     run = a_run(configuration("sgd", dense_width=8, batch_norm=False), epochs=2)
 
-    def made(n_classes: int) -> Population:
+    def made(n_classes: int) -> LocalTrainer:
         labels = DATA.labels % n_classes
-        return Population(DATA.features, labels, n_classes, max_epochs=2, size=1, widths=(16,))
+        return LocalTrainer(DATA.features, labels, n_classes, max_epochs=2, size=1, widths=(16,))
 
     first, second = made(N_CLASSES), made(N_CLASSES)
     losses = [train(one, [run])[0].metrics.loss for one in (first, made(N_CLASSES - 1), second)]

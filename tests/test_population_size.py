@@ -7,7 +7,7 @@ import tensorflow as tf
 from study.space.search_space import load_space
 from study.training.population import (
     CPU_HEADS,
-    Population,
+    LocalTrainer,
     fastest,
     heads_at_once,
     seconds_a_head,
@@ -19,10 +19,10 @@ ROWS = np.arange(36, dtype=np.int32)
 SPACE = load_space("quick").restrict(["adam"])
 
 
-def population(size: int) -> Population:
+def population(size: int) -> LocalTrainer:
     features = np.random.default_rng(1).random((len(ROWS), 512), np.float32)
     widths = few_widths(SPACE.dense_widths())
-    return Population(features, ROWS % 3, 3, max_epochs=1, size=size, widths=widths)
+    return LocalTrainer(features, ROWS % 3, 3, max_epochs=1, size=size, widths=widths)
 
 
 def test_sizes_grow_as_long_as_it_pays():

@@ -19,7 +19,7 @@ from study.space.keras_optimizers import keras_optimizers
 from study.space.search_space import load_space
 from study.training import program_cache as program_files
 from study.training import program_cache as programs
-from study.training.population import Population
+from study.training.population import LocalTrainer
 from study.training.program_cache import ProgramFiles, disk_errors, keep_programs, seal
 from study.training.runs import HeadRun
 
@@ -109,7 +109,7 @@ def test_the_graph_of_every_optimizer_can_be_kept(keras_class):
     )
     rows = np.arange(12, dtype=np.int32)
     features = np.random.default_rng(1).random((12, 5)).astype(np.float32)
-    population = Population(features, rows % 3, 3, max_epochs=1, size=2)
+    population = LocalTrainer(features, rows % 3, 3, max_epochs=1, size=2)
     run = HeadRun(replace(config, dense_width=4), rows[:8], rows[8:], 1, 1)
     ((_, result),) = next(population.train([run]))
     assert np.isfinite(result.metrics.loss).all()

@@ -17,11 +17,11 @@ from study.records.trial_record import Phase, TrialRecord, TrialStatus, cross_fi
 from study.search.budget import budget_of, plan_search, promotions
 from study.search.command_line import parse, resolve_options
 from study.search.options import Options
-from study.search.protocol import Protocol
-from study.search.runner import Runner, judge
+from study.search.protocol import StudyProtocol
+from study.search.runner import Runner, status_of
 from study.search.tasks import Data, make_splits
 from study.space.search_space import SearchSpace, load_space
-from study.training.population import Population
+from study.training.population import LocalTrainer
 from study.training.runs import HeadResult, HeadRun
 from study.verdicts.answer import Verdict
 from study.verdicts.judge import answer_of
@@ -52,7 +52,7 @@ def study(
     classes: int = CLASSES,
     scale: float = 1.0,
     busy: int | None = None,
-) -> tuple[Protocol, list[TrialRecord]]:
+) -> tuple[StudyProtocol, list[TrialRecord]]:
     """Run all phases; the protocol and the records in the order they were `saved`.
 
     Features are `scale` times as large as they should be; so many populations are a `busy` device.
@@ -66,14 +66,14 @@ def study(
     digests = tuple(f"{row:064d}" for row in range(N))
     images = Examples(source=Path("blobs"), labels=labels, class_names=names, digests=digests)
     data = Data(features, labels, classes, make_splits(images, chosen))
-    population = Population(features, labels, classes, max_epochs=chosen.max_epochs, size=4)
+    population = LocalTrainer(features, labels, classes, max_epochs=chosen.max_epochs, size=4)
     population.busy = busy or population.busy
     promoted = promotions(chosen.tuner, chosen.max_epochs, chosen.factor)
     runner = Runner(data, population, promoted, known, saved.extend)
     looks = list(planned_looks(chosen.repeats, chosen.most_repeats))
     settings = chosen.settings()
     meta = make_meta(list(space.optimizers), list(names), settings=settings, looks=looks)
-    protocol = Protocol(chosen, space, runner, meta)
+    protocol = StudyProtocol(chosen, space, runner, meta)
     protocol.run()
     return protocol, saved
 
@@ -92,9 +92,9 @@ def test_a_diverging_trial_is_data_it_never_wins_and_never_stops_the_study(tmp_p
     text = HEAD + '[optimizers.sgd]\nclass = "SGD"\nlearning_rate = {choices = [0.1, 1e30]}\n'
     _, saved = study(read(tmp_path, text), options("--tuner", "grid"))
     search = {r.hyperparameters["learning_rate"]: r for r in saved if r.phase == Phase.SEARCH}
-    diverged = search[1e30]
-    assert diverged.status == TrialStatus.DIVERGED
-    assert "at epoch 1" in diverged.message and len(diverged.loss) == 4
+    status_of = search[1e30]
+    assert status_of.status == TrialStatus.DIVERGED
+    assert "at epoch 1" in status_of.message and len(status_of.loss) == 4
     assert search[0.1].status == TrialStatus.COMPLETED
     (confirmed,) = [r for r in saved if r.phase == Phase.CONFIRM]
     assert confirmed.hyperparameters["learning_rate"] == 0.1
@@ -178,13 +178,13 @@ def test_a_bug_of_our_own_is_no_bad_trial_it_stops_the_study_with_everything_sav
     ) -> tuple[TrialStatus, str]:
         if next(calls) in broken:
             raise ZeroDivisionError
-        status = judge(curves, n_classes, plain=plain)
+        status = status_of(curves, n_classes, plain=plain)
         judged.append(1)
         return status
 
     saved: list[TrialRecord] = []
     with monkeypatch.context() as patched:
-        patched.setattr("study.search.runner.judge", breaks)
+        patched.setattr("study.search.runner.status_of", breaks)
         with pytest.raises(ZeroDivisionError):
             study(space, options(), saved=saved)
     assert len(saved) == len(judged) > 0
@@ -198,10 +198,10 @@ def test_what_had_ended_when_the_user_interrupts_is_saved(
 ) -> None:
     space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
     ended: list[int] = []
-    train = Population.train
+    train = LocalTrainer.train
 
     def interrupted(
-        population: Population, runs: list[HeadRun]
+        population: LocalTrainer, runs: list[HeadRun]
     ) -> Iterator[list[tuple[int, HeadResult]]]:
         with contextlib.closing(train(population, runs)) as results:  # type: ignore[type-var]
             first = next(results)
@@ -211,7 +211,7 @@ def test_what_had_ended_when_the_user_interrupts_is_saved(
 
     saved: list[TrialRecord] = []
     with monkeypatch.context() as patched:
-        patched.setattr(Population, "train", interrupted)
+        patched.setattr(LocalTrainer, "train", interrupted)
         with pytest.raises(KeyboardInterrupt):
             study(space, options(), saved=saved)
     assert len(saved) == sum(ended) > 0
@@ -248,7 +248,7 @@ def test_a_run_is_judged_by_its_losses(
     loss: list[float], val_loss: list[float], val_accuracy: list[float], status: TrialStatus
 ) -> None:
     curves = {"loss": loss, "val_loss": val_loss, "val_accuracy": val_accuracy}
-    judged, message = judge(curves, 10)
+    judged, message = status_of(curves, 10)
     assert judged == status
     assert bool(message) == (status == TrialStatus.DIVERGED)
 
@@ -275,8 +275,8 @@ def test_a_weighted_or_smoothed_loss_is_not_called_absurd_where_the_plain_one_wo
     weighed: TrialStatus,
 ) -> None:
     curves = {"loss": [loss], "val_loss": [val_loss], "val_accuracy": [val_accuracy]}
-    assert judge(curves, 2)[0] == plain
-    assert judge(curves, 2, plain=False)[0] == weighed
+    assert status_of(curves, 2)[0] == plain
+    assert status_of(curves, 2, plain=False)[0] == weighed
 
 
 def test_a_head_that_is_right_and_pays_for_being_sure_has_not_diverged(tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def test_rows_mapped_from_the_disk_give_the_same_curves(tmp_path: Path) -> None:
     run = HeadRun(space.default("sgd"), rows[:40], rows[40:], seed=1, epochs=2)
     curves = []
     for features in (mapped, np.array(mapped)):
-        population = Population(features, labels, CLASSES, max_epochs=2, size=2)
+        population = LocalTrainer(features, labels, CLASSES, max_epochs=2, size=2)
         ((_, result),) = next(population.train([run]))
         curves.append(result.metrics.loss.tolist() + result.metrics.val_accuracy.tolist())
     assert curves[0] == curves[1]

@@ -20,7 +20,7 @@ from study.records.study_meta import load_meta
 from study.records.trials_file import load_trials
 from study.search import main
 from study.training.plain_keras import train_plainly
-from study.training.population import Population
+from study.training.population import LocalTrainer
 from study.training.runs import order_of_rows
 
 KEY = "ab" * 32
@@ -99,13 +99,13 @@ def test_each_epoch_draws_a_view_of_each_row() -> None:
 
 
 @pytest.fixture(scope="module")
-def trainer() -> Population:
-    return Population(
+def trainer() -> LocalTrainer:
+    return LocalTrainer(
         FEATURES, LABELS, N_CLASSES, max_epochs=MAX_EPOCHS, size=2, views=ROWS
     )  # fmt: skip
 
 
-def test_views_train_heads_as_keras_does_on_these_rows(trainer: Population) -> None:
+def test_views_train_heads_as_keras_does_on_these_rows(trainer: LocalTrainer) -> None:
     run = a_run(configuration("adam"))
     (found,) = train(trainer, [run])
     plain = train_plainly(run, FEATURES, LABELS, N_CLASSES, max_epochs=MAX_EPOCHS, views=ROWS)
@@ -114,7 +114,7 @@ def test_views_train_heads_as_keras_does_on_these_rows(trainer: Population) -> N
             np.testing.assert_allclose(curve, wanted, atol=1e-4, rtol=1e-4)
 
 
-def test_a_run_with_views_goes_on_exactly(trainer: Population) -> None:
+def test_a_run_with_views_goes_on_exactly(trainer: LocalTrainer) -> None:
     whole, half = (a_run(configuration("adam"), epochs=epochs) for epochs in (4, 2))
     (wanted,) = train(trainer, [whole])
     (first,) = train(trainer, [half])
@@ -125,12 +125,12 @@ def test_a_run_with_views_goes_on_exactly(trainer: Population) -> None:
 
 
 def test_no_view_of_a_validation_image_trains_and_validation_sees_the_image_itself(
-    trainer: Population,
+    trainer: LocalTrainer,
 ) -> None:
     run = a_run(configuration("adam"))
     features = FEATURES.copy()
     features[ROWS[run.validation, 1:]] = np.nan  # whoever looks at one of them is lost
-    others = Population(features, LABELS, N_CLASSES, max_epochs=MAX_EPOCHS, size=2, views=ROWS)
+    others = LocalTrainer(features, LABELS, N_CLASSES, max_epochs=MAX_EPOCHS, size=2, views=ROWS)
     (found,), (wanted,) = train(others, [run]), train(trainer, [run])
     assert (found.metrics.val_loss == wanted.metrics.val_loss).all()
     assert (found.metrics.loss == wanted.metrics.loss).all() and np.isfinite(

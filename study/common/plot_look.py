@@ -111,7 +111,7 @@ def shown_names(names: Sequence[str], fonts: Fonts, kind: str = "class") -> Mapp
     }
 
 
-class Look(NamedTuple):
+class Mark(NamedTuple):
     """How one optimizer is drawn."""
 
     colour: str
@@ -119,12 +119,12 @@ class Look(NamedTuple):
     label: str  # the name as it can be drawn
 
 
-def looks(optimizers: Iterable[str], fonts: Fonts) -> dict[str, Look]:
+def marks(optimizers: Iterable[str], fonts: Fonts) -> dict[str, Mark]:
     """A fixed look for each optimizer by its place in the search space."""
     names = list(dict.fromkeys(optimizers))
     labels = shown_names(names, fonts, "optimizer")
     return {
-        name: Look(
+        name: Mark(
             COLOURS[i % len(COLOURS)],
             MARKERS[(i + i // len(MARKERS)) % len(MARKERS)],
             labels[i],

@@ -48,14 +48,14 @@ NO_SETTINGS = frozenset(
 ONLY_FOR = {"factor": ("hyperband",), "trials": ("random", "bayesian", "grid")}  # tuners
 
 
-class Setting(NamedTuple):
+class Choice(NamedTuple):
     """The value of one setting; equal if `value` is."""
 
     value: str
     text: str  # as sentences have it
 
 
-def chosen_settings(metas: Sequence[StudyMeta]) -> list[dict[str, Setting]]:
+def chosen_settings(metas: Sequence[StudyMeta]) -> list[dict[str, Choice]]:
     """What each of several studies chose, by the words for it; only settings that all of them have.
 
     Keys of `[head]` stand for themselves where that is all in which the search spaces differ; else
@@ -67,35 +67,35 @@ def chosen_settings(metas: Sequence[StudyMeta]) -> list[dict[str, Setting]]:
         if len(set(ranges)) == 1:
             table |= _head(meta)
         else:
-            table["search space"] = Setting(own, str(meta.space["name"]))
+            table["search space"] = Choice(own, str(meta.space["name"]))
     shared = [key for key in tables[0] if all(key in table for table in tables)]
     return [{key: table[key] for key in shared} for table in tables]
 
 
-def differing(first: Mapping[str, Setting], second: Mapping[str, Setting]) -> list[str]:
+def differing(first: Mapping[str, Choice], second: Mapping[str, Choice]) -> list[str]:
     """The settings in which two studies differ; what comes with another base is no other one."""
     found = [key for key in first if first[key].value != second[key].value]
     return [key for key in found if key not in WITH_BASE or "base" not in found]
 
 
-def _options(meta: StudyMeta) -> dict[str, Setting]:
+def _options(meta: StudyMeta) -> dict[str, Choice]:
     found, tuner = meta.settings, meta.settings["tuner"]
     table = {
-        WORDS.get(key, key.replace("_", " ")): Setting(_value(meta, key, value), _text(key, value))
+        WORDS.get(key, key.replace("_", " ")): Choice(_value(meta, key, value), _text(key, value))
         for key, value in found.items()
         if key not in NO_SETTINGS and tuner in ONLY_FOR.get(key, (tuner,))
     }
     digest, dtype = str(meta.weights.get("digest", "")), str(meta.device.get("dtype", ""))
     return table | {
-        "weights": Setting(digest, str(meta.weights.get("source", ""))),
-        "arithmetic": Setting(dtype, dtype),
+        "weights": Choice(digest, str(meta.weights.get("source", ""))),
+        "arithmetic": Choice(dtype, dtype),
     }
 
 
-def _head(meta: StudyMeta) -> dict[str, Setting]:
+def _head(meta: StudyMeta) -> dict[str, Choice]:
     given = {key: one.default for key, one in HEAD.items()} | meta.space["table"].get("head", {})
     return {
-        WORDS.get(key, key.replace("_", " ")): Setting(json.dumps(value), _text(key, value))
+        WORDS.get(key, key.replace("_", " ")): Choice(json.dumps(value), _text(key, value))
         for key, value in given.items()
     }
 
@@ -184,7 +184,7 @@ def _over_optimizers(table: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."
 
 
 def _contexts(
-    chosen: Sequence[dict[str, Setting]], key: str
+    chosen: Sequence[dict[str, Choice]], key: str
 ) -> list[tuple[frozenset[str], list[int]]]:
     """(levels of `key`, studies) of the studies that agree in everything else, if there are two."""
     found: dict[tuple[str, ...], list[int]] = {}
@@ -200,7 +200,7 @@ def _of(key: str) -> tuple[str, ...]:
     return (key, *WITH_BASE) if key == "base" else (key,)
 
 
-def _crossed(contexts: Sequence[dict[str, Setting]], key: str) -> str:
+def _crossed(contexts: Sequence[dict[str, Choice]], key: str) -> str:
     """With which values of other settings a setting was crossed."""
     names = [n for n in contexts[0] if len({one[n].value for one in contexts}) > 1 and n != key]
     names = [n for n in names if n not in WITH_BASE or "base" not in names]
@@ -209,7 +209,7 @@ def _crossed(contexts: Sequence[dict[str, Setting]], key: str) -> str:
 
 
 def _together(
-    chosen: Sequence[dict[str, Setting]],
+    chosen: Sequence[dict[str, Choice]],
 ) -> tuple[str, list[int], tuple[str, ...]] | None:
     """(settings, studies, levels) where steps of one setting do not lead from study to study.
 

@@ -13,8 +13,8 @@ from study.common.plot_look import (
     MARKERS,
     MUTED,
     Fonts,
-    looks,
     margins,
+    marks,
     names_down,
     new_figure,
     percent_axis,
@@ -130,7 +130,7 @@ def data_words(one: Effect) -> str:
 def draw_across(across: Across, optimizers: Sequence[str], metric: str, fonts: Fonts) -> Picture:
     """Left what each set says, right how far behind the best each is at most."""
     placed = across.placed
-    look = looks(optimizers, fonts)
+    look = marks(optimizers, fonts)
     names = [look[one.optimizer].label for one in placed]
     below = 0.65 + 0.2 * math.ceil(len(across.sets) / BESIDE)  # inches for the axis and the legend
     with style(fonts):
@@ -215,7 +215,7 @@ def _words(one: Placed) -> str:
 def draw_pair(found: StudyPair, fonts: Fonts, number: int) -> Picture:
     """Left both values of each optimizer, right their difference with its interval."""
     changes = [c for c in found.changes if not math.isnan(c.first + c.second)] or [*found.changes]
-    look = looks(found.optimizers, fonts)
+    look = marks(found.optimizers, fonts)
     names = [look[change.optimizer].label for change in changes]
     with style(fonts):
         drawing = new_figure(

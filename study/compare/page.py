@@ -26,7 +26,7 @@ from study.common.plot_look import find_fonts
 from study.common.text import as_text, join, plain, points, points_signed, some
 from study.compare.figures import data_words, draw_across, draw_effects, draw_pair
 from study.compare.pair import Change, StudyPair
-from study.compare.several import Listed, Several
+from study.compare.several import Several, StudyLine
 from study.report.data_files import finite
 from study.report.figures.picture import Picture
 from study.report.html import render
@@ -233,7 +233,7 @@ def studies_table(found: Several) -> Table:
     return Table("The studies", note, (*head, *more), tuple(rows))
 
 
-def _study_row(one: Listed) -> tuple[str, ...]:
+def _study_row(one: StudyLine) -> tuple[str, ...]:
     return (
         plain(one.name, 40),
         plain(one.data, 40),
@@ -243,7 +243,7 @@ def _study_row(one: Listed) -> tuple[str, ...]:
     )
 
 
-def _difference(one: Listed) -> tuple[str, ...]:
+def _difference(one: StudyLine) -> tuple[str, ...]:
     known = not math.isnan(one.low)
     return (
         plain(join(one.differs), 120) or "–",

@@ -17,7 +17,7 @@ from study.verdicts.looks import ALPHA, FEWEST_REPEATS
 NAMED = 3  # data sets with a sentence of their own on top
 
 
-class Listed(NamedTuple):
+class StudyLine(NamedTuple):
     """One study among several; differences NaN and empty for the first of its data set."""
 
     name: str
@@ -36,7 +36,7 @@ class Several(NamedTuple):
     """Two or more studies."""
 
     names: tuple[str, ...]
-    studies: tuple[Listed, ...]
+    studies: tuple[StudyLine, ...]
     effects: tuple[Effect, ...]  # what moves most first
     across: Across | None  # of two or more data sets
     margin: float  # of the first study
@@ -85,13 +85,13 @@ def several_studies(studies: Sequence[Summary]) -> Several:
     )
 
 
-def _listed(studies: Sequence[Summary]) -> Iterator[Listed]:
+def _listed(studies: Sequence[Summary]) -> Iterator[StudyLine]:
     for data in data_sets(studies):
         for study in data.studies:
             yield _line(study, data)
 
 
-def _line(study: Summary, data: DataSet) -> Listed:
+def _line(study: Summary, data: DataSet) -> StudyLine:
     before = data.studies[0]
     differs: list[str] = []
     average = None
@@ -101,7 +101,7 @@ def _line(study: Summary, data: DataSet) -> Listed:
         average = found.average or next(iter(found.changes), None)
     leader = study.answer.leader
     values = {row.optimizer: row.mean for row in study.rows}
-    return Listed(
+    return StudyLine(
         name=study.meta.name,
         data=data.name,
         known=study.answer.known,

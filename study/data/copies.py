@@ -1,7 +1,7 @@
-"""Small looks of images come in, groups of near copies go out: saved again, resized, retouched.
+"""Thumbnails of images come in, groups of near copies go out: saved again, resized, retouched.
 
 A photo and a copy of it on both sides of a split measure memory. Two images are near copies if
-their looks in grey, 17 x 16 pixels, correlate by `CORRELATION` and their difference hashes (256
+their thumbnails in grey, 17 x 16, correlate by `CORRELATION` and their difference hashes (256
 bits: is a pixel brighter than its left neighbour?) differ in at most `BITS`, or if they correlate
 by `ALONE`, where a smooth image leaves the hash to noise; and their 4 x 4 colours correlate by
 `COLOUR`. Each of these by itself names different images: 225 pairs of handwritten digits differ in
@@ -13,14 +13,14 @@ solar cells, neighbours in one photo; of copies as JPEG of quality 50 99 to 100 
 to 100 %, of half the size 69 (faces of 92 x 112 pixels) to 100 %, brightened 90 to 100 %, blurred
 over two pixels 62 to 100 %. Not found are rotated and cropped copies, and those of 8 x 8 pixels.
 
-Candidates come from a k-d tree over the looks' principal components, so a million images are no
-million squared pairs.
+Candidates come from a k-d tree over the thumbnails' principal components, so a million images are
+no million squared pairs.
 
 Which images of a set show the same pixels, whatever their files are.
 
 A photo stored with other metadata, or saved again without loss, has another digest and is the same
 to a model. Hashing the pixels of every photo would take nearly as long as decoding it, so only
-images whose small looks are equal are decoded once more: equal pixels have equal looks.
+images whose thumbnails are equal are decoded once more: equal pixels have equal thumbnails.
 """
 
 from collections import defaultdict
@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from study.data.pixels.decoding import SHADES, Looked
+from study.data.pixels.decoding import SHADES, Inspected
 
 TOGETHER, KEEP = "together", "keep"  # what may be done with near copies
 CORRELATION = 0.995
@@ -38,7 +38,7 @@ BITS = 24
 ALONE = 0.998
 COLOUR = 0.95
 COLUMNS, ROWS = SHADES
-GREY = COLUMNS * ROWS  # the first numbers of a look
+GREY = COLUMNS * ROWS  # the first numbers of a thumbnail
 COMPONENTS = 8  # principal ones that the tree is built of
 CROWD = 100  # candidates of one image
 CHUNK = 2048  # images whose candidates are looked for together
@@ -49,29 +49,29 @@ FAINT = 2.0  # grey levels of standard deviation: below it there is nothing to c
 Hash = Callable[[list[Path]], list[str]]  # paths -> sha256 of their pixels
 
 
-def near_copies(looks: np.ndarray) -> list[tuple[int, ...]]:
+def near_copies(thumbnails: np.ndarray) -> list[tuple[int, ...]]:
     """Groups of two or more images that are near copies, by chains, each in rising order.
 
     Args:
-        looks: (N, 320) uint8, see `small_look`; equal ones may occur.
+        thumbnails: (N, 320) uint8, see `small_look`; equal ones may occur.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import KDTree
 
-    telling = np.flatnonzero(looks[:, :GREY].std(axis=1) >= FAINT)
+    telling = np.flatnonzero(thumbnails[:, :GREY].std(axis=1) >= FAINT)
     if len(telling) < 2:
         return []
-    units = _unit_vectors(looks[telling, :GREY])  # (n, 272) float32
+    units = _unit_vectors(thumbnails[telling, :GREY])  # (n, 272) float32
     tree = KDTree(units @ _principal(units))
-    found = np.concatenate([*_pairs(tree, units, looks[telling])])  # (pairs, 2)
+    found = np.concatenate([*_pairs(tree, units, thumbnails[telling])])  # (pairs, 2)
     size = len(telling)
     graph = coo_array((np.ones(len(found), bool), (found[:, 0], found[:, 1])), shape=(size, size))
     _, number = connected_components(graph, directed=False)
     return _members(telling, number)
 
 
-def _pairs(tree: Any, units: np.ndarray, looks: np.ndarray) -> Iterator[np.ndarray]:
+def _pairs(tree: Any, units: np.ndarray, thumbnails: np.ndarray) -> Iterator[np.ndarray]:
     """(pairs, 2) of near copies, piece by piece.
 
     In a crowd, as the frames of a still film are one, whoever is found near another does not look
@@ -86,32 +86,32 @@ def _pairs(tree: Any, units: np.ndarray, looks: np.ndarray) -> Iterator[np.ndarr
         near = tree.query_ball_point(tree.data[chunk], radius)
         left = np.repeat(chunk, [len(found) for found in near])
         right = np.concatenate([np.asarray(found, np.int64) for found in near])
-        yield _checked(units, looks, left[right != left], right[right != left])
-    seen = np.zeros(len(looks), bool)
+        yield _checked(units, thumbnails, left[right != left], right[right != left])
+    seen = np.zeros(len(thumbnails), bool)
     for centre in np.flatnonzero(around > CROWD):
         if not seen[centre]:
             right = np.asarray(tree.query_ball_point(tree.data[centre], radius), np.int64)
-            found = _checked(units, looks, np.full(len(right), centre), right)
+            found = _checked(units, thumbnails, np.full(len(right), centre), right)
             seen[found[:, 1]] = True
             yield found
 
 
-def _unit_vectors(looks: np.ndarray) -> np.ndarray:
+def _unit_vectors(thumbnails: np.ndarray) -> np.ndarray:
     """(n, d) float32 of mean 0 and length 1, or 0 if all are equal: products are correlations."""
-    centred = looks.astype(np.float32)
+    centred = thumbnails.astype(np.float32)
     centred -= centred.mean(axis=1, keepdims=True)
     units: np.ndarray = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), TINY)
     return units
 
 
 def _principal(units: np.ndarray) -> np.ndarray:
-    """(272, `COMPONENTS`) orthonormal axes along which the looks differ most."""
+    """(272, `COMPONENTS`) orthonormal axes along which the thumbnails differ most."""
     axes: np.ndarray = np.linalg.eigh(units.T @ units)[1]
     return axes[:, -COMPONENTS:]
 
 
 def _checked(
-    units: np.ndarray, looks: np.ndarray, left: np.ndarray, right: np.ndarray
+    units: np.ndarray, thumbnails: np.ndarray, left: np.ndarray, right: np.ndarray
 ) -> np.ndarray:
     """(pairs, 2) of the candidates that are near copies."""
     kept = [np.empty((0, 2), np.int64)]
@@ -119,17 +119,17 @@ def _checked(
         a, b = left[at : at + PIECE], right[at : at + PIECE]
         grey = np.einsum("ij,ij->i", units[a], units[b])  # (pairs,)
         a, b, grey = a[grey >= CORRELATION], b[grey >= CORRELATION], grey[grey >= CORRELATION]
-        differ = (_hashes(looks[a]) != _hashes(looks[b])).sum(axis=(1, 2))
-        colours = [_unit_vectors(looks[side, GREY:]) for side in (a, b)]
+        differ = (_hashes(thumbnails[a]) != _hashes(thumbnails[b])).sum(axis=(1, 2))
+        colours = [_unit_vectors(thumbnails[side, GREY:]) for side in (a, b)]
         same = np.einsum("ij,ij->i", *colours) >= COLOUR
         near = ((differ <= BITS) | (grey >= ALONE)) & same
         kept.append(np.stack([a[near], b[near]], axis=1))
     return np.concatenate(kept)
 
 
-def _hashes(looks: np.ndarray) -> np.ndarray:
+def _hashes(thumbnails: np.ndarray) -> np.ndarray:
     """(n, 16, 16) bool."""
-    grid = looks[:, :GREY].reshape(-1, ROWS, COLUMNS)
+    grid = thumbnails[:, :GREY].reshape(-1, ROWS, COLUMNS)
     return grid[:, :, 1:] > grid[:, :, :-1]
 
 
@@ -140,7 +140,7 @@ def _members(rows: np.ndarray, number: np.ndarray) -> list[tuple[int, ...]]:
     return sorted(tuple(part.tolist()) for part in parts if len(part) > 1)
 
 
-def contents(images: Sequence[tuple[Path, Looked]], hashed: Hash) -> tuple[str, ...]:
+def contents(images: Sequence[tuple[Path, Inspected]], hashed: Hash) -> tuple[str, ...]:
     """Digests (N) that are equal where the pixels are: the file's, or that of its pixels.
 
     Args:
@@ -162,5 +162,5 @@ def contents(images: Sequence[tuple[Path, Looked]], hashed: Hash) -> tuple[str, 
     return tuple(found.get(looked.digest, looked.digest) for _, looked in images)
 
 
-def _look(looked: Looked) -> tuple[bytes, str]:
-    return looked.look, looked.grey.kind if looked.grey else ""
+def _look(looked: Inspected) -> tuple[bytes, str]:
+    return looked.thumbnail, looked.grey.kind if looked.grey else ""

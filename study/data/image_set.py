@@ -10,8 +10,8 @@ import numpy as np
 
 from study.data.examples import Examples
 from study.data.files.class_folders import Problem
-from study.data.pixels.decoding import LOOK_BYTES, Header
-from study.data.pixels.deep_grey import Measured, Scales, depth, feature_key
+from study.data.pixels.decoding import THUMBNAIL_BYTES, StoredAs
+from study.data.pixels.deep_grey import GreyRange, Scales, depth, feature_key
 
 DARK = 15  # of 255: what 12 bits reach in a file of 16
 
@@ -28,10 +28,10 @@ class ImageSet(Examples):
     subfolders: tuple[str, ...] = ()  # N: the first folder below the class's; "" for none
     flat: tuple[Path, ...] = ()  # images of one colour
     scales: Scales = field(default_factory=dict)  # the white points of its deep grey
-    greys: Mapping[int, Measured] = field(default_factory=dict)  # row of deep grey -> its ends
-    headers: tuple[Header, ...] = ()  # N: how each is stored
-    looks: np.ndarray = field(  # (N, 320) uint8: each image made small, see `small_look`
-        default_factory=lambda: np.empty((0, LOOK_BYTES), np.uint8)
+    greys: Mapping[int, GreyRange] = field(default_factory=dict)  # row of deep grey -> its ends
+    headers: tuple[StoredAs, ...] = ()  # N: how each is stored
+    thumbnails: np.ndarray = field(  # (N, 320) uint8: each image made small, see `thumbnail`
+        default_factory=lambda: np.empty((0, THUMBNAIL_BYTES), np.uint8)
     )
 
     @cached_property
@@ -45,7 +45,7 @@ class ImageSet(Examples):
     @property
     def dark(self) -> tuple[Path, ...]:
         """Images of more than one shade in which no part is brighter than `DARK`."""
-        found = np.flatnonzero(self.looks.max(axis=1, initial=0) <= DARK)
+        found = np.flatnonzero(self.thumbnails.max(axis=1, initial=0) <= DARK)
         flat = set(self.flat)
         return tuple(self.paths[row] for row in found if self.paths[row] not in flat)
 

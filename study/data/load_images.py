@@ -35,10 +35,10 @@ from study.common.text import first_few, printable
 from study.data.copies import TOGETHER, contents, near_copies
 from study.data.doubts import NAMED
 from study.data.files.class_folders import TRAIN, Problem, entries
-from study.data.files.listing import Listed, Listing, list_files
+from study.data.files.listing import ListedFile, Listing, list_files
 from study.data.groups import groups_in_words, groups_of_names, groups_of_subfolders, named_by
 from study.data.image_set import ImageSet
-from study.data.pixels.decoding import LOOK_BYTES, inspect, pixel_digest
+from study.data.pixels.decoding import THUMBNAIL_BYTES, inspect, pixel_digest
 from study.data.pixels.deep_grey import find_scales, is_flat
 
 MOST_IMAGES = 10_000_000  # the description of more would fill a machine's memory
@@ -153,8 +153,8 @@ def _check_faces(images: ImageSet) -> None:
 def _check(listing: Listing, map_files: MapFiles, *, near: bool) -> ImageSet:
     """Decode what was found; a class is one with at least one image."""
     files = [one.path for one in listing.files]
-    looks = _of_each(map_files, "checking images", inspect, files)
-    pairs = list(zip(listing.files, looks, strict=True))
+    inspected = _of_each(map_files, "checking images", inspect, files)
+    pairs = list(zip(listing.files, inspected, strict=True))
     good = [(one, looked) for one, looked in pairs if looked.digest]
     seen = contents(
         [(one.path, looked) for one, looked in good],
@@ -165,7 +165,7 @@ def _check(listing: Listing, map_files: MapFiles, *, near: bool) -> ImageSet:
     present = {one.label for one, _ in good}
     names = [label for label in listing.labels if label in present]
     number_of = {name: number for number, name in enumerate(names)}
-    small = _looks([looked.look for _, looked in good])
+    small = _thumbnails([looked.thumbnail for _, looked in good])
     problems = [Problem(one.path, looked.reason) for one, looked in pairs if looked.reason]
     problems += [Problem(entry, NO_CLASS) for entry in listing.folders if entry.name not in present]
     parts = {one.part for one, _ in good}
@@ -179,9 +179,9 @@ def _check(listing: Listing, map_files: MapFiles, *, near: bool) -> ImageSet:
         contents=seen,
         problems=tuple(sorted(listing.problems + problems)),
         duplicates=_across_classes([one for one, _ in good], seen),
-        ignored=listing.ignored + sum(not (one.digest or one.reason) for one in looks),
+        ignored=listing.ignored + sum(not (one.digest or one.reason) for one in inspected),
         headers=tuple(looked.header for _, looked in good),
-        looks=small,
+        thumbnails=small,
         scales=scales,
         greys={row: grey.ends() for row, grey in greys.items()},
         flat=tuple(
@@ -225,12 +225,14 @@ def _of_each(
     return found
 
 
-def _looks(found: Sequence[bytes]) -> np.ndarray:
+def _thumbnails(found: Sequence[bytes]) -> np.ndarray:
     """(N, 320) uint8."""
-    return np.frombuffer(b"".join(found), np.uint8).reshape(len(found), LOOK_BYTES)
+    return np.frombuffer(b"".join(found), np.uint8).reshape(len(found), THUMBNAIL_BYTES)
 
 
-def _across_classes(files: Sequence[Listed], seen: Sequence[str]) -> tuple[tuple[Path, ...], ...]:
+def _across_classes(
+    files: Sequence[ListedFile], seen: Sequence[str]
+) -> tuple[tuple[Path, ...], ...]:
     groups: dict[str, dict[Path, str]] = defaultdict(dict)
     for one, shown in zip(files, seen, strict=True):
         groups[shown][one.path] = one.label

@@ -43,7 +43,7 @@ BATCHES_AHEAD = 2  # decoded or being decoded while the network works
 Forward = Callable[[np.ndarray], np.ndarray]
 
 
-class Picture(NamedTuple):
+class RowSource(NamedTuple):
     """A file, and how it is looked at."""
 
     path: Path
@@ -57,11 +57,11 @@ class Picture(NamedTuple):
         return view_key(self.content, self.view)
 
 
-Pictures = Sequence[Picture]
-RowsOf = Callable[[Pictures], Iterator[np.ndarray]]  # rows in their order, some at a time
+RowSources = Sequence[RowSource]
+RowsOf = Callable[[RowSources], Iterator[np.ndarray]]  # rows in their order, some at a time
 
 
-def pictures_of(images: ImageSet, views: np.ndarray | None = None) -> list[Picture]:
+def row_sources(images: ImageSet, views: np.ndarray | None = None) -> list[RowSource]:
     """One for each row.
 
     Args:
@@ -69,10 +69,10 @@ def pictures_of(images: ImageSet, views: np.ndarray | None = None) -> list[Pictu
         views: (N, n_views) the rows that the views of each image have, the first its own; None:
             there are only the images, in their order.
     """
-    own = list(map(Picture, images.paths, images.digests, images.feature_keys))
+    own = list(map(RowSource, images.paths, images.digests, images.feature_keys))
     if views is None:
         return own
-    rows: dict[int, Picture] = dict(enumerate(own))
+    rows: dict[int, RowSource] = dict(enumerate(own))
     for number in range(1, views.shape[1]):
         for image, row in enumerate(views[:, number].tolist()):
             if row != image:  # else it never trains, and is only looked at as it is
@@ -106,7 +106,7 @@ def extract_features(
         backbone: computes the rows.
         cache_dir: None is the user's cache folder, which is done without (with a warning) where it
             cannot be written.
-        views: (N, n_views) the rows that the views of each image get, see `pictures_of`.
+        views: (N, n_views) the rows that the views of each image get, see `row_sources`.
         rows_of: computes what is missing; None: this process.
 
     Raises:
@@ -114,7 +114,7 @@ def extract_features(
     """
     start = time.monotonic()
     cache = _open_cache(cache_dir, backbone)
-    pictures = pictures_of(images, views)
+    pictures = row_sources(images, views)
     features = feature_rows(len(pictures), backbone.width, cache.folder if cache else None)
     keys = [picture.key for picture in pictures]
     rows: dict[str, int] = {}  # key -> the first row that needs it
@@ -196,7 +196,7 @@ def _fill_from_cache(
 def _compute(
     features: np.ndarray,
     missing: list[tuple[str, int]],
-    pictures: Pictures,
+    pictures: RowSources,
     rows_of: RowsOf,
     cache: RowCache | None,
 ) -> None:
@@ -215,7 +215,7 @@ def _compute(
 
 
 def computed_rows(
-    pictures: Pictures, backbone: Backbone, scales: Scales, forward: Forward | None = None
+    pictures: RowSources, backbone: Backbone, scales: Scales, forward: Forward | None = None
 ) -> Iterator[np.ndarray]:
     """Rows of the pictures in their order, batch by batch, (n, width) float32.
 
@@ -267,8 +267,8 @@ def _save(cache: RowCache, features: np.ndarray, part: list[tuple[str, int]]) ->
 
 
 def _batches(
-    pictures: Pictures,
-    pixels_of: Callable[[Picture], np.ndarray],
+    pictures: RowSources,
+    pixels_of: Callable[[RowSource], np.ndarray],
     size: int,
     batch: int,
     most: int,
@@ -298,7 +298,7 @@ def _batches(
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _pixels(picture: Picture, size: int, scales: Scales) -> np.ndarray:
+def _pixels(picture: RowSource, size: int, scales: Scales) -> np.ndarray:
     """Decode one image, after making sure that it is still the one that was looked at."""
     path = picture.path
     try:

@@ -19,9 +19,9 @@ import numpy as np
 from study.common.errors import UserError
 from study.common.text import printable
 from study.data.load_images import map_in_threads
-from study.data.pixels.decoding import Looked
+from study.data.pixels.decoding import Inspected
 from study.features.backbone import Backbone
-from study.features.extract import Picture, Pictures, batch_size
+from study.features.extract import RowSource, RowSources, batch_size
 from study.machines.remote import Remote
 from study.machines.worker import SAME_PATH, RowOrder
 from study.machines.workers import Workers
@@ -31,7 +31,7 @@ BUNDLES_AHEAD = 2  # at each worker
 FEWEST = 2048  # files: of small images so many are looked at here until a worker is there
 FILES_AT_ONCE = 128  # in a bundle: of 64 each costs twice as much, of 512 no less
 IMAGES_AT_ONCE = 64  # in a bundle, rounded to whole batches
-T = TypeVar("T", Path, Picture)
+T = TypeVar("T", Path, RowSource)
 S = TypeVar("S")
 
 
@@ -73,7 +73,7 @@ def _wrong(found: object) -> str:
     """The reason why a file cannot be used; empty if it can."""
     if isinstance(found, UserError):
         return str(found)
-    return f"it {found.reason}" if isinstance(found, Looked) and found.reason else ""
+    return f"it {found.reason}" if isinstance(found, Inspected) and found.reason else ""
 
 
 def _agreed(function: Callable[[Path], S], path: Path, host: str, wrong: str) -> S:
@@ -83,7 +83,7 @@ def _agreed(function: Callable[[Path], S], path: Path, host: str, wrong: str) ->
         UserError: it can be used here, or `function` raises it.
     """
     here = function(path)
-    if isinstance(here, Looked) and not here.digest:  # no image, or a broken one
+    if isinstance(here, Inspected) and not here.digest:  # no image, or a broken one
         return here
     raise UserError(
         f"{printable(path)} can be used here, but not on {host}, a machine of the cluster: "
@@ -92,7 +92,7 @@ def _agreed(function: Callable[[Path], S], path: Path, host: str, wrong: str) ->
 
 
 def rows_on_workers(
-    pictures: Pictures, *, workers: Workers, backbone: Backbone, order: RowOrder
+    pictures: RowSources, *, workers: Workers, backbone: Backbone, order: RowOrder
 ) -> Iterator[np.ndarray]:
     """Yield rows of the pictures in their order, some at a time, (n, width) float32; see `RowsOf`.
 
@@ -162,7 +162,7 @@ def _dealt(
         yield remote, waiting.popleft()
 
 
-def _deadly(images: Sequence[Path] | Sequence[Picture], error: PlaceLostError) -> str:
+def _deadly(images: Sequence[Path] | Sequence[RowSource], error: PlaceLostError) -> str:
     first, last = (
         printable(one if isinstance(one, Path) else one.path) for one in (images[0], images[-1])
     )

@@ -19,7 +19,7 @@ from study.features.extract import RowsOf, computed_rows
 from study.space.head_config import HeadConfig
 from study.space.search_space import SearchSpace
 from study.training.places import Trainer
-from study.training.population import Population, heads_at_once
+from study.training.population import LocalTrainer, heads_at_once
 from study.training.program_key import Signature
 from study.training.programs import Ahead, Programs
 from study.training.rounding import rounding_digest
@@ -100,5 +100,5 @@ class Here:
                 file=sys.stderr,
             )
         if size is None:
-            size = heads_at_once(partial(Population.of, table, rules), space, *first)
-        return Population.of(table, rules, size, self._programs)
+            size = heads_at_once(partial(LocalTrainer.of, table, rules), space, *first)
+        return LocalTrainer.of(table, rules, size, self._programs)

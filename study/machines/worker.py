@@ -1,4 +1,4 @@
-"""The actor: a `Population` and a backbone in a process of Ray's, on whichever machine.
+"""The actor: a `LocalTrainer` and a backbone in a process of Ray's, on whichever machine.
 
 Heavy libraries are imported when it is told to begin, in its own process. Rows, splits and states
 come as references into Ray's object store and states go as such, so a machine fetches each array
@@ -25,7 +25,7 @@ from study.machines.same_program import CodeFile, identity, load_code_files
 
 if TYPE_CHECKING:
     from study.data.pixels.deep_grey import Scales
-    from study.features.extract import Pictures
+    from study.features.extract import RowSources
     from study.space.search_space import SearchSpace
     from study.training.runs import TrainingRules, TrainingTable
 
@@ -113,7 +113,7 @@ class Worker:
         """Results of a function for each file, or the UserError that it raised."""
         return list(map_in_threads(partial(_said, function), files))
 
-    def rows(self, order: RowOrder, pictures: "Pictures") -> np.ndarray:
+    def rows(self, order: RowOrder, pictures: "RowSources") -> np.ndarray:
         """Rows of some images, (n, width) float32.
 
         Raises:
@@ -176,10 +176,10 @@ class Worker:
         return self._population.side_by_side, self._population.busy
 
     def _of_size(self, size: int) -> Any:
-        from study.training.population import Population
+        from study.training.population import LocalTrainer
 
         assert self._given is not None
-        return Population.of(*self._given, size)
+        return LocalTrainer.of(*self._given, size)
 
     def train(self, runs: list[Any]) -> Trained:
         """Train a population, whose arrays and states are references."""

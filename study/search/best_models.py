@@ -8,7 +8,7 @@ import numpy as np
 from study.records.outcomes import by_optimizer, winning_run
 from study.records.predictions import BestPredictions, Predictions, save_predictions
 from study.records.study_files import WINNER_FILE
-from study.search.protocol import Protocol
+from study.search.protocol import StudyProtocol
 from study.search.runner import Runner
 from study.search.subject import Subject
 from study.search.tasks import Task
@@ -16,7 +16,7 @@ from study.training.head import build_head, in_pieces
 from study.verdicts.judge import answer_of
 
 
-def write_best(folder: Path, protocol: Protocol, subject: Subject) -> None:
+def write_best(folder: Path, protocol: StudyProtocol, subject: Subject) -> None:
     """Write `best/`: a head for every confirmed optimizer, the winner's whole model, predictions.
 
     `<optimizer>.keras` goes from features to probabilities, `winner.keras` from pixels where the

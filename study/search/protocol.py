@@ -129,7 +129,7 @@ class Round(NamedTuple):
         return range(self.before.get(name, 0), self.after[name])
 
 
-class Protocol:
+class StudyProtocol:
     """Runs a study.
 
     Args:

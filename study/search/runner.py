@@ -58,7 +58,7 @@ ABSURD_LOSS = 10.0  # times the loss of a coin with as many sides as classes
 NO_GUESSING = 0.75  # accuracy
 
 
-def judge(
+def status_of(
     curves: dict[str, list[float]], n_classes: int, *, plain: bool = True
 ) -> tuple[TrialStatus, str]:
     """Whether a run diverged, and why in words.
@@ -332,7 +332,7 @@ class Runner:
         if task.run.continues and len(curves["loss"]) < task.run.epochs:
             before = self.records[task.run.continues]
             curves = {name: [*getattr(before, name), *curve] for name, curve in curves.items()}
-        status, message = judge(curves, self.data.n_classes, plain=not task.config.has_own_loss)
+        status, message = status_of(curves, self.data.n_classes, plain=not task.config.has_own_loss)
         record = replace(
             self._begun(task, status=status, message=message),
             seconds=rounded(result.seconds),

@@ -44,7 +44,7 @@ from study.search.programs_needed import (
     widths_in_force,
     widths_of,
 )
-from study.search.protocol import Protocol, Round
+from study.search.protocol import Round, StudyProtocol
 from study.search.row_subject import RowSubject
 from study.search.runner import Runner
 from study.search.study_folder import clear, locked, recorded_device, resume, study_meta
@@ -59,7 +59,7 @@ from study.training.places import Trainer
 from study.training.runs import TrainingRules
 
 
-def run(options: Options, space: SearchSpace, spent: TimeSpent) -> None:
+def run_study(options: Options, space: SearchSpace, spent: TimeSpent) -> None:
     """Run a study on this process or a cluster, from images or rows to the report.
 
     Args:
@@ -267,7 +267,7 @@ class Journal:
         self._events.end(superseded, standings(self._meta, records))
 
 
-def _train(study: Opened, data: Data, trainer: Trainer, where: Callable[[], str]) -> Protocol:
+def _train(study: Opened, data: Data, trainer: Trainer, where: Callable[[], str]) -> StudyProtocol:
     """Run the protocol; every batch of records is on the disk before the next is trained.
 
     `where` says who is at work elsewhere.
@@ -286,7 +286,7 @@ def _train(study: Opened, data: Data, trainer: Trainer, where: Callable[[], str]
         journal.save,
         versions=len(meta.versions) - 1,
     )
-    protocol = Protocol(options, study.planned.space, runner, meta, journal.begin)
+    protocol = StudyProtocol(options, study.planned.space, runner, meta, journal.begin)
     with journal.watch:
         protocol.run()
     journal.end(protocol.superseded(), protocol.records())
@@ -320,7 +320,7 @@ def run_each(every: Sequence[Options], space: SearchSpace, spent: TimeSpent) -> 
     The time until now, in `spent`, is the first one's.
 
     Raises:
-        UserError: see `load_backbone` and `run`.
+        UserError: see `load_backbone` and `run_study`.
     """
     if len(every) > 1:
         for options in every:
@@ -329,7 +329,7 @@ def run_each(every: Sequence[Options], space: SearchSpace, spent: TimeSpent) -> 
         if len(every) > 1:
             name = short_name(options.base)
             print(f"\nstudy {place} of {len(every)}: {options.name}, base {name}")
-        run(options, space, spent if place == 1 else TimeSpent())
+        run_study(options, space, spent if place == 1 else TimeSpent())
     if len(every) > 1 and not every[0].dry_run:
         write_comparison(every[0].logs, [options.name for options in every])
 

@@ -11,24 +11,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from study.common.aliases import Value
-from study.space.keys import Key, is_part, is_whole, switch, whole
+from study.space.keys import SearchKey, is_part, is_whole, switch, whole
 
 WIDEST = 65_536  # units of the dense layer
 ACTIVATIONS = ("relu", "elu", "gelu", "leaky_relu", "selu", "silu", "softplus", "tanh", "sigmoid")
 
 CLASS_WEIGHTS = ("none", "balanced")
 
-LOSS: dict[str, Key] = {
-    "class_weight": Key("none", lambda v: v in CLASS_WEIGHTS, f"one of {', '.join(CLASS_WEIGHTS)}"),
-    "label_smoothing": Key(0.0, is_part, "a number from 0 to below 1"),
+LOSS: dict[str, SearchKey] = {
+    "class_weight": SearchKey(
+        "none", lambda v: v in CLASS_WEIGHTS, f"one of {', '.join(CLASS_WEIGHTS)}"
+    ),
+    "label_smoothing": SearchKey(0.0, is_part, "a number from 0 to below 1"),
 }
 
-HEAD: dict[str, Key] = {
+HEAD: dict[str, SearchKey] = {
     "dense_width": whole(170, "units", WIDEST),
-    "dropout": Key(0.5, is_part, "a number from 0 to below 1"),
-    "activation": Key("relu", lambda v: v in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}"),
+    "dropout": SearchKey(0.5, is_part, "a number from 0 to below 1"),
+    "activation": SearchKey("relu", lambda v: v in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}"),
     "batch_norm": switch(True),
-    "batch_size": Key(
+    "batch_size": SearchKey(
         16, lambda v: v == "full" or is_whole(v), 'a whole number of rows, or "full"', True
     ),
     "normalize": switch(False),

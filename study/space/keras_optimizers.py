@@ -6,7 +6,7 @@ What a class may be given is read from its signature.
 import inspect
 from typing import Any
 
-from study.space.keys import MOST_WHOLE, Key, is_factor, is_number, is_part, is_whole, switch
+from study.space.keys import MOST_WHOLE, SearchKey, is_factor, is_number, is_part, is_whole, switch
 from study.space.own_optimizers import own_optimizers
 
 # Class of keras.optimizers -> whether units of zero weight and zero gradient stay out of its
@@ -42,10 +42,10 @@ REFUSED = {  # arguments of every Keras optimizer that are no hyperparameters he
     "exclude_layers": "a head's layers are all trained alike",
     "exclude_embeddings": "a head has no embeddings",
 }
-AVERAGE = Key(0.0, is_part, "a number from 0 to below 1")  # at 1 nothing new ever comes in
-ONE_MINUS_AVERAGE = Key(0.0, is_factor, "a number above 0, at most 1")
-NUMBER = Key(0.0, is_number, "a number")
-NOT_NEGATIVE = Key(0.0, lambda v: is_number(v) and v >= 0, "a number, at least 0")
+AVERAGE = SearchKey(0.0, is_part, "a number from 0 to below 1")  # at 1 nothing new ever comes in
+ONE_MINUS_AVERAGE = SearchKey(0.0, is_factor, "a number above 0, at most 1")
+NUMBER = SearchKey(0.0, is_number, "a number")
+NOT_NEGATIVE = SearchKey(0.0, lambda v: is_number(v) and v >= 0, "a number, at least 0")
 ARGUMENTS = {  # that are something else than their default's type says
     **dict.fromkeys(("beta_1", "beta_2", "adam_beta_1", "adam_beta_2", "rho", "momentum"), AVERAGE),
     **dict.fromkeys(("beta_2_decay", "learning_rate_power", "muon_a", "muon_b", "muon_c"), NUMBER),
@@ -53,7 +53,9 @@ ARGUMENTS = {  # that are something else than their default's type says
 STEPS = ("ns_steps", "warmup_steps")  # whole numbers from 0
 
 
-def argument_rule(name: str, default: Any, *, own: bool = False, annotation: Any = None) -> Key:
+def argument_rule(
+    name: str, default: Any, *, own: bool = False, annotation: Any = None
+) -> SearchKey:
     """Return the rule for an optimizer's argument: from the table, else from its default's type.
 
     Args:
@@ -65,15 +67,15 @@ def argument_rule(name: str, default: Any, *, own: bool = False, annotation: Any
     if isinstance(default, bool):
         return switch(default)
     if isinstance(default, int) and name in STEPS:
-        return Key(
+        return SearchKey(
             default, lambda v: is_whole(v) or (is_number(v) and v == 0), "a whole number", True
         )
     if isinstance(default, str):
-        return Key(default, lambda v: isinstance(v, str), "a text")
+        return SearchKey(default, lambda v: isinstance(v, str), "a text")
     if name in ARGUMENTS:
         return ARGUMENTS[name]
     if own and (annotation in (int, "int") or (isinstance(default, int) and default > 1)):
-        return Key(0, _is_integer, "a whole number", True)
+        return SearchKey(0, _is_integer, "a whole number", True)
     return NUMBER if own else NOT_NEGATIVE
 
 
@@ -85,7 +87,7 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST_WHOLE
 
 
-def argument_rules(keras_class: str) -> dict[str, Key]:
+def argument_rules(keras_class: str) -> dict[str, SearchKey]:
     """Argument -> rule of an optimizer's class, learning_rate left out."""
     own = keras_class in own_optimizers()
     return {

@@ -9,7 +9,7 @@ LARGEST = 1e30  # numbers beyond it overflow float32 in the arithmetic around th
 MOST_WHOLE = 10**9
 
 
-class Key(NamedTuple):
+class SearchKey(NamedTuple):
     """What one key accepts."""
 
     default: Value
@@ -40,15 +40,15 @@ def is_part(value: Any) -> bool:
     return is_number(value) and 0 <= value < 1
 
 
-def switch(default: bool) -> Key:
+def switch(default: bool) -> SearchKey:
     """True or false."""
-    return Key(default, lambda value: isinstance(value, bool), "true or false")
+    return SearchKey(default, lambda value: isinstance(value, bool), "true or false")
 
 
-def whole(default: int, unit: str, most: int = MOST_WHOLE) -> Key:
+def whole(default: int, unit: str, most: int = MOST_WHOLE) -> SearchKey:
     """A whole number of something, 1 to `most`."""
     rule = f"1 to {most:,}" if most < MOST_WHOLE else "at least 1"
-    return Key(
+    return SearchKey(
         default,
         lambda value: is_whole(value) and value <= most,
         f"a whole number of {unit}, {rule}",
@@ -56,4 +56,4 @@ def whole(default: int, unit: str, most: int = MOST_WHOLE) -> Key:
     )
 
 
-LEARNING_RATE = Key(0.0, lambda value: is_number(value) and value > 0, "a number above 0")
+LEARNING_RATE = SearchKey(0.0, lambda value: is_number(value) and value > 0, "a number above 0")

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from study.common.aliases import Value
-from study.space.keys import Key, is_factor, is_number, is_part, switch, whole
+from study.space.keys import SearchKey, is_factor, is_number, is_part, switch, whole
 
-Settings = Mapping[str, Value]
+Arguments = Mapping[str, Value]
 MOST_DROPS = 100
 STAIRS = 10  # equal drops of a staircase; the last one falls at the end
-WARMUP = Key(0.0, is_part, "a part of the run from 0 to below 1")
-FINAL_FACTOR = Key(0.01, is_factor, "a number above 0, at most 1")
+WARMUP = SearchKey(0.0, is_part, "a part of the run from 0 to below 1")
+FINAL_FACTOR = SearchKey(0.01, is_factor, "a number above 0, at most 1")
 
 
 class ScheduleKind(NamedTuple):
@@ -29,13 +29,13 @@ class ScheduleKind(NamedTuple):
         instead: keys that stand together in the place of final_factor.
     """
 
-    keys: Mapping[str, Key]
+    keys: Mapping[str, SearchKey]
     keras_class: str
-    arguments: Callable[[float, int, Settings], dict[str, Any]]
+    arguments: Callable[[float, int, Arguments], dict[str, Any]]
     instead: frozenset[str] = frozenset()
 
 
-def _exponential(peak: float, steps: int, settings: Settings) -> dict[str, Any]:
+def _exponential(peak: float, steps: int, settings: Arguments) -> dict[str, Any]:
     staircase = bool(settings.get("staircase", False))
     if "decay_steps" in settings:
         decay, rate = settings["decay_steps"], settings["decay_rate"]
@@ -46,12 +46,12 @@ def _exponential(peak: float, steps: int, settings: Settings) -> dict[str, Any]:
     return _starting(peak, decay_steps=decay, decay_rate=rate, staircase=staircase)
 
 
-def _polynomial(peak: float, steps: int, settings: Settings) -> dict[str, Any]:
+def _polynomial(peak: float, steps: int, settings: Arguments) -> dict[str, Any]:
     end, power = peak * float(settings["final_factor"]), settings.get("power", 1.0)
     return _starting(peak, decay_steps=steps, end_learning_rate=end, power=power)
 
 
-def _steps(peak: float, steps: int, settings: Settings) -> dict[str, Any]:
+def _steps(peak: float, steps: int, settings: Arguments) -> dict[str, Any]:
     factor, drops = float(settings["final_factor"]), int(settings["drops"])
     return {
         # a boundary is the last step before the drop: Keras compares with <=
@@ -71,7 +71,7 @@ SCHEDULES: dict[str, ScheduleKind] = {
             "final_factor": FINAL_FACTOR,
             "staircase": switch(False),
             "decay_steps": whole(0, "steps"),
-            "decay_rate": Key(0.0, is_factor, "a number above 0, at most 1"),
+            "decay_rate": SearchKey(0.0, is_factor, "a number above 0, at most 1"),
         },
         "ExponentialDecay",
         _exponential,
@@ -88,7 +88,7 @@ SCHEDULES: dict[str, ScheduleKind] = {
     "polynomial": ScheduleKind(
         {
             "final_factor": FINAL_FACTOR,
-            "power": Key(2.0, lambda v: is_number(v) and v > 0, "a number above 0"),
+            "power": SearchKey(2.0, lambda v: is_number(v) and v > 0, "a number above 0"),
         },
         "PolynomialDecay",
         _polynomial,
@@ -108,7 +108,7 @@ SCHEDULES: dict[str, ScheduleKind] = {
 }
 
 
-def schedule_keys(kind: str) -> dict[str, Key]:
+def schedule_keys(kind: str) -> dict[str, SearchKey]:
     """Every key that a schedule's table may hold."""
     return {**SCHEDULES[kind].keys, "warmup": WARMUP}
 
@@ -127,7 +127,7 @@ class Shape(NamedTuple):
     arguments: Mapping[str, Any]
 
 
-def shape(kind: str, peak: float, total_steps: int, settings: Settings) -> Shape:
+def shape(kind: str, peak: float, total_steps: int, settings: Arguments) -> Shape:
     """The schedule `kind` with these settings over `total_steps`.
 
     Raises:

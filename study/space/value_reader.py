@@ -13,7 +13,7 @@ from study.common.aliases import Value
 from study.common.errors import UserError
 from study.common.text import near
 from study.space.domains import Domain
-from study.space.keys import Key, is_number
+from study.space.keys import SearchKey, is_number
 
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _SHORT = reprlib.Repr()
@@ -28,7 +28,7 @@ class ValueReader:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def domain(self, where: str, value: Any, spec: Key) -> Domain:
+    def domain(self, where: str, value: Any, spec: SearchKey) -> Domain:
         """A fixed value, `{choices = [...]}` or `{min, max, scale}`, each with a default."""
         if not isinstance(value, dict):
             return Domain(choices=(self._value(where, value, spec),))
@@ -38,7 +38,7 @@ class ValueReader:
         self.known(f"{where}.", value, ("min", "max", "scale", "default"))
         return self._range(where, value, spec)
 
-    def _choices(self, where: str, table: dict[str, Any], spec: Key) -> Domain:
+    def _choices(self, where: str, table: dict[str, Any], spec: SearchKey) -> Domain:
         choices = table["choices"]
         if not isinstance(choices, list) or not choices:
             raise self.error(
@@ -59,7 +59,7 @@ class ValueReader:
                 )
         return Domain(choices=values, default=default)
 
-    def _range(self, where: str, table: dict[str, Any], spec: Key) -> Domain:
+    def _range(self, where: str, table: dict[str, Any], spec: SearchKey) -> Domain:
         for key in ("min", "max"):
             if key not in table:
                 raise self.error(f"{where}.{key}", "missing; a range is {min = .., max = ..}")
@@ -87,7 +87,7 @@ class ValueReader:
             return Domain((), low, high, scale == "log", True, default)
         return Domain((), float(low), float(high), scale == "log", False, default)
 
-    def _value(self, where: str, value: Any, spec: Key) -> Value:
+    def _value(self, where: str, value: Any, spec: SearchKey) -> Value:
         if not spec.check(value):
             raise self.error(where, f"received {shown(value)}, but needs {spec.rule}")
         checked: Value = value

@@ -81,7 +81,7 @@ class Weight(NamedTuple):
         return cls(layer, name, tuple(variable.shape), variable.trainable)
 
 
-class Layout:
+class StateShape:
     """Knows where everything of a padded head and its built optimizer stands in a `State`.
 
     A study has a layout for each of its programs, so it keeps next to none of their numbers.

@@ -21,7 +21,7 @@ from study.space.own_optimizers import own_optimizers
 from study.space.search_space import SearchSpace
 from study.training.head import build_head
 from study.training.plain_keras import train_plainly
-from study.training.population import OUT_OF_MEMORY, Population
+from study.training.population import OUT_OF_MEMORY, LocalTrainer
 from study.training.runs import HeadRun
 
 STEPS, BATCH, FEATURES, CLASSES, WIDTH = 64, 16, 32, 5, 24
@@ -102,7 +102,7 @@ def _compared(configs: Sequence[HeadConfig]) -> Alone | None:
     started = time.perf_counter()
     plain = [train_plainly(run, features, labels, CLASSES, max_epochs=1) for run in runs]
     seconds = (time.perf_counter() - started) / (STEPS * len(runs))
-    trainer = Population(features, labels, CLASSES, max_epochs=1, size=len(runs))
+    trainer = LocalTrainer(features, labels, CLASSES, max_epochs=1, size=len(runs))
     try:
         found = dict(pair for part in trainer.train(runs) for pair in part)
     except OUT_OF_MEMORY:

@@ -48,7 +48,7 @@ class Place(Protocol):
         """Give up what is under way; `patient` waits until that has ended."""
 
 
-class Lot(NamedTuple):
+class Population(NamedTuple):
     """A population that is not trained yet."""
 
     indices: tuple[int, ...]  # of its runs, which share the signature
@@ -134,9 +134,9 @@ class _Dealt:
 
     def __init__(self, trainer: Trainer, left: list[HeadRun]) -> None:
         self._trainer, self._left = trainer, left
-        self._waiting: dict[Signature, deque[Lot]] = {}
-        self._suspects: deque[Lot] = deque()  # each waits for a place of its own
-        self._flying: dict[Future[Results], tuple[Place, Lot]] = {}
+        self._waiting: dict[Signature, deque[Population]] = {}
+        self._suspects: deque[Population] = deque()  # each waits for a place of its own
+        self._flying: dict[Future[Results], tuple[Place, Population]] = {}
         self._given_up = ""  # why, once all the rest has ended
         self._used: list[Place] = []
         for found in self._populations():
@@ -163,7 +163,7 @@ class _Dealt:
             for place in self._used:
                 place.stop(patient=patient)
 
-    def _populations(self) -> Iterator[Lot]:
+    def _populations(self) -> Iterator[Population]:
         """Runs that train together: one signature, similar numbers of epochs left."""
         groups: dict[Signature, list[int]] = {}
         for index, run in enumerate(self._left):
@@ -172,7 +172,7 @@ class _Dealt:
         for signature, members in groups.items():
             members.sort(key=lambda index: -self._left[index].remaining)
             for at in range(0, len(members), size):
-                yield Lot(tuple(members[at : at + size]), signature)
+                yield Population(tuple(members[at : at + size]), signature)
 
     def _deal(self) -> None:
         """Give every place as much as it can take, the one with the least to do first."""
@@ -192,26 +192,28 @@ class _Dealt:
         """How much a place has to do, for its size."""
         return sum(where is place for where, _ in self._flying.values()) / place.side_by_side
 
-    def _next(self, place: Place) -> Lot | None:
+    def _next(self, place: Place) -> Population | None:
         """Take the population to begin there now: one program is compiled while others train.
 
         Tracing holds Python's lock, so of programs that are missing one at a time is begun, and
         more only while there is nothing to train. None if it is better to wait.
         """
-        there = [lot for where, lot in self._flying.values() if where is place]
+        there = [population for where, population in self._flying.values() if where is place]
         if self._suspects and not (self._waiting or there):
             return self._suspects.popleft()
-        watched = any(lot.losses >= MOST_LOSSES for lot in there)
+        watched = any(population.losses >= MOST_LOSSES for population in there)
         if watched or len(there) >= 2 * place.side_by_side:
             return None
         compiled = place.compiled
         ready = [one for one in self._waiting if one in compiled or one.alone]
-        begun = {lot.signature for lot in there}
+        begun = {population.signature for population in there}
         compiling = {one for one in begun if one not in compiled and not one.alone}
         missing = [one for one in self._waiting if one not in ready and one not in compiling]
         if missing and (not compiling or (not ready and len(compiling) < place.side_by_side)):
             elsewhere = Counter(
-                lot.signature for where, lot in self._flying.values() if where is not place
+                population.signature
+                for where, population in self._flying.values()
+                if where is not place
             )  # what other places compile is left to them; then most can train while others compile
             signature = max(missing, key=lambda one: (-elsewhere[one], self._work(one)))
         elif ready:
@@ -231,26 +233,28 @@ class _Dealt:
         """The work of the next population of a program."""
         return self._work_of(self._waiting[signature][0])
 
-    def _work_of(self, lot: Lot) -> int:
-        return lot.signature.width * max(self._left[index].remaining for index in lot.indices)
+    def _work_of(self, population: Population) -> int:
+        return population.signature.width * max(
+            self._left[index].remaining for index in population.indices
+        )
 
     def _ended(self, whole: Sequence[Future[Results]]) -> list[tuple[int, HeadResult]]:
         """(index, result) of what ended; the states that it was continued from are let go."""
         found: list[tuple[int, HeadResult]] = []
         for future in whole:
-            _, lot = self._flying.pop(future)
-            found += zip(lot.indices, future.result(), strict=True)
+            _, population = self._flying.pop(future)
+            found += zip(population.indices, future.result(), strict=True)
         for index, _ in found:
             self._left[index] = self._left[index]._replace(state=None)
         return found
 
     def _again(self, future: Future[Results]) -> None:
         """What failed: raised if it is its own fault, else put back among what waits."""
-        _, lot = self._flying.pop(future)
+        _, population = self._flying.pop(future)
         try:
             future.result()
         except PlaceLostError as error:
-            lost = lot._replace(losses=lot.losses + 1)
+            lost = population._replace(losses=population.losses + 1)
             if lost.losses > MOST_LOSSES:
                 self._given_up = f"lost with each of {lost.losses} places: {error}"
             elif lost.losses == MOST_LOSSES:

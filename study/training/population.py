@@ -27,7 +27,7 @@ from study.space.search_space import SearchSpace
 from study.training.epoch_metrics import from_table, table_rows
 from study.training.epochs import Inputs
 from study.training.head import Statistics
-from study.training.head_state import Layout, State, row_tensor, taken
+from study.training.head_state import State, StateShape, row_tensor, taken
 from study.training.loss import class_weights
 from study.training.places import Place, Results, Trainer
 from study.training.plain_keras import train_plainly
@@ -65,7 +65,7 @@ class End(NamedTuple):
     best_weights: list[np.ndarray]
 
 
-class Population(Trainer):
+class LocalTrainer(Trainer):
     """Trains heads on one set of features, in this process: its own only place.
 
     Several populations are under way at once, in threads: one prepares or compiles in Python while
@@ -117,7 +117,7 @@ class Population(Trainer):
         rules: TrainingRules,
         size: int,
         programs: Programs | None = None,
-    ) -> "Population":
+    ) -> "LocalTrainer":
         """A trainer of this table by these rules."""
         features, labels, n_classes, views = table
         return cls(
@@ -268,14 +268,14 @@ class Population(Trainer):
         return Statistics.of(self._features_host[run.train]) if run.config.normalize else None
 
 
-def _beginning(layout: Layout, runs: Sequence[HeadRun], more: int) -> State:
+def _beginning(layout: StateShape, runs: Sequence[HeadRun], more: int) -> State:
     """Where the runs stand, the last of them `more` times again."""
     states = [run.state.arrays if run.state else layout.fresh(run.config, run.seed) for run in runs]
     return layout.stack(states + states[-1:] * more)
 
 
 def _ends(
-    layout: Layout, state: State, runs: Sequence[HeadRun], slots: Sequence[int]
+    layout: StateShape, state: State, runs: Sequence[HeadRun], slots: Sequence[int]
 ) -> dict[int, End]:
     """What the runs in these slots ended in; of a state only what is kept leaves the device."""
     pausing = [slot for slot in slots if runs[slot].pauses]
@@ -293,7 +293,7 @@ OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
 
 
 def heads_at_once(
-    make: Callable[[int], Population],
+    make: Callable[[int], LocalTrainer],
     space: SearchSpace,
     train: np.ndarray,
     validation: np.ndarray,
@@ -333,7 +333,7 @@ def fastest(seconds: Callable[[int], float], sizes: Sequence[int]) -> int:
     return best
 
 
-def seconds_a_head(population: Population, run: HeadRun) -> float:
+def seconds_a_head(population: LocalTrainer, run: HeadRun) -> float:
     """`run` as often as a study has heads under way, compiled before."""
     runs = [run] * population.size * population.side_by_side
     list(population.train(runs))

@@ -12,7 +12,7 @@ import numpy as np
 
 from study.common.seeds import stream
 from study.space.head_config import HeadConfig
-from study.training.population import Population
+from study.training.population import LocalTrainer
 from study.training.runs import HeadRun
 
 ROWS, VALIDATION, FEATURES, CLASSES, EPOCHS, HEADS = 96, 64, 512, 8, 3, 2
@@ -38,7 +38,7 @@ def rounding_digest() -> str:
     features = random.random((ROWS + VALIDATION, FEATURES), np.float32)
     labels = random.integers(0, CLASSES, ROWS + VALIDATION).astype(np.int32)
     rows = np.arange(ROWS + VALIDATION, dtype=np.int32)
-    population = Population(features, labels, CLASSES, max_epochs=EPOCHS, size=HEADS)
+    population = LocalTrainer(features, labels, CLASSES, max_epochs=EPOCHS, size=HEADS)
     run = HeadRun(CONFIG, rows[:ROWS], rows[ROWS:], seed=1, epochs=EPOCHS)
     ((_, result),) = next(population.train([run]))
     arrays = [*result.metrics, *result.best_weights]

@@ -19,7 +19,7 @@ from study.training.epoch_metrics import EpochMetrics
 from study.training.head_state import Arrays
 
 
-class Part(NamedTuple):
+class PackedArray(NamedTuple):
     """An array without its constant end."""
 
     shape: tuple[int, ...]
@@ -27,7 +27,7 @@ class Part(NamedTuple):
     rest: np.ndarray  # what stands everywhere else, ()
 
     @classmethod
-    def of(cls, array: np.ndarray) -> "Part":
+    def of(cls, array: np.ndarray) -> "PackedArray":
         """The smallest part from which `array` comes back; a copy."""
         if not array.size or not array.ndim:
             return cls(array.shape, array.copy(), np.zeros((), array.dtype))
@@ -47,12 +47,12 @@ class Part(NamedTuple):
         return array
 
 
-def parts_of(arrays: Sequence[np.ndarray]) -> tuple[Part, ...]:
+def parts_of(arrays: Sequence[np.ndarray]) -> tuple[PackedArray, ...]:
     """Those of a head's arrays; of equal ones, as weights that are the best so far, one is kept."""
-    known: dict[tuple[object, ...], Part] = {}
+    known: dict[tuple[object, ...], PackedArray] = {}
     found = []
     for array in arrays:
-        part = Part.of(array)
+        part = PackedArray.of(array)
         key = (part.shape, part.values.shape, part.rest.tobytes(), part.values.tobytes())
         found.append(known.setdefault(key, part))
     return tuple(found)
@@ -62,7 +62,7 @@ class HeadState(NamedTuple):
     """All that continuing a run exactly takes."""
 
     epoch: int  # epochs trained so far
-    parts: tuple[Part, ...]  # of a flattened `State`
+    parts: tuple[PackedArray, ...]  # of a flattened `State`
 
     @classmethod
     def of(cls, epoch: int, arrays: Arrays) -> "HeadState":

@@ -17,7 +17,7 @@ from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import optimizer_class
 from study.training.epoch_metrics import HalfSums, RowSums, half_sums, row_sums
 from study.training.head import build_head
-from study.training.head_state import Layout
+from study.training.head_state import StateShape
 from study.training.program_key import Signature
 from study.training.stateless_optimizers import (
     NotMappableError,
@@ -103,7 +103,7 @@ class VectorizedHead:
                 )
         self.optimizer.build(self.head.trainable_variables)
         self.statistics = [weight for weight in self.head.weights if not weight.trainable]
-        self.layout = Layout(self.head, self.optimizer)
+        self.layout = StateShape(self.head, self.optimizer)
         self.rate_index = _index(self.optimizer.variables, self.optimizer._learning_rate)
 
     def train_step(self, batch: TrainingBatch, mask: Any, real: Any) -> TrainingStep:

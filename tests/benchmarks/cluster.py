@@ -25,7 +25,7 @@ from study.machines.connection import connected
 from study.machines.workers import Workers
 from study.space.search_space import load_space
 from study.training.places import Trainer
-from study.training.population import Population
+from study.training.population import LocalTrainer
 from study.training.program_cache import keep_programs
 from study.training.program_key import WIDTHS
 from study.training.runs import HeadRun, TrainingRules, TrainingTable
@@ -69,7 +69,7 @@ def main() -> None:
     space = load_space("default")
     nothing = np.zeros(0, np.int32)  # is only timed where the number of heads is to be found out
     kinds = {"small": runs_of(SMALL, count), "large": runs_of(LARGE, max(count // 10, 16))}
-    here = Population.of(table, rules, HEADS)
+    here = LocalTrainer.of(table, rules, HEADS)
     local = {kind: milliseconds(here, runs) for kind, runs in kinds.items()}
     print(f"this process: {_words(local, local)}")
     from ray.cluster_utils import Cluster

@@ -41,7 +41,7 @@ def export(folder: Path, rows: int, optimizer: str, sizes: list[int]) -> None:
 
     from study.space.search_space import load_space
     from study.training.epochs import Epochs
-    from study.training.population import Population
+    from study.training.population import LocalTrainer
     from study.training.runs import HeadRun
 
     tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -49,7 +49,7 @@ def export(folder: Path, rows: int, optimizer: str, sizes: list[int]) -> None:
     config = replace(load_space("default").default(optimizer), dense_width=WIDTH)
     every = np.arange(len(labels), dtype=np.int32)
     runs = [HeadRun(config, every[:rows], every[rows:], seed, EPOCHS) for seed in range(1, FEW + 1)]
-    population = Population(features, labels, CLASSES, max_epochs=30, size=FEW, widths=[WIDTH])
+    population = LocalTrainer(features, labels, CLASSES, max_epochs=30, size=FEW, widths=[WIDTH])
     program: Any = population._program(runs[0])
     train, run, seen = program.train, program._run, []
 

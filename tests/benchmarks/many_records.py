@@ -92,10 +92,10 @@ def simulated(data: Any, at_once: int) -> Any:
     import numpy as np
 
     from study.training.epoch_metrics import EpochMetrics
-    from study.training.population import Population
+    from study.training.population import LocalTrainer
     from study.training.runs import HeadResult, HeadRun
 
-    class Simulated(Population):
+    class Simulated(LocalTrainer):
         def train(self, runs: Sequence[HeadRun]) -> Iterator[list[tuple[int, HeadResult]]]:
             for at in range(0, len(runs), self.size):
                 indices = range(at, min(at + self.size, len(runs)))
@@ -139,7 +139,7 @@ def search(folder: Path, count: int, at_once: int) -> int:
     from study.search.budget import promotions
     from study.search.live_progress import Watch, round_name
     from study.search.plan import make_plan
-    from study.search.protocol import Protocol, Round
+    from study.search.protocol import Round, StudyProtocol
     from study.search.runner import Runner
     from study.search.study_folder import resume
     from study.tensorboard.event_folder import EventFolder
@@ -162,7 +162,7 @@ def search(folder: Path, count: int, at_once: int) -> int:
     promoted = promotions(options.tuner, options.max_epochs, options.factor)
     runner = Runner(data, population, promoted, known, save)
     runner._trained = simulation_apart(runner._trained)  # type: ignore[method-assign]
-    protocol = Protocol(options, space, runner, meta, begin)
+    protocol = StudyProtocol(options, space, runner, meta, begin)
     with watch:
         timed("all of the protocol", protocol.run)()
     about = timed("standings", standings)(meta, protocol.records())

@@ -36,13 +36,13 @@ from study.search.budget import promotions
 from study.search.command_line import parse, resolve_options
 from study.search.plan import make_plan
 from study.search.programs_needed import chosen_widths
-from study.search.protocol import Protocol, Round
+from study.search.protocol import Round, StudyProtocol
 from study.search.runner import Runner
 from study.search.tasks import Data, make_splits
 from study.space.search_space import SearchSpace, load_space
 from study.tensorboard.event_folder import EventFolder
 from study.training.hypermodel import HeadHyperModel
-from study.training.population import CPU_HEADS, Population
+from study.training.population import CPU_HEADS, LocalTrainer
 from study.training.program_cache import is_kept, keep_programs
 from study.training.program_key import Signature, key_of
 from study.verdicts.looks import planned_looks
@@ -84,7 +84,7 @@ def ours(max_epochs: int, repeats: int, folder: Path, cache: Path) -> tuple[floa
 
     plan = make_plan(options, space)
     widths = chosen_widths(plan, space, split, features.shape[1] + CLASSES, kept)
-    population = Population(
+    population = LocalTrainer(
         features, labels, CLASSES, max_epochs=max_epochs, size=CPU_HEADS, widths=widths
     )
     events = EventFolder.recreate(folder / "tensorboard", space)
@@ -98,7 +98,7 @@ def ours(max_epochs: int, repeats: int, folder: Path, cache: Path) -> tuple[floa
     runner = Runner(data, population, promoted, (), save)
     looks = list(planned_looks(options.repeats, options.most_repeats))
     meta = make_meta(["adam"], list(names), settings=options.settings(), looks=looks)
-    protocol = Protocol(options, space, runner, meta)
+    protocol = StudyProtocol(options, space, runner, meta)
     protocol._search(Round({}, {"adam": repeats}, None, looks))
     seconds = time.perf_counter() - start
     return seconds, sum(r.epochs - r.initial_epoch for r in runner.records.values())

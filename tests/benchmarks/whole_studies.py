@@ -26,12 +26,12 @@ from study.search.command_line import parse, resolve_options
 from study.search.image_subject import ImageSubject
 from study.search.options import Options
 from study.search.oracles import Proposal
-from study.search.protocol import Protocol
+from study.search.protocol import StudyProtocol
 from study.search.runner import Runner
 from study.search.study_folder import study_meta
 from study.search.tasks import Data, Task, make_splits
 from study.space.search_space import SearchSpace, load_space
-from study.training.population import CPU_HEADS, Population
+from study.training.population import CPU_HEADS, LocalTrainer
 from study.verdicts.answer import Answer, Verdict, share_interval
 from study.verdicts.judge import answer_of
 
@@ -44,7 +44,7 @@ ARGUMENTS = [
 ]
 
 
-class Unpaired(Protocol):
+class Unpaired(StudyProtocol):
     """The protocol with seeds and proposals of its own for every optimizer."""
 
     def _proposals(self, key: tuple[str, int]) -> int:
@@ -72,7 +72,7 @@ def main() -> None:
     subject = ImageSubject(options, Here(options.device))
     images, features = subject.examples, subject.features()
     classes = len(images.class_names)
-    population = Population(
+    population = LocalTrainer(
         features, images.labels, classes, max_epochs=options.max_epochs, size=CPU_HEADS
     )
     same, crippled = _space(NAMES), _space((*NAMES, "crippled"))
@@ -105,7 +105,7 @@ def _space(names: tuple[str, ...]) -> SearchSpace:
 
 
 def _records(
-    options: Options, space: SearchSpace, data: Data, population: Population, meta: StudyMeta
+    options: Options, space: SearchSpace, data: Data, population: LocalTrainer, meta: StudyMeta
 ) -> list[TrialRecord]:
     saved: list[TrialRecord] = []
     Unpaired(options, space, Runner(data, population, {}, [], saved.extend), meta).run()

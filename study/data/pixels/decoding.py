@@ -33,7 +33,7 @@ from PIL import Image, UnidentifiedImageError
 from study.common.errors import UserError
 from study.common.text import printable
 from study.data.pixels.deep_grey import (
-    Measured,
+    GreyRange,
     Scales,
     deep_grey,
     guessed_8_bits,
@@ -69,13 +69,13 @@ UPRIGHT = {  # EXIF orientation -> what undoes it
 }
 
 SHADES, COLOURS = (17, 16), (4, 4)  # width, height
-LOOK_BYTES = math.prod(SHADES) + 3 * math.prod(COLOURS)
+THUMBNAIL_BYTES = math.prod(SHADES) + 3 * math.prod(COLOURS)
 BETWEEN = (4 * SHADES[0], 4 * SHADES[1])  # divided by both without a rest
 LARGE = 16  # times `BETWEEN`; the box filter counts whole pixels, so of fewer it is less exact
 
 
-def small_look(image: Image.Image) -> bytes:
-    """17 x 16 shades of grey, then 4 x 4 RGB colours: `LOOK_BYTES` bytes, row by row.
+def thumbnail(image: Image.Image) -> bytes:
+    """17 x 16 shades of grey, then 4 x 4 RGB colours: `THUMBNAIL_BYTES` bytes, row by row.
 
     Box-filtered, so that every pixel counts alike; of large images by way of a smaller one: 13 ms
     in place of 22 for 12 megapixels, and a shade is at most 1 of 255 another.
@@ -89,7 +89,7 @@ def small_look(image: Image.Image) -> bytes:
     return shades.tobytes() + image.convert("RGB").resize(COLOURS, Image.Resampling.BOX).tobytes()
 
 
-class Header(NamedTuple):
+class StoredAs(NamedTuple):
     """How an image is stored, in Pillow's words."""
 
     format: str
@@ -97,15 +97,15 @@ class Header(NamedTuple):
     mode: str
 
 
-class Looked(NamedTuple):
+class Inspected(NamedTuple):
     """What `inspect` found: an image (a digest), a broken one (a reason), or no image (neither)."""
 
     digest: str = ""  # sha256 of the file's bytes, hex
     reason: str = ""  # why it cannot be used, to be read after its name: "is cut off"
     flat: bool = False  # one colour everywhere, as a white icon on transparency; not of deep grey
-    header: Header = Header("", (0, 0), "")
-    look: bytes = b""  # the image made small, see `small_look`
-    grey: Measured | None = None  # of deep grey
+    header: StoredAs = StoredAs("", (0, 0), "")
+    thumbnail: bytes = b""  # the image made small, see `thumbnail`
+    grey: GreyRange | None = None  # of deep grey
 
 
 class UnusableImageError(Exception):
@@ -156,7 +156,7 @@ def _of_file(path: Path) -> Iterator[Image.Image]:
         ) from error
 
 
-def inspect(path: Path) -> Looked:
+def inspect(path: Path) -> Inspected:
     """Decode the whole file once and forget the pixels; never raises for what a file contains.
 
     What it holds decides, not its name: a JPEG called `.png` or `.txt` is an image. A file that
@@ -165,7 +165,7 @@ def inspect(path: Path) -> Looked:
     claims = path.suffix.lower() in SUFFIXES
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
-            return Looked(reason="is no regular file")
+            return Inspected(reason="is no regular file")
         with path.open("rb") as file:
             head = file.read(512)
             claims = claims or head.startswith(MAGIC) or _is_webp(head) or bool(kind_in_words(head))
@@ -183,18 +183,18 @@ def inspect(path: Path) -> Looked:
             return looked._replace(digest=hashlib.file_digest(file, "sha256").hexdigest())
     except Exception as error:  # decoders raise nearly every kind of exception on hostile bytes
         unreadable = isinstance(error, OSError) and error.errno is not None
-        return Looked(reason=_in_words(error)) if claims or unreadable else Looked()
+        return Inspected(reason=_in_words(error)) if claims or unreadable else Inspected()
 
 
-def _look(image: Image.Image) -> Looked:
-    header = Header(str(image.format), image.size, image.mode)
+def _look(image: Image.Image) -> Inspected:
+    header = StoredAs(str(image.format), image.size, image.mode)
     image.load()
     grey = deep_grey(image) if is_deep(image) else None
     rgb = _to_rgb(image) if grey is None else _upright(Image.fromarray(stretched(grey)), image)
-    return Looked(
+    return Inspected(
         flat=grey is None and rgb.getcolors(1) is not None,  # None: more than one
         header=header,
-        look=small_look(rgb),
+        thumbnail=thumbnail(rgb),
         grey=None if grey is None else measure(grey),
     )
 

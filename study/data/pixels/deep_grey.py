@@ -38,7 +38,7 @@ class DeepGrey(NamedTuple):
         return FLOATS if self.values.dtype.kind == "f" else WHOLE
 
 
-class Measured(NamedTuple):
+class GreyRange(NamedTuple):
     """What the white point of a set needs to know of one image."""
 
     kind: str  # WHOLE or FLOATS
@@ -46,7 +46,7 @@ class Measured(NamedTuple):
     without: int  # pixels without a value
     quantiles: np.ndarray  # (257,) of the values at PARTS, or their ends; (0,) if there is none
 
-    def ends(self) -> "Measured":
+    def ends(self) -> "GreyRange":
         """Only the smallest and the largest value are kept."""
         return self._replace(quantiles=self.quantiles[[0, -1]] if self.pixels else self.quantiles)
 
@@ -93,15 +93,15 @@ def marked(grey: DeepGrey) -> np.ndarray:
     return np.where(grey.valid, grey.values, mark)
 
 
-def measure(grey: DeepGrey) -> Measured:
+def measure(grey: DeepGrey) -> GreyRange:
     """Sort the values of an image and keep 257 of them."""
     found = np.sort(grey.values[grey.valid])
     places = np.rint(PARTS * (len(found) - 1)).astype(np.int64)
     kept = found[places] if len(found) else found
-    return Measured(grey.kind, len(found), grey.values.size - len(found), kept)
+    return GreyRange(grey.kind, len(found), grey.values.size - len(found), kept)
 
 
-def find_scales(images: Sequence[Measured]) -> dict[str, Scale]:
+def find_scales(images: Sequence[GreyRange]) -> dict[str, Scale]:
     """The white points of a set, one for whole numbers and one for floats, where it has such.
 
     Floats, and whole numbers outside 0..65535, run from the 0.1th to the 99.9th percentile of all
@@ -116,7 +116,7 @@ def find_scales(images: Sequence[Measured]) -> dict[str, Scale]:
     }
 
 
-def _scale(kind: str, images: Sequence[Measured]) -> Scale:
+def _scale(kind: str, images: Sequence[GreyRange]) -> Scale:
     if not images:  # no pixel of this kind has a value: all are black
         return Scale(0.0, 1.0)
     low = float(min(image.quantiles[0] for image in images))
@@ -129,7 +129,7 @@ def _scale(kind: str, images: Sequence[Measured]) -> Scale:
     return Scale(black, white if white > black else black + 1)
 
 
-def _percentiles(images: Sequence[Measured]) -> tuple[float, float]:
+def _percentiles(images: Sequence[GreyRange]) -> tuple[float, float]:
     """The values below which CLIPPED of all pixels lie, and above which."""
     gaps = np.diff(PARTS, prepend=0.0, append=1.0)
     shares = (gaps[:-1] + gaps[1:]) / 2  # (257,) of an image's pixels that a quantile stands for
@@ -174,7 +174,7 @@ def guessed_8_bits(grey: np.ndarray) -> np.ndarray:
     return np.rint(values / (white or 1.0) * 255.0).astype(np.uint8)
 
 
-def depth(image: Measured) -> str:
+def depth(image: GreyRange) -> str:
     """The range that the values of one image take, roughly: "12 bits", "floats up to 1e+03"."""
     low, high = image.quantiles[[0, -1]].tolist() if image.pixels else (0, 0)
     if image.kind == WHOLE and low >= 0 and high <= max(WHITES):
@@ -183,7 +183,7 @@ def depth(image: Measured) -> str:
     return f"{image.kind} up to {10.0 ** math.ceil(math.log10(largest)) if largest else 0:g}"
 
 
-def is_flat(image: Measured, scales: Scales) -> bool:
+def is_flat(image: GreyRange, scales: Scales) -> bool:
     """Whether the pixels of an image all become one shade."""
     if not image.pixels:
         return True
@@ -192,7 +192,7 @@ def is_flat(image: Measured, scales: Scales) -> bool:
     return bool(low == high and (low == 0 or not image.without))
 
 
-def feature_key(digest: str, image: Measured | None, scales: Scales) -> str:
+def feature_key(digest: str, image: GreyRange | None, scales: Scales) -> str:
     """What an image's features depend on: its bytes, and its white point where that is not 65535.
 
     So its features are found again whatever other images are studied with it.

@@ -34,7 +34,7 @@ DAMAGE = (
 )
 
 
-class Header(NamedTuple):
+class ArrayHeader(NamedTuple):
     """What a file says of one of its arrays."""
 
     info: zipfile.ZipInfo
@@ -62,7 +62,7 @@ class NpzFile:
             UserError: the file is damaged, or holds something else than plain arrays named `known`.
         """
         self.path, self._zipped, self._size = path, zipped, path.stat().st_size
-        self.headers: dict[str, Header] = {}
+        self.headers: dict[str, ArrayHeader] = {}
         for info in zipped.infolist():
             key = info.filename.removesuffix(".npy")
             if key == info.filename:
@@ -106,7 +106,7 @@ class NpzFile:
             if file.read(1):
                 raise ValueError("longer than it says")
 
-    def _header(self, key: str, info: zipfile.ZipInfo) -> Header:
+    def _header(self, key: str, info: zipfile.ZipInfo) -> ArrayHeader:
         if info.flag_bits & 1:
             raise self.error(key, f"is encrypted; {HOW}")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -139,10 +139,10 @@ class NpzFile:
                 f"its header says {sized(shape)} of {dtype}, which takes {needed:,} bytes, but "
                 f"there are {info.file_size:,}: the file is damaged, write it again",
             )
-        return Header(info, start, shape, fortran, dtype)
+        return ArrayHeader(info, start, shape, fortran, dtype)
 
     @contextmanager
-    def _numbers(self, header: Header) -> Iterator[IO[bytes]]:
+    def _numbers(self, header: ArrayHeader) -> Iterator[IO[bytes]]:
         """The member, opened at its first number."""
         with self._zipped.open(header.info) as file:
             file.read(header.start)
@@ -199,7 +199,7 @@ def _zipped(path: Path, raw: IO[bytes]) -> zipfile.ZipFile:
         ) from error
 
 
-def _taken(file: IO[bytes], header: Header, count: int) -> np.ndarray:
+def _taken(file: IO[bytes], header: ArrayHeader, count: int) -> np.ndarray:
     """The next `count` numbers, (count,), in the file's byte order."""
     needed = count * header.dtype.itemsize
     parts, missing = [], needed

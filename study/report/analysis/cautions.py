@@ -16,7 +16,7 @@ from study.records.trial_record import Phase
 from study.report.analysis.data_cautions import image_cautions
 from study.report.analysis.ranking import Row, how_lost, lost_every_trial
 from study.report.analysis.search_trials import Gain
-from study.report.analysis.winners import Curves, Settings
+from study.report.analysis.winners import Curves, WinnerSettings
 from study.space.domains import ONE_MINUS, argument_of, turned
 from study.space.head_config import SINGLE_ROWS, normalizes_single_rows
 from study.verdicts.answer import Answer
@@ -49,7 +49,7 @@ NATURAL = {("dropout", -1): 0.0, ("label_smoothing", -1): 0.0, ("final_factor", 
 
 
 def edges(
-    meta: StudyMeta, settings: Iterable[Settings], diverging: Collection[str] = ()
+    meta: StudyMeta, settings: Iterable[WinnerSettings], diverging: Collection[str] = ()
 ) -> Iterator[str]:
     """A sentence for each hyperparameter whose best values lie at an edge in most repeats.
 
@@ -79,7 +79,9 @@ def _values(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _ranges(table: Mapping[str, Any], found: Settings) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _ranges(
+    table: Mapping[str, Any], found: WinnerSettings
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     schedule = found.values.get("schedule", "")
     for part in (
         table.get("optimizers", {}).get(found.optimizer, {}),
@@ -121,7 +123,7 @@ def cautions(
     meta: StudyMeta,
     rows: Sequence[Row],
     answer: Answer,
-    settings: Sequence[Settings],
+    settings: Sequence[WinnerSettings],
     curves: Iterable[Curves],
     gains: Iterable[Gain],
 ) -> list[Caution]:
@@ -346,7 +348,7 @@ def _absurd(meta: StudyMeta, rows: Iterable[Row]) -> Iterator[Caution]:
         )
 
 
-def _several_losses(meta: StudyMeta, settings: Sequence[Settings]) -> Iterator[Caution]:
+def _several_losses(meta: StudyMeta, settings: Sequence[WinnerSettings]) -> Iterator[Caution]:
     values = PLURAL[meta.metric]
     smoothing = sorted({float(s.values.get("label_smoothing", 0.0)) for s in settings})
     if len(smoothing) > 1:

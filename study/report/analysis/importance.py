@@ -66,21 +66,21 @@ class ParallelAxis(NamedTuple):
     high: str
 
 
-class Judged(NamedTuple):
+class ScoredTrial(NamedTuple):
     """One search run and the share of its rivals it beats."""
 
     values: Mapping[str, Value]
     beaten: float
 
 
-def judge_trials(meta: StudyMeta, records: Iterable[TrialRecord]) -> dict[str, list[Judged]]:
+def judge_trials(meta: StudyMeta, records: Iterable[TrialRecord]) -> dict[str, list[ScoredTrial]]:
     """Every search run of each optimizer against those of its search with the same epochs."""
     guess = chance(meta.metric, meta.class_counts)
     groups: dict[tuple[str, int, int], list[TrialRecord]] = defaultdict(list)
     for record in records:
         if record.phase is Phase.SEARCH and record.status is not TrialStatus.FAILED:
             groups[record.optimizer, record.repeat, record.epochs].append(record)
-    found: dict[str, list[Judged]] = {name: [] for name in meta.optimizers}
+    found: dict[str, list[ScoredTrial]] = {name: [] for name in meta.optimizers}
     for (name, _, _), runs in groups.items():
         scores = np.array([score(run, guess) for run in runs])
         if len(runs) > 1:
@@ -88,11 +88,11 @@ def judge_trials(meta: StudyMeta, records: Iterable[TrialRecord]) -> dict[str, l
             level = (scores[:, None] == scores).sum(axis=1) - 1
             shares = (below + level / 2) / (len(runs) - 1)
             pairs = zip(runs, shares.tolist(), strict=True)
-            found.setdefault(name, []).extend(Judged(r.hyperparameters, s) for r, s in pairs)
+            found.setdefault(name, []).extend(ScoredTrial(r.hyperparameters, s) for r, s in pairs)
     return {name: judged for name, judged in found.items() if judged}
 
 
-def importance(judged: Mapping[str, Sequence[Judged]]) -> Importance | None:
+def importance(judged: Mapping[str, Sequence[ScoredTrial]]) -> Importance | None:
     """Share of the variance between trials by hyperparameter and optimizer (omega squared)."""
     tuned = {name: _tuned(trials) for name, trials in judged.items()}
     tuned = {name: keys for name, keys in tuned.items() if keys}
@@ -107,7 +107,7 @@ def importance(judged: Mapping[str, Sequence[Judged]]) -> Importance | None:
     return Importance(tuple(tuned), tuple(keys[i] for i in order), share[:, order])
 
 
-def _tuned(trials: Sequence[Judged]) -> list[str]:
+def _tuned(trials: Sequence[ScoredTrial]) -> list[str]:
     """Hyperparameters with more than one value in at least so many trials, in their usual order."""
     values: dict[str, list[Value]] = {}
     for trial in trials:
@@ -116,7 +116,7 @@ def _tuned(trials: Sequence[Judged]) -> list[str]:
     return [key for key, v in values.items() if len(v) >= FEWEST and len(set(v)) > 1]
 
 
-def _explained(trials: Sequence[Judged], key: str) -> float:
+def _explained(trials: Sequence[ScoredTrial], key: str) -> float:
     having = [trial for trial in trials if key in trial.values]
     beaten = np.array([trial.beaten for trial in having])
     groups = [beaten[group] for group in _bins([trial.values[key] for trial in having])]
@@ -139,7 +139,7 @@ def _bins(values: Sequence[Value]) -> list[NDArray[np.int64]]:
     return [part for part in np.array_split(order, BINS) if len(part)]
 
 
-def slices(judged: Mapping[str, Sequence[Judged]], without: Iterable[str]) -> list[Slices]:
+def slices(judged: Mapping[str, Sequence[ScoredTrial]], without: Iterable[str]) -> list[Slices]:
     """One entry for every tuned number among them not in `without`, shared ones first."""
     found: dict[str, list[Slice]] = defaultdict(list)
     for name, trials in judged.items():
@@ -155,7 +155,7 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _slice(name: str, key: str, trials: Sequence[Judged]) -> Slice:
+def _slice(name: str, key: str, trials: Sequence[ScoredTrial]) -> Slice:
     having = [t for t in trials if key in t.values]
     values = np.array([float(t.values[key]) for t in having])
     beaten = np.array([t.beaten for t in having])

@@ -43,7 +43,7 @@ from study.report.analysis.search_trials import (
     robustness,
     sensitivity,
 )
-from study.report.analysis.winners import Curves, Settings, best_settings, winner_curves
+from study.report.analysis.winners import Curves, WinnerSettings, best_settings, winner_curves
 from study.verdicts.answer import Answer
 from study.verdicts.judge import answer_of
 
@@ -59,7 +59,7 @@ class Summary(NamedTuple):
     answer: Answer
     pairs: tuple[Pair, ...]
     headline: Headline
-    settings: tuple[Settings, ...]
+    settings: tuple[WinnerSettings, ...]
     curves: tuple[Curves, ...]
     confusion: Confusion | None
     sensitivity: tuple[Sensitivity, ...]

@@ -22,7 +22,7 @@ from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.report.analysis.ranking import Row, winner_runs
 
 
-class Settings(NamedTuple):
+class WinnerSettings(NamedTuple):
     """The hyperparameters to use, and what the other repeats' searches found.
 
     `run` is the one that `best/` holds the head of; before the confirmation the best so far.
@@ -61,7 +61,7 @@ class Curves(NamedTuple):
 
 def best_settings(
     meta: StudyMeta, rows: Iterable[Row], records: Iterable[TrialRecord]
-) -> list[Settings]:
+) -> list[WinnerSettings]:
     """The winning hyperparameters of each row, in the order of the rows."""
     grouped = by_optimizer(meta.optimizers, records)
     found = []
@@ -75,7 +75,7 @@ def best_settings(
         keys = dict.fromkeys(key for values in by_repeat.values() for key in values)
         others = {key: _range(key, list(by_repeat.values())) for key in keys}
         others = {key: text for key, text in others.items() if text}
-        found.append(Settings(row.optimizer, best, others, by_repeat))
+        found.append(WinnerSettings(row.optimizer, best, others, by_repeat))
     return found
 
 

@@ -10,7 +10,7 @@ from study.common.metrics import ACCURACY
 from study.common.plot_look import (
     INK,
     Fonts,
-    Look,
+    Mark,
     margins,
     new_figure,
     percent_axis,
@@ -24,7 +24,7 @@ from study.report.figures.picture import Drawn
 LEAST_ERROR = 2e-3  # values above 99.8 % share one height
 
 
-def draw_gains(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+def draw_gains(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
     """A slope for each optimizer from Keras's default settings to the tuned ones."""
     found = [g for g in summary.gains if np.isfinite(g.default) and np.isfinite(g.tuned)]
     if not found:
@@ -113,7 +113,7 @@ def _end(axis: Axes, text: str, side: int, at: float, y: float, colour: str) -> 
     )
 
 
-def draw_time(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+def draw_time(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
     """The winner's metric against the seconds that one training of it takes."""
     rows = [r for r in summary.rows if r.basis is Phase.CONFIRM and r.train_seconds > 0]
     if not rows:
@@ -148,7 +148,7 @@ def draw_time(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
 
 
 def _label_points(
-    axis: Axes, heights: Sequence[float], names: Sequence[str], looks: Sequence[Look]
+    axis: Axes, heights: Sequence[float], names: Sequence[str], looks: Sequence[Mark]
 ) -> None:
     """Names with their marker at the right edge, in the order of the heights."""
     low, high = axis.get_ylim()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from study.common.files import write_atomically
-from study.common.plot_look import Fonts, find_fonts, looks, style, to_png
+from study.common.plot_look import Fonts, find_fonts, marks, style, to_png
 from study.report.analysis.summary import Summary
 from study.report.figures import cost, hyperparameters, mistakes, optimizers, searches
 from study.report.figures.picture import Drawn, Picture
@@ -30,7 +30,7 @@ def draw_figures(
 ) -> tuple[list[Picture], list[str]]:
     """Every figure that the study has data for, and warnings about fonts."""
     fonts = find_fonts([*summary.meta.class_names, *summary.meta.optimizers])
-    look = looks([*summary.meta.optimizers, *(row.optimizer for row in summary.rows)], fonts)
+    look = marks([*summary.meta.optimizers, *(row.optimizer for row in summary.rows)], fonts)
     pictures = []
     with style(fonts):
         for drawer in drawers:

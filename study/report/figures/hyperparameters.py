@@ -7,18 +7,18 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from study.common.plot_look import GRID, INK, MUTED, SEQUENTIAL, Fonts, Look, margins, new_figure
+from study.common.plot_look import GRID, INK, MUTED, SEQUENTIAL, Fonts, Mark, margins, new_figure
 from study.common.text import label_width, number, plain
 from study.report.analysis.importance import Importance, Slices
 from study.report.analysis.search_trials import Choices
 from study.report.analysis.summary import Summary
-from study.report.figures.picture import Drawn, Panels, Scale, joined, linear, logarithmic
+from study.report.figures.picture import AxisScale, Drawn, Panels, joined, linear, logarithmic
 
 MOST_SLICES = 8
 MOST_GREY = 30  # lines behind the best ones; more are a blot
 
 
-def draw_choices(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+def draw_choices(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
     """Heatmaps of the best search result: schedule and dense width by optimizer."""
     words = summary.meta.metric_words
     for found, name, title in (
@@ -35,7 +35,7 @@ def draw_choices(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn
             )
 
 
-def _heatmap(found: Choices, title: str, look: Mapping[str, Look], words: str) -> Figure:
+def _heatmap(found: Choices, title: str, look: Mapping[str, Mark], words: str) -> Figure:
     known = found.best[np.isfinite(found.best)]
     low, high = (float(np.quantile(known, 0.1)), float(known.max())) if known.size else (0.0, 1.0)
     top = np.nanmax(np.where(np.isfinite(found.best), found.best, -1), axis=1)
@@ -91,7 +91,7 @@ def _cells(
     return figure
 
 
-def draw_importance(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+def draw_importance(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
     """A heatmap of hyperparameters by optimizer."""
     found = summary.importance
     if found is None:
@@ -106,7 +106,7 @@ def draw_importance(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Dr
     )
 
 
-def _importance_figure(found: Importance, look: Mapping[str, Look]) -> Figure:
+def _importance_figure(found: Importance, look: Mapping[str, Mark]) -> Figure:
     shares = np.where(np.isfinite(found.share), np.round(found.share, 2), np.nan)
     top = np.nanmax(np.where(np.isfinite(shares), shares, -1), axis=1)
     return _cells(
@@ -121,7 +121,7 @@ def _importance_figure(found: Importance, look: Mapping[str, Look]) -> Figure:
     )
 
 
-def draw_slices(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+def draw_slices(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
     """How well every optimizer does over the values of each numeric hyperparameter."""
     found = summary.slices[:MOST_SLICES]
     if not found:
@@ -156,7 +156,7 @@ def draw_slices(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
     )
 
 
-def _across(one: Slices) -> Scale:
+def _across(one: Slices) -> AxisScale:
     values = np.concatenate([line.values for line in one.lines])
     low, high = float(values.min()), float(values.max())
     if one.log and low > 0:
@@ -165,7 +165,7 @@ def _across(one: Slices) -> Scale:
     return linear(low - room, high + room)
 
 
-def _legend(panels: Panels, names: Sequence[str], look: Mapping[str, Look]) -> None:
+def _legend(panels: Panels, names: Sequence[str], look: Mapping[str, Mark]) -> None:
     """Names with their markers in one line above the panels."""
     x, y = 0.2, panels.figure.get_size_inches()[1] - 0.72
     for name in names:
@@ -175,7 +175,7 @@ def _legend(panels: Panels, names: Sequence[str], look: Mapping[str, Look]) -> N
         x += 0.3 + label_width([label], 8.5)
 
 
-def draw_parallel(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+def draw_parallel(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
     """Parallel coordinates: a line a trial, the best tenth of each optimizer in its colour."""
     axes, found = summary.parallel
     if not found:
@@ -184,7 +184,7 @@ def draw_parallel(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Draw
         f"{plain(axis.hyperparameter, 13)}\n{plain(axis.low, 11)} to\n{plain(axis.high, 11)}"
         for axis in axes
     ]
-    across = Scale(0, len(axes) - 1, tuple(range(len(axes))), tuple(ends))
+    across = AxisScale(0, len(axes) - 1, tuple(range(len(axes))), tuple(ends))
     panels = Panels(
         [(look[one.optimizer].label, look[one.optimizer].colour) for one in found],
         "Which settings do the best trials share?",
@@ -192,7 +192,7 @@ def draw_parallel(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Draw
         "the best tenth.",
         "",
         across,
-        Scale(0, 1, (), ()),
+        AxisScale(0, 1, (), ()),
         columns=2,
         wide=4.9,
         beside=0.9,

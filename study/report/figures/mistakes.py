@@ -11,7 +11,7 @@ from study.common.plot_look import (
     INK,
     MUTED,
     Fonts,
-    Look,
+    Mark,
     margins,
     new_figure,
     percent_axis,
@@ -27,7 +27,7 @@ FEWEST_CLASSES = 12  # shown also where the winner makes no mistake
 MOST_COUNTS = 60  # classes; above that the numbers in the matrix are too small to read
 
 
-def draw_confusion(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+def draw_confusion(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
     """Confusion matrix with the most confused pairs beside it, and accuracy by class."""
     found = summary.confusion
     if found is None:
@@ -164,7 +164,7 @@ def _per_class_figure(
     return figure
 
 
-def draw_mistakes(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+def draw_mistakes(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
     """The images that were named wrongly, each beside one of the class it was taken for."""
     found = summary.confusion
     if found is None or not found.mistakes:

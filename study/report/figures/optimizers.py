@@ -11,7 +11,7 @@ from study.common.plot_look import (
     INK,
     MUTED,
     Fonts,
-    Look,
+    Mark,
     lower_limit,
     margins,
     names_down,
@@ -25,7 +25,7 @@ from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row
 from study.report.analysis.summary import Summary
 from study.report.analysis.winners import Curves
-from study.report.figures.picture import Drawn, Panels, Scale, joined, linear, logarithmic
+from study.report.figures.picture import AxisScale, Drawn, Panels, joined, linear, logarithmic
 from study.verdicts.answer import Judged, Verdict
 from study.verdicts.looks import FEWEST_REPEATS
 
@@ -38,7 +38,7 @@ VERDICTS = {  # colours that differ in lightness, too
 TOGETHER = 3  # so many optimizers share the post's two panels; more get a panel each
 
 
-def draw_ranking(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+def draw_ranking(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
     """Each optimizer's bound to the best against the margin: one look tells the verdicts."""
     answer = summary.answer
     shown = [
@@ -95,7 +95,7 @@ def draw_ranking(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn
 
 
 def _without_verdicts(
-    rows: Sequence[Row], look: Mapping[str, Look], names: Sequence[str], words: str
+    rows: Sequence[Row], look: Mapping[str, Mark], names: Sequence[str], words: str
 ) -> tuple[str, str, str, Figure]:
     """What the runs reached, where too few repeats allow no more."""
     several = sum(row.converged > 0 for row in rows) > 1
@@ -134,7 +134,7 @@ def _write_verdict(axis: Axes, place: int, row: Row, one: Judged) -> None:
         axis.text(1.50, place, f"{100 * row.mean:.1f} %", color=MUTED, ha="right", **kind)
 
 
-def draw_curves(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+def draw_curves(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
     """Training and validation metric and loss of every winner, the post's figure."""
     curves = summary.curves
     names = [look[found.optimizer].label for found in curves]
@@ -154,7 +154,7 @@ def draw_curves(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
 
 
 def _curves_together(
-    curves: Sequence[Curves], look: Mapping[str, Look], names: Sequence[str], words: str
+    curves: Sequence[Curves], look: Mapping[str, Mark], names: Sequence[str], words: str
 ) -> Figure:
     figure = new_figure(
         10, 4.2, "How the winners learn", "Solid: validation. Dashed: training. Band: all runs."
@@ -184,7 +184,7 @@ def _curves_together(
 
 
 def _name_ends(
-    axis: Axes, up: Scale, ends: Sequence[float], names: Sequence[str], colours: Sequence[str]
+    axis: Axes, up: AxisScale, ends: Sequence[float], names: Sequence[str], colours: Sequence[str]
 ) -> None:
     """Write each name at the right edge, where its curve ends."""
     heights = [0.0 if np.isnan(up(end)) else float(np.clip(up(end), 0, 1)) for end in ends]
@@ -204,7 +204,7 @@ def _name_ends(
 
 def _curves_apart(
     curves: Sequence[Curves],
-    look: Mapping[str, Look],
+    look: Mapping[str, Mark],
     names: Sequence[str],
     kind: str,
     words: str,
@@ -237,16 +237,16 @@ def _few(marker: str, epochs: int) -> dict[str, Any]:
     return {"marker": marker, "ms": 4, "markevery": max(1, epochs // 8)}
 
 
-def _epochs(curves: Sequence[Curves]) -> Scale:
+def _epochs(curves: Sequence[Curves]) -> AxisScale:
     epochs = max(len(found.val_loss.mean) for found in curves)
     if epochs < 3:
-        return Scale(0.5, epochs + 0.5, tuple(range(1, epochs + 1)), ("1", "2")[:epochs])
+        return AxisScale(0.5, epochs + 0.5, tuple(range(1, epochs + 1)), ("1", "2")[:epochs])
     found = linear(1, epochs, whole=True)
     ticks = (1.0, *(t for t in found.ticks if t > 1 and t == int(t)))
-    return Scale(1, epochs, ticks, tuple(f"{t:g}" for t in ticks))
+    return AxisScale(1, epochs, ticks, tuple(f"{t:g}" for t in ticks))
 
 
-def _heights(curves: Sequence[Curves], kind: str) -> Scale:
+def _heights(curves: Sequence[Curves], kind: str) -> AxisScale:
     """Percent for the metric; decades for losses, so that the first epoch hides nothing."""
     bands = [band for c in curves for band in (getattr(c, kind), getattr(c, f"val_{kind}"))]
     values = np.concatenate([band.mean for band in bands])
@@ -259,7 +259,7 @@ def _heights(curves: Sequence[Curves], kind: str) -> Scale:
     return logarithmic(low / 1.3, max(high, low * 2) * 1.3)
 
 
-def _apply(axis: Axes, across: Scale, up: Scale) -> None:
+def _apply(axis: Axes, across: AxisScale, up: AxisScale) -> None:
     axis.set_xlim(across.low, across.high)
     axis.set_xticks(across.ticks, across.labels)
     if up.log:

@@ -37,7 +37,7 @@ class Picture(NamedTuple):
     figure: Figure  # that the PNG shows
 
 
-class Scale(NamedTuple):
+class AxisScale(NamedTuple):
     """What an axis of every panel shows."""
 
     low: float
@@ -56,22 +56,22 @@ class Scale(NamedTuple):
         return np.asarray((data - low) / (high - low))
 
 
-def linear(low: float, high: float, *, percent: bool = False, whole: bool = False) -> Scale:
+def linear(low: float, high: float, *, percent: bool = False, whole: bool = False) -> AxisScale:
     """A linear scale with about five ticks."""
     high = high if high > low else low + 1
     found = MaxNLocator(5, integer=whole, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
     ticks = [float(t) for t in found if low - 1e-9 <= t <= high + 1e-9]
     labels = [f"{100 * t:.5g} %" if percent else f"{t:g}" for t in ticks]
-    return Scale(low, high, tuple(ticks), tuple(labels))
+    return AxisScale(low, high, tuple(ticks), tuple(labels))
 
 
-def logarithmic(low: float, high: float) -> Scale:
+def logarithmic(low: float, high: float) -> AxisScale:
     """A logarithmic scale with a tick every decade, or every other one."""
     high = high if high > low else low * 10
     first, last = int(np.ceil(np.log10(low) - 1e-9)), int(np.floor(np.log10(high) + 1e-9))
     step = max(1, -(-(last - first) // 4))
     ticks = [10.0**power for power in range(first, last + 1, step)] or [low, high]
-    return Scale(low, high, tuple(ticks), tuple(map(log_label, ticks)), log=True)
+    return AxisScale(low, high, tuple(ticks), tuple(map(log_label, ticks)), log=True)
 
 
 class Panels:
@@ -92,8 +92,8 @@ class Panels:
         title: str,
         subtitle: str,
         xlabel: str,
-        across: Scale | Sequence[Scale],
-        up: Scale,
+        across: AxisScale | Sequence[AxisScale],
+        up: AxisScale,
         *,
         columns: int = 4,
         wide: float = WIDE,
@@ -102,8 +102,8 @@ class Panels:
     ) -> None:
         self.columns, self.wide, self.beside = min(columns, len(titles)), wide, beside
         self.top = TOP + legend
-        own = not isinstance(across, Scale)
-        self.across = [across] * len(titles) if isinstance(across, Scale) else list(across)
+        own = not isinstance(across, AxisScale)
+        self.across = [across] * len(titles) if isinstance(across, AxisScale) else list(across)
         self.up = up
         self.above = ABOVE + (0.22 if own else 0)  # room for ticks under every panel
         rows = -(-len(titles) // self.columns)

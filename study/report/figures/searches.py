@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from study.common.plot_look import Fonts, Look, lower_limit
+from study.common.plot_look import Fonts, Mark, lower_limit
 from study.common.text import counted, points
 from study.report.analysis.search_trials import Sensitivity
 from study.report.analysis.summary import Summary
-from study.report.figures.picture import Drawn, Panels, Scale, joined, linear, logarithmic
+from study.report.figures.picture import AxisScale, Drawn, Panels, joined, linear, logarithmic
 
 MOST_DOTS = 20_000  # of a panel; more are a blot
 
 
-def draw_sensitivity(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+def draw_sensitivity(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
     """The metric against learning rate; short trials faint, diverged ones as crosses below."""
     found = [s for s in summary.sensitivity if len(set(s.learning_rate.tolist())) > 1]
     if not found:
@@ -51,7 +51,7 @@ def draw_sensitivity(summary: Summary, look: dict[str, Look], fonts: Fonts) -> D
     )
 
 
-def _rates(found: Iterable[Sensitivity]) -> Scale:
+def _rates(found: Iterable[Sensitivity]) -> AxisScale:
     rates = np.concatenate([s.learning_rate for s in found])
     return logarithmic(float(rates.min()) / 1.5, float(rates.max()) * 1.5)
 
@@ -64,7 +64,7 @@ def _envelope(one: Sensitivity) -> tuple[np.ndarray, np.ndarray]:
     return 10 ** ((bins + 0.5) / 3), np.array(best)
 
 
-def draw_budgets(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+def draw_budgets(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
     """Best so far against epochs spent, with the band of the repeats."""
     found = summary.best_so_far
     if not any(np.isfinite(b.middle).sum() > 1 for b in found):
@@ -93,7 +93,7 @@ def draw_budgets(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn
     )
 
 
-def draw_incumbents(summary: Summary, look: dict[str, Look], fonts: Fonts) -> Drawn:
+def draw_incumbents(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
     """What the searches had found at parts of their budget, trained again."""
     found = summary.incumbents
     if found is None:
