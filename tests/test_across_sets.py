@@ -130,7 +130,7 @@ def test_the_span_of_many_levels_allows_for_picking_the_extremes():
     "name", ["3 equal", "3 equal, easy and hard sets", "3, one ahead by 2.01 points"]
 )
 def test_false_claims_stay_rare(name):
-    """However often the report is read while sets are added; the rates are in the README."""
+    """However often the report is read while sets are added; the rates are in docs/method.md."""
     rng = np.random.default_rng(1)
     sort = SORTS[name]()
     general: Counter[str] = Counter()

@@ -5,7 +5,7 @@
 Ray runs on this machine, on loopback; the second worker is on a second node of it. So two workers
 share the cores that one has, and what is seen is what Ray costs, not what more machines gain. Small
 populations (an epoch of 64 rows) are the worst case, large ones (9 epochs of 1,440 x 512 rows) are
-those of the README's studies. Programs are compiled before. Takes two minutes.
+those of the documented studies. Programs are compiled before. Takes two minutes.
 """
 
 import argparse
