@@ -22,8 +22,6 @@ def differences(
     """List in words what keeps `new` from continuing `old`; empty if nothing does.
 
     Args:
-        old: as recorded.
-        new: as asked for.
         longer: whether the new searches begin like old ones with this number of trials.
         recorded: optimizers with runs.
     """

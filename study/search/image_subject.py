@@ -45,11 +45,7 @@ class ImageSubject(Subject):
     examples: ImageSet
 
     def __init__(self, options: Options, machines: Machines) -> None:
-        """Inspect every image.
-
-        Raises:
-            UserError: see `load_images`.
-        """
+        """Inspect every image; for errors see `load_images`."""
         self._options, self._machines = options, machines
         self._digest: str | None = None  # of the weights that computed the rows
         self.examples = load_images(
@@ -62,28 +58,15 @@ class ImageSubject(Subject):
             strict=options.strict,
             map_files=machines.map_files,
         )
-
-    @property
-    def heading(self) -> list[str]:
-        """Two lines: the number of images, and the classes."""
         images = self.examples
         ignored = f", {counted(images.ignored, 'other file')} ignored" if images.ignored else ""
         count = f"images: {len(images.paths)} in {len(images.class_names)} classes{ignored}"
-        return [count, classes_line(images)]
-
-    @property
-    def remarks(self) -> list[str]:
-        """Lines about how the folder was read, what was left out and what is doubtful."""
-        images = self.examples
-        return [*images.notes, *white_points(images), *doubts(images)]
+        self.heading = [count, classes_line(images)]
+        self.remarks = [*images.notes, *white_points(images), *doubts(images)]
 
     @cached_property
     def backbone(self) -> Backbone:
-        """Frozen base, loaded at its first use.
-
-        Raises:
-            UserError: see `load_backbone`.
-        """
+        """Frozen base, loaded at its first use; for errors see `load_backbone`."""
         return self._machines.backbone(base_choice(self._options))
 
     @property
@@ -121,7 +104,13 @@ class ImageSubject(Subject):
             "flat": self._within(images.flat),
             "dark": self._within(images.dark),
             "shortcuts": shortcuts(images),
-            "deep_grey": self._deep_grey(),
+            "deep_grey": {
+                "white_points": {
+                    kind: {**scale._asdict(), "images": images.deep_kinds[kind]}
+                    for kind, scale in images.scales.items()
+                },
+                "doubts": mixed_grey(images),
+            },
             "same_pixels": images.same_pixels,
             "near_copies": [
                 self._within(images.paths[row] for row in rows) for rows in images.near
@@ -129,15 +118,6 @@ class ImageSubject(Subject):
             "subfolders": [] if any(images.groups) else subfolders_of_all(images),
             **({"averaged_map": True} if self.backbone.from_map else {}),
         }
-
-    def _deep_grey(self) -> dict[str, Any]:
-        """Return the white points by kind, and doubts about them."""
-        images = self.examples
-        points = {
-            kind: {**scale._asdict(), "images": images.deep_kinds[kind]}
-            for kind, scale in images.scales.items()
-        }
-        return {"white_points": points, "doubts": mixed_grey(images)}
 
     def _within(self, paths: Iterable[Path]) -> list[str]:
         root = self.examples.root
@@ -153,14 +133,12 @@ class ImageSubject(Subject):
             views=views,
             rows_of=self._machines.rows_of(base, backbone, images.scales),
         )
+        words = f"nothing had to be computed, all {found.cached} are in the cache"
         if found.computed:
             rate = found.computed / max(found.seconds, 1e-9)
-            print(
-                f"features: {found.computed} images computed in {found.seconds:.0f} s "
-                f"({rate:.1f} images/s), {found.cached} from the cache"
-            )
-        else:
-            print(f"features: nothing had to be computed, all {found.cached} are in the cache")
+            words = f"{found.computed} images computed in {found.seconds:.0f} s "
+            words += f"({rate:.1f} images/s), {found.cached} from the cache"
+        print(f"features: {words}")
         self._digest = backbone.digest
         del backbone, self.backbone  # its 100 MB and more are free for the heads
         give_back(cycles=True)
@@ -208,14 +186,9 @@ def write_mistakes(
     examples: Mapping[int, Path],
     scales: Scales,
 ) -> None:
-    """Write a PNG for each of the worst mistakes; delete those of an earlier winner.
+    """Write a PNG for each of the worst mistakes in `table`; delete those of an earlier winner.
 
-    Args:
-        study: folder of the study.
-        table: predictions of the winner.
-        paths: images that `table` lists.
-        examples: class -> a training image of it.
-        scales: white points of the study's deep grey.
+    `table` lists the images `paths`, and `examples` has a training image of each class.
     """
     folder = study / MISTAKES_FOLDER
     for old in folder.glob("*.png"):

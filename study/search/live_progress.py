@@ -7,7 +7,7 @@ race and what runs next.
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from types import TracebackType
+from contextlib import AbstractContextManager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -21,13 +21,11 @@ from study.search.plan import Plan
 from study.search.protocol import Round
 
 
-class Watch:
+class Watch(AbstractContextManager["Watch"]):
     """Counts finished runs; shows trials done, the best value so far and the time left.
 
-    Args:
-        plan: of the study.
-        known: records of an earlier run of the study; they count as done.
-        where: returns the workers elsewhere, in words; "" where this process trains.
+    The `known` records of an earlier run count as done. `where()` returns the workers elsewhere, in
+    words; "" where this process trains.
     """
 
     def __init__(
@@ -61,12 +59,7 @@ class Watch:
             self._bars.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._tasks:
             self._bars.stop()
 

@@ -51,14 +51,7 @@ class Proposal(NamedTuple):
 
 
 class Search:
-    """One oracle of Keras Tuner, asked in batches.
-
-    Args:
-        space: the search space.
-        optimizer: the only optimizer; None for a joint search over all of the space.
-        budget: what the search may spend.
-        seed: of the proposals.
-    """
+    """One oracle of Keras Tuner, asked in batches; without an `optimizer` for the whole space."""
 
     def __init__(
         self, space: SearchSpace, optimizer: str | None, budget: Budget, *, seed: int
@@ -176,10 +169,9 @@ class FixedSpace(keras_tuner.HyperParameters):
 
 
 def in_memory(oracle: Any) -> Any:
-    """Keep an oracle from writing files and from needless work; return it.
+    """Keep an oracle over a `FixedSpace` from writing files and needless work; return it.
 
-    Args:
-        oracle: over a `FixedSpace`; its trials end as completed, with a number as their `score`.
+    Its trials must end as completed, with a number as their `score`.
     """
     oracle.verbose = 0
     oracle.save = lambda: None
@@ -224,11 +216,8 @@ class BayesianOracle(keras_tuner.oracles.BayesianOptimizationOracle):
     Keras Tuner minimizes the acquisition from 50 random points by numerical gradients, one
     prediction at a time: seconds per proposal. Here the Gaussian process predicts thousands of
     random points together, and only the best few are refined. The first new one is proposed, so a
-    space of few points is not trained twice (keras-tuner issue 608).
-
-    Args:
-        same: returns equal keys for values of the same configuration.
-        options: of Keras Tuner's oracle.
+    space of few points is not trained twice (keras-tuner issue 608). `same` returns equal keys for
+    values of the same configuration.
     """
 
     def __init__(self, same: Callable[[Mapping[str, Any]], Any], **options: Any) -> None:

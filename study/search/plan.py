@@ -168,10 +168,8 @@ def signatures_of(
 ) -> set[Signature]:
     """Return the programs for all heads of this space; rungs and confirmation runs add none.
 
-    Args:
-        space: the search space.
-        split: of any repeat; all have the same sizes.
-        widths: to which dense layers are padded; None: the usual widths.
+    `split` is of any repeat: all have the same sizes. Dense layers are padded to `widths`, or to
+    the usual ones.
     """
     widths = widths or few_widths(space.dense_widths())
     shapes = {key: one.choices or widths for key, one in space.head.items() if key in COMPILED}

@@ -64,10 +64,7 @@ def chosen_widths(
     """Return the padded widths with the least work until the first look, including compiling.
 
     Args:
-        plan: of the study.
-        space: with the widths to be searched.
-        split: of any repeat; all have the same sizes.
-        weights: of a head, for each unit of its dense layer.
+        weights: of a head, per unit of its dense layer.
         kept: whether the program of a signature is compiled already.
     """
     possible = space.dense_widths()

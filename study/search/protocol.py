@@ -14,7 +14,7 @@ changes no record either: a trial depends on no other search than its own.
 
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -37,6 +37,14 @@ from study.verdicts.results import results_of, whole_repeats
 SearchKey = tuple[str, int]  # name of a search, see `searches_of`, and its repeat
 
 
+class Asked(NamedTuple):
+    """A run to train: a trial that a search has proposed, or a default run."""
+
+    task: Task
+    search: Search | None = None
+    number: str = ""  # the search's own number of the trial
+
+
 class Round(NamedTuple):
     """What is about to run: new repeats of each optimizer."""
 
@@ -51,15 +59,7 @@ class Round(NamedTuple):
 
 
 class StudyProtocol:
-    """Runs a study.
-
-    Args:
-        options: of the study.
-        space: with the optimizers to compare.
-        runner: trains, and holds the records.
-        meta: of the study; its looks decide when it is judged.
-        begins: called with each round before it runs, and with the records in force.
-    """
+    """Runs a study; `begins` is called before each round, with the records in force, too."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class StudyProtocol:
         self._names = searches_of(options, space)
 
     def run(self) -> None:
-        """Run rounds until the answer is known or no looks remain."""
+        """Run round after round until the answer is known or no look remains."""
         race = self.options.repeats == AUTO
         ran: dict[str, int] = {}
         answer = None
@@ -94,7 +94,7 @@ class StudyProtocol:
     def _next(self, answer: Answer, ran: dict[str, int]) -> dict[str, int] | None:
         """Return the repeats of the next round, if any.
 
-        Where a smaller margin once led to more repeats, it continues from these.
+        Where a smaller margin has led to more repeats before, it continues from these.
         """
         wanted = next_round(answer, ran, self.meta.looks)
         if wanted is None:
@@ -132,12 +132,9 @@ class StudyProtocol:
         return (name if name in self._names else JOINT), repeat
 
     def _search(self, fresh: Sequence[tuple[str, int]]) -> set[SearchKey]:
-        """Train what the searches of a round propose, wave by wave; return the searches that ended.
+        """Train what the searches of a round propose; return the searches that ended.
 
         Default runs train with the first trials of their search, so that no core waits for them.
-
-        Args:
-            fresh: (optimizer, repeat) of the round.
         """
         untuned: dict[SearchKey, list[Task]] = defaultdict(list)
         for name, repeat in fresh:
@@ -148,18 +145,53 @@ class StudyProtocol:
         keys = list(dict.fromkeys(self._key(*one) for one in fresh))
         if limited:  # whole repeats first; else all repeats of an optimizer, which share programs
             keys.sort(key=lambda key: key[1])
-        least = len(self._names) if limited else 1
-        searches = ConcurrentSearches(keys, self._begin, self._task, self.runner, least=least)
-        while not self.stopped:
-            wave, begun = searches.wave()
-            tasks = [*(task for key in begun for task in untuned[key]), *(a.task for a in wave)]
-            if not tasks:
-                break
+        ended: set[SearchKey] = set()
+        for wave in self._waves(keys, untuned, ended):
+            tasks = [one.task for one in wave]
             done = {r.trial_id: r for r in self.runner.run(tasks, enough=self._time_is_over)}
             for task, search, number in wave:
-                if task.run.trial_id in done:  # all of them, unless the time is over
+                if search and task.run.trial_id in done:  # all, unless the time is over
                     search.tell(number, self.runner.score(done[task.run.trial_id]))
-        return searches.ended
+            if self.stopped:
+                break
+        return ended
+
+    def _waves(
+        self,
+        keys: Iterable[SearchKey],
+        default_runs: Mapping[SearchKey, list[Task]],
+        ended: set[SearchKey],
+    ) -> Iterator[list[Asked]]:
+        """Yield all that can be trained now, once all before has a result; fill `ended`.
+
+        As many searches run concurrently as keep the device busy, because a paused trial keeps its
+        state, so that each running search costs memory. A search ends with few trials; then the
+        next ones start, in the order of `keys`. Under a time limit all optimizers run concurrently.
+        """
+        least = len(self._names) if self.options.time_limit is not None else 1
+        waiting, running = deque(keys), dict[SearchKey, Search]()
+        while True:
+            first: list[Asked] = []
+            asked: list[Asked] = []
+            counts: Counter[Signature] = Counter()
+            due = deque(running)
+            while due or (
+                waiting and (len(running) < least or not self.runner.trainer.are_enough(counts))
+            ):
+                key = due.popleft() if due else waiting.popleft()
+                if key not in running:
+                    running[key] = self._begin(key)
+                    first += [Asked(task) for task in default_runs.get(key, ())]
+                search = running[key]
+                new = [Asked(self._task(key, one), search, one.number) for one in search.ask()]
+                if not new:
+                    ended.add(key)
+                    del running[key]
+                counts.update(self.runner.count(one.task for one in new))
+                asked += new
+            if not first and not asked:
+                return
+            yield [*first, *asked]
 
     def _time_is_over(self) -> bool:
         limit = self.options.time_limit
@@ -256,9 +288,9 @@ class StudyProtocol:
             phase: CONFIRM, BUDGET or DEFAULT.
             name: of the optimizer.
             repeat: of the search.
-            trial: of the search, whose configuration is trained; None for the default one.
+            trial: whose configuration is trained; None: the default one.
             count: number of a CONFIRM run.
-            budget: fraction of the search's budget at which a BUDGET run's trial was the best.
+            budget: fraction of the search's budget at which `trial` was the best.
         """
         config = self.runner.tasks[trial.trial_id].config if trial else self.space.default(name)
         number = trial.number if trial else ""
@@ -279,68 +311,3 @@ class StudyProtocol:
             budget=budget,
         )
         return Task(run, config, split)
-
-
-class Asked(NamedTuple):
-    """A trial that a search proposes."""
-
-    task: Task
-    search: Search
-    number: str  # the search's own of this trial
-
-
-class ConcurrentSearches:
-    """The searches of a round: as many run concurrently as keep the device busy.
-
-    A paused trial keeps all of its state, so each running search costs memory. A search ends with
-    few trials; then the next ones start and fill the device.
-
-    Args:
-        keys: of all searches, in the order in which they start.
-        begin: makes a search.
-        task: of a search's proposal.
-        runner: knows what keeps its device busy.
-        least: searches that run concurrently even if fewer would keep the device busy.
-    """
-
-    def __init__(
-        self,
-        keys: Iterable[SearchKey],
-        begin: Callable[[SearchKey], Search],
-        task: Callable[[SearchKey, Proposal], Task],
-        runner: Runner,
-        *,
-        least: int,
-    ) -> None:
-        self._waiting = deque(keys)
-        self._begin, self._task, self._runner, self._least = begin, task, runner, least
-        self._running: dict[SearchKey, Search] = {}
-        self.ended: set[SearchKey] = set()
-
-    def wave(self) -> tuple[list[Asked], list[SearchKey]]:
-        """Return all trials that can be trained now, and the searches that start with them.
-
-        Both are empty when all searches have ended. All earlier trials must have a result.
-        """
-        asked: list[Asked] = []
-        begun: list[SearchKey] = []
-        counts: Counter[Signature] = Counter()
-
-        def ask(key: SearchKey) -> None:
-            search = self._running[key]
-            new = [Asked(self._task(key, one), search, one.number) for one in search.ask()]
-            if not new:
-                self.ended.add(key)
-                del self._running[key]
-            counts.update(self._runner.count(one.task for one in new))
-            asked.extend(new)
-
-        for key in list(self._running):
-            ask(key)
-        while self._waiting and (
-            len(self._running) < self._least or not self._runner.trainer.are_enough(counts)
-        ):
-            begun.append(key := self._waiting.popleft())
-            self._running[key] = self._begin(key)
-            ask(key)
-        return asked, begun

@@ -21,32 +21,20 @@ class RowSubject(Subject):
     examples: RowSet
 
     def __init__(self, features: str, options: Options, machines: Machines) -> None:
-        """Read the file.
-
-        Raises:
-            UserError: see `load_rows`.
-        """
+        """Read the file; for errors see `load_rows`."""
         folder = options.cache_dir or user_cache_path("optimizer-study")
         self.examples = load_rows(features, folder=folder if folder.is_dir() else None)
         self._machines = machines
+        rows = self.examples
+        name, classes = printable(rows.source.name), len(rows.class_names)
+        count = f"rows: {len(rows.rows):,} of {name}, {self.n_features:,} numbers each, in "
+        self.heading = [f"{count}{classes} classes", classes_line(rows)]
+        self.remarks = [*rows.notes, *rows.doubts()]
 
     @property
     def n_features(self) -> int:
         """Length of a row."""
         return int(self.examples.rows.shape[1])
-
-    @property
-    def heading(self) -> list[str]:
-        """Two lines: the number of rows, and the classes."""
-        rows = self.examples
-        name, classes = printable(rows.source.name), len(rows.class_names)
-        count = f"rows: {len(rows.rows):,} of {name}, {self.n_features:,} numbers each, in "
-        return [f"{count}{classes} classes", classes_line(rows)]
-
-    @property
-    def remarks(self) -> list[str]:
-        """Lines about how the file was read, and about equal rows in several classes."""
-        return [*self.examples.notes, *self.examples.doubts()]
 
     @property
     def device(self) -> Mapping[str, str]:

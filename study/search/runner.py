@@ -54,12 +54,10 @@ Rung = tuple[str, int, int | None, int | None]  # search, repeat, bracket, rung
 
 
 class Runner:
-    """Trains tasks.
+    """Trains tasks, which are judged by the metric of the `trainer`.
 
     Args:
-        data: features, labels and splits.
-        trainer: trains heads; its metric judges the runs.
-        promoted: trials that are promoted, see `promotions`.
+        promoted: see `promotions`.
         known: records of an earlier process.
         save: called with each batch of new records as soon as it exists.
         versions: index of the versions in force in `StudyMeta.versions`.
@@ -205,22 +203,18 @@ class Runner:
                 error = future.exception()
                 if error:
                     errors.append(error)
-                else:
-                    records.append(future.result())
-                    self._keep(task, result, records[-1])
+                    continue
+                records.append(future.result())
+                self.records[task.run.trial_id] = records[-1]
+                if result and task.run.continues in self.records:
+                    self._paused.forget(self.records[task.run.continues])
+                if result and result.state:
+                    self._paused.add(records[-1], result.state)
         finally:  # also runs that were judged before Ctrl-C
             if records:
                 self.save(records)
         if errors:
             raise errors[0]
-
-    def _keep(self, task: Task, result: HeadResult | None, record: TrialRecord) -> None:
-        """Keep what later runs need of a run."""
-        if result and task.run.continues in self.records:
-            self._paused.forget(self.records[task.run.continues])
-        self.records[task.run.trial_id] = record
-        if result and result.state:
-            self._paused.add(record, result.state)
 
     def _record(self, task: Task, result: HeadResult | None) -> TrialRecord:
         if result is None:
@@ -326,12 +320,7 @@ def status_of(
 
 
 class PausedTrials:
-    """States of trials that can still be promoted: the best ones of each rung so far.
-
-    Args:
-        promoted: trials that are promoted, see `promotions`.
-        score: by which the oracle promotes.
-    """
+    """States of the trials that can still be promoted: the best of each rung, by `score`."""
 
     def __init__(self, promoted: Promoted, score: Callable[[TrialRecord], float]) -> None:
         self._promoted, self._score = promoted, score
@@ -347,8 +336,11 @@ class PausedTrials:
     def keep_only(self, continued: Iterable[str | None]) -> None:
         """Drop the states of all trials that are not `continued`: their rungs have promoted."""
         names = set(continued)
-        for rung, states in list(self._states.items()):
-            self._states[rung] = {name: kept for name, kept in states.items() if name in names}
+        self._states = {
+            rung: kept
+            for rung, states in self._states.items()
+            if (kept := {name: one for name, one in states.items() if name in names})
+        }
 
     def state_of(self, record: TrialRecord) -> HeadState | None:
         """Return the state to continue from; None if it is not kept."""

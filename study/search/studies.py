@@ -60,10 +60,7 @@ from study.training.runs import TrainingRules
 def run_each(every: Sequence[Options], space: SearchSpace, spent: TimeSpent) -> None:
     """Run a study for each of the options, which differ in their base; compare several studies.
 
-    Args:
-        every: options of each study.
-        space: to be searched.
-        spent: time since the command started; it counts for the first study.
+    The time that is `spent` already counts for the first study.
 
     Raises:
         UserError: a mistake that the user can fix.
@@ -82,11 +79,7 @@ def run_each(every: Sequence[Options], space: SearchSpace, spent: TimeSpent) -> 
 
 
 def run_study(options: Options, space: SearchSpace, spent: TimeSpent) -> None:
-    """Run one study on this process or a cluster, or print its plan for a dry run.
-
-    Raises:
-        UserError: a mistake that the user can fix.
-    """
+    """Run one study on this process or a cluster; for a dry run, print only its plan."""
     with opened(options.cluster, options.device, options.cache_dir) as machines:
         study = _prepared(options, space, machines)
         if options.dry_run:
@@ -167,11 +160,7 @@ def _prepared(options: Options, space: SearchSpace, machines: Machines) -> Prepa
 
 
 def open_subject(options: Options, machines: Machines) -> Subject:
-    """Open the images or rows of a study with these options.
-
-    Raises:
-        UserError: they cannot be used.
-    """
+    """Open the images or rows of a study with these options."""
     if options.features is not None:
         return RowSubject(options.features, options, machines)
     return ImageSubject(options, machines)
@@ -231,13 +220,7 @@ def _trainer(study: PreparedStudy, data: Data, machines: Machines) -> Trainer:
 
 
 class Journal:
-    """Saves and shows what a study has trained, while it trains.
-
-    Args:
-        study: in whose folder records are written.
-        events: shown by TensorBoard.
-        where: returns the workers elsewhere, in words.
-    """
+    """Saves and shows what a study has trained, while it trains; for `where` see `Watch`."""
 
     def __init__(self, study: PreparedStudy, events: EventFolder, where: Callable[[], str]) -> None:
         self._study, self._events = study, events

@@ -97,14 +97,9 @@ def resume(
 ) -> tuple[StudyMeta, list[TrialRecord]]:
     """Start the study `meta` in `folder`, or resume the study that is there.
 
-    Args:
-        folder: of the study.
-        meta: of the study that was asked for.
-        longer: see `differences`.
-
     Returns:
         The meta in force and the records; a resumed study keeps its creation time, its population
-        and its padded widths.
+        and its padded widths. For `longer` see `differences`.
 
     Raises:
         UserError: the study there has different settings, or its files are damaged.
@@ -128,10 +123,11 @@ def resume(
         )
     _set_damaged_lines_aside(folder, lines)
     known = lines.records
+    shared = old.device.keys() & {"widths", "rounding", "population"}  # by all runs
     merged = replace(
         meta,
         created=old.created,
-        device=_continued_device(old, meta),
+        device={**meta.device, **{key: old.device[key] for key in sorted(shared)}},
         seconds=old.seconds,
         looks=_continued_looks(old, meta, known),
         versions=_all_versions(old, meta),
@@ -157,12 +153,6 @@ def recorded_device(options: Options) -> Mapping[str, Any]:
     if options.base != DEFAULT_BASE:  # only the default base has the device's fastest arithmetic
         found.pop("dtype", None)
     return found
-
-
-def _continued_device(old: StudyMeta, new: StudyMeta) -> dict[str, Any]:
-    """Return the present device with what all runs share: program sizes and rounding."""
-    shared = ("widths", "rounding", "population")
-    return {**new.device, **{key: old.device[key] for key in shared if key in old.device}}
 
 
 def _set_damaged_lines_aside(folder: Path, lines: TrialLines) -> None:

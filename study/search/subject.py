@@ -21,16 +21,8 @@ class Subject(ABC):
     """Labelled examples and their rows of numbers; the defaults suit rows without a base."""
 
     examples: Examples  # checked
-
-    @property
-    @abstractmethod
-    def heading(self) -> list[str]:
-        """Two lines: the number of examples, and the classes."""
-
-    @property
-    @abstractmethod
-    def remarks(self) -> list[str]:
-        """Lines about how the data were read, what was left out and what is doubtful."""
+    heading: list[str]  # two lines: the number of examples, and the classes
+    remarks: list[str]  # lines about how data were read, what was left out, what is doubtful
 
     @property
     @abstractmethod
@@ -58,11 +50,7 @@ class Subject(ABC):
 
     @abstractmethod
     def features(self, views: Int32[np.ndarray, "N V"] | None = None) -> Float32[np.ndarray, "R d"]:
-        """Return the rows; print what had to be computed.
-
-        Args:
-            views: row numbers of the views of each example, see `view_rows`; None: no views.
-        """
+        """Return the rows; print what had to be computed. For `views` see `view_rows`."""
 
     @abstractmethod
     def name_of(self, row: int) -> str:
@@ -79,10 +67,4 @@ class Subject(ABC):
     def show_mistakes(  # noqa: B027 rows have no pictures
         self, study: Path, train: Int32[np.ndarray, " n"], table: Predictions
     ) -> None:
-        """Write pictures of the winner's mistakes, if the examples can be drawn.
-
-        Args:
-            study: folder of the study.
-            train: training rows of the winner.
-            table: the winner's predictions of held-out examples, listed by `name_of`.
-        """
+        """Write pictures of mistakes in `table`, by the winner that was trained on `train`."""

@@ -63,11 +63,7 @@ def count_rows(examples: int, views: Int32[np.ndarray, "N V"] | None) -> int:
 
 
 def make_splits(examples: Examples, options: Options) -> Splits:
-    """Return the splits of a study with these options.
-
-    Raises:
-        UserError: a class has too few examples.
-    """
+    """Return the splits of a study with these options; for errors see `Splits`."""
     return Splits(
         examples,
         split=options.split,
