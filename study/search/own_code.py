@@ -60,7 +60,7 @@ def code_facts(space: SearchSpace, alone: Mapping[str, Alone]) -> dict[str, dict
 def alone_words(alone: Mapping[str, Alone]) -> list[str]:
     """Return a sentence about each optimizer that plain Keras has to train."""
     return [
-        f"{name}'s heads cannot be trained together: {why.reason}; plain Keras trains them one by "
-        f"one, at about {1000 * why.step_seconds:.0f} ms per step"
+        f"the heads of {name} cannot be trained together: {why.reason}; plain Keras trains them "
+        f"one by one, at about {1000 * why.step_seconds:.0f} ms per step"
         for name, why in alone.items()
     ]

@@ -145,8 +145,8 @@ def _sentences(plan: Plan, options: Options) -> Iterator[str]:
             )
     if "hyperband" in kinds and options.max_epochs < options.factor:
         yield (
-            f"{counted(options.max_epochs, 'epoch')} are too few for hyperband to stop trials "
-            f"early: use --max-epochs {options.factor} or more, or --tuner random"
+            f"hyperband cannot stop trials early within {counted(options.max_epochs, 'epoch')}: "
+            f"use --max-epochs {options.factor} or more, or --tuner random"
         )
 
 
