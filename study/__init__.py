@@ -1,10 +1,10 @@
-"""Which optimizer is best on these images, and is the difference real?
+"""Find the best optimizer for a set of images, and whether the differences are real.
 
     import study
-    found = study.run(data="my_photos")   # what `python -m study.search --data my_photos` does
+    found = study.run(data="my_photos")   # like `python -m study.search --data my_photos`
     found = study.load()                  # the newest study under logs/
 
-Nothing heavy is imported before one of them is called.
+Heavy libraries are imported only when one of the two functions is called.
 """
 
 import sys
@@ -20,7 +20,7 @@ def run(
     space: str | PathLike[str] = "default",
     **options: Any,
 ) -> "Study | list[Study] | None":
-    """Begin or resume a study as `python -m study.search` does, and return it.
+    """Start or resume a study, as `python -m study.search` does, and return it.
 
     An interrupt loses nothing: the same call resumes. On a GPU, TensorFlow computes
     deterministically in this process from now on.
@@ -28,16 +28,15 @@ def run(
     Args:
         data: folder of class folders; None: the built-in faces.
         space: default, quick, blog_t11 or a .toml file.
-        options: those of the command as Python has them: `optimizers=["adam", "sgd"]`,
-            `repeats=5`, `dry_run=True`, `features="rows.npz"` in place of `data`;
+        options: the command's options as Python values: `optimizers=["adam", "sgd"]`,
+            `repeats=5`, `dry_run=True`, `features="rows.npz"` instead of `data`;
             `python -m study.search --help-all` lists them all.
 
     Returns:
-        the study, or a list of them where `base` names several; None after a dry run, which
-        leaves none.
+        the study; a list of studies where `base` lists several; None after a dry run.
 
     Raises:
-        UserError: a mistake that you can mend, in one sentence.
+        UserError: a mistake that the user can fix, in one sentence.
     """
     from study.report.notebook import Study
     from study.search.command import search
@@ -55,10 +54,10 @@ def run(
 
 
 def load(name: str | None = None, logs: str | PathLike[str] = "logs") -> "Study":
-    """Return the study of this name under `logs`, finished or not; None: the newest.
+    """Return the study of this name under `logs`, finished or not; None: the newest study.
 
     Raises:
-        UserError: there is none.
+        UserError: no study was found.
     """
     from study.report.notebook import find
 

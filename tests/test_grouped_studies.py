@@ -109,7 +109,7 @@ def test_a_study_of_a_table_goes_on_after_a_kill_with_the_same_records(
 
 
 OTHERWISE = [
-    (["--near-duplicates", "keep"], "what stays on one side of a split: 6 near copies -> "),
+    (["--near-duplicates", "keep"], "what stays on one side of a split: 6 near-duplicates -> "),
     (["--labels", "other.csv"], "images "),
     (["--split", "folders"], "keeps parts train, val and test as they are, but "),
     (["--group-pattern", "x"], "has a column group already: leave out --group and --group-pattern"),

@@ -307,8 +307,8 @@ def test_a_study_of_own_optimizers_says_what_it_ran_and_prints_code_that_runs(
     given = ["--space", str(folder / "space.toml"), "--code", str(path)]
     assert search(folder, picture_folder, *given) == 0
     said = capfd.readouterr().out
-    assert f"code: {path} was run (sha256 " in said and "it brings Sign, Counts" in said
-    assert "warning: counts cannot be trained many at a time: after 64 steps" in said
+    assert f"code: ran {path} (sha256 " in said and "it defines Sign, Counts" in said
+    assert "warning: the heads of counts cannot be trained together: after 64 steps" in said
     study = folder / "logs" / "small"
     meta, records = load_meta(study), load_trials(study)
     assert meta.code["sign"] | {"digest": ""} == {

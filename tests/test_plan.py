@@ -43,7 +43,7 @@ def test_the_default_study_is_counted_exactly():
     plan = make_plan(options("--confirm", "5"), load_space("default"))
     assert len(plan.searches) == 12 and plan.looks == (5, 8, 12, 18, 27) and plan.first == 5
     assert {(s.kind, s.trials, s.epochs) for s in plan.searches} == {("hyperband", 90, 576)}
-    first = plan.everybody(5)
+    first = plan.equal_repeats(5)
     assert plan.trials(first) == dict.fromkeys(plan.optimizers, 5 * 90)
     assert plan.epochs(first) == 12 * 5 * (576 + 30 * (5 + 1 + 3))
     later = {"adam": 8, "sgd": 5}  # the early reruns are the first look's only
@@ -60,14 +60,18 @@ def planned(space: SearchSpace, *argv: str) -> str:
     return "\n".join(plan_lines(make_plan(given, space), given, space, SPLIT))
 
 
-def test_a_hyperband_of_too_few_epochs_says_that_it_halves_nothing():
+def test_a_hyperband_of_too_few_epochs_says_that_it_stops_nothing_early():
     space = load_space("quick").restrict(["adam"])
     one = planned(space, "--max-epochs", "1")
     assert "1 hyperband search of 1 trial (1 epoch) each" in one
-    assert "hyperband has nothing to halve in 1 epoch, so no trial is stopped early" in one
-    assert "nothing to halve in 3 epochs" in planned(space, "--max-epochs", "3", "--factor", "4")
-    assert "nothing to halve" not in planned(space, "--max-epochs", "3")
-    assert "nothing to halve" not in planned(space, "--max-epochs", "1", "--tuner", "random")
+    assert "hyperband cannot stop trials early within 1 epoch: use --max-epochs 3 or more" in one
+    assert "cannot stop trials early within 3 epochs" in planned(
+        space, "--max-epochs", "3", "--factor", "4"
+    )
+    assert "cannot stop trials early" not in planned(space, "--max-epochs", "3")
+    assert "cannot stop trials early" not in planned(
+        space, "--max-epochs", "1", "--tuner", "random"
+    )
 
 
 def test_batches_of_one_row_with_batch_normalization_are_warned_of(tmp_path: Path):
@@ -93,7 +97,7 @@ def test_the_posts_study_is_three_runs_and_three_confirmations():
     plan = make_plan(found, space)
     assert [(search.kind, search.trials) for search in plan.searches] == [("grid", 1)] * 3
     assert (plan.confirm, plan.tunable, plan.first) == (1, 0, 1)
-    assert sum(plan.trials(plan.everybody(1)).values()) == 3
+    assert sum(plan.trials(plan.equal_repeats(1)).values()) == 3
 
 
 def test_the_plan_says_what_was_cut(tmp_path: Path):
@@ -113,7 +117,7 @@ def test_the_plan_says_what_was_cut(tmp_path: Path):
     ("argv", "words"),
     [
         ((), "a repeat has 12 hyperband searches of 90 trials (576 epochs) each,"),
-        (("--confirm", "1"), "1 rerun of each winner and 12 untuned runs"),
+        (("--confirm", "1"), "1 confirmation run per winner and 12 default runs"),
         (("--tuner", "random", "--trials", "7"), "12 random searches of 7 trials (210 epochs)"),
     ],
 )
@@ -136,13 +140,13 @@ def test_the_plan_says_what_the_first_look_and_the_longest_study_cost():
     space = load_space("default")
     plan = make_plan(options(), space)
     lines = "\n".join(plan_lines(plan, options(), space, SPLIT))
-    first, most = (plan.epochs(plan.everybody(n)) for n in (5, 27))
-    assert f"first look after 5 repeats, {first:,} epochs" in lines
+    first, most = (plan.epochs(plan.equal_repeats(n)) for n in (5, 27))
+    assert f"first planned look (interim analysis) after 5 repeats, {first:,} epochs" in lines
     assert f"looks at 8, 12, 18, 27: at most {most:,} epochs in all" in lines
     assert "at most 2 points behind the best is good enough (--margin)" in lines
     fixed = options("--repeats", "1", "--margin", "1")
     lines = "\n".join(plan_lines(make_plan(fixed, space), fixed, space, SPLIT))
-    assert "1 repeat, then one look;" in lines and "at most 1 point behind" in lines
+    assert "1 repeat, then one look at the results;" in lines and "at most 1 point behind" in lines
 
 
 @pytest.mark.parametrize("name", ["default", "blog_t11"])
@@ -223,7 +227,7 @@ def test_confirmations_count_as_work_but_not_as_trials(screen: Callable[[], list
     assert "0/1 trials, " in screen()[-1]
 
 
-def test_after_a_look_the_watch_says_who_leads_and_who_is_still_in_question(
+def test_after_a_look_the_watch_says_who_leads_and_who_is_still_in_the_race(
     screen: Callable[[], list[str]],
 ):
     results = draw(equal(3), np.random.default_rng(1), repeats=5)
@@ -238,5 +242,5 @@ def test_after_a_look_the_watch_says_who_leads_and_who_is_still_in_question(
     first, second = screen()
     bound = f"{100 * (answer.bound or 0):.1f}"
     assert first.startswith(f"look 1 of 5: {answer.leader} leads, at most {bound} points behind")
-    assert f"still in question: {' and '.join(answer.contenders)}; next 54 epochs for 2" in first
+    assert f"still in the race: {' and '.join(answer.contenders)}; next: 54 epochs for 2" in first
     assert second.startswith("search: look 2 of 5, 0/42 trials")

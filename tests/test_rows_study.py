@@ -154,7 +154,7 @@ def test_a_moved_file_of_equal_content_resumes_and_another_one_is_refused(
     x[0, 5] += 1
     np.savez(tmp_path / "other.npz", x=x, y=y)
     assert search(tmp_path / "other.npz", top) == 2
-    assert "made with other settings: rows " in capsys.readouterr().err
+    assert "has different settings: rows " in capsys.readouterr().err
     assert search(rows, top) == 0
 
 
@@ -260,11 +260,11 @@ def test_what_only_images_have_is_refused_beside_rows(option: tuple[str, ...]) -
     with pytest.raises(UserError) as error:
         resolve("--features", "rows.npz", *option)
     key = option[0].removeprefix("--").replace("-", "_")
-    assert f"`{key}`, which is about images, does not apply" in str(error.value)
+    assert f"`{key}` is for images, but `features` are rows" in str(error.value)
 
 
 def test_keras_split_is_refused_beside_rows() -> None:
-    with pytest.raises(UserError, match="`split` keras is that of a folder of images"):
+    with pytest.raises(UserError, match="`split` keras divides a folder of images"):
         resolve("--features", "rows.npz", "--split", "keras", "--test-split", "0")
 
 

@@ -85,7 +85,7 @@ def test_a_search_says_where_its_time_went(finished: tuple[Path, str]) -> None:
     (line,) = [line for line in finished[1].splitlines() if line.startswith("time: ")]
     found = re.fullmatch(
         r"time: (\d+) s starting, (\d+) s features, (\d+) s search, (\d+) s report; "
-        r"(\d+) s in all; 2 programs compiled beside the rest during (\d+) s of it",
+        r"(\d+) s in all; 2 programs compiled concurrently, over (\d+) s of it",
         line,
     )
     assert found is not None, line
@@ -402,7 +402,7 @@ def test_broken_odd_and_misnamed_files_are_named_and_left_out(
     arguments += ["--logs", tmp_path / "logs", "--cache-dir", tmp_path / "cache"]
     here(*arguments, "--tuner", "random", "--trials", "1")
     printed = capsys.readouterr().out
-    assert "39 in 3 classes, 1 other files ignored" in printed
+    assert "39 in 3 classes, 1 other file ignored" in printed
     for name in ("empty.jpg", "page.jpg", "cut.png"):
         assert any(line.startswith("left out:") and name in line for line in printed.split("\n"))
     assert "3 files or folders were left out: one is cut off; one is empty (0 bytes); " in printed

@@ -1,4 +1,4 @@
-"""The search command: options, plan, protocol, oracles, study folder, TensorBoard."""
+"""The search command: options, plan, protocol, oracles, and the folder of a study."""
 
 from study.search.command import main
 

@@ -1,9 +1,10 @@
-"""What a user takes home: the best head of each optimizer, its predictions, the winner's model."""
+"""Export the best head of each optimizer, its predictions, and the winner's whole model."""
 
 from pathlib import Path
 
 import keras
 import numpy as np
+from jaxtyping import Float32
 
 from study.records.outcomes import by_optimizer, winning_run
 from study.records.predictions import BestPredictions, Predictions, save_predictions
@@ -17,10 +18,10 @@ from study.verdicts.judge import answer_of
 
 
 def write_best(folder: Path, protocol: StudyProtocol, subject: Subject) -> None:
-    """Write `best/`: a head for every confirmed optimizer, the winner's whole model, predictions.
+    """Write `best/`: a head of each confirmed optimizer, the winner's whole model, predictions.
 
-    `<optimizer>.keras` goes from features to probabilities, `winner.keras` from pixels where the
-    study is of images; `mistakes/` holds a few pictures for the report.
+    `<optimizer>.keras` turns features into probabilities, `winner.keras` pixels if the study has
+    images; `mistakes/` holds a few pictures for the report.
     """
     records = protocol.records()
     best = answer_of(protocol.meta, records).leader
@@ -42,7 +43,7 @@ def write_best(folder: Path, protocol: StudyProtocol, subject: Subject) -> None:
     save_predictions(folder, BestPredictions(best, predictions))
 
 
-def _head(runner: Runner, task: Task, weights: list[np.ndarray]) -> keras.Model:
+def _head(runner: Runner, task: Task, weights: list[Float32[np.ndarray, "..."]]) -> keras.Model:
     head = build_head(
         task.config,
         n_features=runner.data.features.shape[1],
@@ -55,7 +56,7 @@ def _head(runner: Runner, task: Task, weights: list[np.ndarray]) -> keras.Model:
 
 
 def _predictions(runner: Runner, subject: Subject, task: Task, head: keras.Model) -> Predictions:
-    """On the test rows; on the validation rows where there is no test set."""
+    """Predict the test rows, or the validation rows if there is no test set."""
     tested = len(task.split.test) > 0
     rows = task.split.test if tested else task.split.validation
     probabilities = in_pieces(head, runner.data.features[rows])
@@ -70,7 +71,7 @@ def _predictions(runner: Runner, subject: Subject, task: Task, head: keras.Model
 
 
 def _save_model(path: Path, model: keras.Model) -> None:
-    """Keras writes the file; the rename makes it whole or absent."""
+    """Save a model atomically: Keras writes a temporary file, which is renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.tmp.keras")
     model.save(temporary)

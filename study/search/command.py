@@ -1,12 +1,12 @@
-"""Search the best settings of every optimizer on your images and rank the optimizers.
+"""Find the best configuration of every optimizer on your images, and rank the optimizers.
 
     python -m study.search --tuner hyperband          # the built-in faces
     python -m study.search --data my_photos           # a folder with one folder per class
     python -m study.search --features rows.npz        # rows that any model has computed
-    python -m study.search --base VGG16,ResNet50      # a study each, then compared
+    python -m study.search --base VGG16,ResNet50      # a study of each base, then a comparison
 
 Prints the plan, computes the features of every image once (cached), searches, confirms, and ends
-with the ranking and the next two commands to type. The same command again resumes a study.
+with the ranking and the next two commands. The same command resumes a study.
 """
 
 import argparse
@@ -29,22 +29,20 @@ from study.search.options import Options
 from study.search.time_spent import TimeSpent
 from study.training.program_cache import keep_programs
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 2 after a mistake the user can mend, 130 after Ctrl-C or SIGTERM."""
+    """Run the command; return 2 after a mistake of the user's, 130 after Ctrl-C or SIGTERM."""
     arguments = parse(argv)  # --help ends here, before anything heavy is imported
     try:
         with stoppable():
-            given_values(arguments)  # a wrong one is refused now, not after TensorFlow's start
+            given_values(arguments)  # refuse wrong values now, not after TensorFlow's start
             search(arguments)
     except (UserError, BrokenPipeError) as error:
         return complain(error, arguments)
     except KeyboardInterrupt:
         print(
-            "\nstopping ... nothing is lost: the same command resumes (what is under way ends "
-            "first; once more does not wait for it)",
+            "\nstopping ... nothing is lost: the same command resumes (running work finishes "
+            "first; Ctrl-C again quits now)",
             file=sys.stderr,
         )
         return STOPPED
@@ -52,13 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def search(arguments: argparse.Namespace) -> list[Options]:
-    """Begin or resume a study, or one for each base, and report; returns the options in force.
-
-    Args:
-        arguments: of `parse` or `as_arguments`.
+    """Start or resume a study for each base, and report; return the options of each.
 
     Raises:
-        UserError: a mistake that the user can mend, or a full disk; nothing recorded is lost.
+        UserError: a mistake that the user can fix, or a full disk; no record is lost.
     """
     spent = TimeSpent()
     keep_programs(arguments.cache_dir and Path(arguments.cache_dir))
@@ -70,7 +65,7 @@ def search(arguments: argparse.Namespace) -> list[Options]:
     from study.space.search_space import load_space
 
     try:
-        # before the space's optimizers start TensorFlow; a GPU here is for a worker
+        # before the space's optimizers start TensorFlow; on a cluster a GPU here is for a worker
         pick_device("cpu" if arguments.cluster else arguments.device)
         with blamed():
             run_code(map(Path, arguments.code or ()))
@@ -84,11 +79,11 @@ def search(arguments: argparse.Namespace) -> list[Options]:
                 space = space.restrict(every[0].optimizers.split(","))
             run_each(every, space, spent)
     except OSError as error:
-        if error.errno not in NO_SPACE:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         place = f" ({error.filename})" if error.filename else ""
         raise UserError(
-            f"the disk is full or a quota is reached{place}: make room, then the same command "
-            "resumes; nothing that was recorded is lost"
+            f"the disk is full or a quota is exceeded{place}: free some space, then resume with "
+            "the same command; no record is lost"
         ) from error
     return every

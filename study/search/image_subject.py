@@ -1,9 +1,8 @@
-"""A study of images: a frozen base turns each into a row.
+"""Images as the subject of a study: a frozen base turns each image into a row.
 
-The winner's mistakes with pictures: written into `best/` by the search, read by the report.
-
-A picture is a pair: the held-out image that was named wrongly, and beside it a training image of
-the class it was taken for. Only a few are kept, so the report needs neither images nor TensorFlow.
+Options come in; checked images, their rows, the winner's whole model and pictures of its mistakes
+go out. Such a picture is a pair: a held-out image, and a training image of the class that it was
+mistaken for. Only a few are kept, below `best/`, so the report needs neither images nor TensorFlow.
 """
 
 import io
@@ -15,14 +14,16 @@ from typing import Any
 
 import keras
 import numpy as np
+from jaxtyping import Float32, Int32
 from PIL import Image
 
 from study.common.bases import BaseChoice, short_name
 from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.common.freed_memory import give_back
-from study.common.text import printable
+from study.common.text import counted, printable
 from study.data.doubts import doubts, mixed_grey, subfolders_of_all
+from study.data.image_set import ImageSet
 from study.data.load_images import load_images
 from study.data.overview import classes_line, sample_grid, white_points
 from study.data.pixels.decoding import decode
@@ -34,55 +35,19 @@ from study.machines.machines import Machines
 from study.records.predictions import MISTAKE_SIDE, Predictions, worst_mistakes
 from study.records.study_files import MISTAKES_FOLDER
 from study.search.options import Options
+from study.search.subject import Subject
 from study.training.head import whole_model
 
 
-def write_mistakes(
-    study: Path,
-    table: Predictions,
-    paths: Sequence[Path],
-    examples: Mapping[int, Path],
-    scales: Scales,
-) -> None:
-    """Write a PNG for each of the worst mistakes; those of an earlier winner are removed.
+class ImageSubject(Subject):
+    """A folder of images, or the built-in faces."""
 
-    Args:
-        study: folder of the study.
-        table: what the winner says.
-        paths: of the images the table is about.
-        examples: class -> a training image of it.
-        scales: white points of the study's deep grey.
-    """
-    folder = study / MISTAKES_FOLDER
-    for old in folder.glob("*.png"):
-        old.unlink()
-    for number, place in enumerate(worst_mistakes(table)):
-        try:
-            shown = decode(paths[place], MISTAKE_SIDE, scales)
-            example = decode(examples[table.predictions[place]], MISTAKE_SIDE, scales)
-        except (UserError, KeyError):  # an image lost meanwhile costs its picture only
-            continue
-        buffer = io.BytesIO()
-        Image.fromarray(np.hstack([shown, example])).save(buffer, format="PNG")
-        write_atomically(folder / f"{number:02d}.png", buffer.getvalue())
-
-
-def base_choice(options: Options) -> BaseChoice:
-    """The base that a study with these options stands on."""
-    return BaseChoice(options.weights, options.base, options.image_size, options.preprocess)
-
-
-class ImageSubject:
-    """The `Subject` that is a folder of images, or the built-in faces."""
+    examples: ImageSet
 
     def __init__(self, options: Options, machines: Machines) -> None:
-        """Look at every image; `machines` look and compute.
-
-        Raises:
-            UserError: see `load_images`.
-        """
+        """Inspect every image; for errors see `load_images`."""
         self._options, self._machines = options, machines
-        self._digest: str | None = None  # of the weights that made the rows
+        self._digest: str | None = None  # of the weights that computed the rows
         self.examples = load_images(
             options.data,
             labels=options.labels,
@@ -93,53 +58,40 @@ class ImageSubject:
             strict=options.strict,
             map_files=machines.map_files,
         )
-
-    @property
-    def heading(self) -> list[str]:
-        """What they are, and how many, in two lines."""
         images = self.examples
-        ignored = f", {images.ignored} other files ignored" if images.ignored else ""
+        ignored = f", {counted(images.ignored, 'other file')} ignored" if images.ignored else ""
         count = f"images: {len(images.paths)} in {len(images.class_names)} classes{ignored}"
-        return [count, classes_line(images)]
-
-    @property
-    def remarks(self) -> list[str]:
-        """How the folder was understood, what was left out or is doubtful, line by line."""
-        images = self.examples
-        return [*images.notes, *white_points(images), *doubts(images)]
+        self.heading = [count, classes_line(images)]
+        self.remarks = [*images.notes, *white_points(images), *doubts(images)]
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The frozen base, loaded when it is first asked for.
-
-        Raises:
-            UserError: see `load_backbone`.
-        """
+        """Frozen base, loaded at its first use; for errors see `load_backbone`."""
         return self._machines.backbone(base_choice(self._options))
 
     @property
     def device(self) -> Mapping[str, str]:
-        """Kind and name, and the dtype in which the base computes."""
+        """Kind and name of the device, and the dtype in which the base computes."""
         return {**self.backbone.device._asdict(), "dtype": self.backbone.dtype}
 
     @property
     def weights(self) -> Mapping[str, str]:
-        """Source and digest of the base's."""
+        """Source and digest of the weights of the base."""
         return {"source": self.backbone.source, "digest": self.backbone.digest}
 
     @property
     def base(self) -> str:
-        """The base and its weights in words."""
+        """The base, its dtype and its weights in words."""
         name = short_name(self.backbone.base)
         return f"{name} in {self.backbone.dtype}, weights: {self.backbone.source}"
 
     @property
     def n_features(self) -> int:
-        """Numbers of a row."""
+        """Length of a row."""
         return self.backbone.width
 
     def facts(self) -> dict[str, Any]:
-        """What `StudyMeta.data` says of them."""
+        """Return the facts for `StudyMeta.data`, except those about the splits."""
         images, data = self.examples, self._options.data
         given = data or self._options.labels
         return {
@@ -152,7 +104,13 @@ class ImageSubject:
             "flat": self._within(images.flat),
             "dark": self._within(images.dark),
             "shortcuts": shortcuts(images),
-            "deep_grey": self._deep_grey(),
+            "deep_grey": {
+                "white_points": {
+                    kind: {**scale._asdict(), "images": images.deep_kinds[kind]}
+                    for kind, scale in images.scales.items()
+                },
+                "doubts": mixed_grey(images),
+            },
             "same_pixels": images.same_pixels,
             "near_copies": [
                 self._within(images.paths[row] for row in rows) for rows in images.near
@@ -161,21 +119,12 @@ class ImageSubject:
             **({"averaged_map": True} if self.backbone.from_map else {}),
         }
 
-    def _deep_grey(self) -> dict[str, Any]:
-        """White points by kind, and what is doubtful about them."""
-        images = self.examples
-        points = {
-            kind: {**scale._asdict(), "images": images.deep_kinds[kind]}
-            for kind, scale in images.scales.items()
-        }
-        return {"white_points": points, "doubts": mixed_grey(images)}
-
     def _within(self, paths: Iterable[Path]) -> list[str]:
         root = self.examples.root
         return [printable(path.relative_to(root).as_posix()) for path in paths]
 
-    def features(self, views: np.ndarray | None = None) -> np.ndarray:
-        """The float32 rows, see `Subject`; says what had to be computed, and lets the base go."""
+    def features(self, views: Int32[np.ndarray, "N V"] | None = None) -> Float32[np.ndarray, "R d"]:
+        """Return the rows and unload the base; print how many had to be computed."""
         images, backbone, base = self.examples, self.backbone, base_choice(self._options)
         found = extract_features(
             images,
@@ -184,43 +133,43 @@ class ImageSubject:
             views=views,
             rows_of=self._machines.rows_of(base, backbone, images.scales),
         )
+        words = f"nothing had to be computed, all {found.cached} are in the cache"
         if found.computed:
             rate = found.computed / max(found.seconds, 1e-9)
-            print(
-                f"features: {found.computed} images computed in {found.seconds:.0f} s "
-                f"({rate:.1f} images/s), {found.cached} from the cache"
-            )
-        else:
-            print(f"features: nothing had to be computed, all {found.cached} are in the cache")
+            words = f"{found.computed} images computed in {found.seconds:.0f} s "
+            words += f"({rate:.1f} images/s), {found.cached} from the cache"
+        print(f"features: {words}")
         self._digest = backbone.digest
-        del backbone, self.backbone  # 100 MB and more, where heads are trained next
+        del backbone, self.backbone  # its 100 MB and more are free for the heads
         give_back(cycles=True)
         return found.features
 
-    def samples(self, rows: np.ndarray, *, seed: int) -> bytes:
-        """Some of the images `rows` with their classes, PNG."""
+    def samples(self, rows: Int32[np.ndarray, " n"], *, seed: int) -> bytes:
+        """Draw some of the images `rows` with their classes, as a PNG."""
         return sample_grid(self.examples, rows, seed=seed)
 
     def name_of(self, row: int) -> str:
-        """The file below the folder of images."""
+        """Return the path of an image below the folder of images."""
         return str(self.examples.paths[row].relative_to(self.examples.root))
 
     def whole(self, head: keras.Model) -> keras.Model:
-        """Base and head: from pixels to probabilities.
+        """Return base and head as one model, from pixels to probabilities.
 
         Raises:
-            UserError: the file of the base's weights is another one now.
+            UserError: the weights of the base are not those that computed the rows.
         """
         if self._digest not in (None, self.backbone.digest):
             raise UserError(
                 f"the weights of the base ({self.backbone.source}) have changed while the study "
-                "ran: put those back that it began with, and run the same search again, which "
-                "writes the winner"
+                "ran: restore the original weights, then run the same search again to write the "
+                "winner"
             )
         return whole_model(in_float32(self.backbone), head)
 
-    def show_mistakes(self, study: Path, train: np.ndarray, table: Predictions) -> None:
-        """What the winner names wrongly, each beside a training image of what it said."""
+    def show_mistakes(
+        self, study: Path, train: Int32[np.ndarray, " n"], table: Predictions
+    ) -> None:
+        """Write each mistaken image beside a training image of the predicted class."""
         images = self.examples
         classes, first = np.unique(images.labels[train], return_index=True)
         examples = {
@@ -228,3 +177,33 @@ class ImageSubject:
         }
         paths = [images.root / path for path in table.paths]
         write_mistakes(study, table, paths, examples, images.scales)
+
+
+def write_mistakes(
+    study: Path,
+    table: Predictions,
+    paths: Sequence[Path],
+    examples: Mapping[int, Path],
+    scales: Scales,
+) -> None:
+    """Write a PNG for each of the worst mistakes in `table`; delete those of an earlier winner.
+
+    `table` lists the images `paths`, and `examples` has a training image of each class.
+    """
+    folder = study / MISTAKES_FOLDER
+    for old in folder.glob("*.png"):
+        old.unlink()
+    for number, place in enumerate(worst_mistakes(table)):
+        try:
+            shown = decode(paths[place], MISTAKE_SIDE, scales)
+            example = decode(examples[table.predictions[place]], MISTAKE_SIDE, scales)
+        except (UserError, KeyError):  # an image that was lost meanwhile costs only its picture
+            continue
+        buffer = io.BytesIO()
+        Image.fromarray(np.hstack([shown, example])).save(buffer, format="PNG")
+        write_atomically(folder / f"{number:02d}.png", buffer.getvalue())
+
+
+def base_choice(options: Options) -> BaseChoice:
+    """Return the base of a study with these options."""
+    return BaseChoice(options.weights, options.base, options.image_size, options.preprocess)

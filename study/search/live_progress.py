@@ -1,12 +1,13 @@
-"""Progress of a search while it runs: a line for each search on a terminal, else a log line.
+"""Progress of a search while it runs: a bar for each search on a terminal, else lines of a log.
 
-After each look a line says who leads, by which bound, who is still in question and what runs next.
+After each look (interim analysis) a line gives the leader, its bound, the optimizers still in the
+race and what runs next.
 """
 
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from types import TracebackType
+from contextlib import AbstractContextManager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -20,25 +21,23 @@ from study.search.plan import Plan
 from study.search.protocol import Round
 
 
-class Watch:
+class Watch(AbstractContextManager["Watch"]):
     """Counts finished runs; shows trials done, the best value so far and the time left.
 
-    Args:
-        plan: of the study.
-        known: records of an earlier run of the study; they count as done.
-        where: says who is at work elsewhere; nothing where this process is.
+    The `known` records of an earlier run count as done. `where()` returns the workers elsewhere, in
+    words; "" where this process trains.
     """
 
     def __init__(
         self, plan: Plan, known: Iterable[TrialRecord], where: Callable[[], str] = lambda: ""
     ) -> None:
         self.plan, self._where = plan, where
-        self.planned: dict[str, int] = dict.fromkeys((one.name for one in plan.searches), 0)
+        self.planned = {one.name: 0 for one in plan.searches}  # trials
         self.epochs = 0  # until the next look
         self._round = ""
-        self._done: dict[str, int] = defaultdict(int)
+        self._done: dict[str, int] = defaultdict(int)  # trials of each search
         self._best: dict[str, float] = {}
-        self._by = ""  # the metric, where it is not accuracy
+        self._metric = ""  # in words, unless it is accuracy
         self._trained = 0  # epochs
         for record in known:
             self._count(record)
@@ -51,8 +50,7 @@ class Watch:
             TextColumn("{task.completed:.0f}/{task.total:.0f} trials  {task.fields[best]}"),
             console=self._console,
         )
-        self._tasks: dict[str, TaskID] = {}
-        self._total: TaskID | None = None
+        self._tasks: dict[str, TaskID] = {}  # empty without a terminal
 
     def __enter__(self) -> "Watch":
         if self._console.is_terminal:
@@ -61,12 +59,7 @@ class Watch:
             self._bars.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._tasks:
             self._bars.stop()
 
@@ -89,8 +82,8 @@ class Watch:
         if self._tasks:
             shown = [name for name, task in self._tasks.items() if self._bars.tasks[task].visible]
             for name, task in self._tasks.items():
-                best = f"best{self._by} {self._best[name]:.3f}" if name in self._best else ""
-                left = f"  {self._round}, {self._time()}" if name in shown[:1] else ""
+                best = f"best{self._metric} {self._best[name]:.3f}" if name in self._best else ""
+                left = f"  {self._round}, {self._left()}" if name in shown[:1] else ""
                 self._bars.update(task, completed=self._done[name], best=best + left)
         elif time.monotonic() - self._last >= LINE_SECONDS:
             self._last = time.monotonic()
@@ -104,30 +97,29 @@ class Watch:
         self._done[name] += 1
         if record.status == TrialStatus.COMPLETED:
             self._best[name] = max(self._best.get(name, 0.0), record.best_value)
-            self._by = "" if record.metric == ACCURACY else f" {WORDS[record.metric]}"
-
-    def _time(self) -> str:
-        """What is left, and who is at it."""
-        where = self._where()
-        return f"{self._left()}, {where}" if where else self._left()
+            self._metric = "" if record.metric == ACCURACY else f" {WORDS[record.metric]}"
 
     def _left(self) -> str:
-        trained = self._trained - self._before
-        if not trained:
-            return ""
-        seconds = (time.monotonic() - self._start) / trained * max(self.epochs - self._trained, 0)
-        until = "left" if len(self.plan.looks) < 2 else "until it"
-        return f"{seconds / 60:.0f} min {until}" if seconds > 90 else f"{seconds:.0f} s {until}"
+        """Return the time left, and the workers elsewhere."""
+        left, trained = "", self._trained - self._before
+        if trained:
+            remaining = max(self.epochs - self._trained, 0)
+            seconds = (time.monotonic() - self._start) / trained * remaining
+            until = "left" if len(self.plan.looks) < 2 else "until it"
+            left = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+            left = f"{left} {until}"
+        where = self._where()
+        return f"{left}, {where}" if where else left
 
     def _line(self) -> str:
         done, planned = sum(self._done.values()), sum(self.planned.values())
         best = max(self._best, key=lambda name: self._best[name], default="")
-        words = f", best{self._by} so far {best} {self._best[best]:.3f}" if best else ""
-        return f"search: {self._round}, {done}/{planned} trials{words}, {self._time()}"
+        words = f", best{self._metric} so far {best} {self._best[best]:.3f}" if best else ""
+        return f"search: {self._round}, {done}/{planned} trials{words}, {self._left()}"
 
 
 def round_name(now: Round) -> str:
-    """The look that a round leads to."""
+    """Return the name of a round: the look that it leads to."""
     looks = [look.repeats for look in now.looks]
     aim = max(now.after[name] for name in now.after if now.new(name))
     number = next((place for place, look in enumerate(looks, 1) if look >= aim), len(looks))
@@ -135,17 +127,16 @@ def round_name(now: Round) -> str:
 
 
 def round_line(now: Round, plan: Plan) -> str:
-    """What the last look said, and what runs until the next."""
+    """Return the answer of the last look, and what runs until the next; "" before the first."""
     answer = now.answer
     if answer is None:
         return ""
     bound = answer.bound
-    said = "no bound yet" if bound is None else f"at most {points(bound)} points behind the best"
-    question = join([name for name in answer.racing if name != answer.leader])
+    lead = "no bound yet" if bound is None else f"at most {points(bound)} points behind the best"
+    racing = join([name for name in answer.racing if name != answer.leader])
     running = sum(bool(now.new(name)) for name in now.after)
     epochs = plan.epochs(now.after) - plan.epochs(now.before)
     return (
-        f"look {answer.looked} of {len(now.looks)}: {answer.leader} leads, {said}; still in "
-        f"question: {question}; next {epochs:,} epochs for "
-        f"{counted(running, 'optimizer')}"
+        f"look {answer.looked} of {len(now.looks)}: {answer.leader} leads, {lead}; still in the "
+        f"race: {racing}; next: {epochs:,} epochs for {counted(running, 'optimizer')}"
     )

@@ -1,8 +1,8 @@
-"""Everything a user can decide about a study: `Options`.
+"""All that a user can decide about a study: `Options`.
 
-Each option is declared once, as a field: its name, type, group, default, rule, help and reach. The
-command line, its help, the arguments of `study.run`, the `[study]` table of a search space, all
-refusals and `docs/options.md` are made of that. `command_line.py` takes the values.
+Each option is declared once, as a field with its name, type, group, default, rule, help and reach.
+The command line, its help, the arguments of `study.run`, the `[study]` table of a search space, all
+refusals and `docs/options.md` follow from these declarations. `command_line.py` reads the values.
 """
 
 import math
@@ -22,31 +22,27 @@ T = TypeVar("T")
 
 
 class Rule(NamedTuple):
-    """What values an option takes, and how a text becomes one."""
+    """The valid values of an option, and how a text becomes a value."""
 
-    metavar: str  # stands for a value in the help
-    words: str  # "... but needs `words`", where there are no choices
+    metavar: str  # placeholder of a value in the help
+    words: str  # "... but needs `words`", unless there are `choices`
     read: Callable[[str], Any] | None  # raises ValueError; None: a switch
-    choices: tuple[str, ...] = ()  # all valid texts; empty: what `read` takes
+    choices: tuple[str, ...] = ()  # all valid texts; empty: `read` decides
 
 
 def whole(low: int, high: int) -> Rule:
     """Return the rule of whole numbers from `low` to `high`."""
-
-    def read(text: str) -> int:
-        value = int(text)
-        if not low <= value <= high:
-            raise ValueError
-        return value
-
-    return Rule("N", f"a whole number, at least {low} and at most {high:,}", read)
+    words = f"a whole number, at least {low} and at most {high:,}"
+    return real("N", words, lambda value: low <= value <= high, kind=int)
 
 
-def real(metavar: str, words: str, valid: Callable[[float], bool]) -> Rule:
-    """Return the rule of the numbers that are `valid`, as `words` say."""
+def real(
+    metavar: str, words: str, valid: Callable[[Any], bool], kind: Callable[[str], Any] = float
+) -> Rule:
+    """Return the rule of the numbers that are `valid`, described by `words`."""
 
-    def read(text: str) -> float:
-        value = float(text)
+    def read(text: str) -> Any:
+        value = kind(text)
         if not valid(value):
             raise ValueError
         return value
@@ -54,14 +50,9 @@ def real(metavar: str, words: str, valid: Callable[[float], bool]) -> Rule:
     return Rule(metavar, words, read)
 
 
-def text(metavar: str) -> Rule:
-    """Return the rule of any text with a visible character."""
-    return Rule(metavar, "a text", _text)
-
-
-def path(metavar: str) -> Rule:
-    """Return the rule of a file or folder."""
-    return Rule(metavar, "a text", lambda given: Path(_text(given)))
+def text(metavar: str, read: Callable[[str], Any] = str) -> Rule:
+    """Return the rule of any text with a visible character, as `read` converts it."""
+    return Rule(metavar, "a text", lambda given: read(_text(given)))
 
 
 def one_of(*choices: str) -> Rule:
@@ -86,7 +77,7 @@ def _study_name(given: str) -> str:
 
 
 def in_name(character: str) -> bool:
-    """Return whether a study's name, which is a folder's on every system, may contain it."""
+    """Return whether a study's name, a folder's name on every system, may contain `character`."""
     return character.isalnum() or character in "-_."
 
 
@@ -96,20 +87,21 @@ NAME = Rule("NAME", "letters, digits, - _ and . (at most 100 bytes, not . or - f
 
 
 class Option(NamedTuple):
-    """An option but for its name and type; `OPTIONS` has them all."""
+    """An option without its name and type, which its field in `Options` has."""
 
     default: Any
     group: str  # heading in the help
     help: str  # without the default
     rule: Rule
-    unset: str = ""  # words for the default, where the value does not say it
-    faces: Any = None  # default for the built-in faces, where it is another
+    unset: str = ""  # the default in words, where its value says little
+    faces: Any = None  # default for the built-in faces, if different
     only_for: Literal["images", "rows"] | None = None  # no effect on a study of the other kind
     many: bool = False  # may be given several times
     rare: bool = False  # in --help-all only
-    # A space's [study] table may set it; the study records it; it concerns this call only.
+    # "space": a space's [study] table may set it, too; "study": the study records it, like those
+    # of "space"; "call": it concerns only this call.
     reach: Literal["space", "study", "call"] = "space"
-    # What a resumed study may change: nothing; what its looks allow; longer searches; anything;
+    # What a resumed study may change: nothing; what its looks allow; to longer searches; anything;
     # "space" and "weights" are compared by their content.
     continued: Literal["same", "looks", "longer", "free", "space", "weights"] = "same"
 
@@ -123,7 +115,7 @@ def option(group: str, default: T, rule: Rule, words: str, **more: Any) -> T:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Everything a user can decide about a study."""
+    """All that a user can decide about a study."""
 
     # fmt: off
     data: str | None = option(
@@ -131,9 +123,9 @@ class Options:
         unset="the built-in faces", only_for="images", continued="free")
     labels: str | None = option(
         "data", None, text("FILE.csv"), "table of images beside it or below --data: columns "
-        "file, label, perhaps split, group", only_for="images", continued="free")
+        "file, label, optionally split, group", only_for="images", continued="free")
     features: str | None = option(
-        "data", None, text("FILE.npz"), "rows of any other model in place of images: x (N, d) "
+        "data", None, text("FILE.npz"), "rows from any other model instead of images: x (N, d) "
         "and y (N,)", only_for="rows", reach="study", continued="free")
     follow_links: bool = option(
         "data", False, SWITCH, "use the targets of links inside class folders, wherever they are",
@@ -142,37 +134,38 @@ class Options:
         "data", False, SWITCH, "refuse a folder with files that cannot be decoded",
         only_for="images", reach="call", rare=True)
     group: str | None = option(
-        "data", None, one_of(SUBFOLDER), "keep the images of a folder inside a class folder "
+        "data", None, one_of(SUBFOLDER), "keep all images of a folder inside a class folder "
         "on one side of every split", only_for="images")
     group_pattern: str | None = option(
-        "data", None, text("REGEX"), "the same for images whose paths agree in the brackets of "
-        r"a regular expression: 'patient(\d+)'", only_for="images")
+        "data", None, text("REGEX"), "the same for images whose paths agree in the parentheses "
+        r"of a regular expression: 'patient(\d+)'", only_for="images")
     near_duplicates: str = option(
         "data", TOGETHER, one_of(TOGETHER, KEEP), "keep near-duplicates on one side of a split, "
-        "or take them for different images", only_for="images", continued="free", rare=True)
+        "or treat them as different images", only_for="images", continued="free", rare=True)
     split: str = option(
-        "data", "stratified", one_of("stratified", "keras", "folders"), "draw stratified splits "
-        "afresh, use Keras's one assignment, or use the folders train, val and test as they are",
+        "data", "stratified", one_of("stratified", "keras", "folders"), "draw fresh "
+        "stratified splits, use Keras's one split, or use the folders train, val and test as "
+        "they are",
         rare=True)
     split_seed: int = option(
         "data", 12, whole(1, 2**32 - 1), "seed of --split keras", only_for="images", rare=True)
     validation_split: float = option(
-        "data", 0.2, real("X", "a part of the images, above 0 to below 1", lambda x: 0 < x < 1),
-        "fraction of all images to validate on", faces=0.4, rare=True)
+        "data", 0.2, real("X", "a fraction of the images, above 0 to below 1", lambda x: 0 < x < 1),
+        "fraction of all images for validation", faces=0.4, rare=True)
     test_split: float = option(
-        "data", 0.2, real("X", "a part of the images, 0 to below 1", lambda x: 0 <= x < 1),
-        "fraction of all images put aside until the end, where there is no test folder",
+        "data", 0.2, real("X", "a fraction of the images, 0 to below 1", lambda x: 0 <= x < 1),
+        "fraction of all images set aside until the end, unless there is a test folder",
         faces=0.3, rare=True)
 
     base: str = option(
         "base", DEFAULT_BASE, text("NAME"), "frozen network: a model of keras.applications or your "
-        "own FILE.keras; A,B makes a study of each and compares them",
+        "own FILE.keras; A,B runs a study of each and compares them",
         only_for="images", continued="weights")
     views: int = option(
         "base", 1, whole(1, 1000), "train on each image and N - 1 crops of it, turned, mirrored, "
         "brighter or darker; each epoch draws one", only_for="images")
     image_size: int = option(
-        "base", 224, whole(32, 2048), "pixels a side; FILE.keras may fix its own",
+        "base", 224, whole(32, 2048), "pixels per side; FILE.keras may fix its own",
         faces=112, only_for="images", rare=True)
     preprocess: str = option(
         "base", "", one_of(*PREPROCESS), "how pixels are prepared; required for FILE.keras",
@@ -185,11 +178,11 @@ class Options:
         "search", "default", text("NAME"), "search space: default, quick, blog_t11, or a .toml "
         "file", reach="study", continued="space")
     optimizers: str | None = option(
-        "search", None, text("A,B"), "tune only these, such as adam,sgd",
+        "search", None, text("A,B"), "tune only these optimizers, such as adam,sgd",
         unset="all of the space", continued="space")
     code: tuple[Path, ...] = option(
-        "search", (), path("FILE.py"), "Python file of your own optimizers, which is run; "
-        "repeatable", reach="call", many=True)
+        "search", (), text("FILE.py", Path), "Python file that defines your own optimizers; it is "
+        "run; repeatable", reach="call", many=True)
     tuner: str = option(
         "search", "hyperband", one_of("hyperband", "random", "bayesian", "grid"),
         "Keras Tuner's search method")
@@ -202,12 +195,12 @@ class Options:
     allocation: str = option(
         "search", "equal", one_of("equal", "joint"), "one search for each optimizer, or one over "
         "all of them", rare=True)
-    seed: int = option("search", 1, whole(1, 10**18), "seed of everything random", rare=True)
+    seed: int = option("search", 1, whole(1, 10**18), "seed of all random streams", rare=True)
 
     metric: str = option("answer", ACCURACY, one_of(*WORDS), "the score to maximize")
     margin: float = option(
-        "answer", DEFAULT_MARGIN, Rule("POINTS", MARGIN_RULE, margin_points), "points of the "
-        "metric an optimizer may be behind the best and still be good enough", continued="free")
+        "answer", DEFAULT_MARGIN, Rule("POINTS", MARGIN_RULE, margin_points), "metric "
+        "points an optimizer may be behind the best and still be good enough", continued="free")
     repeats: int | str = option(
         "answer", AUTO, REPEATS, "repeats of every search with fresh splits and seeds; auto: until "
         "the answer is known", continued="looks")
@@ -216,7 +209,7 @@ class Options:
         "answer", continued="looks")
     time_limit: float | None = option(
         "answer", None, real("MINUTES", "minutes, above 0", lambda x: 0 < x < math.inf),
-        "start no new trials after this; the winners so far are still confirmed",
+        "start no new trials after this time; the winners so far are still confirmed",
         continued="free")
     confirm: int = option(
         "answer", 5, whole(1, 10_000), "confirmation runs of each winner, each with a fresh seed "
@@ -227,10 +220,10 @@ class Options:
         "auto (this machine's), local (a new one, to try it), HOST:PORT or ray://HOST:PORT",
         reach="call")
     device: str | None = option(
-        "machine", None, one_of("cpu", "gpu"), "what to compute on", unset="a GPU if there is one",
-        reach="study", continued="free", rare=True)
+        "machine", None, one_of("cpu", "gpu"), "device to compute on",
+        unset="a GPU if there is one", reach="study", continued="free", rare=True)
     population: int | None = option(
-        "machine", None, whole(1, 10_000), "heads trained at once", unset="chosen for the device",
+        "machine", None, whole(1, 10_000), "heads trained at a time", unset="chosen for the device",
         continued="free", rare=True)
 
     name: str = option(
@@ -240,19 +233,14 @@ class Options:
     dry_run: bool = option(
         "files", False, SWITCH, "print the plan, then stop", reach="call")
     logs: Path = option(
-        "files", Path("logs"), path("DIR"), "folder of all studies", reach="call", rare=True)
+        "files", Path("logs"), text("DIR", Path), "folder of all studies", reach="call", rare=True)
     cache_dir: Path | None = option(
-        "files", None, path("DIR"), "folder of computed features and compiled programs",
+        "files", None, text("DIR", Path), "folder of computed features and compiled programs",
         unset="your cache folder", reach="call", rare=True)
     # fmt: on
 
-    @property
-    def own_device(self) -> str | None:
-        """What this process computes on, as for `pick_device`: a GPU is for a cluster's worker."""
-        return self.device if self.cluster is None else "cpu"
-
     def settings(self) -> dict[str, Any]:
-        """Return what decides a study's result or its length, but not where it is stored."""
+        """Return the options that decide a study's result or length, not where it is stored."""
         other = "rows" if self.features is None else "images"
         return {
             key: getattr(self, key)

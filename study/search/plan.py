@@ -1,7 +1,7 @@
-"""What a study is going to do, in numbers, before it does it."""
+"""What a study is going to do: counted from its options and search space, then put into words."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -26,54 +26,53 @@ class PlannedSearch(NamedTuple):
     """One search of every repeat."""
 
     name: str  # see `searches_of`
-    kind: str  # the method in force; a small space is searched by a grid
+    kind: str  # method in force; a small space is searched by a grid
     trials: int
     epochs: int  # of training in all
 
 
 class Plan(NamedTuple):
-    """Everything a study will train."""
+    """Everything that a study will train."""
 
     searches: tuple[PlannedSearch, ...]  # of every repeat
     optimizers: tuple[str, ...]
-    tunable: int  # of them, which have untuned runs, too
-    looks: tuple[int, ...]  # repeats at which it is judged
-    race: bool  # whether only those in question go on after the first look
-    confirm: int  # reruns of a winner
-    budgets: int  # at most so many reruns of what a search had found before its end, first look
+    tunable: int  # number of optimizers that can be tuned, which also get default runs
+    looks: tuple[int, ...]  # repeats at which the study is judged
+    race: bool  # whether only optimizers still in the race go on after the first look
+    confirm: int  # confirmation runs of a winner
+    budgets: int  # most budget runs of a search, until the first look
     max_epochs: int
 
     def trials(self, repeats: Mapping[str, int]) -> dict[str, int]:
-        """Search -> trials in so many repeats of each optimizer, rungs counted one by one."""
+        """Return the trials of each search, every rung counted, for repeats of each optimizer."""
         return {one.name: one.trials * self._of(one, repeats) for one in self.searches}
 
     def epochs(self, repeats: Mapping[str, int]) -> int:
-        """At most, of so many repeats of each optimizer."""
+        """Return the most epochs that these repeats of each optimizer take."""
         searched = sum(one.epochs * self._of(one, repeats) for one in self.searches)
-        reruns = self.confirm + self.tunable / max(len(self.optimizers), 1)
+        runs = self.confirm + self.tunable / max(len(self.optimizers), 1)
         early = self.budgets * sum(min(count, self.first) for count in repeats.values())
-        return searched + round((reruns * sum(repeats.values()) + early) * self.max_epochs)
+        return searched + round((runs * sum(repeats.values()) + early) * self.max_epochs)
 
-    def everybody(self, repeats: int) -> dict[str, int]:
-        """So many repeats of each optimizer."""
+    def equal_repeats(self, repeats: int) -> dict[str, int]:
+        """Return this number of repeats for each optimizer."""
         return dict.fromkeys(self.optimizers, repeats)
 
     @property
     def first(self) -> int:
-        """Repeats until the study is judged first."""
+        """Repeats until the study is judged for the first time."""
         return self.looks[0 if self.race else -1]
 
     @property
     def runs(self) -> int:
-        """Runs that TensorBoard shows if each trial is one: optimizers, report, all that trains."""
-        last = self.looks[-1]
-        trials = sum(self.trials(self.everybody(last)).values())
-        reruns = last * (len(self.optimizers) * self.confirm + self.tunable)
-        early = self.first * len(self.optimizers) * self.budgets
-        return len(self.optimizers) + 1 + trials + reruns + early
+        """Runs in TensorBoard if each trial is one: optimizers, report, everything trained."""
+        last, count = self.looks[-1], len(self.optimizers)
+        trials = sum(self.trials(self.equal_repeats(last)).values())
+        confirmed = last * (count * self.confirm + self.tunable)
+        return count + 1 + trials + confirmed + self.first * count * self.budgets
 
     def _of(self, search: PlannedSearch, repeats: Mapping[str, int]) -> int:
-        """How often a search runs; a joint one for whoever has the most repeats."""
+        """Return the repeats of a search; a joint one has as many as any optimizer."""
         if search.name in self.optimizers:
             return repeats.get(search.name, 0)
         return max(repeats.values(), default=0)
@@ -109,88 +108,83 @@ def plan_lines(
     split: Split,
     widths: Sequence[int] | None = None,
 ) -> list[str]:
-    """The plan in words; `widths` as `signatures_of` takes them."""
-    kinds = {search.kind for search in plan.searches}
-    per = sorted({(search.trials, search.epochs) for search in plan.searches})
-    each = " or ".join(
-        f"{counted(trials, 'trial')} ({counted(epochs, 'epoch')})" for trials, epochs in per
+    """Return the plan in words, line by line; see `signatures_of` for `split` and `widths`."""
+    lines = [f"plan: {text}" for text in _sentences(plan, options)]
+    if normalizes_single_rows(space.table.get("head", {})):
+        lines.append(f"warning: the search space has {SINGLE_ROWS}")
+    programs = counted(len(signatures_of(space, split, widths)), "program")
+    return [*lines, f"plan: at most {programs} to compile, about 2 s each"]
+
+
+def _sentences(plan: Plan, options: Options) -> Iterator[str]:
+    kinds = sorted({search.kind for search in plan.searches})
+    sizes = sorted({(search.trials, search.epochs) for search in plan.searches})
+    each = (f"{counted(trials, 'trial')} ({counted(epochs, 'epoch')})" for trials, epochs in sizes)
+    searches = counted(len(plan.searches), f"{' and '.join(kinds)} search")
+    yield (
+        f"a repeat has {searches} of {' or '.join(each)} each, "
+        f"{counted(plan.confirm, 'confirmation run')} per winner and "
+        f"{counted(plan.tunable, 'default run')}"
     )
-    times = counted(len(plan.searches), f"{' and '.join(sorted(kinds))} search")
-    lines = [
-        f"plan: a repeat has {times} of {each} each, {counted(plan.confirm, 'rerun')} of "
-        f"each winner and {counted(plan.tunable, 'untuned run')}",
-        _looks(plan),
-    ]
+    yield _looks(plan)
     if len(plan.optimizers) > 1:
-        lines.append(
-            f"plan: who is at most {counted(options.margin, 'point')} behind the best "
-            "is good enough (--margin)"
-        )
+        margin = counted(options.margin, "point")
+        yield f"an optimizer at most {margin} behind the best is good enough (--margin)"
     if options.metric != ACCURACY:
-        lines.append(f"plan: validation {WORDS[options.metric]} decides (--metric)")
+        yield f"validation {WORDS[options.metric]} decides (--metric)"
     if options.views > 1:
-        lines.append(
-            f"plan: each epoch trains on one of {options.views} views of each image (--views), "
-            "which are kept like features; validation and test see the image itself"
+        yield (
+            f"each epoch trains on one of {options.views} views of each image (--views), which "
+            "are cached like features; validation and test use the image itself"
         )
     for search in plan.searches:
         if search.kind != options.tuner:
-            lines.append(
-                f"plan: {search.name} has too few configurations for {options.tuner}: "
+            yield (
+                f"{search.name} has too few configurations for {options.tuner}: "
                 f"a {search.kind} search of {search.trials} instead"
             )
-    programs = len(signatures_of(space, split, widths))
     if "hyperband" in kinds and options.max_epochs < options.factor:
-        epochs = counted(options.max_epochs, "epoch")
-        lines.append(
-            f"plan: hyperband has nothing to halve in {epochs}, so no "
-            f"trial is stopped early; --max-epochs {options.factor} or more, or --tuner random"
+        yield (
+            f"hyperband cannot stop trials early within {counted(options.max_epochs, 'epoch')}: "
+            f"use --max-epochs {options.factor} or more, or --tuner random"
         )
-    if normalizes_single_rows(space.table.get("head", {})):
-        lines.append(f"warning: the search space has {SINGLE_ROWS}")
-    lines.append(f"plan: at most {counted(programs, 'program')} to compile, about 2 s each")
-    return lines
 
 
 def _looks(plan: Plan) -> str:
-    first = plan.epochs(plan.everybody(plan.first))
+    first = f"{plan.epochs(plan.equal_repeats(plan.first)):,} epochs"
     repeats = counted(plan.first, "repeat")
-    if not plan.race or len(plan.optimizers) < 2:
-        return f"plan: {repeats}, then one look; {first:,} epochs in all"
-    if len(plan.looks) == 1:
-        return f"plan: a look after {repeats}; {first:,} epochs in all"
+    if not plan.race or len(plan.optimizers) < 2 or len(plan.looks) == 1:
+        return f"{repeats}, then one look at the results; {first} in all"
     later = ", ".join(map(str, plan.looks[1:]))
-    most = plan.epochs(plan.everybody(plan.looks[-1]))
+    most = plan.epochs(plan.equal_repeats(plan.looks[-1]))
     return (
-        f"plan: first look after {repeats}, {first:,} epochs; unless the answer is known, who is "
-        f"still in question goes on to looks at {later}: at most {most:,} epochs in all"
+        f"first planned look (interim analysis) after {repeats}, {first}; without an answer, "
+        f"optimizers still in the race go on to looks at {later}: at most {most:,} epochs in all"
     )
 
 
 def signatures_of(
     space: SearchSpace, split: Split, widths: Sequence[int] | None = None
 ) -> set[Signature]:
-    """Of the programs that the heads of this space need; those of rungs and reruns are the same.
+    """Return the programs for all heads of this space; rungs and confirmation runs add none.
 
-    Args:
-        space: the search space.
-        split: of any repeat; all have the same sizes.
-        widths: to which dense layers are padded; None: the usual ones.
+    `split` is of any repeat: all have the same sizes. Dense layers are padded to `widths`, or to
+    the usual ones.
     """
     widths = widths or few_widths(space.dense_widths())
-    parts = {key: domain.choices or widths for key, domain in space.head.items() if key in COMPILED}
+    shapes = {key: one.choices or widths for key, one in space.head.items() if key in COMPILED}
     found = set()
     for name in space.optimizers:
         config = space.default(name)
-        for values in itertools.product(*parts.values()):
-            shaped: Any = dict(zip(parts, values, strict=True))
+        for values in itertools.product(*shapes.values()):
+            shaped: Any = dict(zip(shapes, values, strict=True))
             head = replace(config, **shaped)
             found.add(signature_of(head, len(split.train), len(split.validation), widths))
     return found
 
 
 def model_summary(space: SearchSpace, subject: Subject, split: Split, max_epochs: int) -> str:
-    """Return the untuned model from what a user has to probabilities, with its parameter counts."""
+    """Return Keras's summary of the untuned model, from the user's input to probabilities."""
     count = subject.n_features
     head = HeadHyperModel(
         space,
@@ -202,6 +196,6 @@ def model_summary(space: SearchSpace, subject: Subject, split: Split, max_epochs
         statistics=Statistics(np.zeros(count), np.ones(count)),
     ).build_config(space.default(next(iter(space.optimizers))))
     lines: list[str] = []
-    for model in dict.fromkeys((subject.whole(head), head)):  # one where that is the head
+    for model in dict.fromkeys((subject.whole(head), head)):  # for rows both are the head
         model.summary(print_fn=lines.append)
     return "\n".join(lines)

@@ -1,16 +1,9 @@
-"""Tasks come in, records go out: trained together, judged, scored, saved as they come.
+"""Tasks come in, records go out: runs are trained together, judged, and saved as they end.
 
-A run that is already recorded is not trained again. The state of a trial that may be promoted is
-kept in memory; where a kill lost it, the promoted run is trained from its first epoch, which gives
-the same curve, because a run depends on nothing but its own task.
-
-Results come in; of their states only those stay in memory that can still be asked for.
-
-A state is several megabytes, and a study has thousands. So it stays only while its trial can still
-be promoted. Weights do not stay at all: those of the few runs to take home are trained once more at
-the end, with the same numbers.
-
-Curves of a run come in; whether it diverged comes out, and why in words.
+A recorded run is not trained again. A trial that may still be promoted keeps its state in memory,
+several megabytes; where a kill lost that, the promoted run is trained from its first epoch, with
+the same curve, because a run depends only on its own task. Weights are not kept: the few runs whose
+weights are exported are trained once more at the end, with the same numbers.
 """
 
 import contextlib
@@ -22,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
 from study.common.errors import UserError
 from study.common.freed_memory import give_back
@@ -47,117 +41,33 @@ from study.training.population import OUT_OF_MEMORY
 from study.training.program_key import Signature
 from study.training.runs import HeadResult, HeadRun, HeadState
 
-JUDGES = 4  # results that are looked at side by side
-UNJUDGED = 16  # results; while there are more of them no new population begins
+JUDGES = 4  # threads that judge results
+UNJUDGED = 16  # results; while there are more of them no new population starts
 
-Judged = tuple[Task, HeadResult | None, Future[TrialRecord]]
-
-Rung = tuple[str, int, int | None, int | None]
-
-ABSURD_LOSS = 10.0  # times the loss of a coin with as many sides as classes
+ABSURD_LOSS = 10.0  # times the loss of guessing, ln(n_classes)
 NO_GUESSING = 0.75  # accuracy
 
-
-def status_of(
-    curves: dict[str, list[float]], n_classes: int, *, plain: bool = True
-) -> tuple[TrialStatus, str]:
-    """Whether a run diverged, and why in words.
-
-    It did if a loss is not finite, or if it ends with a training loss above `ABSURD_LOSS` times
-    ln(n_classes) while guessing no better than twice chance. A large loss alone is not enough: an
-    overconfident head can have one and still be right.
-
-    Class weights make much of a few rows of the training, though not of the validation, and
-    smoothing charges a head for being sure even where it is right. Guessing still has ln(n_classes)
-    in both. So without a `plain` loss the validation loss has to be as large, too, and three rows
-    of four named rightly are no guessing, which of two classes twice chance would call all.
-    """
-    for name in ("loss", "val_loss"):
-        for epoch, value in enumerate(curves[name], start=1):
-            if not math.isfinite(value):
-                return TrialStatus.DIVERGED, f"{name} is {value} at epoch {epoch}"
-    limit = ABSURD_LOSS * math.log(n_classes)
-    loss, accuracy = curves["loss"][-1], curves["val_accuracy"][-1]
-    guessing = 2.0 / n_classes
-    if not plain:
-        loss, guessing = min(loss, curves["val_loss"][-1]), min(guessing, NO_GUESSING)
-    if loss > limit and accuracy <= guessing:
-        return TrialStatus.DIVERGED, f"loss ends at {loss:.3g}, far above chance"
-    return TrialStatus.COMPLETED, ""
-
-
-class PausedTrials:
-    """States of trials that can still be promoted: so far the best of each rung.
-
-    Args:
-        promoted: (bracket, rung) -> how many trials of that rung go on.
-        score: of a record, by which the oracle promotes.
-    """
-
-    def __init__(
-        self,
-        promoted: Mapping[tuple[int | None, int | None], int],
-        score: Callable[[TrialRecord], float],
-    ) -> None:
-        self._promoted, self._score = promoted, score
-        self._states: dict[Rung, dict[str, tuple[TrialRecord, HeadState]]] = {}
-
-    def __len__(self) -> int:
-        return sum(map(len, self._states.values()))
-
-    def may_pause(self, bracket: int | None, rung: int | None) -> bool:
-        """Whether trials of this rung can be promoted at all."""
-        return self._promoted.get((bracket, rung), 0) > 0
-
-    def keep_only(self, wanted: Iterable[str | None]) -> None:
-        """Forget the states of all other trials: their rungs have promoted."""
-        names = set(wanted)
-        self._states = {
-            rung: {name: kept for name, kept in states.items() if name in names}
-            for rung, states in self._states.items()
-            if states.keys() & names
-        }
-
-    def state_of(self, record: TrialRecord) -> HeadState | None:
-        """Where to continue; None if it is not kept."""
-        found = self._states.get(rung_of(record), {}).get(record.trial_id)
-        return found[1] if found else None
-
-    def forget(self, record: TrialRecord) -> None:
-        """Let go the state of a trial that has gone on."""
-        self._states.get(rung_of(record), {}).pop(record.trial_id, None)
-
-    def add(self, record: TrialRecord, state: HeadState) -> None:
-        """Keep a state, unless enough of its rung are better; then the worst of them goes."""
-        states = self._states.setdefault(rung_of(record), {})
-        states[record.trial_id] = record, state
-        if len(states) > self._promoted.get((record.bracket, record.rung), 0):
-            # by id among equals, as the oracle has them
-            del states[max(states, key=lambda name: (-self._score(states[name][0]), name))]
-
-
-def rung_of(record: TrialRecord) -> Rung:
-    """The search, and the bracket and rung in it, whose trials compete for promotion."""
-    return record.search, record.repeat, record.bracket, record.rung
+Ended = tuple[Task, HeadResult | None]  # None: the run does not fit into memory
+Unsaved = tuple[Task, HeadResult | None, Future[TrialRecord]]
+Promoted = Mapping[tuple[int | None, int | None], int]  # trials promoted of each (bracket, rung)
+Rung = tuple[str, int, int | None, int | None]  # search, repeat, bracket, rung
 
 
 class Runner:
-    """Trains tasks.
+    """Trains tasks, which are judged by the metric of the `trainer`.
 
     Args:
-        data: features, labels and splits.
-        trainer: its metric judges the runs.
-        promoted: (bracket, rung) -> how many trials of that rung go on.
+        promoted: see `promotions`.
         known: records of an earlier process.
-        save: is given every batch of new records as soon as it exists.
-        versions: which of the study's sets of versions is in force.
+        save: called with each batch of new records as soon as it exists.
+        versions: index of the versions in force in `StudyMeta.versions`.
     """
 
     def __init__(
         self,
         data: Data,
         trainer: Trainer,
-        promoted: Mapping[tuple[int | None, int | None], int],
+        promoted: Promoted,
         known: Iterable[TrialRecord],
         save: Callable[[list[TrialRecord]], None],
         *,
@@ -174,59 +84,36 @@ class Runner:
     def run(
         self, tasks: Sequence[Task], *, enough: Callable[[], bool] = lambda: False
     ) -> list[TrialRecord]:
-        """Train what is not yet recorded; return the records of `tasks` in their order.
+        """Train the tasks without a record; return the records of `tasks` in their order.
 
-        Once `enough` says so, the populations under way are given up and the rest is left out.
+        Once `enough()` is true, populations in training are stopped, and the rest is left out.
         """
         self.tasks |= {task.run.trial_id: task for task in tasks}
         self._paused.keep_only(task.run.continues for task in tasks)
         missing = [task for task in tasks if task.run.trial_id not in self.records]
         with (
             ThreadPoolExecutor(JUDGES, "judge") as judges,
-            contextlib.closing(self._train(missing)) as batches,  # ends them after Ctrl-C, too
+            contextlib.closing(self._train(missing)) as batches,  # also stops them after Ctrl-C
         ):
             self._judge_all(batches, judges, enough)
         give_back()
         return [self.records[t.run.trial_id] for t in tasks if t.run.trial_id in self.records]
 
-    def _judge_all(
-        self,
-        batches: Iterable[list[tuple[Task, HeadResult | None]]],
-        judges: ThreadPoolExecutor,
-        enough: Callable[[], bool],
-    ) -> None:
-        """Judge what ends in threads, save it as it comes, until `enough` says so.
-
-        What asks a head about the test rows waits there for the heads that train.
-        """
-        waiting: deque[Judged] = deque()
-        try:
-            for finished in batches:
-                waiting += [(*one, judges.submit(self._record, *one)) for one in finished]
-                whole = []
-                while waiting and (waiting[0][-1].done() or len(waiting) > UNJUDGED):
-                    whole.append(waiting.popleft())
-                self._collect(whole)
-                if enough():
-                    break
-        finally:  # also of what ended before an error or Ctrl-C
-            self._collect(waiting)
-
     def score(self, record: TrialRecord) -> float:
-        """What the tuner is told: the best validation value; chance if it did not complete."""
+        """Return the score for the tuner: the best validation value; chance if not completed."""
         value = score(record, self._guess)
         return self._guess if math.isnan(value) else value
 
     def count(self, tasks: Iterable[Task]) -> Counter[Signature]:
-        """How many of those that are not yet recorded each program would train."""
+        """Count the tasks without a record that each program would train."""
         missing = (task for task in tasks if task.run.trial_id not in self.records)
         return self.trainer.count(map(self._head_run, missing))
 
     def weights_of(self, tasks: Sequence[Task]) -> list[list[np.ndarray]]:
-        """The weights at the best epoch of each run; they are trained once more, side by side.
+        """Train all runs once more, together; return the weights of each at its best epoch.
 
         Raises:
-            UserError: one does not fit into the memory that is left now.
+            UserError: a run does not fit into the memory that is free now.
         """
         weights = {}
         for finished in self._train(tasks):
@@ -237,18 +124,16 @@ class Runner:
         return [weights[task.run.trial_id] for task in tasks]
 
     def statistics(self, task: Task) -> Statistics | None:
-        """Mean and variance of the run's training rows, if its head normalizes."""
+        """Return mean and variance of the run's training rows; None unless its head normalizes."""
         if not task.config.normalize:
             return None
         return Statistics.of(self.data.features[task.split.train])
 
-    def _train(
-        self, tasks: Sequence[Task]
-    ) -> Generator[list[tuple[Task, HeadResult | None]], None, None]:
-        """Results as they come; None for runs that do not fit into the memory.
+    def _train(self, tasks: Sequence[Task]) -> Generator[list[Ended], None, None]:
+        """Yield results as they come.
 
-        What a run needs is decided by its width and batch size. So after a failure the runs are
-        tried again in groups of one width and batch size, and only a group that fails alone fails.
+        Width and batch size decide what a run needs. So after a failure the runs are tried again in
+        groups of one width and batch size, and only a group that fails by itself fails.
         """
         done: set[str] = set()
         try:
@@ -268,12 +153,12 @@ class Runner:
         for group in groups.values():
             yield from self._train(group)
 
-    def _trained(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, HeadResult | None]]]:
+    def _trained(self, tasks: Sequence[Task]) -> Iterator[list[Ended]]:
         for finished in self.trainer.train([self._head_run(task) for task in tasks]):
             yield [(tasks[index], result) for index, result in finished]
 
     def _head_run(self, task: Task) -> HeadRun:
-        """A rung continues from its state; where a kill lost that, it is trained from epoch 1."""
+        """Return the run for the trainer; a rung continues from its state, or starts at epoch 1."""
         before = self.records.get(task.run.continues or "")
         return HeadRun(
             task.config,
@@ -286,8 +171,31 @@ class Runner:
             keep_weights=task.run.phase != Phase.SEARCH,
         )
 
-    def _collect(self, judged: Iterable[Judged]) -> None:
-        """Save what was judged, also beside and after an error; then raise the first."""
+    def _judge_all(
+        self,
+        batches: Iterable[list[Ended]],
+        judges: ThreadPoolExecutor,
+        enough: Callable[[], bool],
+    ) -> None:
+        """Judge results in threads and save them as they come, until `enough()` is true.
+
+        Judges that predict test rows wait for the heads in training, not the other way round.
+        """
+        waiting: deque[Unsaved] = deque()
+        try:
+            for finished in batches:
+                waiting += [(*one, judges.submit(self._record, *one)) for one in finished]
+                judged = []
+                while waiting and (waiting[0][-1].done() or len(waiting) > UNJUDGED):
+                    judged.append(waiting.popleft())
+                self._collect(judged)
+                if enough():
+                    break
+        finally:  # also runs that ended before an error or Ctrl-C
+            self._collect(waiting)
+
+    def _collect(self, judged: Iterable[Unsaved]) -> None:
+        """Save the records of judged runs, also those beside and after an error; then raise it."""
         records: list[TrialRecord] = []
         errors: list[BaseException] = []
         try:
@@ -295,31 +203,18 @@ class Runner:
                 error = future.exception()
                 if error:
                     errors.append(error)
-                else:
-                    records.append(future.result())
-                    self._keep(task, result, records[-1])
-        finally:  # also of what was judged before Ctrl-C
+                    continue
+                records.append(future.result())
+                self.records[task.run.trial_id] = records[-1]
+                if result and task.run.continues in self.records:
+                    self._paused.forget(self.records[task.run.continues])
+                if result and result.state:
+                    self._paused.add(records[-1], result.state)
+        finally:  # also runs that were judged before Ctrl-C
             if records:
                 self.save(records)
         if errors:
             raise errors[0]
-
-    def _keep(self, task: Task, result: HeadResult | None, record: TrialRecord) -> None:
-        """What later runs need of one that ended."""
-        if result and task.run.continues in self.records:
-            self._paused.forget(self.records[task.run.continues])
-        self.records[task.run.trial_id] = record
-        if result and result.state:
-            self._paused.add(record, result.state)
-
-    def _failed(self, task: Task) -> TrialRecord:
-        return self._begun(
-            task,
-            status=TrialStatus.FAILED,
-            message=f"out of memory with dense_width {task.config.dense_width}, batch_size "
-            f"{task.config.batch_size} and {self.trainer.size} heads at once: take smaller "
-            "ones in the search space, or a smaller --population",
-        )
 
     def _record(self, task: Task, result: HeadResult | None) -> TrialRecord:
         if result is None:
@@ -334,20 +229,25 @@ class Runner:
             curves = {name: [*getattr(before, name), *curve] for name, curve in curves.items()}
         status, message = status_of(curves, self.data.n_classes, plain=not task.config.has_own_loss)
         record = replace(
-            self._begun(task, status=status, message=message),
-            seconds=rounded(result.seconds),
-            **curves,
+            self._empty(task, status, message), seconds=rounded(result.seconds), **curves
         )
         record = replace(record, best_epoch=best_epoch(record.measured.validation))
         if task.run.phase == Phase.SEARCH:
             return record
         record = _cross_fitted(record, result, len(task.split.validation))
-        if not len(task.split.test):
-            return record
-        return self._tested(record, task, result.best_weights)
+        return self._tested(record, task, result.best_weights) if len(task.split.test) else record
 
-    def _begun(self, task: Task, *, status: TrialStatus, message: str) -> TrialRecord:
-        """What is known of a run before its curves."""
+    def _failed(self, task: Task) -> TrialRecord:
+        config = task.config
+        message = (
+            f"out of memory with dense_width {config.dense_width}, batch_size "
+            f"{config.batch_size} and {self.trainer.size} heads at a time: reduce these in the "
+            "search space, or --population"
+        )
+        return self._empty(task, TrialStatus.FAILED, message)
+
+    def _empty(self, task: Task, status: TrialStatus, message: str) -> TrialRecord:
+        """Return a record without curves."""
         curves: dict[str, Any] = {key: [] for key in CURVES}
         return TrialRecord(
             **as_table(task.run),
@@ -360,12 +260,14 @@ class Runner:
             versions=self.versions,
         )
 
-    def _tested(self, record: TrialRecord, task: Task, weights: list[np.ndarray]) -> TrialRecord:
-        """Add what the test rows say, with the weights of the best epoch."""
+    def _tested(
+        self, record: TrialRecord, task: Task, weights: list[Float32[np.ndarray, "..."]]
+    ) -> TrialRecord:
+        """Add the results on the test rows, with the weights of the best epoch."""
         rows = task.split.test
         probabilities = head_probabilities(
             task.config, weights, self.data.features[rows], self.statistics(task)
-        )  # (n_test, n_classes)
+        )
         labels = self.data.labels[rows]
         right = probabilities[np.arange(len(rows)), labels]
         if record.metric != ACCURACY:
@@ -379,11 +281,85 @@ class Runner:
 
 
 def _cross_fitted(record: TrialRecord, result: HeadResult, rows: int) -> TrialRecord:
-    """Add what each half of the validation rows says."""
-    halves = (result.metrics.val_hits_a, result.metrics.val_hits_b)
-    hits_a, hits_b = ([round(float(hits)) for hits in half] for half in halves)
+    """Add the results of each fold of the validation rows."""
+    folds = (result.metrics.val_hits_a, result.metrics.val_hits_b)
+    hits_a, hits_b = ([round(float(hits)) for hits in fold] for fold in folds)
     fitted = cross_fitted(hits_a, hits_b, rows)
     if record.metric != ACCURACY:
         counts = np.asarray(result.metrics.val_counts, np.float64)
         record = replace(record, cross_fitted_metric=cross_fitted_by_class(record.metric, counts))
     return replace(record, val_hits_a=hits_a, val_hits_b=hits_b, cross_fitted_accuracy=fitted)
+
+
+def status_of(
+    curves: dict[str, list[float]], n_classes: int, *, plain: bool = True
+) -> tuple[TrialStatus, str]:
+    """Return whether a run completed or diverged, and why in words.
+
+    A run diverged if a loss is not finite, or if it ends with a training loss above `ABSURD_LOSS`
+    times ln(n_classes) while its accuracy is at most twice chance. A large loss alone is not
+    enough: an overconfident head can have one and still be right.
+
+    Class weights multiply the training loss of a few rows, and smoothed labels charge a head for
+    confidence even where it is right, but guessing still costs ln(n_classes). So without a `plain`
+    loss the validation loss must be as large, too, and an accuracy of `NO_GUESSING` is never
+    guessing: of two classes, any accuracy would be at most twice chance.
+    """
+    for name in ("loss", "val_loss"):
+        for epoch, value in enumerate(curves[name], start=1):
+            if not math.isfinite(value):
+                return TrialStatus.DIVERGED, f"{name} is {value} at epoch {epoch}"
+    limit = ABSURD_LOSS * math.log(n_classes)
+    loss, accuracy = curves["loss"][-1], curves["val_accuracy"][-1]
+    guessing = 2.0 / n_classes
+    if not plain:
+        loss, guessing = min(loss, curves["val_loss"][-1]), min(guessing, NO_GUESSING)
+    if loss > limit and accuracy <= guessing:
+        return TrialStatus.DIVERGED, f"loss ends at {loss:.3g}, far above chance"
+    return TrialStatus.COMPLETED, ""
+
+
+class PausedTrials:
+    """States of the trials that can still be promoted: the best of each rung, by `score`."""
+
+    def __init__(self, promoted: Promoted, score: Callable[[TrialRecord], float]) -> None:
+        self._promoted, self._score = promoted, score
+        self._states: dict[Rung, dict[str, tuple[TrialRecord, HeadState]]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._states.values()))
+
+    def may_pause(self, bracket: int | None, rung: int | None) -> bool:
+        """Return whether trials of this rung can be promoted at all."""
+        return self._promoted.get((bracket, rung), 0) > 0
+
+    def keep_only(self, continued: Iterable[str | None]) -> None:
+        """Drop the states of all trials that are not `continued`: their rungs have promoted."""
+        names = set(continued)
+        self._states = {
+            rung: kept
+            for rung, states in self._states.items()
+            if (kept := {name: one for name, one in states.items() if name in names})
+        }
+
+    def state_of(self, record: TrialRecord) -> HeadState | None:
+        """Return the state to continue from; None if it is not kept."""
+        found = self._states.get(rung_of(record), {}).get(record.trial_id)
+        return found[1] if found else None
+
+    def forget(self, record: TrialRecord) -> None:
+        """Drop the state of a trial that was continued."""
+        self._states.get(rung_of(record), {}).pop(record.trial_id, None)
+
+    def add(self, record: TrialRecord, state: HeadState) -> None:
+        """Keep a state; drop the worst of its rung if more are kept than can be promoted."""
+        states = self._states.setdefault(rung_of(record), {})
+        states[record.trial_id] = record, state
+        if len(states) > self._promoted.get((record.bracket, record.rung), 0):
+            # equals in ascending order of ids, like the oracle
+            del states[max(states, key=lambda name: (-self._score(states[name][0]), name))]
+
+
+def rung_of(record: TrialRecord) -> Rung:
+    """Return the rung within which a trial competes for promotion."""
+    return record.search, record.repeat, record.bracket, record.rung

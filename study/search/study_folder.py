@@ -1,9 +1,8 @@
-"""The folder of one study: opened for one process at a time, resumed or refused, never mixed.
+"""The folder of a study: opened by one process at a time; started, resumed or refused.
 
-A study may be continued by the same command, also with another margin or time limit, and by what
-only adds to it (see `differences`); anything else that differs is listed and refused.
-
-What `study.json` says of a study that is about to start.
+`study_meta` makes the `study.json` of a study that is about to start, and `resume` compares it with
+the one in the folder. The same command resumes a study, also with another margin or time limit, or
+with what only adds to it (see `differences`); all other differences are listed and refused.
 """
 
 import platform
@@ -24,6 +23,7 @@ from filelock import FileLock, Timeout
 from study.common.bases import DEFAULT_BASE
 from study.common.errors import UserError
 from study.common.files import sweep
+from study.common.text import counted
 from study.data.splits.study_splits import Splits
 from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import PACKAGES, Look, StudyMeta, load_meta, save_meta
@@ -36,15 +36,17 @@ from study.space.search_space import SearchSpace
 from study.verdicts.judge import answer_of
 from study.verdicts.looks import AUTO, continued_looks, looks_of_longer_searches, planned_looks
 
+REMEDY = "choose a new `name`, or start again with `overwrite`"
+
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep a second process out of a study; the system frees the lock of a dead process.
+    """Lock the folder of a study, which is made if needed; delete partial files of a killed run.
 
-    What a killed one left half-written is deleted.
+    The system releases the lock of a dead process.
 
     Raises:
-        UserError: another process works on it.
+        UserError: another process is working on this study, or the folder cannot be written.
     """
     lock = FileLock(folder / ".lock")
     try:
@@ -53,7 +55,7 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout:
         raise UserError(
             f"{folder}: another process is working on this study; wait for it, "
-            "or give this one another `name`"
+            "or choose another `name`"
         ) from None
     except OSError as error:
         raise UserError(
@@ -72,7 +74,7 @@ def clear(folder: Path) -> None:
     """Delete the files of a study, for `overwrite`.
 
     Raises:
-        UserError: the folder holds something that is no study.
+        UserError: the folder holds something that is not part of a study.
     """
     own = [TRIALS_FILE, DAMAGED_FILE, "tensorboard", "best", "report", STUDY_FILE]
     found = {path.name: path for path in folder.iterdir()}
@@ -82,7 +84,7 @@ def clear(folder: Path) -> None:
             f"`overwrite`: {folder} also holds {strange[0]!r}, which is not part of a study; "
             "remove it yourself or choose another `name`"
         )
-    for name in own:  # the settings last: records never stand without them
+    for name in own:  # the settings last: there are never records without settings
         path = folder / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -93,25 +95,21 @@ def clear(folder: Path) -> None:
 def resume(
     folder: Path, meta: StudyMeta, longer: Callable[[int], bool] = lambda _: False
 ) -> tuple[StudyMeta, list[TrialRecord]]:
-    """Begin the study `meta` in `folder`, or continue the same one that is there.
-
-    Args:
-        folder: of the study.
-        meta: as it is asked for.
-        longer: see `differences`.
+    """Start the study `meta` in `folder`, or resume the study that is there.
 
     Returns:
-        The meta in force (a resumed study keeps its birthday, its population and its padded widths)
-        and the records.
+        The meta in force and the records; a resumed study keeps its creation time, its population
+        and its padded widths. For `longer` see `differences`.
 
     Raises:
-        UserError: the study there was made with other settings, or its files are damaged.
+        UserError: the study there has different settings, or its files are damaged.
     """
     if not (folder / STUDY_FILE).exists():
         if (folder / TRIALS_FILE).exists():
             raise UserError(
-                f"{folder} holds {TRIALS_FILE} but no {STUDY_FILE}, so nobody knows how these runs "
-                "were made; restore it, start anew with `overwrite`, or choose another `name`"
+                f"{folder} holds {TRIALS_FILE} but no {STUDY_FILE}, so the settings of its runs "
+                "are unknown; restore the file, start again with `overwrite`, or choose another "
+                "`name`"
             )
         save_meta(folder, meta)
         return meta, []
@@ -120,22 +118,22 @@ def resume(
     other = differences(old, meta, longer, {record.optimizer for record in lines.whole})
     if other:
         raise UserError(
-            f"study {old.name!r} in {folder.parent} was made with other settings: "
-            f"{'; '.join(other)}; give the new one a `name`, start anew with `overwrite`, "
-            "or use the old settings"
+            f"study {old.name!r} in {folder.parent} has different settings: {'; '.join(other)}; "
+            f"{REMEDY}, or use the old settings"
         )
-    _repair(folder, lines)
+    _set_damaged_lines_aside(folder, lines)
     known = lines.records
+    shared = old.device.keys() & {"widths", "rounding", "population"}  # by all runs
     merged = replace(
         meta,
         created=old.created,
-        device=_continued_device(old, meta),
+        device={**meta.device, **{key: old.device[key] for key in sorted(shared)}},
         seconds=old.seconds,
         looks=_continued_looks(old, meta, known),
         versions=_all_versions(old, meta),
     )
-    if more_trials(old, meta):  # reruns of winners of shorter searches go
-        save_meta(folder, replace(old, looks=merged.looks))  # what is spent, whatever a kill leaves
+    if more_trials(old, meta):  # runs that confirmed winners of shorter searches are dropped
+        save_meta(folder, replace(old, looks=merged.looks))  # a kill must not undo spent looks
         known = [record for record in known if record.phase in (Phase.SEARCH, Phase.DEFAULT)]
         rewrite_trials(folder, known)
     save_meta(folder, merged)
@@ -143,63 +141,54 @@ def resume(
 
 
 def recorded_device(options: Options) -> Mapping[str, Any]:
-    """The device on which the study that is continued was computed; empty for a new study.
+    """Return the device of the study to resume, as recorded; empty for a new study.
 
     Raises:
-        UserError: the file of its settings is damaged.
+        UserError: `study.json` is damaged.
     """
     folder = options.logs / options.name
     if options.overwrite or not (folder / STUDY_FILE).exists():
         return {}
     found = dict(load_meta(folder).device)
-    if options.base != DEFAULT_BASE:  # which alone computes in the device's fastest arithmetic
+    if options.base != DEFAULT_BASE:  # only the default base has the device's fastest arithmetic
         found.pop("dtype", None)
     return found
 
 
-def _continued_device(old: StudyMeta, new: StudyMeta) -> dict[str, Any]:
-    """That of now, with what all runs share: the sizes of programs, and how workers round."""
-    shared = ("widths", "rounding", "population")
-    return {**new.device, **{key: old.device[key] for key in shared if key in old.device}}
-
-
-def _repair(folder: Path, lines: TrialLines) -> None:
-    """Leave whole lines only, and say so."""
-    damaged = repair_trials(folder, lines)
-    if damaged:
+def _set_damaged_lines_aside(folder: Path, lines: TrialLines) -> None:
+    if damaged := repair_trials(folder, lines):
         print(
-            f"warning: {folder / TRIALS_FILE}: {len(damaged)} damaged line"
-            f"{'' if len(damaged) == 1 else 's'} (first: {damaged[0]}) set aside in "
-            f"{DAMAGED_FILE}; these runs are repeated",
+            f"warning: {folder / TRIALS_FILE}: {counted(len(damaged), 'damaged line')} (first: "
+            f"{damaged[0]}) set aside in {DAMAGED_FILE}; these runs will be repeated",
             file=sys.stderr,
         )
 
 
 def _all_versions(old: StudyMeta, new: StudyMeta) -> list[Mapping[str, str]]:
-    """Those of `old`, and the ones of now where they are others; says so."""
+    """Return the versions of `old`, and the present ones if they differ; print a warning then."""
     changed = changed_versions(old, new)
     if not changed:
         return old.versions
     words = ", ".join(f"{name} {before} -> {after}" for name, before, after in changed)
     print(
         f"warning: the runs of this study so far were made with other versions ({words}); "
-        "which run was made with which is recorded",
+        "each record notes its versions",
         file=sys.stderr,
     )
     return [*old.versions, new.versions[-1]]
 
 
 def _continued_looks(old: StudyMeta, new: StudyMeta, known: Sequence[TrialRecord]) -> list[Look]:
-    """The looks of `old`, and those that the settings of `new` add.
+    """Return the looks of `old`, and those that the settings of `new` add.
 
     Raises:
-        UserError: they do not fit.
+        UserError: the settings of `new` do not fit the looks of `old`.
     """
     now, before = new.settings, old.settings
     if now["confirm"] < before["confirm"]:
         raise UserError(
-            f"study {old.name!r}: `confirm` {before['confirm']} -> {now['confirm']}: reruns cannot "
-            "be taken away; give the new one a `name`, or start anew with `overwrite`"
+            f"study {old.name!r}: `confirm` {before['confirm']} -> {now['confirm']}: confirmation "
+            f"runs cannot be removed; {REMEDY}"
         )
     looks = old.looks
     longer = more_trials(old, new)
@@ -224,7 +213,7 @@ def study_meta(
     splits: Splits,
     code: Mapping[str, Mapping[str, str]],
 ) -> StudyMeta:
-    """What `study.json` says of a study that is about to start."""
+    """Return the meta of a study that is about to start."""
     first = splits("confirm", 0)
     looks = planned_looks(options.repeats, options.most_repeats)
     examples = subject.examples
@@ -234,11 +223,7 @@ def study_meta(
         optimizers=list(space.optimizers),
         class_names=list(examples.class_names),
         class_counts=np.bincount(examples.labels, minlength=len(examples.class_names)).tolist(),
-        split_sizes={
-            "train": len(first.train),
-            "validation": len(first.validation),
-            "test": len(first.test),
-        },
+        split_sizes={part: len(rows) for part, rows in first._asdict().items()},
         data={
             **subject.facts(),
             "groups": len({name for name in examples.groups if name}),
@@ -262,9 +247,8 @@ def study_meta(
 
 
 def _git_commit() -> str | None:
-    """The commit of this program, if it runs from a checkout."""
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    """Return the commit of this program if it runs from a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -1,76 +1,70 @@
-"""What a study is of: images, which a frozen base turns into rows, or rows as they are.
+"""What a study is about: images, which a frozen base turns into rows, or rows as they are.
 
-Everything that differs between the two is said here; the rest of the search knows examples, rows
-and heads.
+All differences between the two are behind `Subject`; the rest of the search knows only examples,
+rows and heads.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
+from jaxtyping import Float32, Int32
 
 from study.data.examples import Examples
 from study.records.predictions import Predictions
 
 
-class Subject(Protocol):
-    """Labelled examples, and how they become rows of numbers."""
+class Subject(ABC):
+    """Labelled examples and their rows of numbers; the defaults suit rows without a base."""
+
+    examples: Examples  # checked
+    heading: list[str]  # two lines: the number of examples, and the classes
+    remarks: list[str]  # lines about how data were read, what was left out, what is doubtful
 
     @property
-    def examples(self) -> Examples:
-        """All of them, checked."""
-
-    @property
-    def heading(self) -> list[str]:
-        """What they are, and how many, in two lines."""
-
-    @property
-    def remarks(self) -> list[str]:
-        """How they were understood, what was left out or is doubtful, line by line."""
-
-    @property
+    @abstractmethod
     def device(self) -> Mapping[str, str]:
-        """Kind and name, and the dtype in which a base computes."""
+        """Kind and name of the device, and the dtype in which a base computes."""
+
+    @property
+    @abstractmethod
+    def n_features(self) -> int:
+        """Length of a row."""
 
     @property
     def weights(self) -> Mapping[str, str]:
-        """Source and digest of those of a base; empty without one."""
+        """Source and digest of the weights of the base; empty without a base."""
+        return {}
 
     @property
     def base(self) -> str:
-        """The base and its weights in words, to be printed behind the device; empty without."""
+        """The base and its weights in words, to be printed after the device; "" without a base."""
+        return ""
 
-    @property
-    def n_features(self) -> int:
-        """Numbers of a row."""
-
+    @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """What `StudyMeta.data` says of them, besides the splits."""
+        """Return the facts for `StudyMeta.data`, except those about the splits."""
 
-    def features(self, views: np.ndarray | None = None) -> np.ndarray:
-        """The rows, (N, n_features) float32; says what had to be computed.
+    @abstractmethod
+    def features(self, views: Int32[np.ndarray, "N V"] | None = None) -> Float32[np.ndarray, "R d"]:
+        """Return the rows; print what had to be computed. For `views` see `view_rows`."""
 
-        Args:
-            views: (N, n_views) the rows that each example's views get, see `view_rows`; the first
-                is its own. None: there are no others.
-        """
-
-    def samples(self, rows: np.ndarray, *, seed: int) -> bytes | None:
-        """A picture of some of the examples `rows`, PNG; None where there is nothing to see."""
-
+    @abstractmethod
     def name_of(self, row: int) -> str:
-        """What a table of predictions calls an example."""
+        """Return the name of an example in a table of predictions."""
+
+    def samples(self, rows: Int32[np.ndarray, " n"], *, seed: int) -> bytes | None:
+        """Draw some of the examples `rows` as a PNG; return None if they cannot be drawn."""
+        return None
 
     def whole(self, head: keras.Model) -> keras.Model:
-        """A head as the model to take away: from what a user has to probabilities."""
+        """Return the model to export, from the user's input to probabilities."""
+        return head
 
-    def show_mistakes(self, study: Path, train: np.ndarray, table: Predictions) -> None:
-        """Keep pictures of what the winner names wrongly, if there can be any.
-
-        Args:
-            study: folder of the study.
-            train: rows that the winner was trained on.
-            table: what it says of others, by `name_of`.
-        """
+    def show_mistakes(  # noqa: B027 rows have no pictures
+        self, study: Path, train: Int32[np.ndarray, " n"], table: Predictions
+    ) -> None:
+        """Write pictures of mistakes in `table`, by the winner that was trained on `train`."""

@@ -1,8 +1,9 @@
-"""What a run is before it is trained, and which rows it sees."""
+"""Runs before they are trained, and the rows that they see."""
 
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float32, Int32
 
 from study.data.examples import Examples
 from study.data.splits.one_split import Split
@@ -14,7 +15,7 @@ from study.training.runs import TrainingTable
 
 
 class Task(NamedTuple):
-    """A run that the protocol wants, before it was trained."""
+    """A run that the protocol wants."""
 
     run: Run
     config: HeadConfig
@@ -22,13 +23,13 @@ class Task(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What the heads are trained on."""
+    """Training data of all heads: N examples, whose V views have R rows."""
 
-    features: np.ndarray  # (N, n_features) float32; more rows where there are views
-    labels: np.ndarray  # (N,) int32
+    features: Float32[np.ndarray, "R d"]
+    labels: Int32[np.ndarray, " N"]
     n_classes: int
     splits: Splits
-    views: np.ndarray | None = None  # (N, n_views) rows of `features`, see `view_rows`
+    views: Int32[np.ndarray, "N V"] | None = None  # see `view_rows`
 
     @property
     def table(self) -> TrainingTable:
@@ -40,11 +41,11 @@ class Data(NamedTuple):
         return TrainingTable(self.features, labels, self.n_classes, self.views)
 
 
-def view_rows(splits: Splits, views: int) -> np.ndarray | None:
-    """(N, views) rows of the features of each example's views; None where there is but one.
+def view_rows(splits: Splits, views: int) -> Int32[np.ndarray, "N V"] | None:
+    """Return the row numbers of the views of each example; None if each has one view.
 
-    First come the examples in their order, then the second view of all that ever train, then the
-    third. Whoever never trains has its own row alone.
+    The examples come first, in their order, then the second view of all examples that are ever
+    trained on, then the third. All views of any other example are its own row.
     """
     if views == 1:
         return None
@@ -56,17 +57,13 @@ def view_rows(splits: Splits, views: int) -> np.ndarray | None:
     return rows
 
 
-def count_rows(examples: int, views: np.ndarray | None) -> int:
-    """Rows of the features of so many examples with these views."""
+def count_rows(examples: int, views: Int32[np.ndarray, "N V"] | None) -> int:
+    """Return the number of rows of these examples with these views."""
     return examples if views is None else int(views.max()) + 1
 
 
 def make_splits(examples: Examples, options: Options) -> Splits:
-    """The splits that a study with these options has.
-
-    Raises:
-        UserError: a class has too few examples.
-    """
+    """Return the splits of a study with these options; for errors see `Splits`."""
     return Splits(
         examples,
         split=options.split,

@@ -36,7 +36,7 @@ from study.search.budget import promotions
 from study.search.command_line import parse, resolve_options
 from study.search.plan import make_plan
 from study.search.programs_needed import chosen_widths
-from study.search.protocol import Round, StudyProtocol
+from study.search.protocol import StudyProtocol
 from study.search.runner import Runner
 from study.search.tasks import Data, make_splits
 from study.space.search_space import SearchSpace, load_space
@@ -99,7 +99,7 @@ def ours(max_epochs: int, repeats: int, folder: Path, cache: Path) -> tuple[floa
     looks = list(planned_looks(options.repeats, options.most_repeats))
     meta = make_meta(["adam"], list(names), settings=options.settings(), looks=looks)
     protocol = StudyProtocol(options, space, runner, meta)
-    protocol._search(Round({}, {"adam": repeats}, None, looks))
+    protocol._search([("adam", repeat) for repeat in range(repeats)])
     seconds = time.perf_counter() - start
     return seconds, sum(r.epochs - r.initial_epoch for r in runner.records.values())
 

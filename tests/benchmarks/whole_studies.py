@@ -50,12 +50,12 @@ class Unpaired(StudyProtocol):
     def _proposals(self, key: tuple[str, int]) -> int:
         return derive_seed(self.options.seed, *key)
 
-    def _task(self, key: str, repeat: int, proposal: Proposal) -> Task:
-        task = super()._task(key, repeat, proposal)
-        return task._replace(run=replace(task.run, seed=derive_seed(task.run.seed, key)))
+    def _task(self, key: tuple[str, int], proposal: Proposal) -> Task:
+        task = super()._task(key, proposal)
+        return task._replace(run=replace(task.run, seed=derive_seed(task.run.seed, key[0])))
 
-    def _rerun(self, *arguments: Any, **more: Any) -> Task:
-        task = super()._rerun(*arguments, **more)
+    def _retraining(self, *arguments: Any, **more: Any) -> Task:
+        task = super()._retraining(*arguments, **more)
         seed = derive_seed(task.run.seed, task.config.optimizer)
         return task._replace(run=replace(task.run, seed=seed))
 
