@@ -1,13 +1,9 @@
 """The workers of a Ray cluster as the machines of a study; the driver is this process."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-
-import numpy as np
-from jaxtyping import Int32
 
 from study.common.bases import BaseChoice
 from study.data.pixels.deep_grey import Scales
@@ -16,18 +12,15 @@ from study.features.device import Device
 from study.features.extract import RowsOf
 from study.machines.cluster_trainer import ClusterTrainer
 from study.machines.dealt_images import map_on_workers, rows_on_workers
+from study.machines.machines import Machines, TrainerOrder
 from study.machines.worker import RowOrder
 from study.machines.workers import Workers
-from study.space.head_config import HeadConfig
-from study.space.search_space import SearchSpace
 from study.training.places import Trainer
-from study.training.program_key import Signature
-from study.training.runs import TrainingRules, TrainingTable
 
 T = TypeVar("T")
 
 
-class Cluster:
+class Cluster(Machines):
     """The `Machines` that are workers of a connected cluster."""
 
     def __init__(self, workers: Workers) -> None:
@@ -35,7 +28,7 @@ class Cluster:
 
     @property
     def device(self) -> Device:
-        """The devices of all workers together, which are of one kind."""
+        """Devices of all workers together, which are of one kind."""
         like = self._workers.like
         return Device(like.kind, self._workers.devices(), like.dtype)
 
@@ -45,7 +38,7 @@ class Cluster:
         return self._workers.like.rounding
 
     def words(self) -> str:
-        """Number of workers, their devices, the number of lost ones."""
+        """Return the number of workers, their devices, and the number of lost workers."""
         return self._workers.words()
 
     def choose(self, recorded: Mapping[str, Any]) -> None:
@@ -53,38 +46,20 @@ class Cluster:
         self._workers.choose(recorded)
 
     def map_files(self, function: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]:
-        """Yield what a function says of each file, in their order; see `map_on_workers`."""
+        """Yield the result of a function for each file, in their order; see `map_on_workers`."""
         return map_on_workers(function, files, workers=self._workers)
 
     def backbone(self, base: BaseChoice) -> Backbone:
-        """The frozen base on this process's CPU, in the workers' arithmetic, with their device."""
+        """Return the frozen base on this process's CPU, with the workers' arithmetic and device."""
         device = self.device
         loaded = load_backbone(**base._asdict(), device="cpu", dtype=device.dtype)
         return loaded._replace(device=device)
 
     def rows_of(self, base: BaseChoice, backbone: Backbone, scales: Scales) -> RowsOf:
-        """A function that has the rows of images computed; see `rows_on_workers`."""
+        """Return a function that has workers compute rows; see `rows_on_workers`."""
         order = RowOrder(base, backbone.digest, backbone.dtype, scales)
         return partial(rows_on_workers, workers=self._workers, backbone=backbone, order=order)
 
-    def ahead(
-        self,
-        shape: tuple[int, int],
-        n_classes: int,
-        metric: str,
-        size: int | None,
-        certain: Sequence[tuple[Signature, HeadConfig]],
-    ) -> AbstractContextManager[None]:
-        """Nothing: the workers compute rows, and compile once they train."""
-        return nullcontext()
-
-    def trainer(
-        self,
-        table: TrainingTable,
-        rules: TrainingRules,
-        space: SearchSpace,
-        first: tuple[Int32[np.ndarray, " _"], Int32[np.ndarray, " _"]],
-        size: int | None,
-    ) -> Trainer:
-        """A trainer whose places are the workers."""
-        return ClusterTrainer(self._workers, table, rules, space, first, size)
+    def trainer(self, order: TrainerOrder) -> Trainer:
+        """Return a trainer whose places are the workers."""
+        return ClusterTrainer(self._workers, order)

@@ -1,61 +1,48 @@
-"""A `Trainer` whose places are the workers of a cluster."""
+"""A `Trainer` whose places are the workers of a cluster.
+
+Populations come in, their results come out. The rows go to each machine once, as do the row
+numbers of a split; the state of a paused run stays in the store of the worker that trained it.
+"""
 
 import sys
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Float32, Int
 
+from study.machines.machines import TrainerOrder
 from study.machines.remote import Remote
-from study.machines.worker import SPLITS_KEPT, StoredState, Trained
+from study.machines.worker import SPLITS_KEPT, Trained
 from study.machines.workers import Workers
-from study.space.search_space import SearchSpace
 from study.training.places import Place, PlaceLostError, Results, Trainer
 from study.training.program_key import Signature
-from study.training.runs import HeadRun, HeadState, TrainingRules, TrainingTable
+from study.training.runs import HeadRun
 
-FULL = 0.8  # of an object store that rows may take
+FULL = 0.8  # fraction of an object store that rows may take
 MB = 1e6
 
 
 class ClusterTrainer(Trainer):
-    """Trains heads on the workers.
+    """Trains heads on the workers of a study."""
 
-    Args:
-        workers: of the study.
-        table: what the heads are trained on; it is sent to each machine once.
-        rules: how they are trained.
-        space: see `heads_at_once`.
-        first: training and validation rows of the study's first split.
-        size: see `Trainer`; None: a worker finds out what is best with `space` and `first`.
-    """
-
-    def __init__(
-        self,
-        workers: Workers,
-        table: TrainingTable,
-        rules: TrainingRules,
-        space: SearchSpace,
-        first: tuple[Int32[np.ndarray, " _"], Int32[np.ndarray, " _"]],
-        size: int | None,
-    ) -> None:
+    def __init__(self, workers: Workers, order: TrainerOrder) -> None:
         import ray
 
-        warn_of_small_stores(table.features)
-        take = ("take", rules, *map(ray.put, table))
+        warn_of_small_stores(order.table.features)
+        take, size = ("take", order.rules, *map(ray.put, order.table)), order.size
         if size is None:
             workers.give((take,))
-            size = _best_size(workers, space, *first)
+            size = _best_size(workers, order)
         workers.give((take, ("prepare", size)))
-        super().__init__(table.n_classes, **rules._asdict(), size=size)
-        self.workers, self.shared = workers, SharedArrays()
+        super().__init__(order.table.n_classes, **order.rules._asdict(), size=size)
+        self.workers = workers
         self._places: dict[int, WorkerPlace] = {}
+        self._references: dict[int, tuple[np.ndarray, Any]] = {}  # id -> array, Ray's reference
 
     def places(self) -> Sequence[Place]:
-        """The workers that are ready, at least one."""
+        """Return the workers that are ready, at least one."""
         for remote in self.workers.ready():
             if remote.number not in self._places:
                 self._places[remote.number] = WorkerPlace(self, remote)
@@ -68,8 +55,21 @@ class ClusterTrainer(Trainer):
 
     @property
     def compile_seconds(self) -> float:
-        """Wall time of the worker that compiled longest, some of its programs side by side."""
+        """Wall time of the worker that compiled longest, some of its programs concurrently."""
         return max((place.compile_seconds for place in self._places.values()), default=0.0)
+
+    def reference(self, rows: Int[np.ndarray, " n"]) -> Any:
+        """Return Ray's reference of an array that many runs share and that never changes.
+
+        The array goes to Ray's object store once, and each machine fetches it once.
+        """
+        import ray
+
+        found = self._references.pop(id(rows), None) or (rows, ray.put(rows))
+        self._references[id(rows)] = found
+        if len(self._references) > SPLITS_KEPT:
+            del self._references[next(iter(self._references))]  # the one unused for longest
+        return found[1]
 
 
 class WorkerPlace:
@@ -77,18 +77,18 @@ class WorkerPlace:
 
     def __init__(self, trainer: ClusterTrainer, remote: Remote) -> None:
         self._trainer, self._remote = trainer, remote
-        self.side_by_side, self.busy = remote.waits_for.result()  # of its `prepare`
+        self.side_by_side, self.busy = remote.pending.result()  # of its `prepare`
         self.compiled: set[Signature] = set()
         self.compilations, self.compile_seconds = 0, 0.0
         self._under_way: set[Future[Results]] = set()
 
     def submit(self, runs: list[HeadRun]) -> Future[Results]:
-        """Begin a population; see `Place`."""
+        """Start training a population; see `Place`."""
         signature = self._trainer.signature(runs[0])
         results: Future[Results] = Future()
         self._under_way.add(results)
 
-        def ended(answer: Future[Trained]) -> None:  # in a thread of Ray's
+        def ended(answer: Future[Trained]) -> None:  # called in a thread of Ray's
             self._under_way.discard(results)
             if error := answer.exception():
                 results.set_exception(error)
@@ -112,51 +112,28 @@ class WorkerPlace:
             raise error
 
     def _sent(self, run: HeadRun) -> HeadRun:
-        """Its arrays as references; a state only if it has not gone with its worker.
+        """Return a run with references for its arrays, and without a state whose worker is lost.
 
-        Asking Ray for one that has would take a second. The run then begins at its first epoch.
+        Asking Ray for such a state would take a second. The run then starts at its first epoch.
         """
-        shared = self._trainer.shared
-        state = cast("StoredState | None", run.state)
-        if state is not None and not self._trainer.workers.has(state.worker):
-            state = None
+        state: Any = run.state  # a `StoredState`
         return run._replace(
-            train=shared.reference(run.train),
-            validation=shared.reference(run.validation),
-            state=cast("HeadState | None", state),
+            train=self._trainer.reference(run.train),
+            validation=self._trainer.reference(run.validation),
+            state=state if state and self._trainer.workers.has(state.worker) else None,
         )
 
 
-def _best_size(workers: Workers, space: SearchSpace, *rows: Int32[np.ndarray, " _"]) -> int:
-    """The size that the first worker to find out says."""
+def _best_size(workers: Workers, order: TrainerOrder) -> int:
+    """Return the size that the first worker to answer found best."""
     while True:
-        asked = workers.ready()[0].ask("best_size", space, *rows)
+        asked = workers.ready()[0].ask("best_size", order.space, *order.first)
         if not isinstance(asked.exception(), PlaceLostError):
             return int(asked.result())
 
 
-class SharedArrays:
-    """References of arrays in Ray's object store, by identity; the last ones are kept.
-
-    An array is put there once, and fetched by each machine once.
-    """
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[int, tuple[np.ndarray, Any]] = OrderedDict()
-
-    def reference(self, rows: np.ndarray) -> Any:
-        """The reference of an array that is used again and again, and never changed."""
-        import ray
-
-        found = self._known.pop(id(rows), None) or (rows, ray.put(rows))
-        self._known[id(rows)] = found
-        while len(self._known) > SPLITS_KEPT:
-            self._known.popitem(last=False)
-        return found[1]
-
-
-def warn_of_small_stores(features: np.ndarray) -> None:
-    """Warn where rows will not stay in memory: Ray then spills to the disk, many times slower."""
+def warn_of_small_stores(features: Float32[np.ndarray, "R d"]) -> None:
+    """Warn if rows will not stay in memory: Ray then spills to the disk, many times slower."""
     import ray
 
     stores = [
@@ -167,8 +144,8 @@ def warn_of_small_stores(features: np.ndarray) -> None:
     size, host = min(stores)
     if features.nbytes > FULL * size:
         print(
-            f"warning: the rows are {features.nbytes / MB:,.0f} MB, the object store of {host} "
-            f"{size / MB:,.0f} MB: it spills to its disk, which is slow; give it more (`ray start "
-            "--object-store-memory`, in a container `--shm-size`)",
+            f"warning: the rows take {features.nbytes / MB:,.0f} MB, but the object store of "
+            f"{host} has {size / MB:,.0f} MB, so it will spill to its disk, which is slow; give it "
+            "more memory (`ray start --object-store-memory`, in a container `--shm-size`)",
             file=sys.stderr,
         )

@@ -23,7 +23,7 @@ from study.common.text import counted, join
 from study.compare.write import write_comparison
 from study.data.splits.study_splits import Splits
 from study.features.backbone import load_backbone
-from study.machines.machines import Machines
+from study.machines.machines import CertainPrograms, Machines, TrainerOrder
 from study.machines.opened import opened
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import TrialRecord
@@ -213,7 +213,8 @@ def _data(study: Opened, machines: Machines) -> Data:
     first = planned.splits("search", 0)
     certain = [] if study.known else certain_programs(planned.space, meta, first)
     shape = count_rows(len(labels), views), subject.n_features
-    with machines.ahead(shape, classes, options.metric, heads_known(options, meta), certain):
+    size = heads_known(options, meta)
+    with machines.ahead(CertainPrograms(shape, classes, options.metric, size, certain)):
         features = subject.features(views)
     return Data(features, labels, classes, planned.splits, views)
 
@@ -229,7 +230,8 @@ def _trainer(study: Opened, data: Data, machines: Machines) -> Trainer:
     )
     split = data.splits("search", 0)
     first = split.train, split.validation
-    return machines.trainer(data.table, rules, space, first, heads_known(options, meta))
+    size = heads_known(options, meta)
+    return machines.trainer(TrainerOrder(data.table, rules, space, first, size))
 
 
 class Journal:
