@@ -21,6 +21,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
+from platformdirs import user_cache_path
 
 from study.common.errors import UserError
 from study.common.progress import progress
@@ -131,8 +132,6 @@ def row_sources(images: ImageSet, views: Int[np.ndarray, "N V"] | None = None) -
 
 
 def _open_cache(cache_dir: Path | None, backbone: Backbone) -> RowCache | None:
-    from platformdirs import user_cache_path
-
     key = f"{backbone.digest[:16]}-{backbone.size}-{backbone.preprocess}-{backbone.dtype}"
     root = cache_dir or user_cache_path("optimizer-study")
     folder = root / f"features-v{CACHE_VERSION}" / key
@@ -174,25 +173,18 @@ def _compute(
             done += len(found)
             advance(len(found))
             due = time.monotonic() - last_save > CHUNK_SECONDS or done - saved >= CHUNK_ROWS
-            if cache and (due or done == len(missing)):
-                cache = _save(cache, features, missing[saved:done])
-                saved, last_save = done, time.monotonic()
-
-
-def _save(
-    cache: RowCache, features: Float32[np.ndarray, "R d"], new: list[tuple[str, int]]
-) -> RowCache | None:
-    """Append to the cache; return None, with a warning, where the disk refuses."""
-    try:
-        cache.append([key for key, _ in new], features[[row for _, row in new]])
-    except OSError as error:
-        print(
-            f"warning: feature cache {cache.folder} cannot be written ({error.strerror}); "
-            "continuing without it",
-            file=sys.stderr,
-        )
-        return None
-    return cache
+            if not cache or not (due or done == len(missing)):
+                continue
+            new, saved, last_save = missing[saved:done], done, time.monotonic()
+            try:
+                cache.append([key for key, _ in new], features[[row for _, row in new]])
+            except OSError as error:
+                print(
+                    f"warning: feature cache {cache.folder} cannot be written ({error.strerror}); "
+                    "continuing without it",
+                    file=sys.stderr,
+                )
+                cache = None
 
 
 def computed_rows(

@@ -36,15 +36,7 @@ def freeze(
     """Return `network` behind its preprocessing; a feature map is averaged over its positions.
 
     If training continues, batch normalization keeps its statistics, and dropout is active only
-    where the model is called with `training=True`.
-
-    Args:
-        network: takes images, returns a vector or a map.
-        size: side of the images in pixels.
-        preprocess: one of `PREPROCESS`.
-        name: of the new model.
-        architecture: a text that identifies it, for the digest.
-        source: of the weights, in words.
+    where the model is called with `training=True`. The text `architecture` is part of the digest.
 
     Raises:
         UserError: a weight is NaN or infinite.

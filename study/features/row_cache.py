@@ -78,29 +78,22 @@ class RowCache:
         small = [path for path in self._chunks() if self._rows(path) < MERGED_ROWS // 2]
         if len(small) >= MERGE_FILES:
             sweep(self.folder, seconds=STALE_SECONDS)
-            self._merge_all(small)
+            self._merge(small)
 
-    def _merge_all(self, small: list[Path]) -> None:
-        """Turn many small chunks into few large ones; a kill in between leaves rows twice."""
-        batch: dict[Path, Table] = {}
+    def _merge(self, small: list[Path]) -> None:
+        """Turn as many small chunks as fit into one; a kill in between leaves rows twice."""
+        tables: dict[Path, Table] = {}
         for path in small:
-            if (table := self._load(path)) is None:
-                continue
-            if sum(map(len, batch.values())) + len(table) > MERGED_ROWS:
-                self._merge(batch)
-                batch = {}
-            batch[path] = table
-        self._merge(batch)
-
-    def _merge(self, batch: dict[Path, Table]) -> None:
-        if len(batch) < 2:
-            return
-        rows = np.concatenate(list(batch.values()))
-        # sorted, so that every process writes the same file
-        _, first = np.unique(rows["digest"], axis=0, return_index=True)
-        merged = self._write(rows[first])
-        for path in batch.keys() - {merged}:
-            path.unlink(missing_ok=True)
+            fits = sum(map(len, tables.values())) + self._rows(path) <= MERGED_ROWS
+            if fits and (table := self._load(path)) is not None:
+                tables[path] = table
+        if len(tables) > 1:
+            rows = np.concatenate(list(tables.values()))
+            # sorted, so that every process writes the same file
+            _, first = np.unique(rows["digest"], axis=0, return_index=True)
+            merged = self._write(rows[first])
+            for path in tables.keys() - {merged}:
+                path.unlink(missing_ok=True)
 
     def _chunks(self) -> list[Path]:
         return sorted(self.folder.glob("*.npy"))

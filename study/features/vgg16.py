@@ -18,12 +18,8 @@ from study.features.weights import RGB_LAYER, Weights
 def build_vgg16(weights: Weights, size: int, preprocess: str, dtype: Dtype) -> keras.Model:
     """Return the network with these weights, from (batch, size, size, 3) pixels to (batch, 512).
 
-    Args:
-        weights: result of `load_weights`.
-        size: side of the images in pixels, at least 32.
-        preprocess: `caffe` (BGR minus ImageNet's mean, what VGG16 was trained with) or `rescale`
-            (division by 255).
-        dtype: of the convolutions.
+    Its `preprocess` is `caffe` (BGR minus ImageNet's mean, with which VGG16 was trained) or
+    `rescale` (division by 255).
     """
     first, *others = weights.arrays
     if preprocess != RESCALE:

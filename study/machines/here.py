@@ -23,11 +23,7 @@ T = TypeVar("T")
 
 
 class Here(Machines):
-    """The `Machines` that is this process.
-
-    Args:
-        device: see `pick_device`, also for the errors.
-    """
+    """The `Machines` that is this process; see `pick_device` for its device."""
 
     def __init__(self, device: str | None) -> None:
         self._device, self._asked = pick_device(device), device

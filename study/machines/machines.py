@@ -93,13 +93,7 @@ class Machines(ABC):
 
     @abstractmethod
     def rows_of(self, base: BaseChoice, backbone: Backbone, scales: Scales) -> RowsOf:
-        """Return a function that computes the rows of images.
-
-        Args:
-            base: what `backbone` was made of.
-            backbone: computes the rows.
-            scales: white points of the images' deep grey.
-        """
+        """Return a function that computes rows with the `backbone` made of `base`."""
 
     def ahead(self, programs: CertainPrograms) -> AbstractContextManager[None]:
         """Compile programs while rows are computed; workers compile only once they train."""

@@ -63,11 +63,7 @@ def code_files() -> tuple[CodeFile, ...]:
 
 
 def load_code_files(files: tuple[CodeFile, ...], cache_dir: Path | None) -> dict[str, str]:
-    """Write files into a folder of this process and load them.
-
-    Args:
-        files: `code_files` of the driver.
-        cache_dir: see `keep_programs`.
+    """Write the driver's `code_files` into a folder of this process and load them.
 
     Returns:
         Path of each file here -> its name.

@@ -165,16 +165,11 @@ class Worker:
         found = TrainingTable(*table)
         self._given = found._replace(features=_writeable(found.features)), rules
 
-    def best_size(
-        self,
-        space: "SearchSpace",
-        train: Int[np.ndarray, " n"],
-        validation: Int[np.ndarray, " m"],
-    ) -> int:
+    def best_size(self, space: "SearchSpace", *first: Int[np.ndarray, " _"]) -> int:
         """Return the number of heads that train together fastest here; see `heads_at_once`."""
         from study.training.population import heads_at_once
 
-        return heads_at_once(self._of_size, space, train, validation)
+        return heads_at_once(self._of_size, space, *first)
 
     def prepare(self, size: int) -> tuple[int, int]:
         """Get ready for populations of a size; return `side_by_side` and `busy` of the `Place`."""

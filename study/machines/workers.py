@@ -139,12 +139,7 @@ class Workers:
             remote.end()
 
     def _awaited(self, is_one: Callable[[Remote], bool], *, others: float = 0.0) -> list[Remote]:
-        """Return the workers for which `is_one` is true, once there is one.
-
-        Args:
-            is_one: whether a worker is one of them.
-            others: seconds to wait for all other workers, once there is one.
-        """
+        """Return the workers for which `is_one` holds, `others` seconds after the first at most."""
         end, late = time.monotonic() + PATIENCE, math.inf
         while True:
             self._update()
@@ -174,8 +169,7 @@ class Workers:
         before = len(self._remotes)
         for remote in [*self._remotes]:
             self._update_one(remote)
-        due = time.monotonic() > self._searched + NODES_SECONDS
-        if len(self._remotes) < before or due:
+        if len(self._remotes) < before or time.monotonic() > self._searched + NODES_SECONDS:
             self._start_missing()
 
     def _update_one(self, remote: Remote) -> None:
@@ -196,12 +190,7 @@ class Workers:
             self._lose(remote)
 
     def _advance(self, remote: Remote, answer: Future[Any]) -> None:
-        """Use an answer, and make the next call.
-
-        Raises:
-            UserError: the worker cannot be used.
-            PlaceLostError: the worker is lost.
-        """
+        """Use an answer and make the next call; a UserError is the reason to refuse the worker."""
         if not remote.host:
             found = dict(answer.result())
             remote.host = f"{found.pop('host')} (process {found.pop('pid')})"
@@ -227,20 +216,16 @@ class Workers:
         host = remote.host or "a machine of the cluster"
         if remote.likeness is not None:
             self._lost += 1
-            words = "was lost ({}); its work is reassigned"
+            words = f"was lost ({remote.lost_why}); its work is reassigned"
         else:
             self._starts[remote.node] += 1
-            words = "could not start ({})"
+            words = f"could not start ({remote.lost_why})"
             if self._starts[remote.node] >= MOST_STARTS:
-                self._refused[remote.node] = f"{host}: it could not start ({remote.lost_why})"
-        print(f"warning: the worker on {host} {words.format(remote.lost_why)}", file=sys.stderr)
+                self._refused[remote.node] = f"{host}: it {words}"
+        print(f"warning: the worker on {host} {words}", file=sys.stderr)
 
     def _start_missing(self) -> None:
-        """Start a worker on every GPU, or machine, that has none.
-
-        Raises:
-            UserError: the head of the cluster is lost.
-        """
+        """Start a worker on every GPU, or machine, that has none."""
         self._searched = time.monotonic()
         if not self._head.answers():
             return
@@ -284,12 +269,7 @@ def _fits(one: Likeness, recorded: Mapping[str, Any], keys: tuple[str, ...]) -> 
 
 
 def _usable(answer: Future[Any]) -> Any:
-    """Return the answer of a worker; it is refused for any error on the way to being ready.
-
-    Raises:
-        UserError: the worker cannot be used.
-        PlaceLostError: the worker is lost.
-    """
+    """Return a worker's answer; any error but its loss becomes a UserError, which refuses it."""
     try:
         return answer.result()
     except (UserError, PlaceLostError):

@@ -20,7 +20,7 @@ import numpy as np
 
 from study.common.metrics import ACCURACY
 from study.common.tensorflow import import_tensorflow
-from study.machines.cluster_trainer import ClusterTrainer
+from study.machines.cluster import ClusterTrainer
 from study.machines.connection import connected
 from study.machines.machines import TrainerOrder
 from study.machines.workers import Workers
