@@ -19,8 +19,8 @@ from study.common.errors import UserError
 from study.data.pixels.decoding import decode
 from study.features.backbone import Backbone, in_float32, load_backbone
 from study.features.device import pick_device
+from study.features.frozen import prepared
 from study.features.keras_archive import input_size
-from study.features.preprocessing import prepared
 from study.machines.here import Here
 from study.search.command_line import parse, resolve_options
 from study.search.image_subject import ImageSubject
@@ -180,14 +180,14 @@ def test_a_base_without_weights_says_which_file_goes_where(
     with pytest.raises(UserError) as caught:
         load_backbone("auto", base="MobileNetV2", image_size=96)
     sentence = str(caught.value)
-    assert sentence.startswith("no MobileNetV2 weights: Keras's own could not be had (URL fetch")
+    assert sentence.startswith("no MobileNetV2 weights: Keras could not load its own (URL fetch")
     assert "_kernels_1.0_96_no_top.h5" in sentence  # those of this size
     assert f"put that file into {no_network} (" in sentence and "`weights` a file" in sentence
 
 
 def test_a_damaged_download_of_keras_is_one_sentence(no_network: Path):
     (no_network / "mobilenet_1_0_224_tf_no_top.h5").write_bytes(b"half a file")
-    with pytest.raises(UserError, match=r"no MobileNet weights: .*\(a damaged one there has to go"):
+    with pytest.raises(UserError, match=r"no MobileNet weights: .*\(delete a damaged one there"):
         load_backbone("auto", base="MobileNet", image_size=64)
 
 
@@ -213,7 +213,9 @@ def test_a_weights_file_of_the_base_gives_its_weights(name: str, tmp_path: Path)
 def test_a_weights_file_of_another_network_is_refused(tmp_path: Path):
     other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     other.save_weights(tmp_path / "other.weights.h5")
-    with pytest.raises(UserError, match=r"other\.weights\.h5 is none of MobileNet without its top"):
+    with pytest.raises(
+        UserError, match=r"other\.weights\.h5 does not fit MobileNet without its top"
+    ):
         load_backbone(str(tmp_path / "other.weights.h5"), base="MobileNet", image_size=32)
     with pytest.raises(UserError, match=r"`weights` no\.h5: no such file"):
         load_backbone("no.h5", base="MobileNet", image_size=32)
@@ -358,14 +360,17 @@ def whole_numbers() -> keras.Model:
 @pytest.mark.parametrize(
     ("network", "sentence"),
     [
-        (two_inputs, "own.keras has 2 inputs and 1 outputs; one image must go in"),
-        (two_outputs, "own.keras has 1 inputs and 2 outputs; one image must go in"),
-        (with_lambda, "own.keras holds a Lambda layer, which is code that nobody can check"),
+        (two_inputs, "own.keras has 2 inputs and 1 output, but a base takes one image"),
+        (two_outputs, "own.keras has 1 input and 2 outputs, but a base takes one image"),
+        (with_lambda, "own.keras has a Lambda layer, whose code cannot be checked"),
         (with_own_layer, "own.keras has a layer that Keras does not have"),
-        (grey, r"takes \(None, 24, 24, 1\); square RGB images are needed"),
-        (oblong, r"takes \(None, 24, 32, 3\); square RGB images are needed"),
-        (a_sequence, r"gives \(None, 9, 5\); a vector \(None, n\) or a map"),
-        (whole_numbers, "`preprocess` tf: `base` .*own.keras takes uint8, so pixels as they are"),
+        (grey, r"takes \(None, 24, 24, 1\), but a base needs square RGB images"),
+        (oblong, r"takes \(None, 24, 32, 3\), but a base needs square RGB images"),
+        (a_sequence, r"returns \(None, 9, 5\), but a base needs a vector \(None, n\) or"),
+        (
+            whole_numbers,
+            "`preprocess` tf: `base` .*own.keras takes uint8 pixels as they are; give none",
+        ),
     ],
 )
 def test_a_network_that_cannot_be_a_base_is_refused(
@@ -388,15 +393,15 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path):
     small_network().save(tmp_path / "old.h5")
     for name, sentence in (
         ("none.keras", "none.keras: no such file"),
-        ("text.keras", r"text.keras is no .keras file of Keras 3 \(File is not a zip file\)"),
-        ("old.h5", "old.h5 is no .keras file of Keras 3"),
+        ("text.keras", r"text.keras is not a .keras file of Keras 3 \(File is not a zip file\)"),
+        ("old.h5", "old.h5 is not a .keras file of Keras 3"),
     ):
         with pytest.raises(UserError, match=sentence):
             own(str(tmp_path / name))
     base = saved(tmp_path, small_network())
     with pytest.raises(UserError, match=r"`image_size` 32: `base` .* takes images of 24 pixels"):
         own(base, size=32)
-    with pytest.raises(UserError, match=r"`weights` random: `base` .* brings its own"):
+    with pytest.raises(UserError, match=r"`weights` random: `base` .* has its own weights"):
         load_backbone("random", base=base, image_size=24, preprocess="tf")
     with pytest.raises(UserError, match="say with `preprocess` what it takes: caffe"):
         preprocess_of(base, None)

@@ -323,14 +323,14 @@ def asked(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory, nodes:
 def test_a_cluster_without_a_gpu_or_a_free_processor_is_refused(asked: Asked) -> None:
     gpu, cpu = asked.answers["gpu"], asked.answers["cpu"]
     assert gpu == "`device` gpu: no machine of the cluster has a GPU that Ray knows of"
-    assert cpu.startswith("`cluster`: no CPU of the cluster is free, of 2; wait for what runs")
+    assert cpu.startswith("`cluster`: no CPU is free, of 2 in the cluster; wait for the work")
 
 
 def test_workers_look_at_many_images_as_this_process_would_also_where_one_is_killed(
     asked: Asked,
 ) -> None:
     assert asked.answers["seen"] == [36 * MANY + 1, 36 * (MANY - 1), ["broken.png"]]
-    assert " could not begin (" in asked.errors
+    assert " could not start (" in asked.errors
 
 
 def test_where_a_worker_cannot_read_an_image_its_machine_is_named(asked: Asked) -> None:
@@ -338,8 +338,8 @@ def test_where_a_worker_cannot_read_an_image_its_machine_is_named(asked: Asked) 
     start = f"{place} can be used here, but not on {platform.node()} (process "
     assert asked.answers["link"].startswith(start)
     assert asked.answers["link"].endswith(
-        "), a machine of the cluster: it cannot be opened (No such file or directory); images have "
-        "to lie at the same path on every machine, e.g. on a shared disk"
+        "), a machine of the cluster: it cannot be opened (No such file or directory); images "
+        "must have the same path on every machine, e.g. on a shared disk"
     )
 
 
@@ -365,7 +365,7 @@ def test_lost_workers_nodes_and_drivers_change_no_record_and_no_row(
     eventually(lambda: len({*nodes.workers()} - old) == 1, process)  # the other is refused
     os.kill(min({*nodes.workers()} - old), signal.SIGKILL)
     printed, errors = finished(process)
-    assert "is left out: it rounds otherwise than the others" in errors
+    assert "is left out: it rounds differently from the others" in errors
     assert ", on 1 worker (1 x " in printed
     assert ", 1 lost" in printed, printed + errors
     assert study.records() == here.records()
@@ -405,7 +405,7 @@ def test_local_listens_on_loopback_ends_with_ctrl_c_and_is_resumed_without_a_clu
     assert study.lines() < len(here.records())
     assert "rounding" in load_meta(study.top / "logs" / "night").device
     _, printed = finished(study.search())
-    assert "rounds otherwise" not in printed
+    assert "rounds differently" not in printed
     assert study.records() == here.records()
 
 
@@ -471,7 +471,9 @@ def test_an_image_that_is_not_there_on_a_machine_is_named_with_the_machine(tmp_p
     (tmp_path / "seen.png").touch()
     order = RowOrder(BaseChoice("random", "VGG16", 32, None), "", "", {})
     files = [RowSource(tmp_path / name, "", "") for name in ("seen.png", "unseen.png")]
-    with pytest.raises(UserError, match=rf"unseen.png is not there on {platform.node()}, a machin"):
+    with pytest.raises(
+        UserError, match=rf"unseen.png does not exist on {platform.node()}, a machin"
+    ):
         Worker(1).rows(order, files)
 
 

@@ -107,14 +107,14 @@ def test_other_preprocessing_and_other_dtype_have_rows_of_their_own(images, back
 def test_image_changed_since_it_was_checked_is_named(images, backbone, tmp_path):
     write_images(tmp_path / "other", range(50, 51))
     images.paths[3].write_bytes((tmp_path / "other/class0/50.png").read_bytes())
-    with pytest.raises(UserError, match="was changed while the study ran") as caught:
+    with pytest.raises(UserError, match="changed while the study ran") as caught:
         extract_features(images, backbone, cache_dir=tmp_path / "cache")
     assert images.paths[3].name in str(caught.value)
 
 
 def test_image_gone_since_it_was_checked_is_named(images, backbone, tmp_path):
     images.paths[3].unlink()
-    with pytest.raises(UserError, match="cannot be read any more"):
+    with pytest.raises(UserError, match="can no longer be read"):
         extract_features(images, backbone, cache_dir=tmp_path / "cache")
 
 
@@ -174,7 +174,7 @@ def test_full_disk_costs_the_cache_and_not_the_features(images, backbone, tmp_pa
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert result.computed == 12
     assert np.isfinite(result.features).all()
-    assert "cannot be written (File too large); going on without it" in capsys.readouterr().err
+    assert "cannot be written (File too large); continuing without it" in capsys.readouterr().err
     assert not list((tmp_path / "cache").rglob("*.*"))
 
 

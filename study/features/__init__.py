@@ -1,1 +1,1 @@
-"""Images -> rows of a frozen base, computed once for each content; or rows from a file."""
+"""Turn images into feature rows with a frozen base, once for each image content."""

@@ -1,15 +1,13 @@
-"""A model of `keras.applications` -> a frozen network with average pooling, by its name.
+"""A model of `keras.applications` by its name -> a frozen network with average pooling.
 
 In: an entry of the table of bases, a weights source, an image size. Out: a `Frozen`. Keras's own
-functions build it and find its weights: in Keras's cache, checked by Keras's checksum where it has
-one, else by download. MobileNet and MobileNetV2 have weights for several sizes; Keras takes those
-of the image size, and those of 224 pixels for any other.
-
-Everything is computed in float32: whether features in bfloat16 can be trusted was measured with
-trained weights for VGG16 alone (`tests/test_vgg16.py`). With random weights, on 20 faces at 112
-pixels, the error of a row in bfloat16 was 2 (DenseNet121) to 7 % (Xception) of the spread between
-images, and VGG16's 1.9 %. ConvNeXt is slow on a processor, where Keras leaves its grouped
-convolutions to XLA.
+functions build the network and find its weights: in Keras's cache, checked by Keras's checksum
+where it has one, else by download. MobileNet and MobileNetV2 have weights for several sizes; Keras
+takes those of the image size, and those of 224 pixels for any other size. Everything is computed in
+float32, because only for VGG16 was it measured with trained weights that features in bfloat16 can
+be trusted (`tests/test_vgg16.py`). With random weights, on 20 faces at 112 pixels, the error of a
+row in bfloat16 was 2 % (DenseNet121) to 7 % (Xception) of the spread between images, VGG16's 1.9 %.
+ConvNeXt is slow on a CPU, where Keras leaves its grouped convolutions to XLA.
 """
 
 import warnings
@@ -22,16 +20,15 @@ from study.common.bases import Base
 from study.common.errors import UserError
 from study.common.tensorflow import keras_home
 from study.common.text import printable
-from study.features.frozen import Frozen, digest_of, first_line
-from study.features.preprocessing import from_pixels
-from study.features.weights import RANDOM_SEED, short_timeout, weights_path
+from study.features.frozen import Frozen, first_line, freeze
+from study.features.weights import RANDOM_SEED, random_kernel, short_timeout, weights_path
 
 
 def build_application(base: Base, weights: str, size: int, preprocess: str) -> Frozen:
-    """The network of `base` with these weights, from pixels to a vector.
+    """Return the network of `base` with these weights, from pixels to a vector.
 
     Raises:
-        UserError: no weights, or a file that does not fit.
+        UserError: there are no weights, or the file does not fit the base.
     """
     if weights == "auto":
         network, source = _of_keras(base, size), "Keras's ImageNet weights"
@@ -41,15 +38,14 @@ def build_application(base: Base, weights: str, size: int, preprocess: str) -> F
     else:
         path = weights_path(weights)
         network, source = _of_file(base, size, path), f"file {path}"
-    digest = digest_of(base.name, network.get_weights(), source)
-    model = from_pixels(network, size, preprocess, base.name.lower())
-    return Frozen(model, source, digest)
+    name = base.name.lower()
+    return freeze(network, size, preprocess, name=name, architecture=base.name, source=source)
 
 
 def _network(base: Base, size: int, weights: str | None) -> keras.Model:
     build = getattr(keras.applications, base.name)
     with warnings.catch_warnings():
-        # that a MobileNet has no weights of its own for this size
+        # a MobileNet warns that it has no weights of its own for this size
         warnings.filterwarnings("ignore", message="`input_shape` is undefined or non-square")
         return build(include_top=False, weights=weights, pooling="avg", input_shape=(size, size, 3))
 
@@ -60,8 +56,8 @@ def _of_keras(base: Base, size: int) -> keras.Model:
             return _network(base, size, "imagenet")
     except Exception as error:  # a bare one where there is no network, h5py's of a damaged file
         raise UserError(
-            f"no {base.name} weights: Keras's own could not be had ({first_line(error)}); "
-            f"put that file into {keras_home() / 'models'} (a damaged one there has to go), or "
+            f"no {base.name} weights: Keras could not load its own ({first_line(error)}); "
+            f"put that file into {keras_home() / 'models'} (delete a damaged one there), or "
             "give `weights` a file"
         ) from error
 
@@ -71,20 +67,15 @@ def _of_file(base: Base, size: int, path: Path) -> keras.Model:
         return _network(base, size, str(path))
     except Exception as error:  # whatever Keras and h5py raise, the cause is this file
         raise UserError(
-            f"weights file {printable(path)} is none of {base.name} without its top "
+            f"weights file {printable(path)} does not fit {base.name} without its top "
             f"({first_line(error)}); give one that Keras wrote: .weights.h5, .keras or .h5"
         ) from error
 
 
 def _random(network: keras.Model) -> list[np.ndarray]:
-    """He-normal kernels from a fixed seed, all else as Keras begins: for tests, for trying out."""
-    rng, arrays = np.random.default_rng(RANDOM_SEED), []
-    for weight in network.weights:
-        array = np.asarray(weight)
-        if weight.name.endswith("kernel"):
-            depthwise = array.ndim == 4 and array.shape[-1] == 1  # a filter for each channel
-            inputs = array.shape[:2] if depthwise else array.shape[:-1]
-            spread = np.float32(np.sqrt(2.0 / np.prod(inputs)))
-            array = rng.standard_normal(array.shape, dtype=np.float32) * spread
-        arrays.append(array)
-    return arrays
+    """Return random kernels from a fixed seed and all else as Keras initializes it, for tests."""
+    rng = np.random.default_rng(RANDOM_SEED)
+    return [
+        random_kernel(rng, weight.shape) if weight.name.endswith("kernel") else np.asarray(weight)
+        for weight in network.weights
+    ]

@@ -1,10 +1,9 @@
-"""A base by name or file -> a frozen network from pixels to features, on the device at hand.
+"""A base by name or file -> a frozen network from pixels to features, on this machine's device.
 
 In: the base, a weights source, an image size, a preprocessing, a device. Out: a `Backbone` whose
-`model` is a plain Keras model with its preprocessing inside, so that a head on top of it can be
-saved as one `.keras` file that anybody can load.
-
-Only VGG16 is computed in the device's fastest arithmetic; see `applications.py` for the others.
+`model` is a plain Keras model with its preprocessing inside, so that it can be saved with a head
+on top in one `.keras` file that anybody can load. Only VGG16 is computed in the device's fastest
+arithmetic; `applications.py` says why.
 """
 
 from typing import NamedTuple
@@ -18,26 +17,26 @@ from study.features.applications import build_application
 from study.features.device import Device, Dtype, pick_device
 from study.features.frozen import Frozen
 from study.features.own_base import load_own_base
-from study.features.vgg16 import again_in_float32, build_vgg16
+from study.features.vgg16 import assembled, build_vgg16
 from study.features.weights import load_weights
 
 
 class Backbone(NamedTuple):
-    """A frozen base: (batch, size, size, 3) RGB pixels of 0 to 255 -> (batch, width) float32."""
+    """A frozen base, what it was made of, and the device that runs it."""
 
     base: str  # as the user gave it
-    model: keras.Model
-    size: int
+    size: int  # side of the images in pixels
     preprocess: str  # one of `PREPROCESS`
     dtype: Dtype
-    source: str  # of the weights, in words
-    digest: str  # of the weights, for all but VGG16 also of what they are of; sha256 hex
     device: Device
-    from_map: bool = False  # whether a map of the user's own network is averaged
+    model: keras.Model  # this field and those below: see `Frozen`
+    source: str
+    digest: str
+    from_map: bool = False
 
     @property
     def width(self) -> int:
-        """Numbers of a row."""
+        """Numbers in a row."""
         return int(self.model.output_shape[-1])
 
 
@@ -50,42 +49,33 @@ def load_backbone(
     device: str | None = None,
     dtype: Dtype | None = None,
 ) -> Backbone:
-    """Build a frozen base for square images of `image_size` pixels.
+    """Build a frozen base for square images.
 
     Args:
-        weights: `auto`, `random`, or a `.h5` or `.keras` file; of a file as `base` only `auto`.
-        base: a name of `BASES`, or a `.keras` file.
-        image_size: side of the images in pixels; the smallest is the base's.
-        preprocess: one of `PREPROCESS` that the base takes; None: its own.
-        device: `cpu`, `gpu` or None, as for `pick_device`.
-        dtype: of VGG16; None for the device's fastest.
+        weights: `auto`, `random`, or a `.h5` or `.keras` file; only `auto` if `base` is a file.
+        base: a name in `BASES`, or a `.keras` file.
+        image_size: side of the images in pixels.
+        preprocess: one of `PREPROCESS` that the base takes; None: the base's own.
+        device: see `pick_device`.
+        dtype: of VGG16; None: the device's fastest.
 
     Raises:
-        UserError: an option out of range, no weights, or a file that is of something else.
+        UserError: an option is out of range, there are no weights, or a file does not fit.
     """
-    kind = preprocess_of(base, preprocess)
+    preprocess = preprocess_of(base, preprocess)
     check_size(base, image_size)
     where = pick_device(device)
-    arithmetic = (dtype or where.dtype) if base == DEFAULT_BASE else "float32"
-    found = _frozen(base, weights, image_size, kind, arithmetic)
-    return Backbone(
-        base=base,
-        model=found.model,
-        size=image_size,
-        preprocess=kind,
-        dtype=arithmetic,
-        source=found.source,
-        digest=found.digest,
-        device=where,
-        from_map=found.from_map,
-    )
+    dtype = (dtype or where.dtype) if base == DEFAULT_BASE else "float32"
+    found = _frozen(base, weights, image_size, preprocess, dtype)
+    return Backbone(base, image_size, preprocess, dtype, where, *found)
 
 
 def in_float32(backbone: Backbone) -> keras.Model:
-    """The same network in float32, a model to give away: it is fast on every processor."""
+    """Return the network in float32, for distribution: this is fast on every processor."""
     if backbone.dtype == "float32":
         return backbone.model
-    return again_in_float32(backbone.model, backbone.size, backbone.preprocess)
+    weights = backbone.model.get_weights()  # are float32 in either arithmetic
+    return assembled(weights, backbone.size, backbone.preprocess, "float32")
 
 
 def _frozen(base: str, weights: str, size: int, preprocess: str, dtype: Dtype) -> Frozen:
@@ -97,6 +87,7 @@ def _frozen(base: str, weights: str, size: int, preprocess: str, dtype: Dtype) -
         return build_application(named_base(base), weights, size, preprocess)
     if weights != "auto":
         raise UserError(
-            f"`weights` {weights}: `base` {printable(base)} brings its own; leave one of them out"
+            f"`weights` {weights}: `base` {printable(base)} has its own weights; leave one of the "
+            "two out"
         )
     return load_own_base(base, size, preprocess)

@@ -1,7 +1,7 @@
-"""What a base runs on: the first GPU or this processor, and its fastest trusted arithmetic."""
+"""The device that runs a base, the first GPU or the CPU, with its fastest trusted arithmetic."""
 
-import contextlib
 import platform
+import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -9,29 +9,29 @@ from study.common.errors import UserError
 
 Dtype = Literal["bfloat16", "float32"]
 
-# Flags of processors that multiply in bfloat16: 8 times float32's speed with AMX, 2 times with AVX.
+# Flags of processors that multiply in bfloat16: AMX is 8 times as fast as float32, AVX 2 times.
 _CPU_BFLOAT16 = {"amx_bf16", "avx512_bf16"}
-_GPU_BFLOAT16 = (8, 0)  # compute capability of the first tensor cores that know bfloat16
+_GPU_BFLOAT16 = (8, 0)  # compute capability of the first GPUs with bfloat16 tensor cores
 
 
 class Device(NamedTuple):
-    """What the backbone runs on."""
+    """Device that runs the backbone."""
 
     kind: Literal["cpu", "gpu"]
     name: str
-    dtype: Dtype  # the fastest one whose features can be trusted
+    dtype: Dtype  # the fastest whose features can be trusted
 
 
 def pick_device(device: str | None) -> Device:
-    """Choose where to run: `cpu`, `gpu` (the first one), or None for a GPU where there is one.
+    """Return the device to use: `cpu`, `gpu` (the first one), or None for a GPU if there is one.
 
-    Call it before anything else uses TensorFlow: the other GPUs are hidden, and memory growth is
-    switched on, which TensorFlow only accepts before its first operation. In a notebook that came
-    earlier, both stay as they are.
+    Call this before anything else uses TensorFlow: it hides the other GPUs and switches memory
+    growth on, which TensorFlow accepts only before its first operation. If a notebook has computed
+    before, both stay as they are.
 
     Raises:
-        UserError: `gpu` was asked for and there is none, or another word was given, or TensorFlow
-            has begun to compute on the other kind.
+        UserError: there is no GPU but `gpu` is given, the word is unknown, or TensorFlow already
+            computes on the other kind of device.
     """
     import tensorflow as tf
 
@@ -53,8 +53,8 @@ def pick_device(device: str | None) -> Device:
     except RuntimeError as error:
         if bool(tf.config.get_visible_devices("GPU")) != use_gpu:
             raise UserError(
-                f"`device` {device}: TensorFlow has already begun in this process, with other "
-                "devices; restart it (in a notebook: the kernel), or leave `device` out"
+                f"`device` {device}: TensorFlow already uses other devices in this process; "
+                "restart it (in a notebook: the kernel), or leave `device` out"
             ) from error
     if not use_gpu:
         return _cpu()
@@ -64,14 +64,13 @@ def pick_device(device: str | None) -> Device:
 
 
 def _cpu() -> Device:
-    """This machine's processor, by Linux's description; elsewhere float32."""
-    name, flags = platform.processor() or platform.machine(), set[str]()
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                name = value.strip()
-            elif key.strip() == "flags":
-                flags = set(value.split())
-                break
-    return Device("cpu", name, "bfloat16" if flags & _CPU_BFLOAT16 else "float32")
+    """Return this machine's processor as Linux describes it; on other systems in float32."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    lines = re.findall(r"^(model name|flags)[ \t]*: *(.*?) *$", text, re.MULTILINE)
+    first = dict(reversed(lines))  # each core has the same lines
+    name = first.get("model name") or platform.processor() or platform.machine()
+    fast = _CPU_BFLOAT16 & set(first.get("flags", "").split())
+    return Device("cpu", name, "bfloat16" if fast else "float32")

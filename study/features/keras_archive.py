@@ -1,4 +1,4 @@
-"""What a `.keras` file says of its network, read without Keras: nothing of the file is run."""
+"""A `.keras` file -> the description of its network, read without Keras: no code in it is run."""
 
 import json
 import zipfile
@@ -8,15 +8,36 @@ from typing import Any
 from study.common.errors import UserError
 from study.common.text import printable
 
-MOST_BYTES = 64 << 20  # of a description; NASNetLarge's takes 0.8e6
+MOST_BYTES = 64 << 20  # of a description; NASNetLarge's has 0.8e6
 
 
-def description(base: str) -> dict[str, Any]:
-    """`config.json` of the file `base`: classes, settings and connections of all layers.
+def input_size(base: str) -> int | None:
+    """Return the side in pixels that the network takes; None: any, or the file does not say.
 
     Raises:
-        UserError: no such file, or Keras 3 did not write it.
+        UserError: see `architecture`.
     """
+    try:
+        layers = _description(base)["config"]["layers"]
+        inputs = (layer["config"] for layer in layers if layer["class_name"] == "InputLayer")
+        size = next(inputs)["batch_shape"][1]
+    except (KeyError, IndexError, TypeError, StopIteration):
+        return None  # the network itself is checked once Keras has loaded it
+    return size if isinstance(size, int) else None
+
+
+def architecture(base: str) -> str:
+    """Return the network without its weights and optimizer as a text, for a digest.
+
+    Raises:
+        UserError: the file does not exist, or Keras 3 did not write it.
+    """
+    found = _description(base)
+    found.pop("compile_config", None)
+    return json.dumps(found, sort_keys=True)
+
+
+def _description(base: str) -> dict[str, Any]:
     path = Path(base).expanduser()
     if not path.is_file():
         raise UserError(f"`base` {printable(base)}: no such file")
@@ -27,40 +48,10 @@ def description(base: str) -> dict[str, Any]:
                 raise ValueError(f"config.json unpacks to {member.file_size:,} bytes")
             found = json.loads(archive.read(member))
         if not isinstance(found, dict):
-            raise ValueError("config.json is no table")
+            raise ValueError("config.json is not an object")
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, RecursionError, EOFError) as error:
         raise UserError(
-            f"`base` {printable(base)} is no .keras file of Keras 3 ({error}); write one with "
+            f"`base` {printable(base)} is not a .keras file of Keras 3 ({error}); write one with "
             'model.save("FILE.keras")'
         ) from error
     return found
-
-
-def input_size(base: str) -> int | None:
-    """Pixels a side that the network takes; None where any size will do, or the file is odd.
-
-    Raises:
-        UserError: see `description`.
-    """
-    try:
-        layers = description(base)["config"]["layers"]
-        shape = next(
-            layer["config"]["batch_shape"]
-            for layer in layers
-            if layer["class_name"] == "InputLayer"
-        )
-        size = shape[1]
-    except (KeyError, IndexError, TypeError, StopIteration):
-        return None  # the network itself is looked at once Keras has loaded it
-    return size if isinstance(size, int) else None
-
-
-def architecture(base: str) -> str:
-    """The network without its weights, optimizer and date, as one text; for a digest.
-
-    Raises:
-        UserError: see `description`.
-    """
-    found = description(base)
-    kept = {key: value for key, value in found.items() if key != "compile_config"}
-    return json.dumps(kept, sort_keys=True)

@@ -1,75 +1,56 @@
-"""A frozen VGG16 from pixels to 512 numbers, in the arithmetic that is asked for.
+"""VGG16's weights -> a frozen network from pixels to 512 numbers, in the arithmetic asked for.
 
 In: weights, an image size, a preprocessing. Out: a plain Keras model (built-in layers only,
-preprocessing inside), so that a head put on top of it can be saved as one `.keras` file that
-anybody can load.
-
-In bfloat16 only the arithmetic of the convolutions is short: pixels are shifted in float32
-(a mean of 123.68 would become 123.5), weights stay float32, the average is taken in float32.
+preprocessing inside), so that it can be saved with a head on top in one `.keras` file. In bfloat16
+only the convolutions compute with fewer bits: pixels are shifted in float32 (a mean of 123.68 would
+become 123.5), weights stay float32, the average is taken in float32.
 """
-
-import contextlib
-from collections.abc import Iterator
 
 import keras
 import numpy as np
 
+from study.common.bases import RESCALE
 from study.features.device import Dtype
+from study.features.frozen import MEAN_BGR, prepared
 from study.features.weights import RGB_LAYER, Weights
-
-IMAGENET_MEAN_RGB = (123.68, 116.779, 103.939)  # keras.applications.vgg16.preprocess_input
 
 
 def build_vgg16(weights: Weights, size: int, preprocess: str, dtype: Dtype) -> keras.Model:
-    """The network with these weights: (batch, size, size, 3) pixels -> (batch, 512) float32.
+    """Return the network with these weights, from (batch, size, size, 3) pixels to (batch, 512).
 
-    Args:
-        weights: of `load_weights`.
-        size: side of the images in pixels, at least 32.
-        preprocess: `caffe` (BGR minus ImageNet's mean, what VGG16 was trained with) or `rescale`
-            (division by 255).
-        dtype: of the convolutions.
+    Its `preprocess` is `caffe` (BGR minus ImageNet's mean, with which VGG16 was trained) or
+    `rescale` (division by 255).
     """
-    arrays = _for_rgb(weights) if preprocess == "caffe" else weights.arrays
-    return _build(arrays, size, preprocess, dtype)
+    first, *others = weights.arrays
+    if preprocess != RESCALE:
+        first = first[:, :, ::-1]  # takes RGB in place of BGR: exact, and needs no layer
+    return assembled([first, *others], size, preprocess, dtype)
 
 
-def again_in_float32(model: keras.Model, size: int, preprocess: str) -> keras.Model:
-    """The same network in float32: its weights are already, only the arithmetic was shorter."""
-    return _build(model.get_weights(), size, preprocess, "float32")
-
-
-def _build(arrays: list[np.ndarray], size: int, preprocess: str, dtype: Dtype) -> keras.Model:
-    if preprocess == "caffe":
-        shift = keras.layers.Rescaling(
-            1.0, [-mean for mean in IMAGENET_MEAN_RGB], dtype="float32", name=RGB_LAYER
-        )
-    else:
-        shift = keras.layers.Rescaling(1.0 / 255.0, dtype="float32", name="divide_by_255")
-    with _dtype_policy("mixed_bfloat16" if dtype == "bfloat16" else "float32"):
+def assembled(arrays: list[np.ndarray], size: int, preprocess: str, dtype: Dtype) -> keras.Model:
+    """Return the network with the weights `arrays` of a model of `build_vgg16`."""
+    before = keras.config.dtype_policy()
+    # `keras.applications` takes the arithmetic from nowhere else
+    keras.config.set_dtype_policy("mixed_bfloat16" if dtype == "bfloat16" else "float32")
+    try:
         pixels = keras.Input((size, size, 3), name="pixels")
         base = keras.applications.VGG16(
-            weights=None, include_top=False, input_tensor=shift(pixels), name="vgg16_base"
+            weights=None,
+            include_top=False,
+            input_tensor=_shifted(pixels, preprocess),
+            name="vgg16_base",
         )
         average = keras.layers.GlobalAveragePooling2D(dtype="float32", name="average")
         model = keras.Model(pixels, average(base.output), name="vgg16")
+    finally:
+        keras.config.set_dtype_policy(before)
     model.set_weights(arrays)
     model.trainable = False
     return model
 
 
-def _for_rgb(weights: Weights) -> list[np.ndarray]:
-    """The weights with the first kernel's input channels turned round: exact, and no layer."""
-    first, *rest = weights.arrays
-    return [first[:, :, ::-1, :], *rest]
-
-
-@contextlib.contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
-    """Build layers under another policy; `keras.applications` takes it from nowhere else."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
+def _shifted(pixels: keras.KerasTensor, preprocess: str) -> keras.KerasTensor:
+    if preprocess == RESCALE:
+        return prepared(pixels, RESCALE)
+    means = [-mean for mean in reversed(MEAN_BGR)]
+    return keras.layers.Rescaling(1.0, means, dtype="float32", name=RGB_LAYER)(pixels)

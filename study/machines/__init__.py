@@ -1,8 +1,8 @@
-"""Who looks at images, computes rows and trains heads: this process, or workers of a Ray cluster.
+"""The machines that inspect images, compute rows and train heads: this process or a Ray cluster.
 
-The search speaks to a `Machines` and knows no more; `opened` says which kind it is. Of a cluster,
-oracles, records and caches stay in the driver (this process), so what makes a study resumable is
-the same for both. A worker is an actor around an unmodified `LocalTrainer`; it is sent populations
-and images, and sends results and rows back. It keeps nothing that cannot be made again: what a lost
-worker was doing is dealt out anew (`study.training.places`).
+The search knows only a `Machines`; `opened` decides which kind it is. On a cluster the oracles,
+records and caches stay in the driver (this process), so a study resumes in the same way on either.
+A worker is an actor around an unmodified `LocalTrainer`; it receives populations and images and
+returns results and rows. It keeps nothing that cannot be made again, so the work of a lost worker
+is reassigned (`study.training.places`).
 """

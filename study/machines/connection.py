@@ -1,9 +1,8 @@
-"""An address comes in; inside, Ray is there, and whatever was begun here ends with it.
+"""An address -> a connection to Ray, and all that was started for it ends with the context.
 
-Without the head of a cluster Ray aborts this process with its own message. It waits for a minute
-before, and whoever asks it for its nodes meanwhile never hears an answer. So the head is asked
-before Ray is, and the study ends earlier, in order, with a sentence. Until then it goes on with the
-workers that are left.
+If the head of a cluster is lost, Ray waits for a minute, in which a question for its nodes is never
+answered, then aborts this process with its own message. So the head is asked before Ray is, and the
+study ends earlier, in order and with a message. Until then it continues with the workers it has.
 """
 
 import importlib.util
@@ -22,27 +21,28 @@ from study.common.errors import UserError
 LOCAL, AUTO = "local", "auto"
 CLIENT = "ray://"
 CLIENT_PORT = 10001
-ANSWER_WAIT = 5.0  # seconds for an answer of a port; Ray itself asks for two minutes
+ANSWER_WAIT = 5.0  # seconds for an answer of a port; Ray itself tries for two minutes
 HOST_PORT = re.compile(r"(\[[0-9a-fA-F:]+\]|[\w.-]+):(\d{1,5})")
 ADDRESS_RULE = "auto, local, HOST:PORT or ray://HOST:PORT"
-STARTED_HOW = "`ray start --head` starts Ray on one machine, `ray start --address=` joins others"
-_SETTINGS = b"\x04"  # a type of frame, which begins every answer of HTTP/2, as Ray speaks it
+STARTED_HOW = "`ray start --head` starts Ray on one machine, `ray start --address=` adds others"
+_SETTINGS = b"\x04"  # type of the frame that starts every answer of HTTP/2, which Ray speaks
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
 _RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"  # as Ray spells it
-RAYS_PATIENCE = float(os.environ.get(_RECONNECT, "60"))
-HEAD_PATIENCE = max(RAYS_PATIENCE - 20.0, 0.0)  # seconds; the rest is for ending in order
+HEAD_PATIENCE = max(
+    float(os.environ.get(_RECONNECT, "60")) - 20.0, 0.0
+)  # seconds; the rest is for ending in order
 HEAD_WAIT = 1.0  # seconds for an answer of the head
-_LOOPBACK = {  # of a Ray of our own
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # everything binds to 127.0.0.1, on Linux, too
+_LOOPBACK = {  # of a Ray that we start
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux, too, everything binds to 127.0.0.1
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
 
 def cluster_address(text: str) -> str:
-    """The address of a cluster, with its port.
+    """Return the address of a cluster, with its port.
 
     Raises:
-        ValueError: it cannot be one.
+        ValueError: the text is not an address.
     """
     text = text.strip()
     if text in (LOCAL, AUTO):
@@ -57,23 +57,23 @@ def cluster_address(text: str) -> str:
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Connect to Ray at an address of `cluster_address`, or use this process's own connection.
+    """Connect to Ray at an address of `cluster_address`, unless this process is connected already.
 
     Raises:
-        UserError: Ray is not installed, nothing answers there, or it is another version.
+        UserError: Ray is not installed, does not answer there, or has another version.
     """
     if importlib.util.find_spec("ray") is None:
         raise UserError(
-            '`cluster` needs Ray, which is not installed: pip install -e ".[cluster]" on every '
+            '`cluster` needs Ray, which is not installed: run pip install -e ".[cluster]" on every '
             "machine, or leave `cluster` out"
         )
     if address == LOCAL:
-        os.environ.update(_LOOPBACK)  # before Ray is imported: it looks once
+        os.environ.update(_LOOPBACK)  # before Ray is imported, which reads them once
     else:
-        _ask(address)
+        _check_answer(address)
     import ray
 
-    if ray.is_initialized():  # in a notebook, by its owner
+    if ray.is_initialized():  # by the user, in a notebook
         yield
         return
     _initialize(address)
@@ -83,61 +83,12 @@ def connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _initialize(address: str) -> None:
-    import ray
-
-    own: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
-    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **own)
-    except Exception as error:  # of a dozen classes, most of them plain RuntimeErrors
-        raise UserError(_refusal(address, error)) from error
-    for one, handler in handlers.items():  # Ray takes SIGTERM for itself
-        signal.signal(one, handler)
-    if address == LOCAL and (found := _elsewhere()):
-        ray.shutdown()
-        raise UserError(
-            f"`cluster` local: Ray was imported before in this process and listens on {found}, "
-            "where others can reach it: restart the process (in a notebook: the kernel)"
-        )
-
-
-def _elsewhere() -> str:
-    """The address of a node that is not on loopback; empty if there is none."""
-    import ray
-
-    places = (node["NodeManagerAddress"] for node in ray.nodes())
-    return next((place for place in places if not place.startswith("127.")), "")
-
-
-def _refusal(address: str, error: Exception) -> str:
-    said = " ".join(str(error).split())
-    words = said if len(said) <= 400 else f"{said[:400]} ..."
-    if "ersion mismatch" in said:
-        how = "install the same versions of Ray and Python on every machine"
-    elif "uthenticat" in said:
-        how = "this machine needs the cluster's token, in ~/.ray/auth_token or RAY_AUTH_TOKEN"
-    elif address == AUTO:
-        how = STARTED_HOW
-    else:
-        how = (
-            f"start the study on a machine of the cluster ({STARTED_HOW}), or give "
-            f"{CLIENT}HOST:{CLIENT_PORT}"
-        )
-    return f"`cluster` {address}: Ray cannot be reached ({type(error).__name__}: {words}); {how}"
-
-
-def _ask(address: str) -> None:
-    """Make sure that Ray listens there: itself, it would ask for long and end in a traceback.
-
-    Raises:
-        UserError: nothing listens there, or something else.
-    """
+def _check_answer(address: str) -> None:
+    """Make sure that Ray listens at an address: Ray itself would try long and raise a traceback."""
     if address == AUTO:
         address = os.environ.get("RAY_ADDRESS", AUTO)
     found = HOST_PORT.fullmatch(address.removeprefix(CLIENT))
-    if found is None:  # auto: Ray looks at its own processes
+    if found is None:  # auto: Ray searches this machine for its processes
         return
     host, port = found[1].strip("[]"), int(found[2])
     try:
@@ -152,43 +103,79 @@ def _ask(address: str) -> None:
         ) from None
     if answer[3:] != _SETTINGS:
         raise UserError(
-            f"`cluster` {address}: what answers there is not Ray; `ray start --head` prints the "
-            "address to give, and 8265 is the port of its pages"
+            f"`cluster` {address}: what answers there is not Ray; give the address that `ray start "
+            "--head` prints (8265 is the port of Ray's dashboard)"
         )
 
 
-class HeadNode:
-    """The head of a cluster.
+def _initialize(address: str) -> None:
+    import ray
 
-    Args:
-        address: HOST:PORT, where Ray connects to.
-    """
+    own: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
+    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **own)
+    except Exception as error:  # of a dozen classes, most of them plain RuntimeErrors
+        raise UserError(_refusal(address, error)) from error
+    for one, handler in handlers.items():  # Ray replaces the one for SIGTERM
+        signal.signal(one, handler)
+    hosts = [node["NodeManagerAddress"] for node in ray.nodes()]
+    outside = [host for host in hosts if not host.startswith("127.")]
+    if address == LOCAL and outside:
+        ray.shutdown()
+        raise UserError(
+            "`cluster` local: Ray was imported earlier in this process and listens on "
+            f"{outside[0]}, which other machines can reach: restart the process (in a notebook: "
+            "the kernel)"
+        )
+
+
+def _refusal(address: str, error: Exception) -> str:
+    message = " ".join(str(error).split())
+    words = message if len(message) <= 400 else f"{message[:400]} ..."
+    if "ersion mismatch" in message:
+        how = "install the same versions of Ray and Python on every machine"
+    elif "uthenticat" in message:
+        how = "put the cluster's token into ~/.ray/auth_token or RAY_AUTH_TOKEN of this machine"
+    elif address == AUTO:
+        how = STARTED_HOW
+    else:
+        how = (
+            f"start the study on a machine of the cluster ({STARTED_HOW}), or give "
+            f"{CLIENT}HOST:{CLIENT_PORT}"
+        )
+    return f"`cluster` {address}: Ray cannot be reached ({type(error).__name__}: {words}); {how}"
+
+
+class HeadNode:
+    """The head of a cluster, at the HOST:PORT to which Ray connects."""
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
-        self._place = host.strip("[]"), int(port)
-        self._heard = False  # `ray://` may lead through where no other way does
+        self._address = host.strip("[]"), int(port)
+        self._has_answered = False  # with `ray://` there may be no direct way
         self._silent_since: float | None = None
 
     def answers(self) -> bool:
-        """Whether Ray can be asked now: the head answers, or never did.
+        """Return whether Ray can be asked now: the head answers, or has never answered.
 
         Raises:
-            UserError: it has been silent for too long.
+            UserError: the head has been silent for too long.
         """
         try:
-            socket.create_connection(self._place, timeout=HEAD_WAIT).close()
+            socket.create_connection(self._address, timeout=HEAD_WAIT).close()
         except OSError as error:
-            if not self._heard:
+            if not self._has_answered:
                 return True
             now = time.monotonic()
             self._silent_since = self._silent_since or now
             if now - self._silent_since > HEAD_PATIENCE:
                 raise UserError(
-                    f"`cluster`: the head of the cluster ({self._place[0]}) has not answered for "
-                    f"{HEAD_PATIENCE:.0f} s ({error.strerror or error}); once there is a cluster "
-                    "again, the same command resumes, with its address or without `cluster`"
+                    f"`cluster`: the head of the cluster ({self._address[0]}) has not answered "
+                    f"for {HEAD_PATIENCE:.0f} s ({error.strerror or error}); once a cluster runs "
+                    "again, resume with the same command, with its address or without `cluster`"
                 ) from None
             return False
-        self._heard, self._silent_since = True, None
+        self._has_answered, self._silent_since = True, None
         return True

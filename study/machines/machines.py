@@ -1,13 +1,14 @@
-"""All that a search asks of the machines that work for it.
+"""The interface between a search and the machines that work for it.
 
-`Here` and `Cluster` are its two kinds. Both give the same rows and the same results: who works
-changes no digit, except where processors round differently, and then it is said.
+`Here` and `Cluster` implement it. Both give the same rows and the same results; only processors
+that round differently change the last digits, which is then reported.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Int32
@@ -26,85 +27,78 @@ from study.training.runs import TrainingRules, TrainingTable
 T = TypeVar("T")
 
 
-class Machines(Protocol):
-    """Machines that look at files, compute rows and train heads."""
+class CertainPrograms(NamedTuple):
+    """Programs that a study is certain to need, before it has a trainer."""
+
+    shape: tuple[int, int]  # (R, n_features) of the rows
+    n_classes: int
+    metric: str  # judges an epoch
+    size: int | None  # heads in one program; None: not timed yet, so nothing can be compiled
+    wanted: Sequence[tuple[Signature, HeadConfig]]  # in the order of need; any configuration of it
+
+
+class TrainerOrder(NamedTuple):
+    """What a trainer is made of."""
+
+    table: TrainingTable
+    rules: TrainingRules
+    space: SearchSpace
+    first: tuple[Int32[np.ndarray, " n"], Int32[np.ndarray, " m"]]  # first split: train, validation
+    size: int | None  # heads in one program; None: the best size for `space` and `first` is timed
+
+
+class Machines(ABC):
+    """Machines that inspect files, compute rows and train heads."""
 
     @property
+    @abstractmethod
     def device(self) -> Device:
-        """What computes rows and heads; of a cluster once it has chosen."""
+        """Device that computes rows and heads; on a cluster known once `choose` has returned."""
 
     @property
     def rounding(self) -> str:
         """The `rounding_digest` that all workers share; empty for this process."""
+        return ""
 
     def words(self) -> str:
-        """The workers in words, "3 workers (...)"; empty for this process."""
+        """Return the workers in words, "3 workers (...)"; empty for this process."""
+        return ""
 
+    @abstractmethod
     def choose(self, recorded: Mapping[str, Any]) -> None:
-        """Settle on machines that compute alike, before the first row.
+        """Settle on machines that compute alike, before the first row is computed.
 
         Args:
-            recorded: the device of the study that is continued; empty for a new study.
+            recorded: device of the study that is resumed; empty for a new study.
 
         Raises:
-            UserError: no machine is left, or none that may go on with the study.
+            UserError: no machine is left, or no machine fits the study.
         """
 
+    @abstractmethod
     def map_files(self, function: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]:
-        """Yield what a function says of each file, in their order; a `MapFiles`.
+        """Yield the result of a function for each file, in their order; a `MapFiles`.
 
         Raises:
-            UserError: `function` raises it, or a worker cannot read what this process can.
+            UserError: `function` raises it, or a worker cannot read a file that this process can.
         """
 
+    @abstractmethod
     def backbone(self, base: BaseChoice) -> Backbone:
-        """The frozen base, with the arithmetic of the machines that compute with it.
+        """Return the frozen base, with the arithmetic of the machines that compute with it.
 
         Raises:
             UserError: see `load_backbone`.
         """
 
+    @abstractmethod
     def rows_of(self, base: BaseChoice, backbone: Backbone, scales: Scales) -> RowsOf:
-        """A function that computes the rows of images.
+        """Return a function that computes rows with the `backbone` made of `base`."""
 
-        Args:
-            base: as `backbone` was given it.
-            backbone: what it returned.
-            scales: white points of the images' deep grey.
-        """
+    def ahead(self, programs: CertainPrograms) -> AbstractContextManager[None]:
+        """Compile programs while rows are computed; workers compile only once they train."""
+        return nullcontext()
 
-    def ahead(
-        self,
-        shape: tuple[int, int],
-        n_classes: int,
-        metric: str,
-        size: int | None,
-        certain: Sequence[tuple[Signature, HeadConfig]],
-    ) -> AbstractContextManager[None]:
-        """Compile meanwhile what `trainer` will need for certain.
-
-        Args:
-            shape: (R, n_features) of the rows.
-            n_classes: how many classes.
-            metric: what judges an epoch.
-            size: heads in one program; None where that is still to be timed, so nothing is made.
-            certain: signatures with any configuration of theirs, in the order of their need.
-        """
-
-    def trainer(
-        self,
-        table: TrainingTable,
-        rules: TrainingRules,
-        space: SearchSpace,
-        first: tuple[Int32[np.ndarray, " _"], Int32[np.ndarray, " _"]],
-        size: int | None,
-    ) -> Trainer:
-        """A trainer of heads.
-
-        Args:
-            table: rows and labels.
-            rules: what all heads share.
-            space: what is searched.
-            first: training and validation rows of the study's first split.
-            size: heads in one program; None: timed here with `space` and `first`.
-        """
+    @abstractmethod
+    def trainer(self, order: TrainerOrder) -> Trainer:
+        """Return a trainer of heads."""

@@ -1,4 +1,4 @@
-"""An address comes in, machines come out; whatever was begun for them ends with them."""
+"""An address comes in, machines come out; workers and connections end with the context."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +13,11 @@ from study.machines.workers import Workers
 
 @contextmanager
 def opened(address: str | None, device: str | None, cache_dir: Path | None) -> Iterator[Machines]:
-    """The machines of a study.
+    """Yield the machines of a study.
 
     Args:
         address: of a cluster, see `cluster_address`; None: this process.
-        device: `cpu`, `gpu` or None, as for `pick_device`.
+        device: see `pick_device`.
         cache_dir: of compiled programs on every machine of a cluster; None: its user's.
 
     Raises:

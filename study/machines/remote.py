@@ -1,4 +1,4 @@
-"""A worker as the driver sees it: an actor that is asked, its errors in our own classes."""
+"""A worker as the driver sees it: an actor that answers calls, its errors in our own classes."""
 
 import re
 from concurrent.futures import Future
@@ -9,25 +9,25 @@ from study.features.device import Dtype
 from study.machines.worker import OwnCodeFailed, Worker
 from study.training.places import PlaceLostError
 
-AT_ONCE = 64  # calls that a worker is in: populations, images, being told to stop
-WORDS = 300  # characters of what Ray says
+AT_ONCE = 64  # calls that a worker handles concurrently: populations, images, `stop`
+MOST_LETTERS = 300  # of a message of Ray's
 
 
 class Likeness(NamedTuple):
-    """What the workers of one study share."""
+    """What the workers of one study have in common."""
 
     kind: Literal["cpu", "gpu"]
     dtype: Dtype
-    rounding: str  # of `rounding_digest`
+    rounding: str  # the `rounding_digest`
 
 
 class Remote:
     """A worker on a node of the cluster.
 
     Args:
-        number: its own, among all that there were.
+        number: of the worker, among all that were ever started.
         node: Ray's id of the machine.
-        needs: resources that it takes there, arguments of Ray's `options`.
+        needs: resources that the worker takes there, arguments of Ray's `options`.
     """
 
     def __init__(self, number: int, node: str, needs: dict[str, float]) -> None:
@@ -46,16 +46,16 @@ class Remote:
             .remote(number)
         )
         self.alive, self.lost_why = True, ""
-        self.host = self.device = ""  # once it has said so
+        self.host = self.device = ""  # until the worker reports them
         self.likeness: Likeness | None = None
-        self.told = 0  # orders
-        self.waits_for = self.ask("identity")  # the last thing that it was asked to become ready
+        self.orders_given = 0
+        self.pending = self.ask("identity")  # the last call on the worker's way to being ready
 
     def ask(self, method: str, *arguments: Any) -> Future[Any]:
-        """Call it; the future raises PlaceLostError if it is gone."""
+        """Call a method of the worker; the future raises PlaceLostError if the worker is lost."""
         answer: Future[Any] = Future()
 
-        def ended(asked: Future[Any]) -> None:  # in a thread of Ray's
+        def ended(asked: Future[Any]) -> None:  # called in a thread of Ray's
             error = asked.exception()
             if error is None:
                 answer.set_result(asked.result())
@@ -69,7 +69,7 @@ class Remote:
         return answer
 
     def end(self) -> None:
-        """End its process, also one that does not answer."""
+        """End the worker's process, even if it does not answer."""
         import ray
 
         self.alive = False
@@ -78,31 +78,31 @@ class Remote:
 
 
 def _ours(error: BaseException) -> BaseException:
-    """The error that a call of Ray raised, in our own classes."""
+    """Return the error of a call of Ray's in our own classes."""
     import ray
 
     if isinstance(error, ray.exceptions.RayTaskError):  # raised in the worker
         error = error.cause
     if isinstance(error, OwnCodeFailed):
-        sentence, trace = error.args
-        found = CodeError(sentence)
+        message, trace = error.args
+        found = CodeError(message)
         found.__cause__ = RuntimeError(f"in a worker:\n{trace}")
         return found
     if isinstance(error, ray.exceptions.ObjectStoreFullError | ray.exceptions.OutOfDiskError):
         return UserError(
             "`cluster`: the object store of a machine is full, and so is its disk; give it more "
-            "(`ray start --object-store-memory`, in a container `--shm-size`)"
+            "memory (`ray start --object-store-memory`, in a container `--shm-size`)"
         )
     if isinstance(error, ray.exceptions.RayError):
-        return PlaceLostError(_short(str(error)))
+        return PlaceLostError(_reason(str(error)))
     return error
 
 
-def _short(said: str) -> str:
-    """The reason of a death out of a long text; of a failed start the line that names the error."""
-    lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
-    if "creation task" in said:
-        return lines[-1][:WORDS]
+def _reason(message: str) -> str:
+    """Return why a worker was lost; if it failed to start, the last line of Ray's message."""
+    lines = [" ".join(line.split()) for line in message.splitlines() if line.strip()]
+    if "creation task" in message:
+        return lines[-1][:MOST_LETTERS]
     words = " ".join(lines)
     reason = re.search(r"(?:dead|died) because ([^.]+)", words)
-    return reason[1] if reason else words[:WORDS]
+    return reason[1] if reason else words[:MOST_LETTERS]

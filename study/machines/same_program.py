@@ -1,7 +1,7 @@
 """The same program on every machine: its versions are compared, the user's own code is sent.
 
-Two processes with the same versions, and the same digest of this program, compute the same. Files
-with optimizers of the user's lie on the driver's machine, so they travel by their text.
+Two processes with the same versions, and the same digest of this program, compute the same. The
+user's files with optimizers exist only on the driver's machine, so their texts go to the workers.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from study.space.own_optimizers import load_code, own_optimizers
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "pillow-heif")  # decide rows and curves
 PROGRAM = Path(__file__).parents[1]
-_held: list[OwnFolder] = []  # of this process, until it ends
+_held: list[OwnFolder] = []  # keeps the folder of this process until it ends
 
 
 def identity() -> dict[str, str]:
-    """Versions, and a digest of this program: equal on machines that may work together."""
+    """Return versions and a digest of this program, equal on machines that may work together."""
     files = sorted(PROGRAM.rglob("*.py"))
-    parts = [p for one in files for p in (bytes(one.relative_to(PROGRAM)), one.read_bytes())]
-    found = {"program": hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]}
+    texts = [p for one in files for p in (bytes(one.relative_to(PROGRAM)), one.read_bytes())]
+    found = {"program": hashlib.sha256(b"\0".join(texts)).hexdigest()[:12]}
     for name in PACKAGES:
         try:
             found[name] = version(name)
@@ -36,16 +36,16 @@ def identity() -> dict[str, str]:
 
 
 class CodeFile(NamedTuple):
-    """A file of the user's, with the files beside it that it imports."""
+    """A file of the user's, with the neighbouring files that it imports."""
 
-    name: str  # as the user named it
-    file: str  # its own, below the folder
+    name: str  # as the user gave it
+    file: str  # its path below its folder
     texts: Mapping[str, bytes]  # path below the folder -> content
-    digests: Mapping[str, str]  # class -> as the driver has it
+    digests: Mapping[str, str]  # class -> digest on the driver
 
 
 def code_files() -> tuple[CodeFile, ...]:
-    """The files of the user's that were loaded here."""
+    """Return the user's files that were loaded in this process."""
     own = own_optimizers()
     found = []
     for file in dict.fromkeys(one.file for one in own.values()):
@@ -63,38 +63,34 @@ def code_files() -> tuple[CodeFile, ...]:
 
 
 def load_code_files(files: tuple[CodeFile, ...], cache_dir: Path | None) -> dict[str, str]:
-    """Write files into a folder of this process and load them.
-
-    Args:
-        files: of the driver, see `code_files`.
-        cache_dir: as for `keep_programs`.
+    """Write the driver's `code_files` into a folder of this process and load them.
 
     Returns:
         Path of each file here -> its name.
 
     Raises:
-        UserError: a class in them is another one here than at the driver.
+        UserError: a class differs from the driver's.
     """
     top = _own_folder(cache_dir) if files else Path()
     places = []
     for number, one in enumerate(files):
+        folder = top / str(number)
         for name, text in one.texts.items():
-            path = top / str(number) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text)
-        places.append(top / str(number) / one.file)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(text)
+        places.append(folder / one.file)
     own = load_code(places)
     for one in files:
         for name, digest in one.digests.items():
             if name not in own or own[name].digest != digest:
-                raise UserError(f"`code` {one.name}: {name} is another one there")
+                raise UserError(f"`code` {one.name}: {name} differs from the driver's")
     return {str(place): one.name for place, one in zip(places, files, strict=True)}
 
 
 def _own_folder(cache_dir: Path | None) -> Path:
-    """A folder in the cache, which is this user's alone: what lies there is run.
+    """Return a folder in the cache that only this user can write, since its files are run.
 
-    It has to stay as long as the process: Python looks there for later imports and for tracebacks.
+    It must last as long as the process: Python reads it for later imports and for tracebacks.
     """
     try:
         _held[:] = [OwnFolder((cache_dir or user_cache_path("optimizer-study")) / "code")]

@@ -1,22 +1,24 @@
-"""The actor: a `LocalTrainer` and a backbone in a process of Ray's, on whichever machine.
+"""The actor: a `LocalTrainer` and a backbone in a process of Ray's, on any machine.
 
-Heavy libraries are imported when it is told to begin, in its own process. Rows, splits and states
-come as references into Ray's object store and states go as such, so a machine fetches each array
-once. What it raises is plain: classes of TensorFlow's or of the user's need not exist elsewhere.
+Heavy libraries are imported in its own process, when `begin` is called. Rows, splits and states
+come as references into Ray's object store, and states go back as such, so a machine fetches each
+array once. Errors are raised in plain classes, because classes of TensorFlow's or of the user's
+need not exist on the driver.
 """
 
+import functools
 import os
 import platform
 import threading
 import traceback
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float32, Int
 
 from study.common.bases import BaseChoice
 from study.common.errors import CodeError, UserError
@@ -25,18 +27,18 @@ from study.machines.same_program import CodeFile, identity, load_code_files
 
 if TYPE_CHECKING:
     from study.data.pixels.deep_grey import Scales
-    from study.features.extract import RowSources
+    from study.features.extract import RowSource
     from study.space.search_space import SearchSpace
-    from study.training.runs import TrainingRules, TrainingTable
+    from study.training.runs import HeadState, TrainingRules, TrainingTable
 
 SPLITS_KEPT = 64  # arrays of row numbers
-SAME_PATH = "images have to lie at the same path on every machine, e.g. on a shared disk"
+SAME_PATH = "images must have the same path on every machine, e.g. on a shared disk"
 
 
 class StudyOrder(NamedTuple):
-    """What every worker of a study is told."""
+    """What every worker of a study needs to begin."""
 
-    device: str | None  # as for `pick_device`
+    device: str | None  # see `pick_device`
     cache_dir: str | None  # of programs and code; None: its user's
     code: tuple[CodeFile, ...]
 
@@ -54,45 +56,44 @@ class StoredState(NamedTuple):
     """A `HeadState` that stays in its worker's store."""
 
     epoch: int
-    reference: Any  # of its parts
-    worker: int  # with which it goes
+    reference: Any  # Ray's, of the state's parts
+    worker: int  # number of the worker, with which the state is lost
 
 
 class Trained(NamedTuple):
-    """A population's results; states are references."""
+    """A population's results, their states stored."""
 
     results: list[Any]
     compilations: int
     compile_seconds: float
 
 
-class OwnCodeFailed(Exception):  # noqa: N818 - it travels; the driver makes a `CodeError` of it
-    """Code of the user's raised something: the sentence, and Python's own words."""
+class OwnCodeFailed(Exception):  # noqa: N818 - the driver makes a `CodeError` of it
+    """The user's code raised an error: the message, and Python's traceback."""
 
 
 class Worker:
-    """What the actor does when it is asked."""
+    """The methods that the driver calls."""
 
     def __init__(self, number: int) -> None:
         self._number = number
-        os.environ.pop("OMP_NUM_THREADS", None)  # Ray's own: a machine would use one core of all
+        os.environ.pop("OMP_NUM_THREADS", None)  # set by Ray, so that one core would do all work
         self._population: Any = None
         self._given: tuple[TrainingTable, TrainingRules] | None = None
-        self._splits: OrderedDict[Any, np.ndarray] = OrderedDict()
         self._forward: tuple[RowOrder, Any, Any] | None = None
         self._loading = threading.Lock()
         self._device: str | None = None
-        self._names: dict[str, str] = {}  # where a file of the user's lies here -> its name
+        self._names: dict[str, str] = {}  # path of a user's file here -> its name
 
     def identity(self) -> dict[str, str]:
-        """Its host, process and versions, as plain texts that any version understands."""
+        """Return host, process and versions, as plain texts that any version understands."""
         return {"host": platform.node(), "pid": str(os.getpid()), **identity()}
 
     def begin(self, order: StudyOrder) -> dict[str, str]:
-        """Import everything; returns kind, name and dtype of its device, and how it rounds.
+        """Import everything; return kind, name and dtype of the device, and how it rounds.
 
         Raises:
-            UserError: it has no such device, or the user's code is another one here.
+            UserError: there is no such device, or the user's code differs from the driver's.
         """
         from study.training.program_cache import keep_programs
 
@@ -109,52 +110,52 @@ class Worker:
         self._names = load_code_files(order.code, cache_dir)
         return {**found._asdict(), "rounding": rounding_digest()}
 
-    def look(self, function: Callable[[Path], Any], files: Sequence[Path]) -> list[Any]:
-        """Results of a function for each file, or the UserError that it raised."""
-        return list(map_in_threads(partial(_said, function), files))
+    def inspect(self, function: Callable[[Path], Any], files: Sequence[Path]) -> list[Any]:
+        """Return the result of a function for each file, or the UserError that it raised."""
+        return list(map_in_threads(functools.partial(_result, function), files))
 
-    def rows(self, order: RowOrder, pictures: "RowSources") -> np.ndarray:
-        """Rows of some images, (n, width) float32.
+    def rows(self, order: RowOrder, sources: Sequence["RowSource"]) -> Float32[np.ndarray, "n d"]:
+        """Return the rows of some images.
 
         Raises:
-            UserError: an image is missing here or changed, or the weights are others.
+            UserError: an image is missing here or has changed, or the weights are others.
         """
-        for picture in pictures:
-            if not picture.path.exists():
+        for source in sources:
+            if not source.path.exists():
                 raise UserError(
-                    f"{picture.path} is not there on {platform.node()}, a machine of the cluster: "
+                    f"{source.path} does not exist on {platform.node()}, a machine of the cluster: "
                     f"{SAME_PATH}"
                 )
         from study.features.extract import computed_rows
 
-        with self._loading:  # parts come two at a time
+        with self._loading:  # two bundles come at a time
             backbone, forward = self._pass(order)
-        return np.concatenate(list(computed_rows(pictures, backbone, order.scales, forward)))
+        return np.concatenate(list(computed_rows(sources, backbone, order.scales, forward)))
 
     def _pass(self, order: RowOrder) -> tuple[Any, Any]:
-        """The backbone and its forward pass, made once."""
+        """Return the backbone and its forward pass, which are made once."""
         if self._forward is None or self._forward[0] != order:
             from study.features.backbone import load_backbone
             from study.features.extract import forward_pass
 
+            here = f"{platform.node()}, a machine of the cluster"
             try:
                 backbone = load_backbone(**order.base._asdict(), device=self._device)
             except UserError as error:
-                raise UserError(f"{platform.node()}, a machine of the cluster: {error}") from None
-            found = (backbone.digest, backbone.dtype)
-            if found != (order.digest, order.dtype):
+                raise UserError(f"{here}: {error}") from None
+            if (backbone.digest, backbone.dtype) != (order.digest, order.dtype):
                 raise UserError(
-                    f"{platform.node()}, a machine of the cluster, has weights {found[0][:12]} in "
-                    f"{found[1]}, but the study {order.digest[:12]} in {order.dtype}: install "
-                    "the same everywhere, or name a file with `weights`"
+                    f"{here}, has weights {backbone.digest[:12]} in {backbone.dtype}, but the "
+                    f"study has {order.digest[:12]} in {order.dtype}: install the same weights on "
+                    "every machine, or give `weights` a file"
                 )
             self._forward = order, backbone, forward_pass(backbone)
         return self._forward[1:]
 
     def take(self, rules: "TrainingRules", *table: Any) -> None:
-        """Keep what heads are trained on, the fields of a `TrainingTable`, and by which rules.
+        """Keep the fields of a `TrainingTable`, on which heads are trained, and the rules.
 
-        No more images become rows then, so the base is let go.
+        From then on no more images become rows, so the base is freed.
         """
         from study.common.freed_memory import give_back
         from study.training.runs import TrainingTable
@@ -164,14 +165,14 @@ class Worker:
         found = TrainingTable(*table)
         self._given = found._replace(features=_writeable(found.features)), rules
 
-    def best_size(self, space: "SearchSpace", train: np.ndarray, validation: np.ndarray) -> int:
-        """Number of heads that are best trained at once here; see `heads_at_once`."""
+    def best_size(self, space: "SearchSpace", *first: Int[np.ndarray, " _"]) -> int:
+        """Return the number of heads that train together fastest here; see `heads_at_once`."""
         from study.training.population import heads_at_once
 
-        return heads_at_once(self._of_size, space, train, validation)
+        return heads_at_once(self._of_size, space, *first)
 
     def prepare(self, size: int) -> tuple[int, int]:
-        """Get ready for populations of a size; returns `side_by_side` and `busy` of the `Place`."""
+        """Get ready for populations of a size; return `side_by_side` and `busy` of the `Place`."""
         self._population = self._of_size(size)
         return self._population.side_by_side, self._population.busy
 
@@ -183,16 +184,9 @@ class Worker:
 
     def train(self, runs: list[Any]) -> Trained:
         """Train a population, whose arrays and states are references."""
-        known = [
-            run._replace(
-                train=self._split(run.train),
-                validation=self._split(run.validation),
-                state=_fetched(run.state),
-            )
-            for run in runs
-        ]
-        with _plain(self._names):
-            results = self._population.submit(known).result()
+        fetched = [_fetched(run) for run in runs]
+        with _plain_errors(self._names):
+            results = self._population.submit(fetched).result()
         return Trained(
             [self._light(run, result) for run, result in zip(runs, results, strict=True)],
             self._population.compilations,
@@ -203,71 +197,63 @@ class Worker:
         """Give up what is under way."""
         self._population.stop(patient=patient)
 
-    def _split(self, reference: Any) -> np.ndarray:
-        """Row numbers, fetched once while they are in use."""
-        import ray
-
-        found = self._splits.pop(reference, None)
-        if found is None:
-            found = ray.get(reference)
-        self._splits[reference] = found
-        while len(self._splits) > SPLITS_KEPT:
-            self._splits.popitem(last=False)
-        return found
-
     def _light(self, run: Any, result: Any) -> Any:
-        """A result without weights that nobody asked for; its state stays here."""
+        """Return a result without weights that are not needed; its state stays here."""
         import ray
 
         state = result.state
-        if state is not None:
-            state = StoredState(state.epoch, ray.put(state.parts), self._number)
+        stored = state and StoredState(state.epoch, ray.put(state.parts), self._number)
         weights = result.best_weights if run.keep_weights else []
-        return result._replace(state=state, best_weights=weights)
+        return result._replace(state=stored, best_weights=weights)
 
 
-def _said(function: Callable[[Path], Any], path: Path) -> Any:
+def _result(function: Callable[[Path], Any], path: Path) -> Any:
     try:
         return function(path)
     except UserError as error:
         return error
 
 
-def _fetched(state: Any) -> Any:
-    """The state of a run; None if it went with its worker, so the run begins at its first epoch."""
+def _fetched(run: Any) -> Any:
+    """Return a run with arrays in place of references."""
+    train, validation = _row_numbers(run.train), _row_numbers(run.validation)
+    return run._replace(train=train, validation=validation, state=run.state and _state(run.state))
+
+
+@functools.lru_cache(maxsize=SPLITS_KEPT)
+def _row_numbers(reference: Any) -> Int[np.ndarray, " n"]:
+    import ray
+
+    rows: np.ndarray = ray.get(reference)
+    return rows
+
+
+def _state(stored: StoredState) -> "HeadState | None":
+    """Return a state; None if it was lost with its worker: the run starts at its first epoch."""
     import ray
 
     from study.training.runs import HeadState
 
-    if state is None:
-        return None
     try:
-        return HeadState(state.epoch, ray.get(state.reference, timeout=60))
+        return HeadState(stored.epoch, ray.get(stored.reference, timeout=60))
     except (ray.exceptions.ObjectLostError, ray.exceptions.GetTimeoutError):
         return None
 
 
-class _Writeable:
-    """The same memory, not marked as read-only; TensorFlow takes it as it is and writes nothing.
+def _writeable(rows: Float32[np.ndarray, "R d"]) -> Float32[np.ndarray, "R d"]:
+    """Return the same memory, not marked as read-only; TensorFlow then takes it without a copy.
 
-    Ray maps the rows from the machine's object store; a copy for each worker would double them.
+    Ray maps the rows from the machine's object store, which nobody writes; a copy for each worker
+    would double them.
     """
-
-    def __init__(self, rows: np.ndarray) -> None:
-        self.rows = rows  # keeps the mapping
-        self.__array_interface__ = {
-            **rows.__array_interface__,
-            "data": (rows.ctypes.data, False),
-        }
-
-
-def _writeable(rows: np.ndarray) -> np.ndarray:
-    return np.asarray(_Writeable(rows))
+    interface = rows.__array_interface__ | {"data": (rows.ctypes.data, False)}
+    # the array refers to this object, which keeps the mapping
+    return np.asarray(SimpleNamespace(__array_interface__=interface, rows=rows))
 
 
 @contextmanager
-def _plain(names: dict[str, str]) -> Iterator[None]:
-    """Raise errors that the driver can read, with its `names` of the user's files."""
+def _plain_errors(names: dict[str, str]) -> Iterator[None]:
+    """Raise errors that the driver can read, with its own `names` of the user's files."""
     from study.space.own_optimizers import blamed
     from study.training.population import OUT_OF_MEMORY
 

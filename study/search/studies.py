@@ -22,7 +22,7 @@ from study.common.text import counted, join
 from study.compare.write import write_comparison
 from study.data.splits.study_splits import Splits
 from study.features.backbone import load_backbone
-from study.machines.machines import Machines
+from study.machines.machines import CertainPrograms, Machines, TrainerOrder
 from study.machines.opened import opened
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import TrialRecord
@@ -201,7 +201,7 @@ def _data(study: PreparedStudy, machines: Machines) -> Data:
     certain = [] if study.known else certain_programs(study.space, meta, first)
     shape = count_rows(len(labels), views), subject.n_features
     size = heads_known(study.options, meta)
-    with machines.ahead(shape, classes, meta.metric, size, certain):
+    with machines.ahead(CertainPrograms(shape, classes, meta.metric, size, certain)):
         features = subject.features(views)
     return Data(features, labels, classes, study.splits, views)
 
@@ -216,7 +216,7 @@ def _trainer(study: PreparedStudy, data: Data, machines: Machines) -> Trainer:
     )
     first = study.splits("search", 0)[:2]
     size = heads_known(study.options, study.meta)
-    return machines.trainer(data.table, rules, study.space, first, size)
+    return machines.trainer(TrainerOrder(data.table, rules, study.space, first, size))
 
 
 class Journal:

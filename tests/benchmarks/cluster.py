@@ -20,8 +20,9 @@ import numpy as np
 
 from study.common.metrics import ACCURACY
 from study.common.tensorflow import import_tensorflow
-from study.machines.cluster_trainer import ClusterTrainer
+from study.machines.cluster import ClusterTrainer
 from study.machines.connection import connected
+from study.machines.machines import TrainerOrder
 from study.machines.workers import Workers
 from study.space.search_space import load_space
 from study.training.places import Trainer
@@ -82,7 +83,9 @@ def main() -> None:
             start = time.perf_counter()
             workers = Workers("cpu", None)
             workers.choose({})
-            trainer = ClusterTrainer(workers, table, rules, space, (nothing, nothing), HEADS)
+            trainer = ClusterTrainer(
+                workers, TrainerOrder(table, rules, space, (nothing, nothing), HEADS)
+            )
             while len(trainer.places()) < count:
                 time.sleep(0.1)
             began = time.perf_counter() - start
