@@ -223,7 +223,10 @@ def test_options_that_a_base_does_not_take_are_refused():
     for arguments, sentence in (
         ({"base": "Xception", "image_size": 70}, "`image_size` 70: Xception needs at least 71"),
         ({"base": "resnet50", "image_size": 70}, r"resnet50: no model .*mean ResNet50\?"),
-        ({"base": "CLIP", "image_size": 70}, "CLIP: no model of keras.applications; valid: VGG16,"),
+        (
+            {"base": "CLIP", "image_size": 70},
+            "CLIP: not a model of keras.applications; valid: VGG16,",
+        ),
         ({"base": "ResNet50", "image_size": 70, "preprocess": "tf"}, "ResNet50 takes caffe or res"),
     ):
         with pytest.raises(UserError, match=sentence):
@@ -398,5 +401,5 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path):
         own(base, size=32)
     with pytest.raises(UserError, match=r"`weights` random: `base` .* brings its own"):
         load_backbone("random", base=base, image_size=24, preprocess="tf")
-    with pytest.raises(UserError, match="say with `preprocess` what it takes: caffe"):
+    with pytest.raises(UserError, match="set `preprocess` to the input it expects: caffe"):
         preprocess_of(base, None)
