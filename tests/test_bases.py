@@ -222,10 +222,10 @@ def test_a_weights_file_of_another_network_is_refused(tmp_path: Path):
 def test_options_that_a_base_does_not_take_are_refused():
     for arguments, sentence in (
         ({"base": "Xception", "image_size": 70}, "`image_size` 70: Xception needs at least 71"),
-        ({"base": "resnet50", "image_size": 70}, r"resnet50: no model .*mean ResNet50\?"),
+        ({"base": "resnet50", "image_size": 70}, r"resnet50: not a model .*mean ResNet50\?"),
         (
             {"base": "CLIP", "image_size": 70},
-            "CLIP: not a model of keras.applications; valid: VGG16,",
+            "CLIP: not a model of keras.applications; valid: VGG16",
         ),
         ({"base": "ResNet50", "image_size": 70, "preprocess": "tf"}, "ResNet50 takes caffe or res"),
     ):

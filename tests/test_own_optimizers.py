@@ -140,7 +140,7 @@ def space_of(folder: Path, *classes: str, top: str = "", lines: str | None = Non
     [
         ("x = 1", "defines no optimizer"),
         (f"{SIGN}\n_Sign, Sign = Sign, None", "defines no optimizer"),
-        (f"{SIGN}\nAdam = Sign", "class Adam has the name of one of Keras"),
+        (f"{SIGN}\nAdam = Sign", "Keras has a class Adam, too; rename"),
         ("import nothing_of_that_name", "could not be run"),
         ("x = = 1", "could not be run"),
         ("raise SystemExit(0)", "could not be run"),
@@ -156,7 +156,7 @@ def test_a_file_without_use_is_refused_by_name(tmp_path: Path, text: str, words:
 def test_a_missing_file_and_a_class_of_two_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         load_code([tmp_path / "nowhere.py"])
-    with pytest.raises(UserError, match=r"stands in .*one.py, too"):
+    with pytest.raises(UserError, match=r"is in .*one.py, too; rename"):
         load_code([code(tmp_path, SIGN, "one.py"), code(tmp_path, SIGN, "two.py")])
 
 
