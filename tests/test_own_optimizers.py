@@ -176,7 +176,7 @@ def test_an_error_in_the_code_is_blamed_on_it_and_shown_from_there(tmp_path: Pat
     text = SIGN.replace("self.momentum = momentum", "raise RuntimeError('unfinished')")
     path = code(tmp_path, text)
     load_code([path])
-    with pytest.raises(CodeError, match="RuntimeError in it") as caught, blamed():
+    with pytest.raises(CodeError, match="raised RuntimeError") as caught, blamed():
         own_optimizers()["Sign"].keras_class()
     trace = caught.value.__cause__.__traceback__
     assert trace.tb_frame.f_code.co_filename == str(path)

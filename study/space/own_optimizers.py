@@ -137,7 +137,7 @@ def blamed() -> Iterator[None]:
             trace = _from_file(error, {str(_source(own.keras_class)), str(own.file.resolve())})
             if trace or str(own.file) in str(error):  # TensorFlow's traceback is text
                 raise CodeError(
-                    f"`code` {own.file}: {type(error).__name__}, traceback above; fix it. "
+                    f"`code` {own.file}: raised {type(error).__name__}, traceback above; fix it. "
                     "Nothing recorded is lost, but edited code is another optimizer: if this one "
                     "already has runs, give the study another `name`"
                 ) from error.with_traceback(trace or error.__traceback__)
