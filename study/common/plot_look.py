@@ -202,7 +202,6 @@ def margins(
     top: float,
     bottom: float,
     wspace: float = 0.2,
-    hspace: float = 0.2,
 ) -> None:
     """Set the margins, in inches."""
     width, height = figure.get_size_inches()
@@ -212,7 +211,6 @@ def margins(
         top=1 - top / height,
         bottom=bottom / height,
         wspace=wspace,
-        hspace=hspace,
     )
 
 

@@ -67,12 +67,9 @@ def incumbent(trials: Iterable[TrialRecord], epochs: float) -> TrialRecord | Non
 
 def confirmation_runs(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Return the confirmation runs that did not fail, in the order of their ids."""
-    found = [
-        record
-        for record in records
-        if record.phase is Phase.CONFIRM and record.status is not TrialStatus.FAILED
-    ]
-    return sorted(found, key=lambda record: record.trial_id)
+    runs = [record for record in records if record.phase is Phase.CONFIRM]
+    runs.sort(key=lambda record: record.trial_id)
+    return [record for record in runs if record.status is not TrialStatus.FAILED]
 
 
 def converged(runs: Iterable[TrialRecord]) -> list[TrialRecord]:

@@ -27,10 +27,7 @@ T = TypeVar("T")
 def without_format(table: Any, place: str, *, absent: int | None = None) -> dict[str, Any]:
     """Return the other keys of a parsed file or line, if its format is the one of this version.
 
-    Args:
-        table: as it was parsed.
-        place: names the file or line in an error.
-        absent: the format of a table that gives none.
+    `place` names it in an error; `absent` is the format of a table that gives none.
 
     Raises:
         UserError: another version wrote it.

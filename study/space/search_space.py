@@ -58,7 +58,7 @@ class SearchSpace:
                 )
         kept = {key: value for key, value in self.optimizers.items() if key in wanted}
         if not kept:
-            raise UserError(f"`optimizers`: name at least one of {', '.join(self.optimizers)}")
+            raise UserError(f"`optimizers`: give at least one of {', '.join(self.optimizers)}")
         return replace(self, optimizers=kept)
 
     def declare(self, hp: Any, optimizer: str | None = None) -> None:
@@ -173,7 +173,7 @@ def load_space(space: str) -> SearchSpace:
     table = parse_space_file(path)
     if "extends" in table:
         table = _extended(path, table)
-    return SearchSpace(name=path.stem, **SpaceReader(path).read(table)._asdict())
+    return SearchSpace(name=path.stem, **SpaceReader(path).read(table))
 
 
 def _find(space: str) -> Path:

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from study.common.errors import UserError
 from study.common.text import near
@@ -35,16 +35,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 TAKEN_NAMES = (  # files and folders of a study, and words used alongside optimizers' names
     "joint", "winner", "predictions", "report", "search", "confirm", "default", "optimizer",
 )  # fmt: skip
-
-
-class Tables(NamedTuple):
-    """A search-space file, checked."""
-
-    head: dict[str, Domain]
-    schedules: dict[str, dict[str, Domain]]
-    optimizers: dict[str, OptimizerSpace]
-    study: dict[str, Any]  # defaults of command-line options
-    table: dict[str, Any]  # as it was read, without [study]
 
 
 def parse_space_file(path: Path) -> dict[str, Any]:
@@ -74,8 +64,8 @@ def parse_space_file(path: Path) -> dict[str, Any]:
 class SpaceReader(ValueReader):
     """Reads the tables of one file."""
 
-    def read(self, table: dict[str, Any]) -> Tables:
-        """Check all tables.
+    def read(self, table: dict[str, Any]) -> dict[str, Any]:
+        """Check all tables and return the fields of a `SearchSpace` but its name.
 
         Raises:
             UserError: with file, key, value received and what is valid.
@@ -87,16 +77,16 @@ class SpaceReader(ValueReader):
         if not optimizers:
             raise self.error("optimizers", "missing; name at least one [optimizers.NAME]")
         self._optimizer_names(optimizers)
-        return Tables(
-            head=self._head(self.table("head", table.get("head", {}))),
-            schedules=schedules,
-            optimizers={
+        return {
+            "head": self._head(self.table("head", table.get("head", {}))),
+            "schedules": schedules,
+            "optimizers": {
                 name: self._optimizer(name, self.table(f"optimizers.{name}", value), schedules)
                 for name, value in optimizers.items()
             },
-            study=study,
-            table=table,
-        )
+            "study": study,
+            "table": table,
+        }
 
     def _optimizer_names(self, names: Mapping[str, Any]) -> None:
         """Refuse a name that cannot be a file, a folder and an argument on every system."""
@@ -202,17 +192,11 @@ class SpaceReader(ValueReader):
     def _names(
         self, where: str, chosen: Any, schedules: Mapping[str, dict[str, Domain]]
     ) -> tuple[str, ...]:
+        valid = [*schedules]  # a list: a wrong name may be a table
         names = chosen if isinstance(chosen, list) else []
-        if (
-            not names
-            or any(not isinstance(name, str) or name not in schedules for name in names)
-            or len(set(names)) < len(names)
-        ):
-            raise self.error(
-                f"{where}.schedules",
-                f"received {shown(chosen)}, but needs a list of this file's schedules: "
-                + ", ".join(schedules),
-            )
+        if not names or any(name not in valid or names.count(name) > 1 for name in names):
+            rule = f"a list of this file's schedules: {', '.join(valid)}"
+            raise self.error(f"{where}.schedules", f"received {shown(chosen)}, but needs {rule}")
         return tuple(names)
 
     def _accepted(self, where: str, space: OptimizerSpace) -> None:

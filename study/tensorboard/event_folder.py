@@ -52,22 +52,15 @@ class EventFolder:
         every_trial: bool = False,
         metric: str = ACCURACY,
     ) -> "EventFolder":
-        """Delete the folder and start it again.
+        """Delete the folder and start it again, with the records of an interrupted study.
 
-        Args:
-            folder: of the study's events.
-            space: the source of the optimizers and of columns of the HParams table.
-            known: records of an earlier, interrupted run of the study.
-            every_trial: whether each trial is a run, too.
-            metric: that judges the study.
+        `every_trial` makes each trial a run, too; `metric` is the one that judges the study.
         """
         shutil.rmtree(folder, ignore_errors=True)
         events = cls(folder, space.optimizers, every_trial=every_trial)
-        # Keras's arguments, too: another study under the same folder may tune any of them
-        rules = [argument_rules(keras_class) for keras_class in keras_optimizers()]
-        values: dict[str, Value] = {
-            key: one.default for found in rules for key, one in found.items()
-        }
+        values: dict[str, Value] = {}
+        for keras_class in keras_optimizers():  # another study under this folder may tune any
+            values |= {key: rule.default for key, rule in argument_rules(keras_class).items()}
         values |= space.examples()
         first = tag_of(CONFIRMED, metric)
         events._report.append(
@@ -79,9 +72,7 @@ class EventFolder:
     def begin(self, waits: str, standings: Mapping[str, Standing]) -> None:
         """Write the runs of all optimizers again, from the records so far.
 
-        Args:
-            waits: what they wait for, as part of their names; empty once the study has ended.
-            standings: of the optimizers that are confirmed.
+        `waits` is what they wait for, a part of their names; empty once the study has ended.
         """
         for _, file in self._runs.values():
             shutil.rmtree(file.path.parent, ignore_errors=True)
@@ -104,12 +95,7 @@ class EventFolder:
                 file.append(run.more(found))
 
     def end(self, left_out: Iterable[str], standings: Mapping[str, Standing]) -> None:
-        """Write all runs in their last form, once the study has ended.
-
-        Args:
-            left_out: ids of records that are not in force.
-            standings: of the optimizers that are confirmed.
-        """
+        """Write all runs in their last form, without records that are no longer in force."""
         for trial_id in left_out:
             self._records.pop(trial_id, None)
         self.begin("", standings)

@@ -22,6 +22,12 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from study.common.aliases import Value
 
+TYPES = {  # kind of a hyperparameter -> its column's type
+    "bool": api_pb2.DATA_TYPE_BOOL,
+    "string": api_pb2.DATA_TYPE_STRING,
+    "number": api_pb2.DATA_TYPE_FLOAT64,
+}
+
 
 def scalars(step: int, values: Mapping[str, float | None]) -> Event:
     """Return points of several curves, tag -> value, without values that are None."""
@@ -58,12 +64,7 @@ def row(values: Mapping[str, Value]) -> Event:
     """
     start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
     for name, value in values.items():
-        if isinstance(value, bool):
-            start.hparams[name].bool_value = value
-        elif isinstance(value, str):
-            start.hparams[name].string_value = value
-        else:
-            start.hparams[name].number_value = value
+        setattr(start.hparams[name], f"{_kind(value)}_value", value)
     data = plugin_data_pb2.HParamsPluginData(session_start_info=start)
     return _hparams(metadata.SESSION_START_INFO_TAG, data)
 
@@ -81,7 +82,7 @@ def columns(
     """
     experiment = api_pb2.Experiment(
         hparam_infos=[
-            api_pb2.HParamInfo(name=name, type=_type(value), differs=name in first)
+            api_pb2.HParamInfo(name=name, type=TYPES[_kind(value)], differs=name in first)
             for name, value in examples.items()
         ],
         metric_infos=[
@@ -93,10 +94,8 @@ def columns(
     return _hparams(metadata.EXPERIMENT_TAG, data)
 
 
-def _type(value: Value) -> "api_pb2.DataType":
-    if isinstance(value, bool):
-        return api_pb2.DATA_TYPE_BOOL
-    return api_pb2.DATA_TYPE_STRING if isinstance(value, str) else api_pb2.DATA_TYPE_FLOAT64
+def _kind(value: Value) -> str:
+    return {bool: "bool", str: "string"}.get(type(value), "number")
 
 
 def _hparams(tag: str, data: plugin_data_pb2.HParamsPluginData) -> Event:
@@ -112,21 +111,13 @@ def _event(step: int, summary: Summary) -> Event:
 
 
 class RunFile:
-    """The file of a run, created with its first events.
-
-    Args:
-        run: folder of the run; its path below TensorBoard's folder is the run's name.
-    """
+    """The file of a run, created with its first events; its folder's path is the run's name."""
 
     def __init__(self, run: Path) -> None:
         self.path = run / f"events.out.tfevents.{time.time_ns():020d}"
 
     def append(self, events: Iterable[Event]) -> None:
-        """Append events.
-
-        Raises:
-            OSError: the disk is full, or the folder cannot be written.
-        """
+        """Append events; raise OSError if the disk is full or the folder cannot be written."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
             writer = RecordWriter(file)

@@ -23,10 +23,7 @@ from study.tensorboard.optimizer_runs import TrialRuns
 def write_trials(logs: Path, names: Sequence[str], target: Path) -> None:
     """Write the trials of studies below `target`/<study>, in place of what was written there.
 
-    Args:
-        logs: folder of the studies.
-        names: of the studies; empty: the newest.
-        target: any folder that is not inside `logs`.
+    Without `names` it is the newest study in `logs`.
 
     Raises:
         UserError: a study is unknown or damaged, or `target` cannot be used.

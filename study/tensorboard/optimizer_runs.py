@@ -76,11 +76,7 @@ def trial_events(study: str, record: TrialRecord, *, begins: bool) -> Iterator[E
 class OptimizerRun:
     """The run of an optimizer, which grows with its searches.
 
-    Args:
-        study: its name.
-        optimizer: its name.
-        records: of the optimizer, so far.
-        standing: the report's verdict on it; None before it is confirmed.
+    `standing` is the report's verdict on it, None before it is confirmed.
     """
 
     def __init__(
@@ -177,8 +173,8 @@ def curves(record: TrialRecord, *, since: int = 0, tags: str = "") -> Iterator[E
 def hyperparameters(study: str, record: TrialRecord, phase: str) -> dict[str, Value]:
     """Return a row of the HParams table."""
     bracket = {} if record.bracket is None else {"bracket": record.bracket}
-    about = {"study": study, "optimizer": record.optimizer, "phase": phase, "repeat": record.repeat}
-    return {**about, **bracket, **record.hyperparameters}
+    about: dict[str, Value] = {"study": study, "optimizer": record.optimizer, "phase": phase}
+    return {**about, "repeat": record.repeat, **bracket, **record.hyperparameters}
 
 
 def _metrics(record: TrialRecord) -> dict[str, float | None]:
