@@ -67,9 +67,9 @@ def join(names: Sequence[str], word: str = "and") -> str:
     return f" {word} ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-def some(names: Sequence[str], noun: str, most: int = 4, word: str = "and") -> str:
+def some(names: Sequence[str], noun: str, most: int = 4) -> str:
     """Return the names, or only how many they are: "12 optimizers"."""
-    return join(names, word) if len(names) <= most else counted(len(names), noun)
+    return join(names) if len(names) <= most else counted(len(names), noun)
 
 
 def counted(number: float, noun: str) -> str:
