@@ -224,8 +224,11 @@ def test_a_weights_file_of_another_network_is_refused(tmp_path: Path):
 def test_options_that_a_base_does_not_take_are_refused():
     for arguments, sentence in (
         ({"base": "Xception", "image_size": 70}, "`image_size` 70: Xception needs at least 71"),
-        ({"base": "resnet50", "image_size": 70}, r"resnet50: no model .*mean ResNet50\?"),
-        ({"base": "CLIP", "image_size": 70}, "CLIP: no model of keras.applications; valid: VGG16,"),
+        ({"base": "resnet50", "image_size": 70}, r"resnet50: not a model .*mean ResNet50\?"),
+        (
+            {"base": "CLIP", "image_size": 70},
+            "CLIP: not a model of keras.applications; valid: VGG16",
+        ),
         ({"base": "ResNet50", "image_size": 70, "preprocess": "tf"}, "ResNet50 takes caffe or res"),
     ):
         with pytest.raises(UserError, match=sentence):
@@ -403,5 +406,5 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path):
         own(base, size=32)
     with pytest.raises(UserError, match=r"`weights` random: `base` .* has its own weights"):
         load_backbone("random", base=base, image_size=24, preprocess="tf")
-    with pytest.raises(UserError, match="say with `preprocess` what it takes: caffe"):
+    with pytest.raises(UserError, match="set `preprocess` to the input it expects: caffe"):
         preprocess_of(base, None)

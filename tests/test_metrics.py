@@ -86,7 +86,7 @@ def test_one_image_moves_all_metrics_alike_where_classes_have_one_size() -> None
 
 
 def test_a_metric_that_is_not_made_of_counts_is_refused() -> None:
-    with pytest.raises(ValueError, match="accuracy is not made of counts"):
+    with pytest.raises(ValueError, match="accuracy is not computed from counts"):
         from_counts("accuracy", np.ones((3, 2)))
 
 

@@ -99,11 +99,11 @@ WRONG = {  # arguments -> what the sentence must say
     ("--preprocess", "bgr"): "--preprocess: received 'bgr'; valid: caffe, tf, torch, rescale, none",
     ("--preprocess", "none"): "--preprocess none: VGG16 takes caffe or rescale",
     ("--base", "ResNet50V2", "--preprocess", "caffe"): "caffe: ResNet50V2 takes tf or rescale",
-    ("--base", "ConvNeXtTiny", "--preprocess", "rescale"): "takes none (it prepares pixels inside)",
+    ("--base", "ConvNeXtTiny", "--preprocess", "rescale"): "takes none (it prepares pixels itself)",
     (
         "--base",
         "resnet50",
-    ): "--base resnet50: no model of keras.applications (did you mean Res",
+    ): "--base resnet50: not a model of keras.applications (did you mean Res",
     ("--base", "Xception", "--image-size", "64"): "--image-size 64: Xception needs at least 71 pix",
     ("--base", "no/mine.keras"): "--base no/mine.keras: no such file",
     ("--tuner", "optuna"): "--tuner: received 'optuna'; valid: hyperband, random, bayesian, grid",

@@ -140,7 +140,7 @@ def space_of(folder: Path, *classes: str, top: str = "", lines: str | None = Non
     [
         ("x = 1", "defines no optimizer"),
         (f"{SIGN}\n_Sign, Sign = Sign, None", "defines no optimizer"),
-        (f"{SIGN}\nAdam = Sign", "class Adam has the name of one of Keras"),
+        (f"{SIGN}\nAdam = Sign", "Keras has a class Adam, too; rename"),
         ("import nothing_of_that_name", "could not be run"),
         ("x = = 1", "could not be run"),
         ("raise SystemExit(0)", "could not be run"),
@@ -156,7 +156,7 @@ def test_a_file_without_use_is_refused_by_name(tmp_path: Path, text: str, words:
 def test_a_missing_file_and_a_class_of_two_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         load_code([tmp_path / "nowhere.py"])
-    with pytest.raises(UserError, match=r"stands in .*one.py, too"):
+    with pytest.raises(UserError, match=r"is in .*one.py, too; rename"):
         load_code([code(tmp_path, SIGN, "one.py"), code(tmp_path, SIGN, "two.py")])
 
 
@@ -176,7 +176,7 @@ def test_an_error_in_the_code_is_blamed_on_it_and_shown_from_there(tmp_path: Pat
     text = SIGN.replace("self.momentum = momentum", "raise RuntimeError('unfinished')")
     path = code(tmp_path, text)
     load_code([path])
-    with pytest.raises(CodeError, match="RuntimeError in it") as caught, blamed():
+    with pytest.raises(CodeError, match="raised RuntimeError") as caught, blamed():
         own_optimizers()["Sign"].keras_class()
     trace = caught.value.__cause__.__traceback__
     assert trace.tb_frame.f_code.co_filename == str(path)

@@ -70,7 +70,7 @@ def test_a_file_is_told_its_preprocessing_and_a_name_its_weights(tmp_path: Path)
     [
         ("VGG16,VGG16", "`base` VGG16 is listed twice"),
         ("a/x.keras,b/x.keras", r"`base` a/x\.keras and b/x\.keras would both be study \.\.\.-x"),
-        ("VGG16,ResNet5", r"`base` ResNet5: no model of keras.applications \(did you mean ResNet"),
+        ("VGG16,ResNet5", r"`base` ResNet5: not a model of keras.applications \(did you mean Res"),
         ("VGG16,", "`base`: received '', but needs a text"),
     ],
 )

@@ -123,7 +123,7 @@ REFUSALS = {  # what -> the file, and what the sentence must say
     ),
     "one minus beside itself": (
         ADAM + "beta_1 = 0.9\none_minus_beta_1 = 0.1",
-        "optimizers.adam.one_minus_beta_1: given beside beta_1; keep one of the two",
+        "optimizers.adam.one_minus_beta_1: beta_1 is given, too; keep one of the two",
     ),
     "min above max": (
         ADAM + "learning_rate = {min = 0.1, max = 0.01}",
@@ -164,19 +164,19 @@ REFUSALS = {  # what -> the file, and what the sentence must say
     ),
     "a choice twice": (
         "[head]\ndense_width = {choices = [64, 128, 64]}\n" + ADAM,
-        "head.dense_width.choices: received [64, 128, 64], but a value stands twice",
+        "head.dense_width.choices: received [64, 128, 64], but a value is listed twice",
     ),
     "a choice twice in other clothes": (
         ADAM + "learning_rate = {choices = [1, 1.0]}",
-        "optimizers.adam.learning_rate.choices: received [1, 1.0], but a value stands twice",
+        "optimizers.adam.learning_rate.choices: received [1, 1.0], but a value is listed twice",
     ),
     "default outside the choices": (
         "[head]\ndense_width = {choices = [64, 128], default = 65}\n" + ADAM,
-        "head.dense_width.default: received 65, not one of [64, 128]",
+        "head.dense_width.default: received 65, but needs one of [64, 128]",
     ),
     "default outside the range": (
         ADAM + "learning_rate = {min = 0.1, max = 1.0, default = 2.0}",
-        "optimizers.adam.learning_rate.default: received 2.0, but needs 0.1 to 1.0",
+        "optimizers.adam.learning_rate.default: received 2.0, but needs a number from 0.1 to 1.0",
     ),
     "default of another type": (
         "[head]\ndense_width = {min = 8, max = 64, default = 9.5}\n" + ADAM,

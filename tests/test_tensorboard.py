@@ -459,7 +459,7 @@ def test_a_folder_with_something_else_in_it_is_refused_and_nothing_deleted(
     assert found.count("\n") == 1 and "thesis.txt" in found and "--trials-to" in found
     assert other.read_text() == "years of work" and not (tmp_path / "trials" / "second").exists()
     assert write_trials(logs, other, "first") == 2  # a file
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
 
 
 def test_a_run_stays_in_its_folder_whatever_a_record_says():

@@ -1,1 +1,1 @@
-"""What three wings or more use: errors, text, seeds, files, progress, the look of figures."""
+"""What three wings or more use: errors, text, seeds, files, progress, the style of figures."""

@@ -1,3 +1,3 @@
-"""One name for each type that several wings speak of."""
+"""A type that `records` and `space` share, though neither may import the other."""
 
 Value = bool | int | float | str  # of a hyperparameter

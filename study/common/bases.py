@@ -1,6 +1,6 @@
-"""The frozen bases that a study can stand on, and what each takes: a table, without Keras.
+"""The frozen bases that a study can use, and the input that each expects: a table, without Keras.
 
-A base is a classification model of `keras.applications` by its name, or a `.keras` file of the
+A base is the name of a classification model of `keras.applications`, or a `.keras` file of the
 user's. A wrong name is refused here before anything heavy is imported; a test compares the table
 with the installed Keras.
 """
@@ -29,8 +29,8 @@ class Base(NamedTuple):
 
     name: str
     module: str  # of keras.applications, whose `preprocess_input` was used to train it
-    preprocess: str  # what that function does; none: the model does it inside
-    smallest: int  # pixels a side that Keras accepts
+    preprocess: str  # what that function does; none: the model prepares pixels itself
+    smallest: int  # side that Keras accepts, in pixels
 
 
 _FAMILIES = (
@@ -60,7 +60,7 @@ BASES = {
 
 
 class BaseChoice(NamedTuple):
-    """A frozen base as it was asked for: the arguments of `load_backbone` but for the device."""
+    """A frozen base as requested: the arguments of `load_backbone` except the device."""
 
     weights: str
     base: str
@@ -69,54 +69,55 @@ class BaseChoice(NamedTuple):
 
 
 def is_file(base: str) -> bool:
-    """Whether `base` means a file of the user's, and no name."""
+    """Return whether `base` is a file of the user's rather than a name."""
     return PurePath(base).suffix.lower() in (".keras", ".h5") or PurePath(base).name != base
 
 
 def short_name(base: str) -> str:
-    """What sentences call it: the name, or the file's without its folder."""
+    """Return a base's name for sentences: of a file without its folder."""
     return printable(PurePath(base).name) if is_file(base) else base
 
 
 def named_base(base: str) -> Base:
-    """The model of `keras.applications` with this name.
+    """Return the model of `keras.applications` with this name.
 
     Raises:
-        UserError: there is none.
+        UserError: no model has this name.
     """
     if base not in BASES:
         known = near(base, BASES) or f"; valid: {', '.join(BASES)}, or FILE.keras"
-        raise UserError(f"`base` {printable(base[:60])}: no model of keras.applications{known}")
+        raise UserError(f"`base` {printable(base[:60])}: not a model of keras.applications{known}")
     return BASES[base]
 
 
 def preprocess_of(base: str, given: str | None) -> str:
-    """How pixels are prepared for `base`; `given` None: as the base was trained.
+    """Return how pixels are prepared for `base`; `given` None: as the base was trained.
 
     Raises:
-        UserError: no such base, a preparation that it does not take, or none given for a file.
+        UserError: `base` is unknown, does not take this preparation, or is a file without one.
     """
     if is_file(base):
         if given in PREPROCESS:
             return str(given)
         words = ", ".join(f"{key} ({what})" for key, what in PREPROCESS.items())
-        raise UserError(f"`base` {short_name(base)}: say with `preprocess` what it takes: {words}")
+        raise UserError(
+            f"`base` {short_name(base)}: set `preprocess` to the input it expects: {words}"
+        )
     known = named_base(base)
     takes = (known.preprocess,) if known.preprocess == NONE else (known.preprocess, RESCALE)
     if given is None:
         return known.preprocess
     if given not in takes:
-        inside = " (it prepares pixels inside)" if known.preprocess == NONE else ""
+        inside = " (it prepares pixels itself)" if known.preprocess == NONE else ""
         raise UserError(f"`preprocess` {given}: {base} takes {' or '.join(takes)}{inside}")
     return given
 
 
 def check_size(base: str, size: int) -> None:
-    """Refuse images that are too small for a named base; a file's size is its own.
+    """Refuse images that are too small for a named base; nothing is known of a file.
 
     Raises:
-        UserError: they are.
+        UserError: `size` is below the base's minimum.
     """
-    if not is_file(base) and size < named_base(base).smallest:
-        smallest = named_base(base).smallest
+    if not is_file(base) and size < (smallest := named_base(base).smallest):
         raise UserError(f"`image_size` {size}: {base} needs at least {smallest} pixels")

@@ -1,14 +1,10 @@
-"""What the commands share: a mistake is one sentence, in the words of the command line.
+"""What all commands share: parsing, errors of one sentence, and signals.
 
-A `UserError` names an argument as the library has it, in backquotes: "`image_size` must be ...".
-
-    optimizer-study search --data my_photos    # the same as python -m study.search
-
-Ctrl-C and SIGTERM: the first one is answered at once, a second one does not wait.
-
-What is under way (a program being compiled, a few epochs) cannot be interrupted, only waited for.
-Whoever asks again does not want to: the process ends there and then, as after a kill, which a study
-survives, but without the complaints of threads that are still at work.
+A library function names its arguments in backquotes ("`image_size` must be ..."); a command prints
+the same sentence with its own flags (--image-size). `optimizer-study search` is the same command as
+`python -m study.search`. The first Ctrl-C or SIGTERM stops a command once the current piece of work
+has ended; a second one does not wait: the process ends as after a kill, which a study survives, but
+without the complaints of threads that are still at work.
 """
 
 import argparse
@@ -28,12 +24,12 @@ from typing import Any, NoReturn
 from study.common.errors import CodeError, UserError
 from study.common.text import join, near, printable
 
-MISTAKE = 2  # the exit code of a mistake that the user can mend
-STOPPED = 130  # after Ctrl-C
-UNREAD = 141  # nobody reads what is printed any more: `... | head`
-ENDS = (UserError, KeyboardInterrupt, BrokenPipeError)  # a command ends with `complain`
+MISTAKE = 2  # exit code of a mistake that the user can fix
+STOPPED = 130  # exit code after Ctrl-C
+UNREAD = 141  # exit code when the reader of the output has gone: `... | head`
+ENDS = (UserError, KeyboardInterrupt, BrokenPipeError)  # a command ends them with `complain`
 CONSOLE = "optimizer-study"  # installed beside Python: no file of the user's folder shadows it
-OURS = {  # in place of argparse's words
+OURS = {  # argparse's words -> ours
     "expected one argument": "needs a value",
     "ignored explicit argument": "takes no value, but received",
     "the following arguments are required:": "missing:",
@@ -42,8 +38,8 @@ COMMANDS = {
     "search": "find and rank the best settings of every optimizer",
     "report": "write the report of a study",
     "compare": "compare studies on one page",
-    "data": "look at the data before a study",
-    "predict": "ask the winner of a study what is on a photo",
+    "data": "check the data before a study",
+    "predict": "classify photos with the winner of a study",
 }
 
 
@@ -65,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the arguments of a command; a mistake in them is one line, and the process ends.
+    """Return the arguments of a command; a mistake in them prints one line and ends the process.
 
     From here on a character that the terminal does not have is printed as "?".
     """
@@ -96,43 +92,6 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     return arguments
 
 
-def flag(name: str) -> str:
-    """Return an argument's name as the command line has it: `image_size` as --image-size."""
-    return "--" + name.replace("_", "-")
-
-
-def typed(command: str, *arguments: object) -> str:
-    """A command as somebody types it, to be pasted into a shell; begun as this one was."""
-    own = Path(sys.argv[0]).stem == CONSOLE
-    start = f"{CONSOLE} {command}" if own else f"python -m study.{command}"
-    return shlex.join([*start.split(), *map(str, arguments)])
-
-
-def in_flags(sentence: str, given: object) -> str:
-    """The sentence with `image_size` as --image-size, where `given` has such an option."""
-
-    def in_words(found: re.Match[str]) -> str:
-        return flag(found[1]) if found[1] in vars(given) else found[0]
-
-    return re.sub(r"`(\w+)`", in_words, sentence)
-
-
-def complain(error: UserError | KeyboardInterrupt | BrokenPipeError, given: object) -> int:
-    """Print a mistake on standard error, nothing after the other `ENDS`; returns the exit code.
-
-    User's code is shown with its traceback.
-    """
-    if isinstance(error, KeyboardInterrupt):
-        return STOPPED
-    if isinstance(error, BrokenPipeError):  # else Python complains when it closes the output
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD
-    if isinstance(error, CodeError):
-        print("\n".join(error.traceback_lines()), file=sys.stderr)
-    print(f"error: {in_flags(str(error), given)}", file=sys.stderr)
-    return MISTAKE
-
-
 def add_study(
     parser: argparse.ArgumentParser,
     words: str = "name of the study; default: the newest",
@@ -149,9 +108,46 @@ def add_study(
     )
 
 
+def flag(name: str) -> str:
+    """Return an argument's name as the command line has it: `image_size` as --image-size."""
+    return "--" + name.replace("_", "-")
+
+
+def in_flags(sentence: str, given: object) -> str:
+    """Return a sentence with `image_size` as --image-size, where `given` has such an option."""
+    return re.sub(
+        r"`(\w+)`",
+        lambda found: flag(found[1]) if found[1] in vars(given) else found[0],
+        sentence,
+    )
+
+
+def typed(command: str, *arguments: object) -> str:
+    """Return a shell-quoted command, started as this one was."""
+    own = Path(sys.argv[0]).stem == CONSOLE
+    start = f"{CONSOLE} {command}" if own else f"python -m study.{command}"
+    return shlex.join([*start.split(), *map(str, arguments)])
+
+
+def complain(error: UserError | KeyboardInterrupt | BrokenPipeError, given: object) -> int:
+    """Print a mistake on standard error, nothing for the other `ENDS`; return the exit code.
+
+    An error of the user's own code is printed with its traceback.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return STOPPED
+    if isinstance(error, BrokenPipeError):  # else Python complains when it closes the output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
+    if isinstance(error, CodeError):
+        print("\n".join(error.traceback_lines()), file=sys.stderr)
+    print(f"error: {in_flags(str(error), given)}", file=sys.stderr)
+    return MISTAKE
+
+
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Inside, the first signal raises KeyboardInterrupt; each later one ends the process."""
+    """Raise KeyboardInterrupt at the first signal inside; end the process at the second one."""
     asked = False
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""The exceptions that stand for a mistake which the user can mend."""
+"""The exceptions for a mistake that the user can fix."""
 
 import traceback
 
@@ -10,17 +10,17 @@ class UserError(Exception):
     """
 
     def _render_traceback_(self) -> list[str]:
-        """The lines that IPython shows in a notebook."""
+        """Return the lines that IPython shows in a notebook."""
         return [f"UserError: {self}"]
 
 
 class CodeError(UserError):
-    """The user's own Python raised something: `__cause__`. Its traceback is shown, too."""
+    """An error raised by the user's own Python, its `__cause__`; the traceback is shown, too."""
 
     def _render_traceback_(self) -> list[str]:
         return [*self.traceback_lines(), *super()._render_traceback_()]
 
     def traceback_lines(self) -> list[str]:
-        """What Python says of the cause."""
+        """Return Python's traceback of the cause."""
         cause = self.__cause__
         return "".join(traceback.format_exception(cause)).splitlines() if cause else []

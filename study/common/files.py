@@ -1,6 +1,7 @@
-"""Files that are either whole or absent: a kill or a full disk never leaves half of one.
+"""Files and folders that survive a kill: whole files only, and folders of one process each.
 
-A folder that one process alone uses; what processes leave in theirs does not pile up.
+A kill or a full disk never leaves half a file under its name, and what dead processes left behind
+is deleted by the next one.
 """
 
 import contextlib
@@ -21,43 +22,43 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 def write_atomically(path: Path, content: bytes | str | Iterable[str]) -> None:
     """Write `content` (text as UTF-8) beside `path`, flush it to the disk, rename it into place.
 
-    Parts of a text are written one after the other: a large file need not fit into the memory.
+    Pieces of text are written one after the other: a large file need not fit into the memory.
     """
-    parts = [content] if isinstance(content, bytes | str) else content
+    pieces = [content] if isinstance(content, bytes | str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name[:100]}.{uuid.uuid4().hex}.tmp"
     try:
-        with temporary.open("xb") as file:  # with the user's own permissions, as mkstemp has not
-            for part in parts:
-                file.write(part.encode() if isinstance(part, str) else part)
+        with temporary.open("xb") as file:  # with the user's own permissions, unlike mkstemp
+            for piece in pieces:
+                file.write(piece.encode() if isinstance(piece, str) else piece)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:  # also on Ctrl-C: no litter, and the error goes on
+    except BaseException:  # also on Ctrl-C
         temporary.unlink(missing_ok=True)
         raise
 
 
 def sweep(folder: Path, *, seconds: float = 0.0) -> None:
-    """Delete what killed processes left half-written in `folder`.
+    """Delete the temporary files of killed processes.
 
     Args:
         folder: whose files `write_atomically` wrote; may be absent.
-        seconds: since a file was last written to; another process may still write a newer one.
+        seconds: minimum age of a deleted file: another process may still be writing a newer one.
     """
     if folder.is_symlink() or not folder.is_dir():
         return
     for path in folder.iterdir():
-        with contextlib.suppress(OSError):  # another process was faster, or may alone delete it
+        with contextlib.suppress(OSError):  # another process was faster, or alone may delete it
             if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime >= seconds:
                 path.unlink()
 
 
 class OwnFolder:
-    """A new, empty folder inside `parent`, of this process as long as this object is there.
+    """A new, empty folder inside `parent` that belongs to this process while the object lives.
 
-    Folders have numbers. The system frees the lock of a dead process, however it died, so its
-    folder is deleted by whoever takes one next.
+    Folders have numbers. The system frees the lock of a dead process, however it died, and its
+    folder is deleted when the next process creates one.
 
     Raises:
         OSError: `parent` cannot be written.

@@ -1,17 +1,14 @@
-"""How every figure looks: one colour and marker an optimizer, sizes, quiet axes.
+"""The style of every figure: fonts, colours and markers, sizes, axes.
 
 rcParams are changed only inside `style()`, which also switches mathtext off: a name is no formula.
-
-Fonts that have the letters of the names.
-
-Names come from folders and TOML files, so they may hold any script: fonts are chosen by looking
-into their character maps, and a name that no font can draw is replaced by a number.
+Names come from folders and TOML files, so they may be in any script: fonts are chosen by their
+character maps, and a name that no font can draw is replaced by a number.
 """
 
+import contextlib
 import io
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -37,7 +34,7 @@ COLOURS = (
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 
-# Tried first, because they cover most and look alike beside the Latin text.
+# Tried first: they cover most scripts and look alike beside Latin text.
 LIKELY = (
     *("noto sans cjk", "source han sans", "noto sans", "wenquanyi", "droid sans"),
     *("microsoft yahei", "simhei", "pingfang", "hiragino", "heiti", "malgun", "arial unicode"),
@@ -53,15 +50,12 @@ class Fonts(NamedTuple):
 
 
 def find_fonts(texts: Iterable[str]) -> Fonts:
-    """Font families that together have every character of `texts`."""
+    """Return font families that together have every character of `texts`."""
     wanted = {ord(c) for text in texts for c in plain(text, len(text) + 1)} - {0x20}
     wanted -= _characters(font_manager.findfont(BASE_FONT))
     families = [BASE_FONT]
-    if not wanted:  # the usual case, and no other font file is opened
-        return Fonts(tuple(families), "")
-    for family, path in _candidates():
-        found = wanted & _characters(path)
-        if found:
+    for family, path in _regular_fonts().items() if wanted else ():  # mostly no other is needed
+        if found := wanted & _characters(path):
             families.append(family)
             wanted -= found
         if not wanted:
@@ -69,31 +63,24 @@ def find_fonts(texts: Iterable[str]) -> Fonts:
     return Fonts(tuple(families), "".join(map(chr, sorted(wanted))))
 
 
-def _candidates() -> Iterator[tuple[str, str]]:
-    """(family, file) of every regular font, likely ones first; also fonts newer than the cache."""
+def _regular_fonts() -> dict[str, str]:
+    """Return family -> file of every regular font, likely ones first, even newer than the cache."""
     manager = font_manager.fontManager
     known = {entry.fname for entry in manager.ttflist}
     for path in set(font_manager.findSystemFonts()) - known:
-        try:
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # a broken file is no reason
             manager.addfont(path)
-        except (OSError, RuntimeError, ValueError):  # a broken font file is no reason to stop
-            continue
-    plain_ones = [
-        e for e in manager.ttflist if e.style == "normal" and e.weight in (400, "normal", "regular")
-    ]
-    names = [entry.name.lower() for entry in plain_ones]
-    order = sorted(
-        range(len(names)),
-        key=lambda i: (
-            min((k for k, hint in enumerate(LIKELY) if hint in names[i]), default=99),
-            names[i],
-        ),
-    )
-    seen: set[str] = set()
-    for i in order:
-        if plain_ones[i].name not in seen and "last resort" not in names[i]:  # boxes, by design
-            seen.add(plain_ones[i].name)
-            yield plain_ones[i].name, plain_ones[i].fname
+
+    def likeliest(entry: font_manager.FontEntry) -> tuple[int, str]:
+        name = entry.name.lower()
+        return next((k for k, hint in enumerate(LIKELY) if hint in name), len(LIKELY)), name
+
+    found: dict[str, str] = {}
+    for entry in sorted(manager.ttflist, key=likeliest):
+        regular = entry.style == "normal" and entry.weight in (400, "normal", "regular")
+        if regular and "last resort" not in entry.name.lower():  # that one draws boxes, by design
+            found.setdefault(entry.name, entry.fname)
+    return found
 
 
 def _characters(path: str) -> set[int]:
@@ -104,7 +91,7 @@ def _characters(path: str) -> set[int]:
 
 
 def shown_names(names: Sequence[str], fonts: Fonts, kind: str = "class") -> Mapping[int, str]:
-    """Names by index; one that no font can draw becomes "class 7", never a row of boxes."""
+    """Return names by index; one that no font can draw becomes "class 7", not a row of boxes."""
     gaps = set(fonts.missing)
     return {
         i: f"{kind} {i + 1}" if gaps & set(name) else plain(name) for i, name in enumerate(names)
@@ -120,7 +107,7 @@ class Mark(NamedTuple):
 
 
 def marks(optimizers: Iterable[str], fonts: Fonts) -> dict[str, Mark]:
-    """A fixed look for each optimizer by its place in the search space."""
+    """Return a fixed mark for each optimizer, by its place in the search space."""
     names = list(dict.fromkeys(optimizers))
     labels = shown_names(names, fonts, "optimizer")
     return {
@@ -133,12 +120,12 @@ def marks(optimizers: Iterable[str], fonts: Fonts) -> dict[str, Mark]:
     }
 
 
-@contextmanager
+@contextlib.contextmanager
 def style(fonts: Fonts) -> Iterator[None]:
-    """Draw inside this: fonts, sizes and quiet axes; mathtext and the user's own style are off."""
+    """Draw with our fonts, sizes and plain axes, without mathtext and the user's own style."""
     log = logging.getLogger("matplotlib.font_manager")
     level = log.level
-    log.setLevel(logging.ERROR)  # a fallback font without a bold face is no news
+    log.setLevel(logging.ERROR)  # else it warns of a fallback font without a bold face
     with (
         mpl.style.context("default"),
         mpl.rc_context(  # no matplotlibrc of the user's
@@ -174,14 +161,14 @@ def style(fonts: Fonts) -> Iterator[None]:
 
 
 class ShownFigure(Figure):
-    """A figure that a notebook shows, also where pyplot was never imported."""
+    """A figure that a notebook shows even where pyplot was never imported."""
 
     def _repr_png_(self) -> bytes:
         return to_png(self, photos=True)
 
 
 def new_figure(width: float, height: float, title: str, subtitle: str = "") -> Figure:
-    """A figure of so many inches with its message on top; the margins are the caller's."""
+    """Return a figure with its message on top, in inches; the caller sets the margins."""
     figure = ShownFigure(figsize=(width, height))
     left = 0.15 / width
     figure.text(left, 1 - 0.12 / height, title, size=12, weight="bold", va="top")
@@ -190,7 +177,7 @@ def new_figure(width: float, height: float, title: str, subtitle: str = "") -> F
 
 
 def to_png(figure: Figure, *, photos: bool = False) -> bytes:
-    """Draw it; without `photos` in 256 colours, a third of the size in half of the time."""
+    """Draw it as a PNG; without `photos` in 256 colours, a third of the size in half the time."""
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(DPI)
     canvas.draw()  # type: ignore[no-untyped-call]
@@ -215,9 +202,8 @@ def margins(
     top: float,
     bottom: float,
     wspace: float = 0.2,
-    hspace: float = 0.2,
 ) -> None:
-    """Margins in inches."""
+    """Set the margins, in inches."""
     width, height = figure.get_size_inches()
     figure.subplots_adjust(
         left=left / width,
@@ -225,23 +211,22 @@ def margins(
         top=1 - top / height,
         bottom=bottom / height,
         wspace=wspace,
-        hspace=hspace,
     )
 
 
 def percent_axis(axis: Axes, which: str = "y") -> None:
     """Label an accuracy axis in percent."""
-    part = axis.yaxis if which == "y" else axis.xaxis
-    part.set_major_formatter(lambda value, _: f"{100 * value:.5g} %")
+    ticks = axis.yaxis if which == "y" else axis.xaxis
+    ticks.set_major_formatter(lambda value, _: f"{100 * value:.5g} %")
 
 
 def points_axis(axis: Axes) -> None:
-    """Label an axis of differences in points, to the right."""
+    """Label a horizontal axis of differences in points."""
     axis.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
 
 
 def names_down(axis: Axes, names: Sequence[str]) -> None:
-    """A line for each name, the first on top."""
+    """Give each name a line of the vertical axis, the first on top."""
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set_yticks(range(len(names)), names, color=INK)
     axis.grid(axis="y", visible=False)
@@ -250,9 +235,9 @@ def names_down(axis: Axes, names: Sequence[str]) -> None:
 def spread_labels(
     places: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf
 ) -> list[float]:
-    """Move label positions apart until neighbours are `gap` away, in order, inside low..high.
+    """Return label positions moved apart until neighbours are `gap` away, inside low..high.
 
-    Where they do not all fit, `high` is kept and the lowest ones leave.
+    Their order stays. Where they do not all fit, `high` is kept and the lowest ones leave.
     """
     order = np.argsort(places, kind="stable")
     moved = np.asarray(places, float)[order]
@@ -271,12 +256,12 @@ def spread_labels(
 
 
 def lower_limit(values: Iterable[float]) -> float:
-    """Where an accuracy axis starts: below nearly all values, so that the top is not squeezed."""
+    """Return where an accuracy axis starts: below nearly all values, to leave the top room."""
     finite = [value for value in values if np.isfinite(value)]
     return max(np.floor(float(np.quantile(finite, 0.06)) * 10 - 0.2) / 10, 0.0) if finite else 0.0
 
 
 def log_label(value: float, _: object = None) -> str:
-    """A tick of a logarithmic axis without mathtext: 0.01, 1e-3."""
+    """Return a tick of a logarithmic axis without mathtext: 0.01, 1e-3."""
     exponent = round(np.log10(value)) if value > 0 else 0
     return f"1e{exponent}" if exponent < -2 else f"{value:g}"

@@ -1,7 +1,8 @@
-"""TensorFlow and Keras as the commands want them: silent while imported, with Keras's defaults.
+"""TensorFlow and Keras as the commands need them: silent while imported, with Keras's defaults.
 
-A `keras.json` or a variable that another project left behind would turn image layers round, change
-the arithmetic or ask for a backend that is not there. So Keras starts beside an empty folder.
+A `keras.json` or an environment variable left behind by another project would swap the axes of
+images, change the arithmetic or ask for a backend that is not installed. So Keras starts with an
+empty settings folder.
 """
 
 import os
@@ -32,7 +33,7 @@ def import_tensorflow() -> None:
     No environment variable stops those lines: they are written before the log level is read.
 
     Raises:
-        UserError: this process has imported Keras before, with other settings.
+        UserError: this process imported Keras before, with other settings.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # else oneDNN keeps what it has once used in a pool, holes and all
@@ -46,8 +47,7 @@ def import_tensorflow() -> None:
             import keras
             import tensorflow as tf
 
-            # where the user's downloads go stays as it was
-            keras.src.backend.config._KERAS_DIR = str(home)
+            keras.src.backend.config._KERAS_DIR = str(home)  # downloads still go there
             if tf.config.list_physical_devices("GPU"):  # the search for them prints too
                 _compute_exactly()
         except Exception:
@@ -60,12 +60,35 @@ def import_tensorflow() -> None:
     _check_settings()
 
 
-def _compute_exactly() -> None:
-    """On a GPU, too, the same input gives the same output, and float32 is meant by float32.
+def load_model(path: Path) -> Any:
+    """Return the Keras model in a study's file, not compiled.
 
-    TensorFlow would multiply float32 with TF32's 10 bits of mantissa there. Ten epochs of Adam on
-    an H200 then moved the validation accuracy of 8 heads of the faces by up to 1.9 points from a
-    CPU's; in float32 by at most one row of 160, in 3 to 20 % more time.
+    Raises:
+        UserError: the file is damaged.
+    """
+    import_tensorflow()
+    import keras  # heavy: kept out of --help
+
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{printable(path)} is damaged ({type(error).__name__}); run the same search again to "
+            "rewrite it"
+        ) from error
+
+
+def keras_home() -> Path:
+    """Return the folder of Keras's settings and downloads."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+
+
+def _compute_exactly() -> None:
+    """Make a GPU deterministic, and let float32 mean float32 there.
+
+    TensorFlow would multiply float32 with TF32's 10 bits of mantissa. Ten epochs of Adam on an H200
+    then moved the validation accuracy of 8 heads of the faces by up to 1.9 points from a CPU's; in
+    float32 by at most one row of 160, in 3 to 20 % more time.
     """
     import tensorflow as tf
     from tensorflow.python.eager import context
@@ -74,11 +97,6 @@ def _compute_exactly() -> None:
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if context.global_seed() is None:  # else nothing could be drawn: `model.fit` shuffles
         tf.random.set_seed(1)
-
-
-def keras_home() -> Path:
-    """Where Keras keeps its settings and what it downloads."""
-    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
 
 
 @contextmanager
@@ -100,27 +118,9 @@ def _check_settings() -> None:
 
     for name, needed in NEEDED.items():
         found = getattr(keras.config, name)()
-        found = getattr(found, "name", found)  # a dtype policy has one
+        found = getattr(found, "name", found)  # of a dtype policy
         if found != needed:
             raise UserError(
                 f"this process has imported Keras with {name} {found}, but a study needs {needed}: "
-                "begin it in a process of its own, or set that first"
+                "start the study in a process of its own, or change that setting first"
             )
-
-
-def load_model(path: Path) -> Any:
-    """The Keras model of a study's file, not compiled.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    import_tensorflow()
-    import keras  # heavy: kept out of --help
-
-    try:
-        return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{printable(path)} is damaged ({type(error).__name__}); run the same search again, "
-            "which writes it anew"
-        ) from error

@@ -1,7 +1,4 @@
-"""Texts as people may read them: on one line, safe, short enough. No matplotlib here.
-
-Numbers and lists as sentences have them.
-"""
+"""Names, numbers and lists as they are printed: on one line, safe, short. No matplotlib here."""
 
 import difflib
 import re
@@ -15,28 +12,26 @@ _BIDI_MARKS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI",
 
 
 def plain(name: str, limit: int = 24) -> str:
-    """`name` on one line, without invisible characters, shortened in the middle to `limit`."""
+    """Return `name` on one line, without invisible characters, shortened in the middle."""
     safe = name
     if not name.isprintable():  # thousands of names are, and each letter's category takes time
         safe = "".join(
             "·" if _misleads(character) or unicodedata.category(character) == "Cf" else character
             for character in name
         )
-    if len(safe) <= limit:
-        return safe
     tail = limit // 3  # long names often differ at the end
-    return f"{safe[: limit - tail - 1]}…{safe[-tail:]}"
+    return safe if len(safe) <= limit else f"{safe[: limit - tail - 1]}…{safe[-tail:]}"
 
 
 def printable(name: str | Path) -> str:
-    """`name` whole, with line breaks, controls, direction marks and raw bytes as escapes."""
+    """Return the whole `name`; line breaks, controls, direction marks and raw bytes as escapes."""
     return "".join(
         ascii(character)[1:-1] if _misleads(character) else character for character in str(name)
     )
 
 
 def first_few(names: Iterable[str | Path], most: int, *, between: str = ", ") -> str:
-    """The first `most` names, printable, and how many more: "a, b and 3 more"."""
+    """Return the first `most` names, printable, and how many more: "a, b and 3 more"."""
     shown = [printable(name) for name in names]
     last = " and" if between == ", " else f"{between}and"
     more = f"{last} {len(shown) - most} more" if len(shown) > most else ""
@@ -44,15 +39,14 @@ def first_few(names: Iterable[str | Path], most: int, *, between: str = ", ") ->
 
 
 def _misleads(character: str) -> bool:
-    """Whether it ends a line, moves the cursor, turns the text round or is no character at all."""
+    """Return whether it ends a line, moves the cursor, reverses text or is a lone surrogate."""
     if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
         return True
-    marks = unicodedata.bidirectional(character) in _BIDI_MARKS
-    return marks or character in "\u200e\u200f\u061c"
+    return unicodedata.bidirectional(character) in _BIDI_MARKS or character in "\u200e\u200f\u061c"
 
 
 def near(given: object, known: Iterable[str]) -> str:
-    """ " (did you mean Adam?)" for a name that looks like one of these, else nothing."""
+    """Return " (did you mean Adam?)" for a name that is close to one of these, else ""."""
     if not isinstance(given, str):
         return ""
     names = {name.lower(): name for name in known}
@@ -61,26 +55,21 @@ def near(given: object, known: Iterable[str]) -> str:
 
 
 def label_width(names: Iterable[str], size: float = 9) -> float:
-    """Inches that the longest name takes; wide letters (CJK) count double."""
+    """Return the width of the longest name in inches; wide letters (CJK) count double."""
     widths = (
         sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in name) for name in names
     )
     return max(widths, default=0) * size * 0.0083  # a letter is about 0.6 em wide
 
 
-def points_signed(value: float) -> str:
-    """ "+3.1" or "-0.4", in percentage points."""
-    return f"{100 * value:+.1f}"
-
-
 def join(names: Sequence[str], word: str = "and") -> str:
-    """ "a", "a and b", "a, b and c"."""
+    """Return "a", "a and b" or "a, b and c"."""
     return f" {word} ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-def some(names: Sequence[str], noun: str, most: int = 4, word: str = "and") -> str:
-    """The names, or of many only how many: "12 optimizers"."""
-    return join(names, word) if len(names) <= most else counted(len(names), noun)
+def some(names: Sequence[str], noun: str, most: int = 4) -> str:
+    """Return the names, or only how many they are: "12 optimizers"."""
+    return join(names) if len(names) <= most else counted(len(names), noun)
 
 
 def counted(number: float, noun: str) -> str:
@@ -91,17 +80,22 @@ def counted(number: float, noun: str) -> str:
 
 
 def points(value: float) -> str:
-    """A difference of values in percentage points."""
+    """Return a difference of values in percentage points, "3.1"."""
     return f"{100 * value:.1f}"
 
 
+def points_signed(value: float) -> str:
+    """Return the same with its sign, "+3.1" or "-0.4"."""
+    return f"{100 * value:+.1f}"
+
+
 def number(value: Value) -> str:
-    """A hyperparameter as text: 4 significant digits for a float."""
+    """Return a hyperparameter as text: 4 significant digits for a float."""
     if isinstance(value, bool) or not isinstance(value, float):
         return str(value)
     return f"{value:.4g}"
 
 
 def as_text(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Return text that Markdown shows as it is."""
     return re.sub(r"([\\`*_\[\]#|<>$~])", r"\\\1", plain(text, 2000))

@@ -1,12 +1,13 @@
-"""What runs reached, and which one stands for an optimizer.
+"""What runs achieved, and which run represents an optimizer.
 
-An optimizer is judged by its confirmation runs that converged: the study's metric (accuracy, if no
-other was asked for) on the validation rows, averaged first inside a repeat and then over repeats,
-because the repeat (fresh splits, fresh search) is what is independent. Who leads is said by
-`study.verdicts`. A run's value is cross-fitted where the best epoch was chosen on one half of the
+An optimizer is judged by its converged confirmation runs: the study's metric (accuracy, unless
+another was chosen) on the validation rows, averaged first within a repeat and then over repeats,
+because repeats (fresh splits, fresh search) are what is independent. `study.verdicts` says which
+one leads. A run's value is cross-fitted where the best epoch was chosen on one half of the
 validation rows and judged on the other, so that no image both chooses an epoch and judges it.
 """
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,22 +17,23 @@ import numpy as np
 from study.common.metrics import guessing
 from study.records.trial_record import Phase, TrialRecord, TrialStatus, rounded
 
-BUDGETS = (0.125, 0.25, 0.5)  # parts of a search's budget at which its incumbent is rerun, too
+# Fractions of a search's budget: the best trial that each would have found is retrained, too.
+BUDGETS = (0.125, 0.25, 0.5)
 
 
 def chance(metric: str, class_counts: Sequence[int]) -> float:
-    """What a diverged run is worth (`guessing` says why), with the digits of a record."""
+    """Return the score of a diverged run (`guessing` says why), with the digits of a record."""
     return rounded(guessing(metric, class_counts))
 
 
 def value(record: TrialRecord) -> float:
-    """The metric of a run on validation rows: cross-fitted, or at the best epoch; NaN without."""
+    """Return the metric of a run on validation rows: cross-fitted, or at the best epoch, or NaN."""
     fitted = record.measured.cross_fitted
     return record.best_value if fitted is None else fitted
 
 
 def score(record: TrialRecord, guess: float) -> float:
-    """The same; `guess` for a diverged or NaN run, NaN if failed."""
+    """Return the value of a run; `guess` if it diverged or is NaN, NaN if it failed."""
     if record.status is TrialStatus.FAILED:
         return math.nan
     found = value(record)
@@ -39,9 +41,9 @@ def score(record: TrialRecord, guess: float) -> float:
 
 
 def search_winner(trials: Iterable[TrialRecord]) -> TrialRecord | None:
-    """The best completed trial; of equals the one with the lower validation loss, then by id.
+    """Return the best completed trial; of equals that with the lower validation loss, then by id.
 
-    Losses of labels that are smoothed differently do not compare: there equals go by id alone.
+    Losses of labels that are smoothed differently are not comparable: there equals go by id alone.
     """
     completed = [record for record in trials if record.status is TrialStatus.COMPLETED]
     completed.sort(key=lambda record: record.trial_id)
@@ -57,34 +59,26 @@ def search_winner(trials: Iterable[TrialRecord]) -> TrialRecord | None:
 
 
 def incumbent(trials: Iterable[TrialRecord], epochs: float) -> TrialRecord | None:
-    """The best of the trials, in their order, that so many epochs of training pay for."""
-    paid: list[TrialRecord] = []
-    spent = 0
-    for record in trials:
-        spent += record.epochs - record.initial_epoch
-        if spent > epochs:
-            break
-        paid.append(record)
-    return search_winner(paid)
+    """Return the best of the first trials that fit into `epochs` of training."""
+    trials = list(trials)
+    spent = itertools.accumulate(record.epochs - record.initial_epoch for record in trials)
+    return search_winner(trials[: sum(one <= epochs for one in spent)])
 
 
 def confirmation_runs(records: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Those that tell something, in the order of their ids."""
-    found = [
-        record
-        for record in records
-        if record.phase is Phase.CONFIRM and record.status is not TrialStatus.FAILED
-    ]
-    return sorted(found, key=lambda record: record.trial_id)
+    """Return the confirmation runs that did not fail, in the order of their ids."""
+    runs = [record for record in records if record.phase is Phase.CONFIRM]
+    runs.sort(key=lambda record: record.trial_id)
+    return [record for record in runs if record.status is not TrialStatus.FAILED]
 
 
 def converged(runs: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Those that did."""
+    """Return the runs that converged."""
     return [record for record in runs if record.status is TrialStatus.COMPLETED]
 
 
 def repeat_means(runs: Iterable[TrialRecord]) -> dict[int, float]:
-    """Repeat -> mean value of its converged runs, by rising repeat."""
+    """Return repeat -> mean value of its converged runs, in ascending order."""
     found: dict[int, list[float]] = defaultdict(list)
     for record in converged(runs):
         found[record.repeat].append(value(record))
@@ -92,10 +86,10 @@ def repeat_means(runs: Iterable[TrialRecord]) -> dict[int, float]:
 
 
 def winning_run(records: Iterable[TrialRecord]) -> TrialRecord | None:
-    """Of one optimizer's records the run to take home; None if no confirmation run converged.
+    """Return the run to keep from one optimizer's records; None if no confirmation run converged.
 
-    It is the best one of a typical repeat, the one in the middle of all repeats: the settings of
-    the best repeat would be the luckiest ones.
+    It is the best run of the median repeat: the configuration of the best repeat would owe most to
+    chance.
     """
     runs = confirmation_runs(records)
     means = repeat_means(runs)
@@ -110,7 +104,7 @@ def winning_run(records: Iterable[TrialRecord]) -> TrialRecord | None:
 def by_optimizer(
     optimizers: Sequence[str], records: Iterable[TrialRecord]
 ) -> dict[str, list[TrialRecord]]:
-    """Records of each optimizer that has any, in the order of the search space."""
+    """Return the records of each optimizer that has any, in the order of `optimizers`."""
     grouped: dict[str, list[TrialRecord]] = {name: [] for name in optimizers}
     for record in records:
         grouped.setdefault(record.optimizer, []).append(record)

@@ -1,4 +1,4 @@
-"""`best/predictions.json`: what the best head of each optimizer says about held-out images."""
+"""`best/predictions.json`: what the best head of each optimizer predicts for held-out images."""
 
 import json
 from collections import Counter
@@ -16,9 +16,9 @@ MISTAKE_SIDE = 96  # pixels of one picture
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one head says about the images of a set, each list in the order of `paths`."""
+    """What one head predicts for the images of a set, each list in the order of `paths`."""
 
-    trial_id: str  # of the run whose head it is
+    trial_id: str  # of the run that trained the head
     set: str  # "test" or "validation"
     paths: list[str]  # below the folder of images
     labels: list[int]  # class numbers
@@ -28,7 +28,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class BestPredictions:
-    """Those of every optimizer, and whose head is in `best/winner.keras`."""
+    """The predictions of every optimizer's best head, and which one is in `best/winner.keras`."""
 
     winner: str
     optimizers: Mapping[str, Predictions]
@@ -40,7 +40,7 @@ def save_predictions(study: Path, found: BestPredictions) -> None:
 
 
 def load_predictions(study: Path) -> BestPredictions | None:
-    """Read the file; None where the search has not written it.
+    """Return what the file holds; None if the search has not written it.
 
     Raises:
         UserError: the file is damaged.
@@ -57,13 +57,13 @@ def load_predictions(study: Path) -> BestPredictions | None:
 
 
 def worst_mistakes(found: Predictions) -> list[int]:
-    """Places of up to `MOST_MISTAKES` wrong predictions: frequent pairs first, then sure ones.
+    """Return the places of up to `MOST_MISTAKES` wrong predictions to show.
 
-    A pair of classes shows its two surest mistakes before the next frequent pair has its turn:
-    twelve times the same confusion would say less.
+    Frequent pairs of classes come first, but each shows only its two surest mistakes before the
+    next pair's turn: twelve times the same confusion would say less.
     """
     pairs = list(zip(found.labels, found.predictions, strict=True))
-    wrong = [place for place, (label, said) in enumerate(pairs) if label != said]
+    wrong = [place for place, (label, predicted) in enumerate(pairs) if label != predicted]
     often = Counter(pairs[place] for place in wrong)
     wrong.sort(key=lambda place: -found.confidence[place])
     seen: Counter[tuple[int, int]] = Counter()

@@ -1,7 +1,7 @@
-"""What lies where in the folder of a study, and the format that its files are written in.
+"""The files in the folder of a study, and the format that they are written in.
 
-There is one format, and `FORMAT` is its number. A file or line has every key that its dataclass has
-and no other, so a study of another version is refused in one sentence and never half understood.
+There is one format, and `FORMAT` is its number. A file or line has every key of its dataclass and
+no other, so a study of another version is refused in one sentence and never half understood.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,25 +19,22 @@ DAMAGED_FILE = "trials.damaged.jsonl"
 PREDICTIONS_FILE = "best/predictions.json"
 WINNER_FILE = "best/winner.keras"
 MISTAKES_FOLDER = "best/mistakes"
-FORMAT = 5  # those of 0 to 4 were written before the first release
+FORMAT = 5  # 0 to 4 were written before the first release
 
 T = TypeVar("T")
 
 
 def without_format(table: Any, place: str, *, absent: int | None = None) -> dict[str, Any]:
-    """What a whole file or line says beside its format, if this version reads that.
+    """Return the other keys of a parsed file or line, if its format is the one of this version.
 
-    Args:
-        table: as it was parsed.
-        place: names it in a sentence.
-        absent: the format of a table without a word of it.
+    `place` names it in an error; `absent` is the format of a table that gives none.
 
     Raises:
         UserError: another version wrote it.
-        ValueError: it is no table, or its format is no number.
+        ValueError: it is not a table, or its format is not a number.
     """
     if not isinstance(table, dict):
-        raise ValueError("no table of named values")
+        raise ValueError("not a table of named values")
     found = table.get("format", absent)
     if not isinstance(found, int) or isinstance(found, bool) or found < 0:
         raise ValueError(f"format is {found!r}, but has to be a whole number")
@@ -55,10 +52,10 @@ def without_format(table: Any, place: str, *, absent: int | None = None) -> dict
 
 
 def checked(table: Mapping[str, Any], kind: type[T]) -> T:
-    """A table as the dataclass `kind`: all of its fields, each value of the type that it declares.
+    """Return a table as the dataclass `kind`: all of its fields, each of its declared type.
 
     Raises:
-        ValueError: the sentence names the key.
+        ValueError: it does not fit; the message names the key.
     """
     names: Mapping[str, Any] = kind.__dataclass_fields__  # type: ignore[attr-defined]
     if unknown := sorted(table.keys() - names.keys()):
@@ -68,18 +65,18 @@ def checked(table: Mapping[str, Any], kind: type[T]) -> T:
 
 
 def need(table: Mapping[str, Any], keys: Iterable[str]) -> None:
-    """Let a table pass that has all of these keys.
+    """Check that a table has all of these keys.
 
     Raises:
-        ValueError: the sentence names the first one that is missing.
+        ValueError: one is missing; the message names it.
     """
     if missing := [key for key in keys if key not in table]:
         raise ValueError(f"key {missing[0]!r} is missing")
 
 
 def damaged(path: Path, error: Exception) -> UserError:
-    """The sentence for a file of a study that cannot be understood."""
+    """Return the error for a damaged file of a study."""
     return UserError(
-        f"{path} is damaged ({error}); restore it, or begin anew with "
+        f"{path} is damaged ({error}); restore it, or start again from scratch with "
         f"`{typed('search', '--overwrite')}`"
     )

@@ -1,4 +1,4 @@
-"""`study.json`: the settings of a study, its data, splits, device and versions."""
+"""`study.json`: the options of a study, its data, splits, device and versions."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from study.records.study_files import FORMAT, STUDY_FILE, checked, damaged, need
 UNBALANCED = 3.0
 PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")  # whose versions are kept
 
-# What the tables in `study.json` have at least; a study of images and one of rows have more.
+# Keys of the tables in `study.json`; a study of images or of rows has more of them.
 EVERY: Mapping[str, Sequence[str]] = {
     "settings": (
         *("split", "tuner", "max_epochs", "trials", "allocation", "metric", "margin"),
@@ -40,15 +40,15 @@ OF_ROWS: Mapping[str, Sequence[str]] = {"data": ("file", "rows", "constant")}
 
 @dataclass(frozen=True)
 class Look:
-    """A moment at which a study may be judged, fixed before it begins."""
+    """A planned look (interim analysis) at a study, fixed before it starts."""
 
-    repeats: int  # of those that are still in question
-    alpha: float  # the part of the error rate that it may spend
+    repeats: int  # of each optimizer that is still in the race
+    alpha: float  # error probability that it may spend
 
 
 @dataclass(frozen=True)
 class StudyMeta:
-    """What `study.json` says: enough to repeat the study and to draw its report."""
+    """The content of `study.json`: enough to repeat the study and to draw its report."""
 
     name: str
     settings: Mapping[str, Any]  # the options in force
@@ -60,11 +60,11 @@ class StudyMeta:
     space: Mapping[str, Any]  # name, fingerprint, the TOML as a table
     split_digests: Mapping[str, str]
     device: Mapping[str, Any]  # kind, name, dtype of the base; population and widths of programs
-    versions: list[Mapping[str, str]]  # sets of them that runs were made with, the last in force
+    versions: list[Mapping[str, str]]  # of packages; one set for each change, last: current
     weights: Mapping[str, str]  # source and digest
     created: str  # ISO 8601, UTC
     git_commit: str | None
-    looks: list[Look]  # by rising repeats
+    looks: list[Look]  # in ascending order of repeats
     code: Mapping[str, Mapping[str, str]]  # the user's optimizers
     finished: bool = False
     partial: str = ""  # why the study ended early, in words; empty if it did not
@@ -72,12 +72,12 @@ class StudyMeta:
 
     @property
     def metric(self) -> str:
-        """What judges epochs, trials and optimizers."""
+        """The metric that judges epochs, trials and optimizers."""
         return str(self.settings["metric"])
 
     @property
     def metric_words(self) -> str:
-        """The same, in a sentence."""
+        """The metric as a sentence has it."""
         return WORDS[self.metric]
 
     @property
@@ -93,19 +93,19 @@ class StudyMeta:
 
     @property
     def base(self) -> str:
-        """The frozen base of a study of images as it was given, a name or a file."""
+        """The frozen base of a study of images, a name or a file as it was given."""
         return str(self.settings["base"])
 
     @property
     def noun(self) -> str:
-        """What the study has many of: "image", or "row" of a file that somebody else computed."""
+        """One example of the study's data in words: "image", or "row" of a file of the user's."""
         return "row" if "rows" in self.data else "image"
 
     @property
     def white_points(self) -> Mapping[str, Mapping[str, float]]:
-        """Which numbers of deep grey images are black and white, by kind; often there is none."""
-        found: Mapping[str, Any] = self.data.get("deep_grey", {"white_points": {}})
-        points: Mapping[str, Mapping[str, float]] = found["white_points"]
+        """The numbers that are black and white in 16/32-bit grey images, by kind; often none."""
+        grey: Mapping[str, Any] = self.data.get("deep_grey", {"white_points": {}})
+        points: Mapping[str, Mapping[str, float]] = grey["white_points"]
         return points
 
 
@@ -113,16 +113,16 @@ def save_meta(study: Path, meta: StudyMeta) -> None:
     """Write `study.json` atomically."""
     table = {"format": FORMAT, **asdict(meta)}
     text = json.dumps(table, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    if not text.isascii():  # names that are no valid text keep their bytes as escapes
+    if not text.isascii():  # names that are not valid text keep their bytes as escapes
         text = re.sub(r"[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
     write_atomically(study / STUDY_FILE, text)
 
 
 def load_meta(study: Path) -> StudyMeta:
-    """Read `study.json`.
+    """Return the content of `study.json`.
 
     Raises:
-        UserError: there is none, another version wrote it, or it is damaged.
+        UserError: the file is missing or damaged, or another version wrote it.
     """
     path = study / STUDY_FILE
     try:

@@ -1,13 +1,9 @@
 """One finished run: what the search writes and the report reads, as one line of `trials.jsonl`.
 
-A line is a whole run from epoch 1, also where it continued an earlier rung, so every line can be
+A line is a whole run from epoch 1, even where it continued an earlier rung, so every line can be
 read alone. Numbers that are not finite are `null` in the file and NaN in memory, so the file is
-strict JSON.
-
-A learning curve in memory: a quarter of what a list of numbers needs, and as exact.
-
-Records say 7 digits, and not all of those come back from float32: 0.0009765629 would be written
-again as 0.0009765628. So the numbers are doubles, side by side.
+strict JSON. Records keep 7 digits, in memory as arrays of doubles: a quarter of a list's size.
+float32 would not return all of these digits: 0.0009765629 would be written again as 0.0009765628.
 """
 
 import enum
@@ -29,40 +25,10 @@ from study.records.study_files import FORMAT, checked, without_format
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 OF_METRIC = ("train_metric", "val_metric")  # more curves; empty where the metric is accuracy
 VALUES = (
-    "test_accuracy",
-    "test_loss",
-    "cross_fitted_accuracy",
-    "test_metric",
-    "cross_fitted_metric",
+    *("test_accuracy", "test_loss", "cross_fitted_accuracy"),
+    *("test_metric", "cross_fitted_metric"),
 )
-FEW_TEXTS = ("optimizer", "split", "search", "number", "message")  # the same in many records
-
-
-class Curve(array):  # type: ignore[type-arg]  # of floats
-    """Numbers, one an epoch; equal to any other ones that are the same, NaN to NaN."""
-
-    __slots__ = ()
-
-    def __new__(cls, values: Iterable[float] = ()) -> Self:
-        """A curve of these numbers."""
-        return super().__new__(cls, "d", values)  # type: ignore[return-value]
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, list | tuple | array):
-            return NotImplemented
-        return len(self) == len(other) and all(map(_same, self, other))
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = None  # type: ignore[assignment]  # as a list
-
-
-def _same(one: float, other: float) -> bool:
-    return one == other or (math.isnan(one) and math.isnan(other))
-
-
-NOTHING = Curve()  # of all runs without one
+FEW_TEXTS = ("optimizer", "split", "search", "number", "message")  # equal in many records
 
 
 class TrialStatus(enum.StrEnum):
@@ -70,21 +36,21 @@ class TrialStatus(enum.StrEnum):
 
     COMPLETED = "completed"  # every epoch was trained, every loss finite
     DIVERGED = "diverged"  # the loss became NaN, infinite or absurd; scored at chance
-    FAILED = "failed"  # it could not be trained (out of memory); the message says why
+    FAILED = "failed"  # it could not be trained (out of memory); `message` gives the reason
 
 
 class Phase(enum.StrEnum):
-    """Which part of the protocol a run belongs to."""
+    """The phase of the protocol that a run belongs to."""
 
-    DEFAULT = "default"  # Keras's default settings, nothing tuned
+    DEFAULT = "default"  # Keras's default configuration, not tuned
     SEARCH = "search"  # a trial proposed by the tuner
-    CONFIRM = "confirm"  # the winner of a search, rerun with a fresh seed on a fresh split
-    BUDGET = "budget"  # what a search had found at a part of its budget, rerun alike
+    CONFIRM = "confirm"  # the winner of a search, retrained with a fresh seed on a fresh split
+    BUDGET = "budget"  # the best trial of a fraction of a search's budget, retrained likewise
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """All that is known of a run before it is trained."""
+    """A run before it is trained."""
 
     trial_id: str  # unique in the study, see `trial_id`
     optimizer: str  # the name in the search space
@@ -93,23 +59,23 @@ class Run:
     seed: int  # of initial weights, order of rows and dropout
     split: str  # digest of the train/validation/test rows
     hyperparameters: Mapping[str, Value]  # learning_rate, beta_1, schedule, dense_width ...
-    epochs: int  # to be trained in all, earlier rungs included
-    search: str = ""  # that proposed it: an optimizer's name, or "joint"; search trials only
+    epochs: int  # in total, earlier rungs included
+    search: str = ""  # which one proposed it: an optimizer's name, or "joint"; search trials only
     number: str = ""  # of the trial within its search; a confirmation run has its winner's
     bracket: int | None = None  # Hyperband only
     rung: int | None = None  # Hyperband's, within the bracket, from 0
     continues: str | None = None  # trial_id of the rung it was promoted from
-    initial_epoch: int = 0  # epochs that the earlier rungs had trained
+    initial_epoch: int = 0  # epochs of the earlier rungs
     confirm: int | None = None  # number of the confirmation run, from 0
-    budget: float | None = None  # part of the search's budget; runs of that phase only
+    budget: float | None = None  # fraction of the search's budget; budget runs only
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRecord(Run):
-    """One finished run. Curves have one entry an epoch, from epoch 1 to `epochs`.
+    """One finished run. Curves have one entry for each epoch, from 1 to `epochs`.
 
-    What decides between epochs, trials and optimizers is said by `measured`. A study may have a
-    million records, so curves are kept as `Curve`, whatever they are made of.
+    `measured` is what decides between epochs, trials and optimizers. A study may have a million
+    records, so any sequence given as a curve is kept as a `Curve`.
     """
 
     status: TrialStatus
@@ -118,20 +84,20 @@ class TrialRecord(Run):
     val_loss: Sequence[float]
     val_accuracy: Sequence[float]
     learning_rate: Sequence[float]  # at the last step of each epoch
-    best_epoch: int  # from 1, the first that is judged highest on the validation rows; 0: no epoch
-    seconds: float  # of training, this run's share, earlier rungs not included
+    best_epoch: int  # from 1, the first with the best validation metric; 0: no epoch
+    seconds: float  # of training, this run's share, without earlier rungs
     test_accuracy: float | None = None  # at the best epoch; confirmation and default runs
     test_loss: float | None = None
-    val_hits_a: list[int] = field(default_factory=list)  # an epoch: right in half A; reruns only
+    val_hits_a: list[int] = field(default_factory=list)  # hits in fold A by epoch; not in searches
     val_hits_b: list[int] = field(default_factory=list)
-    cross_fitted_accuracy: float | None = None  # each half at the best epoch of the other
+    cross_fitted_accuracy: float | None = None  # each fold at the best epoch of the other
     message: str = ""
-    versions: int = 0  # which of the study's sets of versions made it
+    versions: int = 0  # index into the study's `versions`
     metric: str = ACCURACY  # that judged it; the fields below are empty for accuracy
     train_metric: Sequence[float] = ()  # a curve, as `accuracy`
     val_metric: Sequence[float] = ()  # a curve
     test_metric: float | None = None  # at the best epoch
-    cross_fitted_metric: float | None = None  # of both halves' counts, at each other's best epoch
+    cross_fitted_metric: float | None = None  # each fold at the best epoch of the other
 
     def __post_init__(self) -> None:
         for key in (*CURVES, *OF_METRIC):
@@ -140,7 +106,7 @@ class TrialRecord(Run):
 
     @property
     def measured(self) -> "Measured":
-        """The run by the metric that judges it."""
+        """The results of the run in the metric that judges it."""
         if self.metric == ACCURACY:
             return Measured(
                 self.accuracy, self.val_accuracy, self.test_accuracy, self.cross_fitted_accuracy
@@ -155,14 +121,37 @@ class TrialRecord(Run):
         return self.at_best(self.measured.validation)
 
     def at_best(self, curve: Sequence[float]) -> float:
-        """What a curve has at the best epoch; NaN if there is none."""
+        """Return the value of a curve at the best epoch; NaN if there is none."""
         return curve[self.best_epoch - 1] if len(curve) >= self.best_epoch > 0 else math.nan
 
 
-class Measured(NamedTuple):
-    """A run by one metric."""
+class Curve(array):  # type: ignore[type-arg]  # of floats
+    """One number for each epoch; equal to any sequence of the same numbers, NaN to NaN."""
 
-    train: Sequence[float]  # curves, one entry an epoch
+    __slots__ = ()
+
+    def __new__(cls, values: Iterable[float] = ()) -> Self:
+        """Return a curve of these numbers."""
+        return super().__new__(cls, "d", values)  # type: ignore[return-value]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, list | tuple | array):
+            return NotImplemented
+        return np.array_equal(self, other, equal_nan=True)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # type: ignore[assignment]  # as a list
+
+
+NOTHING = Curve()  # of all runs without one
+
+
+class Measured(NamedTuple):
+    """The results of a run in one metric."""
+
+    train: Sequence[float]  # curves
     validation: Sequence[float]
     test: float | None  # at the best epoch; confirmation and default runs
     cross_fitted: float | None  # on the validation rows
@@ -171,14 +160,9 @@ class Measured(NamedTuple):
 def trial_id(
     owner: str, repeat: int, phase: Phase, *, number: str = "", confirm: int | None = None
 ) -> str:
-    """The name of a run: "adam/0/search/0012", "adam/0/confirm/0012-1", "adam/0/default".
+    """Return the id of a run: "adam/0/search/0012", "adam/0/confirm/0012-1", "adam/0/default".
 
-    Args:
-        owner: the search that proposed it; of other runs the optimizer.
-        repeat: from 0.
-        phase: of the protocol.
-        number: of the trial within its search.
-        confirm: which confirmation run of that trial.
+    `owner` is the search that proposed the run, else its optimizer; see `Run` for the others.
     """
     name = f"{owner}/{repeat}/{phase}"
     if number:
@@ -187,44 +171,44 @@ def trial_id(
 
 
 def best_epoch(curve: Sequence[float]) -> int:
-    """From 1, the first with the highest value; one without a number is the lowest."""
+    """Return the first epoch with the highest value, from 1; NaN is the lowest."""
     values = [-math.inf if math.isnan(value) else value for value in curve]
     return values.index(max(values)) + 1
 
 
 def cross_fitted(hits_a: Sequence[int], hits_b: Sequence[int], rows: int) -> float:
-    """Accuracy on both halves of `rows`, each at the first best epoch of the other half.
+    """Return the accuracy on both folds of `rows`, each at the first best epoch of the other fold.
 
-    The epoch is chosen by images that do not judge it: chosen and judged on the same ones it is
-    1.3 points too high on the built-in faces, and not alike for all optimizers.
+    The images that choose the epoch do not judge it: on the same images the accuracy is 1.3 points
+    too high on the built-in faces, and not equally for all optimizers.
     """
-    chosen_a, chosen_b = (list(hits).index(max(hits)) for hits in (hits_a, hits_b))
+    chosen_a, chosen_b = (hits.index(max(hits)) for hits in (hits_a, hits_b))
     return rounded((hits_b[chosen_a] + hits_a[chosen_b]) / rows)
 
 
-def cross_fitted_by_class(metric: str, counts: Float[np.ndarray, "..."]) -> float:
-    """The same by another metric: of what both halves count, each at the best epoch of the other.
+def cross_fitted_by_class(metric: str, counts: Float[np.ndarray, "epochs 2 3 classes"]) -> float:
+    """Return another metric of both folds, each at the best epoch of the other.
 
     Args:
         metric: not accuracy.
-        counts: (epochs, 2, 3, classes), of half A and half B, as `from_counts` takes them.
+        counts: of fold A and fold B, as `from_counts` takes them.
     """
     chosen_a, chosen_b = np.argmax(from_counts(metric, counts), axis=0)  # the first of equals
     return rounded(float(from_counts(metric, counts[chosen_b, 0] + counts[chosen_a, 1])))
 
 
 def curves_of(metric: str) -> tuple[str, ...]:
-    """The curves that a record of a metric has."""
+    """Return the names of the curves that a record of a metric has."""
     return CURVES if metric == ACCURACY else (*CURVES, *OF_METRIC)
 
 
 def as_table(run: Run) -> dict[str, Any]:
-    """The fields of a run or a record by name; nothing is copied."""
+    """Return the fields of a run or a record by name; nothing is copied."""
     return {name: getattr(run, name) for name in run.__dataclass_fields__}
 
 
 def to_line(record: TrialRecord) -> str:
-    """A record as a line of JSON, without its end."""
+    """Return a record as a line of JSON, without its end."""
     table = {"format": FORMAT, **as_table(record)}
     for key in (*CURVES, *OF_METRIC):
         table[key] = [_finite(value) for value in table[key]]
@@ -234,11 +218,11 @@ def to_line(record: TrialRecord) -> str:
 
 
 def from_line(line: bytes, place: str) -> TrialRecord:
-    """A line, without its end, as a record; `place` names it in a sentence.
+    """Return a line, without its end, as a record; `place` names it in an error.
 
     Raises:
-        UserError: another version wrote it.
-        ValueError: it is damaged.
+        UserError: another version wrote the line.
+        ValueError: the line is damaged.
     """
     table = without_format(json.loads(line), place)
     for key in (*CURVES, *OF_METRIC):
@@ -255,11 +239,10 @@ def from_line(line: bytes, place: str) -> TrialRecord:
 
 
 def _with_few_texts(table: dict[str, Any]) -> dict[str, Any]:
-    """The same, with one object in memory for a text that stands in many lines."""
+    """Return the table with one object in memory for a text that many lines repeat."""
     table |= {key: _interned(table[key]) for key in FEW_TEXTS}
     if isinstance(values := table["hyperparameters"], dict):
-        values = {sys.intern(key): _interned(value) for key, value in values.items()}
-        table["hyperparameters"] = values
+        table["hyperparameters"] = {sys.intern(key): _interned(one) for key, one in values.items()}
     return table
 
 
@@ -268,10 +251,10 @@ def _interned(value: Any) -> Any:
 
 
 def rounded(value: float) -> float:
-    """`value` to 7 digits, float32's own precision: what is written is what was decided on."""
+    """Return `value` with 7 digits, float32's precision: decisions use what is written."""
     return float(f"{value:.7g}")
 
 
 def _finite(value: float | None) -> float | None:
-    """NaN and infinities become None."""
+    """Return the value rounded; None for NaN and infinities."""
     return None if value is None or not math.isfinite(value) else rounded(value)

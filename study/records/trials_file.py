@@ -1,4 +1,4 @@
-"""`trials.jsonl`: one line a finished run, on the disk before the next one is trained."""
+"""`trials.jsonl`: one line for each finished run, on the disk before the next one is trained."""
 
 import os
 from collections.abc import Iterable
@@ -29,27 +29,26 @@ def rewrite_trials(study: Path, records: Iterable[TrialRecord]) -> None:
 
 
 class TrialLines(NamedTuple):
-    """What a `trials.jsonl` holds, read once."""
+    """The content of a `trials.jsonl`, read once."""
 
-    whole: list[TrialRecord]  # in the order of the file, that in which runs ended
-    damaged: list[tuple[int, str]]  # number of the line, from 1, and reason
-    cut: bool  # a kill left the last line without its end
+    whole: list[TrialRecord]  # in the order of the file, in which runs ended
+    damaged: list[tuple[int, str]]  # line number, from 1, and reason
+    cut: bool  # a kill cut off the last line
 
     @property
     def records(self) -> list[TrialRecord]:
-        """In the order of trial ids; of two lines of one run the later one counts."""
+        """The records in the order of trial ids; of two lines of one run the later one counts."""
         last = {record.trial_id: record for record in self.whole}
         return [last[name] for name in sorted(last)]
 
 
 def load_trials(study: Path) -> list[TrialRecord]:
-    """Read `trials.jsonl` in the order of trial ids.
+    """Return the records of `trials.jsonl` in the order of trial ids.
 
-    A last line that was cut off by a kill is left out (its run is repeated).
+    A last line that a kill cut off is left out (its run is repeated).
 
     Raises:
-        UserError: a whole line is damaged, or another version wrote it; the sentence gives file
-            and line number.
+        UserError: a whole line is damaged, or another version wrote it.
     """
     found = read_trials(study)
     if found.damaged:
@@ -62,14 +61,10 @@ def load_trials(study: Path) -> list[TrialRecord]:
 
 
 def repair_trials(study: Path, found: TrialLines) -> list[int]:
-    """Make `trials.jsonl` safe to append to; the numbers of the damaged lines that were set aside.
+    """Make `trials.jsonl` safe to append to; return the numbers of the damaged lines.
 
-    The file as it was is kept beside it as `trials.damaged.jsonl`. A last line that a kill cut off
-    is no damage: it is dropped silently.
-
-    Args:
-        study: the folder.
-        found: what its file holds.
+    They are removed; the file as it was is kept beside it as `trials.damaged.jsonl`. A last line
+    that a kill cut off is dropped silently.
     """
     if found.damaged:
         write_atomically(study / DAMAGED_FILE, (study / TRIALS_FILE).read_bytes())
@@ -79,10 +74,10 @@ def repair_trials(study: Path, found: TrialLines) -> list[int]:
 
 
 def read_trials(study: Path) -> TrialLines:
-    """Read `trials.jsonl`, whatever of it is damaged; nothing where there is none.
+    """Read `trials.jsonl`, damaged lines included; a file that is missing has no lines.
 
     Raises:
-        UserError: another version wrote a line of it.
+        UserError: another version wrote one of the lines.
     """
     path = study / TRIALS_FILE
     found = TrialLines([], [], cut=False)

@@ -1,7 +1,7 @@
 """The values that hyperparameters may take.
 
-A key `one_minus_X` of an optimizer samples 1 - X, for arguments that live between 0 and 1 and
-matter most near 1: `argument_of` and `turned` are all there is to know about it.
+A key `one_minus_X` of an optimizer samples 1 - X, for arguments that are between 0 and 1 and
+matter most near 1: `argument_of` and `turned` are all that knows about it.
 """
 
 import math
@@ -13,17 +13,17 @@ ONE_MINUS = "one_minus_"
 
 
 def argument_of(key: str) -> str:
-    """The optimizer's argument that a key of its table decides."""
+    """Return the optimizer's argument that a key of its table decides."""
     return key.removeprefix(ONE_MINUS)
 
 
 def turned(key: str, value: Value) -> Value:
-    """A sampled value -> the argument's, and back: 1 - value for a `one_minus_` key."""
+    """Return a sampled value as the argument's, or back: 1 - value for a `one_minus_` key."""
     return 1 - value if key.startswith(ONE_MINUS) and not isinstance(value, str) else value
 
 
 class Domain(NamedTuple):
-    """The values one hyperparameter may take."""
+    """The values that one hyperparameter may take."""
 
     choices: tuple[Value, ...] = ()  # one: fixed; several: a set; none: a range
     low: float = 0.0
@@ -39,13 +39,13 @@ class Domain(NamedTuple):
 
     @property
     def points(self) -> float:
-        """How many distinct values there are; infinite for a range of real numbers."""
+        """Number of distinct values; infinite for a range of real numbers."""
         if self.choices:
             return len(self.choices)
         return self.high - self.low + 1 if self.integer else math.inf
 
     def first(self) -> Value:
-        """The default if the file gives one, else the first choice or the middle of the range."""
+        """Return the default if the file gives one, else the first choice or the range's middle."""
         if self.default is not None:
             return self.default
         if self.choices:
@@ -62,5 +62,5 @@ class OptimizerSpace(NamedTuple):
     keras_class: str
     learning_rate: Domain
     hyperparameters: dict[str, Domain]  # keyed as in the file, one_minus_ included
-    schedules: tuple[str, ...]  # those it is combined with
-    restricted: bool  # it names its schedules itself, so its schedule has a name of its own
+    schedules: tuple[str, ...]  # names of those it is combined with
+    restricted: bool  # whether its table lists them, so that its choice of them is its own

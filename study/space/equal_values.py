@@ -1,46 +1,50 @@
-"""Values of a search space that cannot differ where a study runs: one of them is enough.
+"""Replace values of a search space that cannot differ where a study runs by one of them.
 
-A batch of more rows than there are is a batch of all rows, and Keras's SGD looks at `nesterov` only
-where there is momentum. Left apart, such values are trained again under another name, and a record
-says a batch size that was never used.
+A batch of more rows than there are is a batch of all rows, and Keras's SGD uses `nesterov` only
+with momentum. If both values stayed, the same run would be trained again under another name, and a
+record would give a batch size that was never used.
 """
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from study.common.aliases import Value
+from study.common.text import join
 from study.space.domains import ONE_MINUS, Domain, OptimizerSpace
 from study.space.search_space import SearchSpace
 
 
 def without_equal_values(space: SearchSpace, rows: int) -> tuple[SearchSpace, list[str]]:
-    """The space as it can differ on so many training rows, and what became one, in words.
+    """Return the space for this number of training rows, and sentences on what was replaced.
 
-    A space that says nothing twice comes back as it is, its fingerprint too.
+    A space without equal values comes back as it is, its fingerprint too.
     """
-    said = []
-    head = space.head["batch_size"]
-    batch = _within(head, rows)
-    if batch != head:
-        said.append(
-            f"batch_size {_many(head, rows)} means all {rows} training rows: tried once, as {rows}"
+    replaced = []
+    given = space.head["batch_size"]
+    batch = _within(given, rows)
+    if batch != given:
+        replaced.append(
+            f"batch_size {_many(given, rows)} means all {rows} training rows: tried once, as {rows}"
         )
         space = _changed(space, ["head"], "batch_size", batch)
         space = replace(space, head={**space.head, "batch_size": batch})
     for name, optimizer in space.optimizers.items():
         if _nesterov_is_idle(optimizer):
-            said.append(f"{name}: nesterov changes nothing without momentum: tried once, as false")
+            replaced.append(
+                f"{name}: nesterov changes nothing without momentum: tried once, as false"
+            )
             one = Domain(choices=(False,))
             space = _changed(space, ["optimizers", name], "nesterov", one)
-            given = {**optimizer.hyperparameters, "nesterov": one}
-            changed = {name: optimizer._replace(hyperparameters=given)}
+            hyperparameters = {**optimizer.hyperparameters, "nesterov": one}
+            changed = {name: optimizer._replace(hyperparameters=hyperparameters)}
             space = replace(space, optimizers={**space.optimizers, **changed})
-    return space, said
+    return space, replaced
 
 
 def _within(domain: Domain, rows: int) -> Domain:
-    """Batch sizes of at most all rows; a single value has no other to be equal to."""
+    """Return batch sizes of at most all rows; a single value stays, for it equals no other."""
     if domain.fixed:
         return domain
     if not domain.choices:
@@ -53,18 +57,21 @@ def _within(domain: Domain, rows: int) -> Domain:
     whole = any(isinstance(value, int) and value >= rows for value in domain.choices)
 
     def used(value: Value) -> Value:
-        return rows if whole and (isinstance(value, str) or int(value) >= rows) else value
+        return rows if whole and _is_all(value, rows) else value
 
     default = domain.default and used(domain.default)
     return Domain(choices=tuple(dict.fromkeys(map(used, domain.choices))), default=default)
 
 
+def _is_all(value: Value, rows: int) -> bool:
+    return isinstance(value, str) or int(value) >= rows  # the one string is "full"
+
+
 def _many(domain: Domain, rows: int) -> str:
-    """The values that are all rows."""
+    """Return the values that mean all rows."""
     if not domain.choices:
         return f"above {rows}"
-    many = [str(v) for v in domain.choices if isinstance(v, str) or int(v) >= rows]
-    return " and ".join(filter(None, (", ".join(many[:-1]), many[-1])))
+    return join([str(value) for value in domain.choices if _is_all(value, rows)])
 
 
 def _nesterov_is_idle(optimizer: OptimizerSpace) -> bool:
@@ -74,8 +81,8 @@ def _nesterov_is_idle(optimizer: OptimizerSpace) -> bool:
     return optimizer.keras_class == "SGD" and still and not given.get("nesterov", none).fixed
 
 
-def _changed(space: SearchSpace, path: list[str], key: str, domain: Domain) -> SearchSpace:
-    """The space with this domain in its table, so that its fingerprint is another."""
+def _changed(space: SearchSpace, path: Sequence[str], key: str, domain: Domain) -> SearchSpace:
+    """Return the space with this domain in its table, so that its fingerprint changes."""
     if domain.choices:
         value: dict[str, Any] = {"choices": list(domain.choices)}
     else:
@@ -83,10 +90,8 @@ def _changed(space: SearchSpace, path: list[str], key: str, domain: Domain) -> S
         value = {"min": domain.low, "max": domain.high, "scale": scale}
     if domain.default is not None:
         value["default"] = domain.default
-
-    def put(table: Mapping[str, Any], path: list[str]) -> dict[str, Any]:
-        if not path:
-            return {**table, key: value}
-        return {**table, path[0]: put(table[path[0]], path[1:])}
-
-    return replace(space, table=put(space.table, path))
+    table = inner = copy.deepcopy(space.table)
+    for name in path:
+        inner = inner[name]
+    inner[key] = value
+    return replace(space, table=table)

@@ -1,9 +1,7 @@
-"""Everything needed to build and train one head.
-
-The head's hyperparameters: one entry for each key of a `[head]` table.
+"""The keys of a `[head]` table, and everything needed to build and train one head.
 
 Defaults are those of the blog post's head. A space that leaves a key of `LOSS` at its default does
-not have it at all: its proposals, records and programs are those of studies before there was one.
+not have the key at all, so its proposals, records and programs are those of a study without it.
 """
 
 from collections.abc import Mapping
@@ -11,23 +9,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from study.common.aliases import Value
-from study.space.keys import SearchKey, is_part, is_whole, switch, whole
+from study.space.keys import SearchKey, is_fraction, is_whole, switch, whole
 
 WIDEST = 65_536  # units of the dense layer
 ACTIVATIONS = ("relu", "elu", "gelu", "leaky_relu", "selu", "silu", "softplus", "tanh", "sigmoid")
-
 CLASS_WEIGHTS = ("none", "balanced")
 
 LOSS: dict[str, SearchKey] = {
     "class_weight": SearchKey(
         "none", lambda v: v in CLASS_WEIGHTS, f"one of {', '.join(CLASS_WEIGHTS)}"
     ),
-    "label_smoothing": SearchKey(0.0, is_part, "a number from 0 to below 1"),
+    "label_smoothing": SearchKey(0.0, is_fraction, "a number from 0 to below 1"),
 }
 
 HEAD: dict[str, SearchKey] = {
     "dense_width": whole(170, "units", WIDEST),
-    "dropout": SearchKey(0.5, is_part, "a number from 0 to below 1"),
+    "dropout": SearchKey(0.5, is_fraction, "a number from 0 to below 1"),
     "activation": SearchKey("relu", lambda v: v in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}"),
     "batch_norm": switch(True),
     "batch_size": SearchKey(
@@ -38,13 +35,13 @@ HEAD: dict[str, SearchKey] = {
 }
 
 SINGLE_ROWS = (
-    "batch_size 1 together with batch_norm: a batch of one row less its own mean is 0, so such a "
-    "head learns nothing and guesses; take 2 or more, or batch_norm = false"
+    "batch_size 1 together with batch_norm: one row minus its own mean is 0, so such a head learns "
+    "nothing and guesses; use 2 or more, or batch_norm = false"
 )
 
 
 def normalizes_single_rows(table: Mapping[str, Any]) -> bool:
-    """Whether a `[head]` table lets a head take one row a step and normalize over the batch."""
+    """Return whether a `[head]` table allows batches of one row together with batch_norm."""
 
     def may_be(key: str, value: Value) -> bool:
         given = table.get(key, HEAD[key].default)
@@ -57,7 +54,7 @@ def normalizes_single_rows(table: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """Everything needed to build and train one head, in Keras's own words."""
+    """One head and its training, in Keras's own words."""
 
     optimizer: str  # the name in the search space
     keras_class: str  # of keras.optimizers
@@ -71,25 +68,25 @@ class HeadConfig:
     batch_norm: bool
     batch_size: int | str  # rows a step, or "full"
     normalize: bool  # standardize the features by the training rows
-    loss_hyperparameters: Mapping[str, Value] = field(default_factory=dict)  # those a space has
+    loss_hyperparameters: Mapping[str, Value] = field(default_factory=dict)  # if the space has them
 
     @property
     def balanced(self) -> bool:
-        """Whether every class weighs the same in training, however many rows it has."""
+        """Whether every class has the same weight in training, however many rows it has."""
         return self.loss_hyperparameters.get("class_weight") == "balanced"
 
     @property
     def label_smoothing(self) -> float:
-        """The part of a label that is spread over all classes, 0 to below 1."""
+        """The fraction of a label that is spread over all classes, 0 to below 1."""
         return float(self.loss_hyperparameters.get("label_smoothing", 0.0))
 
     @property
     def has_own_loss(self) -> bool:
-        """Whether it is trained by another loss than the plain cross-entropy."""
+        """Whether its loss is another than plain cross-entropy."""
         return self.balanced or self.label_smoothing > 0
 
     def hyperparameters(self) -> dict[str, Value]:
-        """The flat table that records, TensorBoard and the report show."""
+        """Return the flat table that records, TensorBoard and the report show."""
         table: dict[str, Value] = {
             "learning_rate": self.learning_rate,
             **self.optimizer_hyperparameters,

@@ -1,17 +1,25 @@
-"""Optimizers by class name: Keras's, one entry for each, and the user's own.
+"""Optimizers by class name, Keras's and the user's own, and the rules for their arguments.
 
-What a class may be given is read from its signature.
+What a class accepts is read from its signature.
 """
 
 import inspect
 from typing import Any
 
-from study.space.keys import MOST_WHOLE, SearchKey, is_factor, is_number, is_part, is_whole, switch
+from study.space.keys import (
+    MOST_WHOLE,
+    NUMBER,
+    SearchKey,
+    is_factor,
+    is_fraction,
+    is_number,
+    switch,
+)
 from study.space.own_optimizers import own_optimizers
 
 # Class of keras.optimizers -> whether units of zero weight and zero gradient stay out of its
-# results, so that heads of several widths can share a program. Not so: Adafactor (means over a
-# variable's elements), Muon (scales by a matrix's shape).
+# results, so that heads of several widths can share a program. They do not with Adafactor (means
+# over a variable's elements) and Muon (scales by a matrix's shape).
 OPTIMIZERS: dict[str, bool] = {
     "Adadelta": True,
     "Adafactor": False,
@@ -28,115 +36,100 @@ OPTIMIZERS: dict[str, bool] = {
     "ScheduleFreeAdamW": True,
     "SGD": True,
 }
-_LEFT_OUT = ("self", "args", "kwargs", "name", "learning_rate")
 _AVERAGED_WEIGHTS = (
     "averaged weights reach the head only where Keras copies them, so no epoch could be judged"
 )
-REFUSED = {  # arguments of every Keras optimizer that are no hyperparameters here, and why
+REFUSED = {  # arguments of every Keras optimizer that are not hyperparameters here, and why
     "loss_scale_factor": "it is for float16, and heads train in float32",
     "gradient_accumulation_steps": "choose a larger batch_size in [head] instead",
     "use_ema": _AVERAGED_WEIGHTS,
     "ema_momentum": _AVERAGED_WEIGHTS,
     "ema_overwrite_frequency": _AVERAGED_WEIGHTS,
     "exclude_from_weight_decay": "it is a method of Keras's; all weights of the head are decayed",
-    "exclude_layers": "a head's layers are all trained alike",
+    "exclude_layers": "all layers of a head are trained in the same way",
     "exclude_embeddings": "a head has no embeddings",
 }
-AVERAGE = SearchKey(0.0, is_part, "a number from 0 to below 1")  # at 1 nothing new ever comes in
+_LEFT_OUT = ("self", "name", *REFUSED)
+AVERAGE = SearchKey(0.0, is_fraction, "a number from 0 to below 1")  # at 1 nothing new is added
 ONE_MINUS_AVERAGE = SearchKey(0.0, is_factor, "a number above 0, at most 1")
-NUMBER = SearchKey(0.0, is_number, "a number")
+LEARNING_RATE = SearchKey(0.0, lambda v: is_number(v) and v > 0, "a number above 0")
 NOT_NEGATIVE = SearchKey(0.0, lambda v: is_number(v) and v >= 0, "a number, at least 0")
-ARGUMENTS = {  # that are something else than their default's type says
+ARGUMENTS = {  # whose default's type says too little
     **dict.fromkeys(("beta_1", "beta_2", "adam_beta_1", "adam_beta_2", "rho", "momentum"), AVERAGE),
     **dict.fromkeys(("beta_2_decay", "learning_rate_power", "muon_a", "muon_b", "muon_c"), NUMBER),
 }
-STEPS = ("ns_steps", "warmup_steps")  # whole numbers from 0
+STEPS = ("ns_steps", "warmup_steps")
 
 
-def argument_rule(
-    name: str, default: Any, *, own: bool = False, annotation: Any = None
-) -> SearchKey:
-    """Return the rule for an optimizer's argument: from the table, else from its default's type.
+def argument_rules(keras_class: str) -> dict[str, SearchKey]:
+    """Return argument -> rule of an optimizer's class, without learning_rate."""
+    own = keras_class in own_optimizers()
+    found = _parameters(keras_class)
+    return {name: _rule(one, own=own) for name, one in found.items() if name != "learning_rate"}
 
-    Args:
-        name: of the argument.
-        default: as the signature has it; None if it has none.
-        own: an argument of a user's class, which knows itself what it takes.
-        annotation: in the signature.
+
+def _rule(argument: inspect.Parameter, *, own: bool) -> SearchKey:
+    """Return an argument's rule: from the tables, else from its default's type.
+
+    Numbers of a user's `own` class may be negative: it checks its arguments itself.
     """
+    name, default = argument.name, _default(argument)
     if isinstance(default, bool):
         return switch(default)
     if isinstance(default, int) and name in STEPS:
         return SearchKey(
-            default, lambda v: is_whole(v) or (is_number(v) and v == 0), "a whole number", True
+            default, lambda v: _is_integer(v) and v >= 0, "a whole number, at least 0", True
         )
     if isinstance(default, str):
-        return SearchKey(default, lambda v: isinstance(v, str), "a text")
+        return SearchKey(default, lambda v: isinstance(v, str), "text")
     if name in ARGUMENTS:
         return ARGUMENTS[name]
-    if own and (annotation in (int, "int") or (isinstance(default, int) and default > 1)):
+    if own and (argument.annotation in (int, "int") or (isinstance(default, int) and default > 1)):
         return SearchKey(0, _is_integer, "a whole number", True)
     return NUMBER if own else NOT_NEGATIVE
-
-
-def _is_count(value: Any) -> bool:
-    return is_whole(value) or (is_number(value) and value == 0)
 
 
 def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST_WHOLE
 
 
-def argument_rules(keras_class: str) -> dict[str, SearchKey]:
-    """Argument -> rule of an optimizer's class, learning_rate left out."""
-    own = keras_class in own_optimizers()
-    return {
-        name: argument_rule(name, _default(found), own=own, annotation=found.annotation)
-        for name, found in _parameters(optimizer_class(keras_class)).items()
-        if name not in _LEFT_OUT and name not in REFUSED
-    }
-
-
 def keras_arguments(keras_class: str) -> dict[str, Any]:
-    """Argument -> default of an optimizer's class, None without one; learning_rate included."""
-    return {
-        name: _default(found)
-        for name, found in _parameters(optimizer_class(keras_class)).items()
-        if name == "learning_rate" or (name not in _LEFT_OUT and name not in REFUSED)
-    }
+    """Return argument -> default of an optimizer's class; None where there is none."""
+    return {name: _default(one) for name, one in _parameters(keras_class).items()}
 
 
 def required_arguments(keras_class: str) -> set[str]:
-    """Arguments of an optimizer's class that have no default; learning_rate left out."""
-    return {
-        name
-        for name, found in _parameters(optimizer_class(keras_class)).items()
-        if found.default is found.empty and found.kind is found.POSITIONAL_OR_KEYWORD
-    } - set(_LEFT_OUT)
+    """Return the arguments of an optimizer's class without a default, except learning_rate."""
+    found = _parameters(keras_class)
+    return {name for name, one in found.items() if one.default is one.empty} - {"learning_rate"}
 
 
-def _default(parameter: inspect.Parameter) -> Any:
-    return None if parameter.default is inspect.Parameter.empty else parameter.default
+def _default(argument: inspect.Parameter) -> Any:
+    return None if argument.default is argument.empty else argument.default
 
 
-def _parameters(keras_class: type) -> dict[str, inspect.Parameter]:
-    """What `__init__` takes; behind **kwargs also what those of the classes above it take."""
+def _parameters(keras_class: str) -> dict[str, inspect.Parameter]:
+    """Return the arguments that a search space may give; behind **kwargs also the parents'."""
     found: dict[str, inspect.Parameter] = {}
-    for base in keras_class.__mro__:
+    for base in optimizer_class(keras_class).__mro__:
         if "__init__" not in vars(base):
             continue
         parameters = inspect.signature(vars(base)["__init__"]).parameters
         found |= {name: one for name, one in parameters.items() if name not in found}
         if not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
             break
-    return found
+    return {
+        name: one
+        for name, one in found.items()
+        if name not in _LEFT_OUT and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    }
 
 
 def optimizer_class(name: str) -> Any:
-    """The class of this name, Keras's or the user's.
+    """Return the class of this name, Keras's or the user's.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no class has this name.
     """
     found = known_optimizers()
     if name not in found:
@@ -145,12 +138,12 @@ def optimizer_class(name: str) -> Any:
 
 
 def known_optimizers() -> dict[str, Any]:
-    """Name -> class of all that may stand as `class` in a search space."""
+    """Return name -> class of all that a search space may give as `class`."""
     return keras_optimizers() | {name: own.keras_class for name, own in own_optimizers().items()}
 
 
 def keras_optimizers() -> dict[str, Any]:
-    """Name -> class, for those of `OPTIMIZERS` that this Keras has."""
+    """Return name -> class of those in `OPTIMIZERS` that this Keras has."""
     from keras import optimizers  # heavy: kept out of --help
 
     return {name: vars(optimizers)[name] for name in OPTIMIZERS if name in vars(optimizers)}

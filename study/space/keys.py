@@ -1,4 +1,4 @@
-"""What one key of a search-space file accepts: its check, and the rule in words."""
+"""The check of each kind of key in a search-space file, and its rule in words."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,34 +19,37 @@ class SearchKey(NamedTuple):
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value from a file is a finite number of a sane size, and not true or false."""
+    """Return whether a value from a file is a finite number of a sane size, not true or false."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     return -LARGEST <= value <= LARGEST  # false for NaN too
 
 
 def is_whole(value: Any) -> bool:
-    """Whether it is a whole number, 1 or more."""
+    """Return whether it is a whole number, 1 or more."""
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_WHOLE
 
 
 def is_factor(value: Any) -> bool:
-    """Whether it is a number above 0, at most 1."""
+    """Return whether it is a number above 0, at most 1."""
     return is_number(value) and 0 < value <= 1
 
 
-def is_part(value: Any) -> bool:
-    """Whether it is a number from 0 to below 1."""
+def is_fraction(value: Any) -> bool:
+    """Return whether it is a number from 0 to below 1."""
     return is_number(value) and 0 <= value < 1
 
 
+NUMBER = SearchKey(0.0, is_number, "a number")
+
+
 def switch(default: bool) -> SearchKey:
-    """True or false."""
+    """Return the rule for true or false."""
     return SearchKey(default, lambda value: isinstance(value, bool), "true or false")
 
 
 def whole(default: int, unit: str, most: int = MOST_WHOLE) -> SearchKey:
-    """A whole number of something, 1 to `most`."""
+    """Return the rule for a whole number of `unit`, 1 to `most`."""
     rule = f"1 to {most:,}" if most < MOST_WHOLE else "at least 1"
     return SearchKey(
         default,
@@ -54,6 +57,3 @@ def whole(default: int, unit: str, most: int = MOST_WHOLE) -> SearchKey:
         f"a whole number of {unit}, {rule}",
         integer=True,
     )
-
-
-LEARNING_RATE = SearchKey(0.0, lambda value: is_number(value) and value > 0, "a number above 0")

@@ -1,8 +1,8 @@
-"""Python files of the user come in, the optimizers they define become known by their class names.
+"""The user's own optimizers: Python files come in, their classes become known by name.
 
-Only files that a user names with `code` are ever run; a search-space file alone runs nothing. A
-class is known together with a digest of the code it comes from, which stands in `study.json` and
-in the key of every kept program, so an edited optimizer is never taken for the one before.
+Only files given with `code` are ever run; a search-space file alone runs nothing. Each class has a
+digest of its code, which is in `study.json` and in the key of every kept program, so an edited
+optimizer is never mistaken for its earlier version.
 """
 
 import hashlib
@@ -24,34 +24,34 @@ class OwnOptimizer(NamedTuple):
     """An optimizer of the user's."""
 
     keras_class: Any  # a subclass of `keras.optimizers.Optimizer`
-    file: Path  # as the user named it
+    file: Path  # as the user gave it
     digest: str  # sha256, hex, of `files`
-    files: tuple[Path, ...]  # that file and the files beside it that it imports
+    files: tuple[Path, ...]  # `file` and what it imports from its folder
 
 
 _known: dict[str, OwnOptimizer] = {}  # by the name of the class
-_imported: set[str] = set()  # modules that came with the files
+_imported: set[str] = set()  # modules that the files are and import
 
 
 def own_optimizers() -> dict[str, OwnOptimizer]:
-    """Class name -> optimizer, of the files that were loaded last."""
+    """Return class name -> optimizer, of the files that were loaded last."""
     return dict(_known)
 
 
 def code_digest_of(keras_class: str) -> str:
-    """The digest of the code of a user's class; empty for one of Keras."""
+    """Return the digest of the code of a user's class; empty for one of Keras."""
     return _known[keras_class].digest if keras_class in _known else ""
 
 
 def load_code(files: Iterable[Path]) -> dict[str, OwnOptimizer]:
-    """Run the files and know their optimizers; those of an earlier call are forgotten.
+    """Run the files and return their optimizers, which replace those of an earlier call.
 
     Raises:
         UserError: a file is missing, defines no optimizer, or one whose name is taken.
-        CodeError: a file raised something itself.
+        CodeError: a file raised an error itself.
     """
     _known.clear()
-    for name in _imported:  # a file beside it may have been edited since, in a notebook
+    for name in _imported:  # a notebook's user may have edited it since
         sys.modules.pop(name, None)
     _imported.clear()
     for file in files:
@@ -67,35 +67,39 @@ def _know(file: Path) -> None:
     if not found:
         raise UserError(
             f"`code` {file}: defines no optimizer; it needs a class derived from "
-            "keras.optimizers.Optimizer, without an underscore at the front of its name"
+            "keras.optimizers.Optimizer, whose name does not begin with an underscore"
         )
-    files = {file.resolve(), *beside, *map(_source, found.values())}
+    files = sorted({file.resolve(), *beside, *map(_source, found.values())})
+    hashes = sorted(hashlib.sha256(one.read_bytes()).hexdigest() for one in files)
+    digest = hashlib.sha256("".join(hashes).encode()).hexdigest()
     for name, keras_class in found.items():
         if name in vars(optimizers):
-            raise UserError(f"`code` {file}: class {name} has the name of one of Keras; rename it")
+            raise UserError(f"`code` {file}: Keras has a class {name}, too; rename this one")
         if name in _known:
-            raise UserError(f"`code` {file}: class {name} stands in {_known[name].file}, too")
-        _known[name] = OwnOptimizer(keras_class, file, _digest(files), tuple(sorted(files)))
+            raise UserError(
+                f"`code` {file}: class {name} is in {_known[name].file}, too; rename one of them"
+            )
+        _known[name] = OwnOptimizer(keras_class, file, digest, tuple(files))
 
 
 def _run(file: Path) -> tuple[ModuleType, set[Path]]:
-    """The module, and the files beside it that it imported."""
+    """Return the module, and the files of its folder that it imported."""
     if not file.is_file():
-        raise UserError(f"`code` {file}: no such file; name a Python file that defines optimizers")
+        raise UserError(f"`code` {file}: no such file; give a Python file that defines optimizers")
     folder = file.resolve().parent
     name = f"{_MODULE}{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise UserError(f"`code` {file}: not a Python file; its name has to end in .py")
+        raise UserError(f"`code` {file}: not a Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     before = set(sys.modules)
     sys.modules[name] = module
     sys.path.insert(0, str(folder))  # as `python FILE.py` has it
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # a script may end itself, and the study with it
-        trace = _from_file(error, {str(file.resolve())})  # none: it is no Python
-        raise CodeError(f"`code` {file}: it could not be run, see above; mend it") from (
+    except (Exception, SystemExit) as error:  # a script may exit, and would end the study
+        trace = _from_file(error, {str(file.resolve())})  # None: not valid Python
+        raise CodeError(f"`code` {file}: could not be run, traceback above; fix it") from (
             error.with_traceback(trace)
         )
     finally:
@@ -121,14 +125,9 @@ def _source(keras_class: Any) -> Path:
     return Path(inspect.getfile(keras_class)).resolve()
 
 
-def _digest(files: set[Path]) -> str:
-    parts = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
-
-
 @contextmanager
 def blamed() -> Iterator[None]:
-    """What code of the user's raises becomes a `CodeError`, its traceback begins in that code."""
+    """Turn an error of the user's code into a `CodeError` whose traceback starts in that code."""
     try:
         yield
     except UserError:
@@ -136,17 +135,17 @@ def blamed() -> Iterator[None]:
     except Exception as error:
         for own in _known.values():
             trace = _from_file(error, {str(_source(own.keras_class)), str(own.file.resolve())})
-            if trace or str(own.file) in str(error):  # TensorFlow has its traceback in words only
+            if trace or str(own.file) in str(error):  # TensorFlow's traceback is text
                 raise CodeError(
-                    f"`code` {own.file}: {type(error).__name__} in it, see above; mend it. "
-                    "Nothing that was recorded is lost; but mended code is another optimizer: "
-                    "where this one has runs already, give the study another `name`"
+                    f"`code` {own.file}: raised {type(error).__name__}, traceback above; fix it. "
+                    "Nothing recorded is lost, but edited code is another optimizer: if this one "
+                    "already has runs, give the study another `name`"
                 ) from error.with_traceback(trace or error.__traceback__)
         raise
 
 
 def _from_file(error: BaseException, files: set[str]) -> TracebackType | None:
-    """The part of its traceback that begins in one of the files."""
+    """Return the traceback from the first call in one of the files; None without one."""
     trace = error.__traceback__
     while trace and str(Path(trace.tb_frame.f_code.co_filename).resolve()) not in files:
         trace = trace.tb_next

@@ -1,58 +1,52 @@
 """Learning-rate schedules: one entry for each kind, from which everything else follows.
 
-The reader of search spaces checks keys with it, training builds the schedule with it, and the
-report prints it. All kinds are given by the peak rate and the factor that is left of it at the end
-of the study's `max_epochs`, so that they share one axis; `exponential` may instead be given in
-steps, as Keras has it. Every kind may begin with a warmup (`study/training/warm_up.py`).
+The reader of search spaces checks keys with it, training builds the schedule from it, and the
+report prints it. All kinds are given by the peak rate and the factor of it that is left at the end
+of the study's `max_epochs`, so that they are comparable; `exponential` may instead be given in
+steps, as in Keras. Every kind may start with a warmup (`study/training/warm_up.py`).
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from study.common.aliases import Value
-from study.space.keys import SearchKey, is_factor, is_number, is_part, switch, whole
+from study.space.keys import SearchKey, is_factor, is_fraction, is_number, switch, whole
 
 Arguments = Mapping[str, Value]
 MOST_DROPS = 100
-STAIRS = 10  # equal drops of a staircase; the last one falls at the end
-WARMUP = SearchKey(0.0, is_part, "a part of the run from 0 to below 1")
+STAIRS = 10  # equal drops of a staircase; the last one is at the end
+WARMUP = SearchKey(0.0, is_fraction, "a fraction of the run from 0 to below 1")
 FINAL_FACTOR = SearchKey(0.01, is_factor, "a number above 0, at most 1")
 
 
 class ScheduleKind(NamedTuple):
-    """One kind of schedule.
+    """One kind of schedule."""
 
-    Attributes:
-        keys: what its table in a search space may hold, warmup left out.
-        keras_class: of `keras.optimizers.schedules`; empty for a rate that never changes.
-        arguments: (peak, steps after the warmup, settings) -> the class's arguments.
-        instead: keys that stand together in the place of final_factor.
-    """
-
-    keys: Mapping[str, SearchKey]
-    keras_class: str
+    keys: Mapping[str, SearchKey]  # what its table in a search space may hold, without warmup
+    keras_class: str  # of `keras.optimizers.schedules`; empty for a rate that never changes
+    # (peak, steps after the warmup, values of the table) -> the class's arguments
     arguments: Callable[[float, int, Arguments], dict[str, Any]]
-    instead: frozenset[str] = frozenset()
+    instead: frozenset[str] = frozenset()  # keys that together replace final_factor
 
 
-def _exponential(peak: float, steps: int, settings: Arguments) -> dict[str, Any]:
-    staircase = bool(settings.get("staircase", False))
-    if "decay_steps" in settings:
-        decay, rate = settings["decay_steps"], settings["decay_rate"]
+def _exponential(peak: float, steps: int, given: Arguments) -> dict[str, Any]:
+    staircase = bool(given.get("staircase", False))
+    if "decay_steps" in given:
+        decay, rate = given["decay_steps"], given["decay_rate"]
     elif staircase:
-        decay, rate = steps / STAIRS, float(settings["final_factor"]) ** (1 / STAIRS)
+        decay, rate = steps / STAIRS, float(given["final_factor"]) ** (1 / STAIRS)
     else:
-        decay, rate = steps, float(settings["final_factor"])
+        decay, rate = steps, float(given["final_factor"])
     return _starting(peak, decay_steps=decay, decay_rate=rate, staircase=staircase)
 
 
-def _polynomial(peak: float, steps: int, settings: Arguments) -> dict[str, Any]:
-    end, power = peak * float(settings["final_factor"]), settings.get("power", 1.0)
+def _polynomial(peak: float, steps: int, given: Arguments) -> dict[str, Any]:
+    end, power = peak * float(given["final_factor"]), given.get("power", 1.0)
     return _starting(peak, decay_steps=steps, end_learning_rate=end, power=power)
 
 
-def _steps(peak: float, steps: int, settings: Arguments) -> dict[str, Any]:
-    factor, drops = float(settings["final_factor"]), int(settings["drops"])
+def _steps(peak: float, steps: int, given: Arguments) -> dict[str, Any]:
+    factor, drops = float(given["final_factor"]), int(given["drops"])
     return {
         # a boundary is the last step before the drop: Keras compares with <=
         "boundaries": [steps * drop / (drops + 1) - 0.5 for drop in range(1, drops + 1)],
@@ -65,7 +59,7 @@ def _starting(peak: float, **arguments: Any) -> dict[str, Any]:
 
 
 SCHEDULES: dict[str, ScheduleKind] = {
-    "constant": ScheduleKind({}, "", lambda peak, steps, settings: {}),
+    "constant": ScheduleKind({}, "", lambda peak, steps, given: {}),
     "exponential": ScheduleKind(
         {
             "final_factor": FINAL_FACTOR,
@@ -80,8 +74,8 @@ SCHEDULES: dict[str, ScheduleKind] = {
     "cosine": ScheduleKind(
         {"final_factor": FINAL_FACTOR},
         "CosineDecay",
-        lambda peak, steps, settings: _starting(
-            peak, decay_steps=steps, alpha=float(settings["final_factor"])
+        lambda peak, steps, given: _starting(
+            peak, decay_steps=steps, alpha=float(given["final_factor"])
         ),
     ),
     "linear": ScheduleKind({"final_factor": FINAL_FACTOR}, "PolynomialDecay", _polynomial),
@@ -96,8 +90,8 @@ SCHEDULES: dict[str, ScheduleKind] = {
     "inverse_time": ScheduleKind(
         {"final_factor": FINAL_FACTOR},
         "InverseTimeDecay",
-        lambda peak, steps, settings: _starting(
-            peak, decay_steps=steps, decay_rate=1.0 / float(settings["final_factor"]) - 1.0
+        lambda peak, steps, given: _starting(
+            peak, decay_steps=steps, decay_rate=1.0 / float(given["final_factor"]) - 1.0
         ),
     ),
     "steps": ScheduleKind(
@@ -109,33 +103,33 @@ SCHEDULES: dict[str, ScheduleKind] = {
 
 
 def schedule_keys(kind: str) -> dict[str, SearchKey]:
-    """Every key that a schedule's table may hold."""
+    """Return every key that a schedule's table may hold."""
     return {**SCHEDULES[kind].keys, "warmup": WARMUP}
 
 
 def all_schedule_keys() -> set[str]:
-    """The names of the hyperparameters of all schedules."""
+    """Return the names of the hyperparameters of all schedules."""
     return {key for kind in SCHEDULES for key in schedule_keys(kind)}
 
 
 class Shape(NamedTuple):
     """A schedule over a run of known length, ready to be built or printed."""
 
-    rising: int  # steps of the warmup; 0: none
+    rising: int  # steps of the warmup, or 0
     steps: int  # after it
-    keras_class: str  # empty: the peak, for ever
+    keras_class: str  # empty: always the peak
     arguments: Mapping[str, Any]
 
 
-def shape(kind: str, peak: float, total_steps: int, settings: Arguments) -> Shape:
-    """The schedule `kind` with these settings over `total_steps`.
+def shape(kind: str, peak: float, total_steps: int, given: Arguments) -> Shape:
+    """Return the schedule `kind` with these arguments over `total_steps`.
 
     Raises:
-        ValueError: there is no such kind.
+        ValueError: `kind` is unknown.
     """
     if kind not in SCHEDULES:
         raise ValueError(f"no such schedule: {kind!r}; valid: {', '.join(SCHEDULES)}")
-    rising = round(float(settings.get("warmup", 0.0)) * total_steps)
+    rising = round(float(given.get("warmup", 0.0)) * total_steps)
     steps = max(total_steps - rising, 1)
     found = SCHEDULES[kind]
-    return Shape(rising, steps, found.keras_class, found.arguments(peak, steps, settings))
+    return Shape(rising, steps, found.keras_class, found.arguments(peak, steps, given))

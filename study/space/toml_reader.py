@@ -1,15 +1,15 @@
 """A search-space file comes in, checked domains go out.
 
-Every key is looked up in the tables of this wing, so a misspelt key, a value out of range
-or a class that is no optimizer is refused with the file, the key, the value received and what
-would be valid. Nothing named in a file is ever imported or called by name.
+Every key is looked up in the tables of this wing, so a misspelt key, a value out of range or a
+class that is not an optimizer is refused with the file, the key, the value received and what would
+be valid. No name in a file is ever imported or called.
 """
 
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from study.common.errors import UserError
 from study.common.text import near
@@ -17,6 +17,7 @@ from study.space.domains import ONE_MINUS, Domain, OptimizerSpace, argument_of, 
 from study.space.head_config import HEAD, LOSS
 from study.space.keras_optimizers import (
     AVERAGE,
+    LEARNING_RATE,
     ONE_MINUS_AVERAGE,
     REFUSED,
     argument_rules,
@@ -25,33 +26,22 @@ from study.space.keras_optimizers import (
     optimizer_class,
     required_arguments,
 )
-from study.space.keys import LEARNING_RATE
 from study.space.schedule_table import SCHEDULES, schedule_keys
 from study.space.value_reader import ValueReader, shown
 
 MAX_FILE_BYTES = 100_000
 MOST_DOTS = 200  # in a line: dotted keys cost tomllib time by the square of their depth
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
-TAKEN_NAMES = (  # files and folders of a study, and words that stand beside optimizers' names
+TAKEN_NAMES = (  # files and folders of a study, and words used alongside optimizers' names
     "joint", "winner", "predictions", "report", "search", "confirm", "default", "optimizer",
 )  # fmt: skip
 
 
-class Tables(NamedTuple):
-    """A search-space file, checked."""
-
-    head: dict[str, Domain]
-    schedules: dict[str, dict[str, Domain]]
-    optimizers: dict[str, OptimizerSpace]
-    study: dict[str, Any]  # defaults of command-line options
-    table: dict[str, Any]  # as it was read, without [study]
-
-
 def parse_space_file(path: Path) -> dict[str, Any]:
-    """The tables of a search-space file, not checked.
+    """Return the tables of a search-space file, not checked.
 
     Raises:
-        UserError: it cannot be read, or is no TOML.
+        UserError: the file cannot be read, or is not TOML.
     """
     try:
         with path.open("rb") as file:
@@ -64,27 +54,22 @@ def parse_space_file(path: Path) -> dict[str, Any]:
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
         if max(line.count(".") for line in text.split("\n")) > MOST_DOTS:
             raise RecursionError
-        table = tomllib.loads(text)
+        return tomllib.loads(text)
     except RecursionError:
         raise UserError(f"{path}: not valid TOML: nested too deeply") from None
     except ValueError as error:  # not UTF-8, not TOML, a number of thousands of digits
         raise UserError(f"{path}: not valid TOML: {error}") from None
-    return table
 
 
-def check_space(path: Path, table: dict[str, Any]) -> Tables:
-    """Check the tables of `path`.
-
-    Raises:
-        UserError: with file, key, value received and what is valid.
-    """
-    return _Reader(path).read(table)
-
-
-class _Reader(ValueReader):
+class SpaceReader(ValueReader):
     """Reads the tables of one file."""
 
-    def read(self, table: dict[str, Any]) -> Tables:
+    def read(self, table: dict[str, Any]) -> dict[str, Any]:
+        """Check all tables and return the fields of a `SearchSpace` but its name.
+
+        Raises:
+            UserError: with file, key, value received and what is valid.
+        """
         self.known("", table, ("extends", "study", "head", "schedules", "optimizers"))
         study = self.table("study", table.pop("study", {}))
         schedules = self._schedules(self.table("schedules", table.get("schedules", {})))
@@ -92,19 +77,19 @@ class _Reader(ValueReader):
         if not optimizers:
             raise self.error("optimizers", "missing; name at least one [optimizers.NAME]")
         self._optimizer_names(optimizers)
-        return Tables(
-            head=self._head(self.table("head", table.get("head", {}))),
-            schedules=schedules,
-            optimizers={
+        return {
+            "head": self._head(self.table("head", table.get("head", {}))),
+            "schedules": schedules,
+            "optimizers": {
                 name: self._optimizer(name, self.table(f"optimizers.{name}", value), schedules)
                 for name, value in optimizers.items()
             },
-            study=study,
-            table=table,
-        )
+            "study": study,
+            "table": table,
+        }
 
     def _optimizer_names(self, names: Mapping[str, Any]) -> None:
-        """A name becomes a file, a folder and a word on the command line, on every system."""
+        """Refuse a name that cannot be a file, a folder and an argument on every system."""
         seen: dict[str, str] = {}
         for name in names:
             where = f"optimizers.{shown(name)}"
@@ -116,13 +101,11 @@ class _Reader(ValueReader):
                 )
             lower = name.lower()
             if lower in TAKEN_NAMES:
-                raise self.error(
-                    where, f"this name is taken; not available: {', '.join(TAKEN_NAMES)}"
-                )
+                taken = ", ".join(TAKEN_NAMES)
+                raise self.error(where, f"this name is taken; not available: {taken}")
             if lower in seen:
-                raise self.error(
-                    where, f"differs from {seen[lower]} only in case; files would collide"
-                )
+                same = f"differs from {seen[lower]} only in case; files would collide"
+                raise self.error(where, same)
             seen[lower] = name
 
     def _head(self, table: dict[str, Any]) -> dict[str, Domain]:
@@ -142,7 +125,7 @@ class _Reader(ValueReader):
         }
 
     def _schedule(self, name: str, table: dict[str, Any]) -> dict[str, Domain]:
-        """Every key of the kind, given or not; of two ways to give the decay only the one taken."""
+        """Return every key of the kind, given or not, but only one of the two ways to decay."""
         keys, instead = schedule_keys(name), SCHEDULES[name].instead
         self.known(f"schedules.{name}.", table, keys)
         given = instead & table.keys()
@@ -171,20 +154,19 @@ class _Reader(ValueReader):
         self.known(f"{where}.", table, ["class", "schedules", "learning_rate", *rules])
         hyperparameters = {}
         for key, value in table.items():
-            if key in ("class", "schedules", "learning_rate"):
-                continue
-            argument = argument_of(key)
-            if key != argument and argument in table:
-                raise self.error(f"{where}.{key}", f"given beside {argument}; keep one of the two")
-            hyperparameters[key] = self.domain(f"{where}.{key}", value, rules[key])
+            if key in rules:
+                argument = argument_of(key)
+                if key != argument and argument in table:
+                    raise self.error(
+                        f"{where}.{key}", f"{argument} is given, too; keep one of the two"
+                    )
+                hyperparameters[key] = self.domain(f"{where}.{key}", value, rules[key])
         arguments = keras_arguments(keras_class)
         if "learning_rate" not in arguments:
-            raise self.error(f"{where}.class", f"{keras_class} takes no argument learning_rate")
+            raise self.error(f"{where}.class", f"{keras_class} has no argument learning_rate")
         rate = table.get("learning_rate", arguments["learning_rate"])
         if rate is None:
-            raise self.error(
-                f"{where}.learning_rate", f"missing; {keras_class} has no default for it"
-            )
+            raise self.error(f"{where}.learning_rate", f"missing; {keras_class} has no default")
         chosen = table.get("schedules")
         space = OptimizerSpace(
             keras_class=keras_class,
@@ -203,28 +185,22 @@ class _Reader(ValueReader):
         raise self.error(
             f"{where}.class",
             f"received {shown(given)}{near(given, classes)}, but needs a class of "
-            f"keras.optimizers: {', '.join(classes)}; or one of your own, whose file is given "
-            "with `code`",
+            f"keras.optimizers: {', '.join(classes)}; or a class of your own, whose file is "
+            "given with `code`",
         )
 
     def _names(
         self, where: str, chosen: Any, schedules: Mapping[str, dict[str, Domain]]
     ) -> tuple[str, ...]:
+        valid = [*schedules]  # a list: a wrong name may be a table
         names = chosen if isinstance(chosen, list) else []
-        if (
-            not names
-            or any(not isinstance(name, str) or name not in schedules for name in names)
-            or len(set(names)) < len(names)
-        ):
-            raise self.error(
-                f"{where}.schedules",
-                f"received {shown(chosen)}, but needs a list of this file's schedules: "
-                + ", ".join(schedules),
-            )
+        if not names or any(name not in valid or names.count(name) > 1 for name in names):
+            rule = f"a list of this file's schedules: {', '.join(valid)}"
+            raise self.error(f"{where}.schedules", f"received {shown(chosen)}, but needs {rule}")
         return tuple(names)
 
     def _accepted(self, where: str, space: OptimizerSpace) -> None:
-        """Let the class check the ends of every range (momentum must lie in [0, 1], and so on)."""
+        """Let the class check the ends of every range (momentum from 0 to 1, and so on)."""
         keras_class, domains = optimizer_class(space.keras_class), space.hyperparameters
         first = {argument_of(key): turned(key, one.first()) for key, one in domains.items()}
         needed = {"learning_rate": space.learning_rate.first()}

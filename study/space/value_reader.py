@@ -1,6 +1,6 @@
 """One value of a search-space file comes in, a checked `Domain` goes out.
 
-Whatever is wrong is refused with the file, the key, the value received and what would be valid.
+A wrong value is refused with the file, the key, the value received and what would be valid.
 """
 
 import re
@@ -13,7 +13,7 @@ from study.common.aliases import Value
 from study.common.errors import UserError
 from study.common.text import near
 from study.space.domains import Domain
-from study.space.keys import SearchKey, is_number
+from study.space.keys import NUMBER, SearchKey, is_number
 
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _SHORT = reprlib.Repr()
@@ -23,13 +23,13 @@ _SHORT.maxlevel = 3
 
 
 class ValueReader:
-    """Reads the values of one file; it exists so that every sentence can name the file."""
+    """Reads the values of one file, which every error names."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def domain(self, where: str, value: Any, spec: SearchKey) -> Domain:
-        """A fixed value, `{choices = [...]}` or `{min, max, scale}`, each with a default."""
+        """Return a fixed value, `{choices = [...]}` or `{min, max, scale}` as a domain."""
         if not isinstance(value, dict):
             return Domain(choices=(self._value(where, value, spec),))
         if "choices" in value:
@@ -39,34 +39,21 @@ class ValueReader:
         return self._range(where, value, spec)
 
     def _choices(self, where: str, table: dict[str, Any], spec: SearchKey) -> Domain:
-        choices = table["choices"]
+        choices, key = table["choices"], f"{where}.choices"
         if not isinstance(choices, list) or not choices:
-            raise self.error(
-                f"{where}.choices",
-                f"received {shown(choices)}, but needs a list of at least one value",
-            )
-        values = tuple(self._value(f"{where}.choices", value, spec) for value in choices)
+            rule = "a list of at least one value"
+            raise self.error(key, f"received {shown(choices)}, but needs {rule}")
+        values = tuple(self._value(key, value, spec) for value in choices)
         if len({(type(value), value) for value in values}) < len(values):
-            raise self.error(
-                f"{where}.choices", f"received {shown(choices)}, but a value stands twice"
-            )
-        default = table.get("default")
-        if default is not None:
-            default = self._value(f"{where}.default", default, spec)
-            if default not in values:
-                raise self.error(
-                    f"{where}.default", f"received {default!r}, not one of {shown(choices)}"
-                )
-        return Domain(choices=values, default=default)
+            raise self.error(key, f"received {shown(choices)}, but a value is listed twice")
+        inside = SearchKey(0, lambda value: value in values, f"one of {shown(choices)}", True)
+        return Domain(choices=values, default=self._default(where, table, spec, inside))
 
     def _range(self, where: str, table: dict[str, Any], spec: SearchKey) -> Domain:
         for key in ("min", "max"):
             if key not in table:
                 raise self.error(f"{where}.{key}", "missing; a range is {min = .., max = ..}")
-            if not is_number(table[key]):
-                raise self.error(
-                    f"{where}.{key}", f"received {shown(table[key])}, but needs a number"
-                )
+            self._value(f"{where}.{key}", table[key], NUMBER)
             self._value(f"{where}.{key}", table[key], spec)
         low, high = table["min"], table["max"]
         if low >= high:
@@ -76,16 +63,23 @@ class ValueReader:
             raise self.error(f"{where}.scale", f"received {shown(scale)}; valid: linear, log")
         if scale == "log" and low <= 0:
             raise self.error(f"{where}.min", f"received {low!r}, but a log scale needs min above 0")
-        default = table.get("default")
-        if default is not None:
-            default = self._value(f"{where}.default", default, spec)
-            if not (is_number(default) and low <= default <= high):
-                raise self.error(
-                    f"{where}.default", f"received {default!r}, but needs {low} to {high}"
-                )
-        if spec.integer:
-            return Domain((), low, high, scale == "log", True, default)
-        return Domain((), float(low), float(high), scale == "log", False, default)
+        inside = SearchKey(
+            0, lambda v: is_number(v) and low <= v <= high, f"a number from {low} to {high}", True
+        )
+        default = self._default(where, table, spec, inside)
+        if not spec.integer:
+            low, high = float(low), float(high)
+        return Domain((), low, high, scale == "log", spec.integer, default)
+
+    def _default(
+        self, where: str, table: dict[str, Any], spec: SearchKey, inside: SearchKey
+    ) -> Value | None:
+        """Return the default that a table gives, or None, after both checks."""
+        if (default := table.get("default")) is None:
+            return None
+        return self._value(
+            f"{where}.default", self._value(f"{where}.default", default, spec), inside
+        )
 
     def _value(self, where: str, value: Any, spec: SearchKey) -> Value:
         if not spec.check(value):
@@ -94,7 +88,7 @@ class ValueReader:
         return float(checked) if is_number(value) and not spec.integer else checked
 
     def table(self, where: str, value: Any) -> dict[str, Any]:
-        """A value that has to be a table."""
+        """Return a value that must be a table."""
         if not isinstance(value, dict):
             raise self.error(where, f"received {shown(value)}, but needs a table")
         return value
@@ -107,13 +101,13 @@ class ValueReader:
                 raise self.error(where, f"unknown key{near(key, known)}; valid: {', '.join(known)}")
 
     def error(self, where: str, what: str) -> UserError:
-        """The sentence that names file and key."""
+        """Return the error that names file and key."""
         return UserError(f"{self.path}: {where}: {what}")
 
 
 def shown(value: Any) -> str:
-    """A value as a sentence shows it: short, whatever its length, depth or digits."""
+    """Return a value as an error shows it: short, whatever its length, depth or digits."""
     try:
         return _SHORT.repr(value)
-    except ValueError:  # Python prints no number of thousands of digits
+    except ValueError:  # Python does not print it
         return "a number of thousands of digits"

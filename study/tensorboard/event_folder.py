@@ -1,14 +1,12 @@
 """The `tensorboard/` folder of a study while it runs: a view of the records, never their source.
 
-A run for each optimizer and one for the report: twelve optimizers are thirteen runs, so three
-such studies under one folder stay below the 40 up to which TensorBoard selects runs by itself. A
-study whose trials fit in, too, shows each of them.
-
-TensorBoard never forgets what a run said of its hyperparameters. So until the study has ended an
-optimizer's run has the name of what it waits for ("adam until look 2 of 5"): at each look all
-optimizers' runs are written anew, with another name, from the records there are; in between only
-their searches' progress is added. A run's folder holds no other run: TensorBoard's Python reader
-shows a run for as long as there is its folder.
+A run for each optimizer and one for the report: twelve optimizers are thirteen runs, so three such
+studies under one folder stay below the 40 up to which TensorBoard selects runs by itself. A study
+with few enough trials shows each of them, too. TensorBoard never forgets the hyperparameters that a
+run has reported. So until the study has ended an optimizer's run is named after what it waits for
+("adam until look 2 of 5"): at each planned look all optimizers' runs are written again from the
+records, under another name; in between only the progress of their searches is added. A run's folder
+holds no other run: TensorBoard's Python reader shows a run for as long as its folder exists.
 """
 
 import re
@@ -26,13 +24,7 @@ from study.space.search_space import SearchSpace
 from study.tensorboard import events as event
 from study.tensorboard.events import RunFile
 from study.tensorboard.hparams_columns import table_columns
-from study.tensorboard.optimizer_runs import (
-    CONFIRMED,
-    OptimizerRun,
-    run_name,
-    tag_of,
-    trial_events,
-)
+from study.tensorboard.optimizer_runs import CONFIRMED, OptimizerRun, TrialRuns, tag_of
 from study.verdicts.answer import Standing
 
 FIGURE = re.compile(r"!\[.*\]\(figures/(\w+)\.png\)")  # in report.md
@@ -40,21 +32,14 @@ MOST_RUNS = 40  # that TensorBoard's Scalars, Images and Text select by themselv
 
 
 class EventFolder:
-    """The events of one study, kept up to date with its records.
-
-    Args:
-        folder: as `recreate` has begun it.
-        optimizers: in the order of the search space.
-        every_trial: whether each trial is a run, too.
-    """
+    """The events of one study, kept up to date with its records; `recreate` makes one."""
 
     def __init__(self, folder: Path, optimizers: Iterable[str], *, every_trial: bool) -> None:
-        self.folder, self.every_trial = folder, every_trial
-        self.study = folder.parent.name
+        self.folder, self.study = folder, folder.parent.name
         self._report = RunFile(folder / "report")
         self._optimizers = tuple(optimizers)
         self._records: dict[str, TrialRecord] = {}
-        self._trials: dict[str, RunFile] = {}  # trial_id -> file of its run
+        self._trials = TrialRuns(folder / "trials", self.study) if every_trial else None
         self._runs: dict[str, tuple[OptimizerRun, RunFile]] = {}
 
     @classmethod
@@ -67,18 +52,16 @@ class EventFolder:
         every_trial: bool = False,
         metric: str = ACCURACY,
     ) -> "EventFolder":
-        """Delete the folder and begin it anew.
+        """Delete the folder and start it again, with the records of an interrupted study.
 
-        Args:
-            folder: of the study's events.
-            space: names the optimizers, and columns of the HParams table.
-            known: records of an earlier, interrupted run of the study.
-            every_trial: whether each trial is a run, too.
-            metric: that judges the study.
+        `every_trial` makes each trial a run, too; `metric` is the one that judges the study.
         """
         shutil.rmtree(folder, ignore_errors=True)
         events = cls(folder, space.optimizers, every_trial=every_trial)
-        values = {**_every_argument(), **space.examples()}
+        values: dict[str, Value] = {}
+        for keras_class in keras_optimizers():  # another study under this folder may tune any
+            values |= {key: rule.default for key, rule in argument_rules(keras_class).items()}
+        values |= space.examples()
         first = tag_of(CONFIRMED, metric)
         events._report.append(
             [table_columns([space.table], values, first=first, judged_by=[metric])]
@@ -87,11 +70,9 @@ class EventFolder:
         return events
 
     def begin(self, waits: str, standings: Mapping[str, Standing]) -> None:
-        """Write the runs of all optimizers anew, from the records there are.
+        """Write the runs of all optimizers again, from the records so far.
 
-        Args:
-            waits: what they wait for, in their names; empty once the study has ended.
-            standings: of those that are confirmed.
+        `waits` is what they wait for, a part of their names; empty once the study has ended.
         """
         for _, file in self._runs.values():
             shutil.rmtree(file.path.parent, ignore_errors=True)
@@ -106,21 +87,15 @@ class EventFolder:
         """Add records."""
         new = list(records)
         self._records |= {record.trial_id: record for record in new}
-        if self.every_trial:
-            for record in new:
-                self._write_trial(record)
+        if self._trials:
+            self._trials.write(new)
         if self._runs:
             for name, found in by_optimizer((), new).items():
                 run, file = self._runs[name]
                 file.append(run.more(found))
 
     def end(self, left_out: Iterable[str], standings: Mapping[str, Standing]) -> None:
-        """The study has ended: the last form of all runs.
-
-        Args:
-            left_out: ids of records that are not in force.
-            standings: of those that are confirmed.
-        """
+        """Write all runs in their last form, without records that are no longer in force."""
         for trial_id in left_out:
             self._records.pop(trial_id, None)
         self.begin("", standings)
@@ -135,7 +110,7 @@ class EventFolder:
         self._report.append([event.image(tag, png)])
 
     def show_report(self, report: Path) -> None:
-        """Show a report, as it lies in its folder: words and figures."""
+        """Show the words and figures of a report's folder."""
         words = (report / "report.md").read_text(encoding="utf-8")
         figures = FIGURE.findall(words)
         tags = {name: f"report/{number:02d}_{name}" for number, name in enumerate(figures, start=1)}
@@ -144,21 +119,9 @@ class EventFolder:
         for name, tag in tags.items():  # TensorBoard sorts by the tag
             self.show_image(tag, (report / "figures" / f"{name}.png").read_bytes())
 
-    def _write_trial(self, record: TrialRecord) -> None:
-        before = self._trials.get(record.continues or "")  # None too if that line was damaged
-        file = before or RunFile(self.folder / "trials" / run_name(record))
-        self._trials[record.trial_id] = file
-        file.append(trial_events(self.study, record, begins=before is None))
-
-
-def _every_argument() -> dict[str, Value]:
-    """What any optimizer of Keras takes: another study under the same folder may tune it."""
-    rules = [argument_rules(keras_class) for keras_class in keras_optimizers()]
-    return {name: rule.default for found in rules for name, rule in found.items()}
-
 
 def selects_all(runs: int, folder: Path) -> bool:
-    """Whether TensorBoard selects all runs by itself: `runs` in `folder` and those beside it."""
+    """Return whether TensorBoard selects `runs` in `folder` and all runs beside it by itself."""
     beside = {
         path.parent
         for path in folder.parents[1].glob("*/tensorboard/**/*tfevents*")

@@ -1,12 +1,10 @@
-"""Numbers, pictures and words -> events, without `tensorboard.plugins.hparams.api`: that one
-imports TensorFlow.
+"""Numbers, images and words -> events, and events -> a file that TensorBoard reads.
 
-Events come in, a file that TensorBoard reads goes out.
-
-TensorBoard reads the files of a run in the order of their names and never looks twice at a name
-that it knows, so no name is given twice. Its Python reader forgets what a run said before once a
-file begins with a session of its own; its data server lets a later file's steps replace the same
-ones of an earlier file. So a run that is written anew is never shown twice.
+Events are built without `tensorboard.plugins.hparams.api`, which imports TensorFlow. TensorBoard
+reads the files of a run in the order of their names and never reads a name again that it knows, so
+every name is used once. When a file starts with a session of its own, its Python reader forgets the
+earlier files of the run; its data server replaces steps of an earlier file by the same steps of a
+later one. So a run that is written again is never shown twice.
 """
 
 import io
@@ -24,9 +22,15 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from study.common.aliases import Value
 
+TYPES = {  # kind of a hyperparameter -> its column's type
+    "bool": api_pb2.DATA_TYPE_BOOL,
+    "string": api_pb2.DATA_TYPE_STRING,
+    "number": api_pb2.DATA_TYPE_FLOAT64,
+}
+
 
 def scalars(step: int, values: Mapping[str, float | None]) -> Event:
-    """Points of several curves, tag -> value; what is None is left out."""
+    """Return points of several curves, tag -> value, without values that are None."""
     summary = Summary()
     for tag, value in values.items():
         if value is not None:
@@ -35,7 +39,7 @@ def scalars(step: int, values: Mapping[str, float | None]) -> Event:
 
 
 def image(tag: str, png: bytes) -> Event:
-    """A PNG, under Images."""
+    """Return a PNG, to be shown under Images."""
     summary = Summary()
     value = summary.value.add(tag=tag)
     value.image.width, value.image.height = Image.open(io.BytesIO(png)).size
@@ -45,7 +49,7 @@ def image(tag: str, png: bytes) -> Event:
 
 
 def text(tag: str, markdown: str, *, step: int = 0) -> Event:
-    """Markdown, under Text."""
+    """Return Markdown, to be shown under Text."""
     summary = Summary()
     words = make_tensor_proto([markdown.encode("utf-8", "replace")])
     summary.value.add(tag=tag, metadata=text_metadata("", ""), tensor=words)
@@ -53,19 +57,14 @@ def text(tag: str, markdown: str, *, step: int = 0) -> Event:
 
 
 def row(values: Mapping[str, Value]) -> Event:
-    """A run's row of the HParams table.
+    """Return a run's row of the HParams table.
 
-    Its group has no name, so TensorBoard takes the run's path, which is nobody else's: rows of one
-    name would be one row with the mean of both.
+    Its group has no name, so TensorBoard takes the run's path, which is unique: two rows of one
+    name would become one row with their mean.
     """
     start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
     for name, value in values.items():
-        if isinstance(value, bool):
-            start.hparams[name].bool_value = value
-        elif isinstance(value, str):
-            start.hparams[name].string_value = value
-        else:
-            start.hparams[name].number_value = value
+        setattr(start.hparams[name], f"{_kind(value)}_value", value)
     data = plugin_data_pb2.HParamsPluginData(session_start_info=start)
     return _hparams(metadata.SESSION_START_INFO_TAG, data)
 
@@ -73,17 +72,17 @@ def row(values: Mapping[str, Value]) -> Event:
 def columns(
     examples: Mapping[str, Value], metrics: Mapping[str, str], first: Collection[str]
 ) -> Event:
-    """The columns of the HParams table.
+    """Return the columns of the HParams table.
 
     Args:
-        examples: hyperparameter -> one possible value. It gives the type only: a list of values
+        examples: hyperparameter -> one possible value, used for its type only: a list of values
             would hide those of other studies from the table.
         metrics: tag -> title.
-        first: hyperparameters that are shown without a click.
+        first: hyperparameters shown without a click.
     """
     experiment = api_pb2.Experiment(
         hparam_infos=[
-            api_pb2.HParamInfo(name=name, type=_type(value), differs=name in first)
+            api_pb2.HParamInfo(name=name, type=TYPES[_kind(value)], differs=name in first)
             for name, value in examples.items()
         ],
         metric_infos=[
@@ -95,10 +94,8 @@ def columns(
     return _hparams(metadata.EXPERIMENT_TAG, data)
 
 
-def _type(value: Value) -> "api_pb2.DataType":
-    if isinstance(value, bool):
-        return api_pb2.DATA_TYPE_BOOL
-    return api_pb2.DATA_TYPE_STRING if isinstance(value, str) else api_pb2.DATA_TYPE_FLOAT64
+def _kind(value: Value) -> str:
+    return {bool: "bool", str: "string"}.get(type(value), "number")
 
 
 def _hparams(tag: str, data: plugin_data_pb2.HParamsPluginData) -> Event:
@@ -114,21 +111,13 @@ def _event(step: int, summary: Summary) -> Event:
 
 
 class RunFile:
-    """The one file of a run; nothing is on the disk before the first events.
-
-    Args:
-        run: folder of the run; its path below TensorBoard's folder is the run's name there.
-    """
+    """The file of a run, created with its first events; its folder's path is the run's name."""
 
     def __init__(self, run: Path) -> None:
         self.path = run / f"events.out.tfevents.{time.time_ns():020d}"
 
     def append(self, events: Iterable[Event]) -> None:
-        """Write events behind those that are there.
-
-        Raises:
-            OSError: the disk is full, or the folder cannot be written.
-        """
+        """Append events; raise OSError if the disk is full or the folder cannot be written."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
             writer = RecordWriter(file)

@@ -1,8 +1,8 @@
 """The columns of the HParams table: every hyperparameter that a row may have, and the metrics.
 
-TensorBoard obeys the first such list that it finds, for all studies under its folder. So the list
-has what any space may hold in its head and schedules, what the optimizers of the study's own space
-have, and those of the spaces that come with the study; the search adds what Keras has.
+TensorBoard uses the first such list that it finds for all studies under its folder. So the list has
+the keys of any head and schedule, the arguments of the optimizers in the study's own space and in
+the spaces that come with the program; the search adds those of all optimizers of Keras.
 """
 
 import tomllib
@@ -22,7 +22,7 @@ from study.tensorboard.optimizer_runs import CONFIRMED, PROGRESS, tag_of
 
 ROW: dict[str, Value] = {"study": "", "optimizer": "", "verdict": "", "phase": "", "repeat": 0}
 FIRST = ("study", "optimizer", "verdict", "learning_rate", "schedule")  # TensorBoard shows five
-NO_ARGUMENTS = ("class", "schedules")  # of an optimizer's table
+NO_ARGUMENTS = ("class", "schedules")  # other keys of an optimizer's table
 
 
 def table_columns(
@@ -32,12 +32,12 @@ def table_columns(
     first: str,
     judged_by: Iterable[str],
 ) -> Event:
-    """The columns for rows of these spaces, and of those that come with the study.
+    """Return the columns for rows of these spaces, and of those that come with the program.
 
     Args:
         spaces: search spaces as they are read from TOML.
         values: more hyperparameters, each with a possible value.
-        first: the metric of the first column.
+        first: tag of the first metric.
         judged_by: metrics of the studies.
     """
     found = ROW | {"learning_rate": 0.1, "schedule": ""}
@@ -57,7 +57,7 @@ def table_columns(
 
 
 def metrics(metric: str) -> dict[str, str]:
-    """Tag -> title of the last columns, of a study that is judged by `metric`."""
+    """Return tag -> title of the metric columns of a study that is judged by `metric`."""
     own = {
         f"table/val_{metric}": f"best val_{metric}",
         f"table/test_{metric}": f"test {WORDS[metric]} there",
@@ -76,7 +76,7 @@ def metrics(metric: str) -> dict[str, str]:
 
 
 def _example(domain: Any) -> Value:
-    """A value of a fixed one, of a set or of a range, as TOML has them."""
+    """Return one value of a fixed value, a set or a range, as TOML has them."""
     if not isinstance(domain, Mapping):
         return domain  # type: ignore[no-any-return]
     return domain["choices"][0] if "choices" in domain else 0.1

@@ -1,14 +1,15 @@
-"""Records -> the events of a run: a trial's, or what is worth a look of an optimizer.
+"""Records -> the events of a TensorBoard run: a trial's, or an optimizer's most useful ones.
 
 A trial's run is one configuration: the rungs of a Hyperband trial continue one curve. An
-optimizer's run has its typical winner, that one's untuned neighbour, the progress of its searches
-and what was confirmed, so a study of twelve optimizers is twelve runs: TensorBoard selects runs by
-itself only up to 40.
+optimizer's run has its typical winner, the default run of the same repeat, the progress of its
+searches and the confirmed results, so a study of twelve optimizers is twelve runs: TensorBoard
+selects runs by itself only up to 40.
 """
 
 import math
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
 
@@ -16,7 +17,7 @@ from study.common.aliases import Value
 from study.common.metrics import ACCURACY
 from study.records.outcomes import repeat_means, winning_run
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
-from study.tensorboard.events import row, scalars
+from study.tensorboard.events import RunFile, row, scalars
 from study.verdicts.answer import Standing
 
 CURVES = {  # record's field -> TensorBoard's tag; the part before the slash makes one group
@@ -27,26 +28,45 @@ CURVES = {  # record's field -> TensorBoard's tag; the part before the slash mak
     "learning_rate": "learning_rate/learning_rate",
 }
 STATUS = {TrialStatus.COMPLETED: 0, TrialStatus.DIVERGED: 1, TrialStatus.FAILED: 2}
-UNTUNED = "untuned/"  # before the tags of the untuned run
+UNTUNED = "untuned/"  # before the tags of the default run
 PROGRESS, CONFIRMED = "search/best_so_far", "table/confirmed"  # by accuracy; see `tag_of`
 WINNER = "winner"  # the phase in an optimizer's row
 
 
 def tag_of(tag: str, metric: str) -> str:
-    """The tag of one metric: values of two are never one curve or one column."""
+    """Return the tag of one metric: values of two never share a curve or a column."""
     return tag if metric == ACCURACY else f"{tag}_{metric}"
 
 
 def run_name(record: TrialRecord) -> str:
-    """Of a trial; optimizer first, so that TensorBoard's filter and colours go by it."""
-    parts = (record.phase.value, record.repeat, record.number or None, record.confirm)
-    trial = "-".join(str(part) for part in parts if part is not None)
+    """Return the name of a trial's run: optimizer first, for TensorBoard's filter and colours."""
+    known = (record.phase.value, record.repeat, record.number or None, record.confirm)
+    trial = "-".join(str(one) for one in known if one is not None)
     # a record may come from anywhere, and a run's name is a path
-    return "/".join(re.sub(r"[^\w-]", "_", part) for part in (record.optimizer, trial))
+    return "/".join(re.sub(r"[^\w-]", "_", one) for one in (record.optimizer, trial))
+
+
+class TrialRuns:
+    """A run for each configuration of a study, below `folder`."""
+
+    def __init__(self, folder: Path, study: str) -> None:
+        self.folder, self.study = folder, study
+        self._files: dict[str, RunFile] = {}  # trial_id -> file of its run
+
+    def write(self, records: Iterable[TrialRecord]) -> int:
+        """Append each record to its run; return how many runs are new."""
+        begun = 0
+        for record in records:
+            before = self._files.get(record.continues or "")  # None too if that line was damaged
+            file = before or RunFile(self.folder / run_name(record))
+            self._files[record.trial_id] = file
+            file.append(trial_events(self.study, record, begins=before is None))
+            begun += before is None
+        return begun
 
 
 def trial_events(study: str, record: TrialRecord, *, begins: bool) -> Iterator[Event]:
-    """A record's own epochs and its metrics; its row too if it begins the run."""
+    """Yield a record's own epochs and metrics; also its row if it begins the run."""
     if begins:
         yield row(hyperparameters(study, record, record.phase.value))
     yield from curves(record, since=0 if begins else record.initial_epoch)
@@ -54,13 +74,9 @@ def trial_events(study: str, record: TrialRecord, *, begins: bool) -> Iterator[E
 
 
 class OptimizerRun:
-    """The run of an optimizer: what its records say, and what comes to its searches afterwards.
+    """The run of an optimizer, which grows with its searches.
 
-    Args:
-        study: its name.
-        optimizer: its name.
-        records: of the optimizer, so far.
-        standing: what the report says of it; None before it is confirmed.
+    `standing` is the report's verdict on it, None before it is confirmed.
     """
 
     def __init__(
@@ -74,24 +90,24 @@ class OptimizerRun:
         self.standing = standing
         self.winner = winning_run(records)
         self._epochs, self._best = 0, math.nan  # of all its searches
-        self._shown = 0  # epochs that the curve has come to
+        self._shown = 0  # epochs of the last point of the curve
 
     def events(self) -> Iterator[Event]:
-        """All of them."""
+        """Yield the events of all records."""
         yield row(self._row())
         yield from self._searched()
         repeat = self.winner.repeat if self.winner else 0
-        untuned = [r for r in self.records if r.phase is Phase.DEFAULT and r.repeat == repeat]
-        for record in untuned:
-            yield from curves(record, tags=UNTUNED)
+        for record in self.records:
+            if record.phase is Phase.DEFAULT and record.repeat == repeat:
+                yield from curves(record, tags=UNTUNED)
         if self.winner:
             yield from curves(self.winner)
             yield from self._confirmed(self.winner)
 
     def more(self, records: Iterable[TrialRecord]) -> Iterator[Event]:
-        """Those of new records that change nothing that was said: searches go on.
+        """Yield the events of new records that leave the earlier ones valid: searches continue.
 
-        Before there is a winner, the first untuned run is its optimizer's.
+        Before there is a winner, the first default run is its optimizer's.
         """
         for record in records:
             if record.phase is Phase.SEARCH:
@@ -107,9 +123,9 @@ class OptimizerRun:
         return {"study": self.study, "optimizer": self.optimizer, "phase": Phase.SEARCH.value}
 
     def _searched(self) -> Iterator[Event]:
-        """The progress wherever it rises, and at the end.
+        """Yield the progress wherever it rises, and at the end.
 
-        The searches of all repeats run side by side: first every one's first trial, and so on.
+        The searches of all repeats run side by side: first the first trial of each, and so on.
         """
         trials = sorted(
             (record for record in self.records if record.phase is Phase.SEARCH),
@@ -120,7 +136,7 @@ class OptimizerRun:
                 yield from self._point(record.metric)
 
     def _count(self, record: TrialRecord) -> bool:
-        """Add a trial; returns whether it is the best so far."""
+        """Add a trial; return whether it is the best so far."""
         self._epochs += max(len(record.loss) - record.initial_epoch, 0)
         found = record.best_value
         if record.status is not TrialStatus.COMPLETED or found <= self._best:
@@ -134,7 +150,7 @@ class OptimizerRun:
             yield scalars(self._epochs, {tag_of(PROGRESS, metric): self._best})
 
     def _confirmed(self, winner: TrialRecord) -> Iterator[Event]:
-        """Mean value of the reruns by repeat, and the metrics of the row."""
+        """Yield the mean value of the confirmation runs by repeat, and the metrics of the row."""
         means = repeat_means(r for r in self.records if r.phase is Phase.CONFIRM)
         for repeat, mean in means.items():
             yield scalars(repeat, {f"confirmed/{winner.metric}": mean})
@@ -145,7 +161,7 @@ class OptimizerRun:
 
 
 def curves(record: TrialRecord, *, since: int = 0, tags: str = "") -> Iterator[Event]:
-    """One event an epoch, after the first `since` ones; `tags` stands before each tag."""
+    """Yield one event for each epoch after `since`; `tags` is the prefix of each tag."""
     for epoch in range(since, len(record.loss)):
         values = {tags + tag: getattr(record, field)[epoch] for field, tag in CURVES.items()}
         if record.metric != ACCURACY:
@@ -155,20 +171,14 @@ def curves(record: TrialRecord, *, since: int = 0, tags: str = "") -> Iterator[E
 
 
 def hyperparameters(study: str, record: TrialRecord, phase: str) -> dict[str, Value]:
-    """A row of the HParams table."""
-    about: dict[str, Value] = {
-        "study": study,
-        "optimizer": record.optimizer,
-        "phase": phase,
-        "repeat": record.repeat,
-    }
-    if record.bracket is not None:
-        about["bracket"] = record.bracket
-    return {**about, **record.hyperparameters}
+    """Return a row of the HParams table."""
+    bracket = {} if record.bracket is None else {"bracket": record.bracket}
+    about: dict[str, Value] = {"study": study, "optimizer": record.optimizer, "phase": phase}
+    return {**about, "repeat": record.repeat, **bracket, **record.hyperparameters}
 
 
 def _metrics(record: TrialRecord) -> dict[str, float | None]:
-    """What `columns.metrics` names."""
+    """Return the values of the columns that `hparams_columns.metrics` lists."""
     there = record.val_loss[record.best_epoch - 1] if record.val_loss else math.nan
     found: dict[str, float | None] = {}
     if record.metric != ACCURACY:
