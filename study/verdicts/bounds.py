@@ -66,11 +66,10 @@ class Bounds(NamedTuple):
         return high
 
     def new_error(self, ratio: float) -> Float[np.ndarray, "K K"]:
-        """Return the error of `difference` on new images of the same kind.
+        """Return the error of `difference` on new images, given validation / training rows.
 
-        Args:
-            ratio: validation / training rows. NaN where all repeats share one split: how results
-                differ from split to split is unknown then, and nothing can be claimed.
+        The ratio is NaN where all repeats share one split: how results differ from split to split
+        is unknown then, so nothing can be claimed.
         """
         error: np.ndarray = np.sqrt(self.error**2 + ratio * self.variance)
         return error
@@ -85,11 +84,7 @@ def compared(
 ) -> list[Bounds]:
     """Return the bounds after each look that at least one pair has reached.
 
-    Args:
-        table: result of each optimizer and repeat; NaN where there is none.
-        spent: whether the repeat is over, with or without a result.
-        looks: of the study, in ascending order of repeats.
-        step: deviation of rounding a result to whole images.
+    Looks are in ascending order of repeats; the rest is as in `study.verdicts.results.Results`.
     """
     table = np.where(spent, table, math.nan)
     latest, found = Bounds.none(len(table)), []
@@ -133,11 +128,7 @@ def bounds_of(
 ) -> Bounds:
     """Return the bounds of all pairs, each on the repeats with a result of both.
 
-    Args:
-        table: results; NaN where there is none.
-        alpha: error rate that the look may spend.
-        step: deviation of rounding a result to whole images.
-        borrowed: largest d0; 0: a pair's own variance alone.
+    `borrowed` is the largest d0; 0: a pair's own variance alone.
     """
     differences = table[:, None, :] - table[None, :, :]  # how far column is behind row
     known = np.isfinite(differences)

@@ -38,13 +38,9 @@ def answer_of(
 def judge(
     results: Results, looks: Sequence[Look], *, margin: float, asked: Collection[str] = ()
 ) -> Answer:
-    """Return the answer from the results of the confirmation runs.
+    """Return the answer from results; `margin` is a fraction.
 
-    Args:
-        results: of the study.
-        looks: of the study.
-        margin: a fraction, above 0.
-        asked: optimizers that run on until their own verdict is known.
+    Optimizers in `asked` run on until their own verdict is known.
     """
     race = _Race(results, looks, margin)
     leader = race.leader()
@@ -268,13 +264,7 @@ def first_round(optimizers: Iterable[str], looks: Sequence[Look], *, race: bool)
 def next_round(
     answer: Answer, ran: Mapping[str, int], looks: Sequence[Look]
 ) -> dict[str, int] | None:
-    """Return how many repeats each optimizer has after the next round; None: the study has ended.
-
-    Args:
-        answer: after the last round.
-        ran: repeats of each optimizer so far.
-        looks: of the study.
-    """
+    """Return the repeats after the next round, given those that ran; None: the study has ended."""
     racing = answer.racing
     if not racing:
         return None

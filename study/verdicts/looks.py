@@ -36,13 +36,7 @@ def margin_points(text: str) -> float:
 
 
 def planned_looks(repeats: int | str, most: int) -> tuple[Look, ...]:
-    """Return the looks of a new study.
-
-    Args:
-        repeats: a fixed number, or "auto".
-        most: the largest number of repeats of an "auto" study, which is its last look; at least
-            `FEWEST_REPEATS`.
-    """
+    """Return the looks of a new study; the last one of an "auto" study is at `most` repeats."""
     if isinstance(repeats, int):
         return (Look(repeats, FIRST_ALPHA),)
     numbers = _numbers(0, most)
@@ -52,12 +46,12 @@ def planned_looks(repeats: int | str, most: int) -> tuple[Look, ...]:
 def continued_looks(
     old: Sequence[Look], repeats: int | str, most: int, *, fixed: bool, again: bool = False
 ) -> tuple[Look, ...]:
-    """Return the looks of a study that is continued.
+    """Return the looks of a study that is continued with other `repeats` and `most`.
 
     Args:
         old: its looks so far; at least one.
-        repeats: the number requested now.
-        most: the largest number requested now.
+        repeats: a number, or "auto".
+        most: the last look of an "auto" study.
         fixed: whether it had a fixed number of repeats so far.
         again: whether its repeats get more confirmation runs or trials, which takes another look.
 
@@ -96,11 +90,7 @@ def continued_looks(
 def looks_of_longer_searches(old: Sequence[Look], looked: int) -> tuple[Look, ...]:
     """Return the looks of an "auto" study whose searches get more trials: a new procedure.
 
-    They are at the same repeats and share what the looks so far have not spent.
-
-    Args:
-        old: its looks.
-        looked: how many of them were used.
+    They are at the same repeats and share what the `looked` first ones have not spent.
 
     Raises:
         UserError: nothing is left to spend.
