@@ -78,11 +78,12 @@ def test_the_study_says_what_belongs_together(finished: Path) -> None:
     report = (finished / "report" / "report.md").read_text(encoding="utf-8")
     assert "39 images of 3 classes" in report
     assert (
-        "They belong to 12 groups, none of which a split parts. Near copies (6 images) " in report
+        "They belong to 12 groups, none of which a split divides. Near-duplicates (6 images) "
+        in report
     )
     assert "| groups | 12, by the column group of the table |" in report
-    assert "6 images are nearly the same as another one (3 groups, such as " in report
-    assert "none stands on several sides of a stratified split" in report
+    assert "6 images are near-duplicates of another one (3 groups, such as " in report
+    assert "a stratified split keeps each group in one part" in report
 
 
 def test_no_run_has_a_group_or_a_copy_on_two_sides(finished: Path, top: Path) -> None:

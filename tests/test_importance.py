@@ -1,4 +1,4 @@
-"""Importance, slices, parallel coordinates and P(best | budget), on searches made by hand."""
+"""Importance, slices, parallel coordinates, on searches made by hand."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 from synthetic import make_meta, make_record
 
 from study.records.trial_record import Phase, TrialStatus
-from study.report.analysis.importance import importance, judge_trials, parallel, slices
+from study.report.analysis.importance import importance, parallel, score_trials, slices
 
 CLASSES = [f"s{i}" for i in range(40)]
 
@@ -31,12 +31,12 @@ def trials(name, values, accuracies, *, epochs=3, repeat=0, **more):
     return found
 
 
-def test_a_trial_is_judged_against_those_trained_as_long():
+def test_a_trial_is_scored_against_those_trained_as_long():
     short = trials("adam", [{}, {}, {}], [0.1, 0.2, 0.2], epochs=3)
     long_ = trials("adam", [{}, {}], [0.9, 0.8], epochs=9)
     failed = trials("adam", [{}], [0.5], epochs=4, status=TrialStatus.FAILED)
-    judged = judge_trials(make_meta(["adam"], CLASSES), [*short, *long_, *failed])["adam"]
-    assert [one.beaten for one in judged] == [0.0, 0.75, 0.75, 1.0, 0.0]
+    scored = score_trials(make_meta(["adam"], CLASSES), [*short, *long_, *failed])["adam"]
+    assert [one.beaten for one in scored] == [0.0, 0.75, 0.75, 1.0, 0.0]
 
 
 def rate_study(count=60):
@@ -48,21 +48,21 @@ def rate_study(count=60):
 
 
 def test_the_hyperparameter_that_decides_is_the_important_one():
-    judged = judge_trials(make_meta(["adam"], CLASSES), rate_study())
-    found = importance(judged)
+    scored = score_trials(make_meta(["adam"], CLASSES), rate_study())
+    found = importance(scored)
     assert found is not None and found.optimizers == ("adam",)
     shares = dict(zip(found.hyperparameters, found.share[0], strict=True))
     assert shares["rate"] > 0.9 and shares["other"] < 0.15
     assert (
         found.hyperparameters[0] == "rate" and "learning_rate" not in found.hyperparameters
     )  # one value only
-    assert importance({"adam": judged["adam"][:10]}) is None  # too few to say anything
+    assert importance({"adam": scored["adam"][:10]}) is None  # too few to say anything
 
 
 def test_a_hyperparameter_that_an_optimizer_does_not_have_is_left_empty():
     plain = trials("sgd", [{"momentum": 0.5 + i / 50} for i in range(24)], np.linspace(0, 1, 24))
     meta = make_meta(["adam", "sgd"], CLASSES)
-    found = importance(judge_trials(meta, [*rate_study(), *plain]))
+    found = importance(score_trials(meta, [*rate_study(), *plain]))
     assert found is not None
     assert np.isnan(found.share[1, found.hyperparameters.index("rate")])
     assert found.share[1, found.hyperparameters.index("momentum")] > 0.8
@@ -72,12 +72,12 @@ def test_slices_follow_the_hyperparameter_and_turn_averages_round():
     records = trials(
         "sgd", [{"momentum": 0.5 + i / 60} for i in range(24)], np.linspace(0.1, 0.9, 24)
     )
-    judged = judge_trials(make_meta(["sgd"], CLASSES), records)
-    (found,) = slices(judged, without=("learning_rate",))
+    scored = score_trials(make_meta(["sgd"], CLASSES), records)
+    (found,) = slices(scored, without=("learning_rate",))
     assert found.hyperparameter == "1 - momentum" and found.log
     (line,) = found.lines
     assert np.all(np.diff(line.values) < 0) and np.all(np.diff(line.beaten) > 0)
-    assert slices(judged, without=("momentum",)) == []
+    assert slices(scored, without=("momentum",)) == []
 
 
 def test_parallel_lines_run_over_the_shared_hyperparameters_and_end_in_the_accuracy():

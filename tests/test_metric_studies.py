@@ -343,7 +343,7 @@ def test_what_beats_nothing_is_said_by_the_level_of_the_metric(
         return summarize(meta, [r for r in found if r.status == "completed"]).headline.text
 
     assert words in text(level) and "--metric" not in text(level)
-    assert "Nothing beats" not in text(level + 0.01)
+    assert "No optimizer beats" not in text(level + 0.01)
 
 
 def test_one_image_counts_more_where_the_rarest_class_has_few() -> None:

@@ -41,8 +41,8 @@ def test_the_repeats_own_effect_is_taken_out_also_where_results_are_missing():
     assert pooled_deviation(table) == pytest.approx(pooled_deviation(hard))
     hard[2, 3] = math.nan
     assert pooled_deviation(hard) == pytest.approx(0.01, rel=0.3)
-    assert math.isnan(pooled_deviation([[0.9], [0.8]]))
-    assert math.isnan(pooled_deviation([[0.9, math.nan], [math.nan, 0.8]]))
+    assert math.isnan(pooled_deviation(np.array([[0.9], [0.8]])))
+    assert math.isnan(pooled_deviation(np.array([[0.9, math.nan], [math.nan, 0.8]])))
 
 
 def fitted_at_once(table: np.ndarray) -> float:

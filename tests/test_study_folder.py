@@ -232,7 +232,7 @@ def test_a_study_of_fixed_repeats_may_grow_and_every_growth_is_a_further_look(tm
     assert looks(more) == [(5, 0.025), (7, 0.0125), (7, 0.00625)]
     again = resume(tmp_path, meta("--repeats", "7", "--confirm", "5"))[0]
     assert looks(again) == looks(more)
-    assert "--repeats 7 -> 5: repeats cannot be taken away" in refusal(
+    assert "--repeats 7 -> 5: repeats cannot be removed" in refusal(
         tmp_path, meta("--repeats", "5", "--confirm", "5")
     )
     assert "--confirm 5 -> 3: confirmation runs cannot be removed" in refusal(
@@ -253,7 +253,7 @@ def test_a_study_of_fixed_repeats_may_go_on_until_the_answer_is_known(tmp_path: 
 def test_the_looks_of_a_study_that_stops_by_itself_are_fixed(argv: list[str], tmp_path: Path):
     resume(tmp_path, meta())
     sentence = refusal(tmp_path, meta(*argv))
-    assert "looks at 5, 8, 12, 18, 27 repeats, which was fixed when it began" in sentence
+    assert "were fixed at 5, 8, 12, 18, 27 repeats when it began" in sentence
     assert "--repeats auto and the same --most-repeats and --confirm" in sentence
 
 

@@ -13,7 +13,7 @@ from study.common.errors import UserError
 from study.records.predictions import BestPredictions, Predictions, save_predictions
 from study.records.study_folders import find_study
 from study.records.trial_record import Phase, TrialStatus
-from study.report.analysis.conclusion import repeats_until_known
+from study.report.analysis.conclusion import headline, repeats_until_known
 from study.report.analysis.search_trials import choices
 from study.report.analysis.summary import load_study, summarize
 from study.report.analysis.winners import evaluation_line
@@ -76,12 +76,12 @@ def test_diverged_reruns_stand_apart_and_failed_ones_count_not_at_all():
 
 
 @pytest.mark.parametrize("repeats", [1, 4])
-def test_fewer_than_five_repeats_say_that_nothing_can_be_said(repeats):
+def test_fewer_than_five_repeats_allow_no_conclusion(repeats):
     inner = [[0.90, 0.91, 0.92]] * repeats
     summary = study(runs("adam", inner), runs("sgd", [[v - 0.4 for v in one] for one in inner]))
     text = summary.headline.text
-    assert text.startswith("Nothing can be said yet: adam leads with 91.0 %")
-    assert "cannot tell a difference from luck; 5 are the fewest that can" in text
+    assert text.startswith("No conclusion is possible yet: adam leads with 91.0 %")
+    assert "cannot separate a difference from chance; at least 5 are needed" in text
     assert ("1 repeat " in text) == (repeats == 1)
     assert not summary.answer.known and not any(pair.separated for pair in summary.pairs)
 
@@ -103,7 +103,8 @@ def test_the_headline_names_who_is_good_enough_at_what_cost_and_who_is_excluded(
     assert text.startswith(("Use adam or nadam", "Use nadam or adam"))
     assert text.endswith("Excluded: sgd.")
     assert any(
-        "The answer is known (look 1 of 5, 5 repeats)" in t for t in summary.headline.details
+        "The answer is known (planned look 1 of 5, 5 repeats)" in t
+        for t in summary.headline.details
     )
     pair = next(p for p in summary.pairs if {p.first, p.second} == {"adam", "sgd"})
     assert pair.separated and pair.probability == 1.0 and pair.low < pair.difference < pair.high
@@ -117,13 +118,31 @@ def test_one_ahead_of_all_others_is_said_to_be():
     )
 
 
+def test_only_a_bound_of_zero_is_called_ahead_and_only_of_those_that_were_compared():
+    lost = [dataclasses.replace(r, status=TrialStatus.DIVERGED) for r in near("lion", 0)[1:]]
+    summary = study(near("adam", 0), near("sgd", 0.3, 0.5), [*near("lion", 0)[:1], *lost])
+    assert "ahead of every other one that was compared." in summary.headline.text
+    one, *others = summary.answer.optimizers
+    close = summary.answer._replace(optimizers=(one._replace(at_most_behind=4e-4), *others))
+    text = headline(summary.meta, summary.rows, close).text
+    assert text.startswith("Use adam: it is less than 0.1 points behind the best.")
+
+
+def test_there_is_no_forecast_before_the_leader_is_compared_with_every_contender():
+    summary = study(near("adam", 0, 0), near("nadam", 0, 6), near("sgd", 0, 0)[:3])
+    assert "has not been compared with every contender" in summary.headline.text
+    details = " ".join(summary.headline.details)
+    assert "The same search command continues the study." in details
+    assert "repeats would" not in details
+
+
 def test_an_answer_that_is_not_known_says_the_bound_and_what_it_takes():
     summary = study(near("adam", 0, 0), near("nadam", 0, 6), near("sgd", 0.01, 5))
     text = summary.headline.text
-    assert text.startswith("Not known yet which optimizer is within 2.0 points of the best: ")
+    assert text.startswith("It is not known yet which optimizer is within 2.0 points of the best: ")
     assert "will do" not in text and "Use " not in text and "Undecided: " in text
     details = " ".join(summary.headline.details)
-    assert "The answer is not known (look 1 of 5, 5 repeats)" in details
+    assert "The answer is not known (planned look 1 of 5, 5 repeats)" in details
     needed = repeats_until_known(summary.answer)
     assert needed is not None and f"about {needed} repeats would bring" in details
 
@@ -133,26 +152,28 @@ def test_what_may_not_hold_for_new_images_is_said_of_these_images_only():
     assert summary.answer.known
     bounds = [one.at_most_behind_new_images for one in summary.answer.of(Verdict.GOOD_ENOUGH)]
     assert min(bounds) > summary.answer.margin
-    assert summary.headline.text.startswith("On these images ")
+    assert summary.headline.text.startswith("On these images, ")
     details = " ".join(summary.headline.details)
-    assert re.search(r"On new images of the same kind n?adam may be up to \d+\.\d points", details)
-    assert "The answer is known for these images (look 1 of 5, 5 repeats)" in details
+    assert re.search(r"On new images of the same kind, n?adam may be up to \d+\.\d points", details)
+    assert "The answer is known for these images (planned look 1 of 5, 5 repeats)" in details
     assert (
-        "more repeats do not help there, about " in details and "images instead of 400" in details
+        "more repeats do not help there: about " in details and "images instead of 400" in details
     )
     clear = study(near("adam", 0, 0), near("sgd", 0.3, 0.01))
     assert "This holds for new images of the same kind, too." in clear.headline.details
 
 
-def test_diverged_reruns_are_told_with_what_to_expect_of_more():
+def test_diverged_confirmation_runs_are_reported_with_an_interval():
     burst = [
         dataclasses.replace(r, status=TrialStatus.DIVERGED) if r.repeat == 4 else r
         for r in near("nadam", 0)
     ]
     summary = study(near("adam", 0, 0), burst, near("sgd", 0.1))
-    assert any("nadam 1 of 5 (1 to 72 % to be expected)" in t for t in summary.headline.details)
+    assert any("nadam 1 of 5 (95 % CI 1 to 72 %)" in t for t in summary.headline.details)
     everything = [dataclasses.replace(r, status=TrialStatus.DIVERGED) for r in near("adam", 0)]
-    assert study(everything).headline.text.startswith("Nothing can be said: every confirmation run")
+    assert study(everything).headline.text.startswith(
+        "No conclusion is possible: every confirmation run"
+    )
 
 
 def test_an_optimizer_with_fewer_repeats_is_judged_on_those_it_has():
@@ -261,14 +282,14 @@ def test_what_was_doubtful_about_the_images_is_said_again():
     }
     said = warned(study(runs("adam", [[0.9], [0.9]]), data=data))
     assert said["left out"] == (
-        "21 files or folders were left out: each of 20 is cut off; one is empty. study.json names "
+        "21 files or folders were left out: each of 20 is cut off; one is empty. study.json lists "
         "each."
     )
     assert (
         "4 images have the same content as one of another class (2 groups, such as"
         in (said["in several classes"])
     )
-    assert "never judged, so the other parts are smaller" in said["in several classes"]
+    assert "training only, so validation and test are smaller" in said["in several classes"]
     assert said["flat images"].startswith("16 images are one flat colour (cats/0.png, cats/1.png, ")
     assert "and 13 more), so" in said["flat images"]
     assert said["split"] == "Keras's split leaves no training image of birds."
@@ -312,7 +333,7 @@ def test_budgets_divergence_classes_and_overfitting_are_put_into_words():
         *[dataclasses.replace(r, accuracy=[0.9, 1.0, 1.0]) for r in runs("adam", [[0.6]])],
     ]
     found = warned(study(records, class_counts=[50] + [10] * 39))
-    assert "sgd for 3 epochs a repeat and adam for 6" in found["unequal budgets"]
+    assert "sgd for 3 epochs per repeat and adam for 6" in found["unequal budgets"]
     assert "sgd 1 of 1" in found["diverged"]
     assert "s0 has 50 images" in found["unbalanced classes"]
     assert "adam" in found["overfitting"]
@@ -396,7 +417,7 @@ def test_losses_of_labels_that_are_smoothed_differently_are_said_not_to_compare(
         return warned(study(*found)).get("several losses")
 
     text = warned_of({"label_smoothing": 0.0}, {"label_smoothing": 0.15})
-    assert "smoothed by 0 to 0.15, so they do not compare between optimizers" in text
+    assert "smoothed by 0 to 0.15, so they are not comparable between optimizers" in text
     assert warned_of({"label_smoothing": 0.1}, {"label_smoothing": 0.1}) is None
     assert warned_of({}, {}) is None
 
@@ -405,11 +426,11 @@ def test_tuning_that_loses_to_the_defaults_is_named():
     found = study(
         runs("momentum", [[0.90], [0.91]], phase=Phase.DEFAULT), runs("momentum", [[0.86], [0.87]])
     )
-    assert "momentum (90.5 % untuned, 86.5 % tuned)" in warned(found)["tuning lost"]
+    assert "momentum (90.5 % default, 86.5 % tuned)" in warned(found)["tuning lost"]
 
 
 @pytest.mark.parametrize(("split", "owner"), [("keras", "Keras's"), ("folders", "the folders'")])
-def test_repeats_on_one_split_are_said_to_leave_out_its_luck(split, owner):
+def test_repeats_on_one_split_are_said_to_ignore_variation_between_splits(split, owner):
     found = study(runs("adam", [[0.9], [0.9]]), settings={"split": split})
     assert f"share {owner} one split" in warned(found)["one split"]
     assert "one split" not in warned(study(runs("adam", [[0.9], [0.9]])))
@@ -542,14 +563,17 @@ def test_the_paragraph_for_a_paper_has_budget_code_margin_looks_and_every_verdic
     text = "\n".join(found.citation)
     for words in (
         "2 optimizers were compared", "mine is the class Adam2 of a.py (sha256 ffffffffffff)",
-        "at most 2.0 points behind the best", "Looks at 5, 8, 12, 18 and 27 repeats",
-        "1 of them used", "adam good enough (0.0, ", "mine excluded",
+        "at most 2.0 percentage points behind the best",
+        "Planned looks (interim analyses) at 5, 8, 12, 18 and 27 repeats",
+        "1 of them was used", "adam good enough (0.0, ", "mine excluded",
         "Hsu, J. C. (1984)",
     ):  # fmt: skip
         assert words in text
     assert study(runs("adam", [[0.9]], phase=Phase.SEARCH)).citation == ()
     little = study(runs("adam", good[:2]), runs("mine", bad[:2])).citation
-    assert little[1:] == ("Nothing is claimed: that takes two optimizers and 5 repeats.",)
+    assert little[1:] == (
+        "Nothing is concluded: that takes at least two optimizers and 5 repeats.",
+    )
 
 
 def test_a_study_in_which_nothing_beats_the_largest_class_says_so_first():
@@ -563,15 +587,15 @@ def test_a_study_in_which_nothing_beats_the_largest_class_says_so_first():
         ).headline.text
 
     assert text(poor).startswith(
-        "Nothing beats always naming the largest class, cats, which is right for 93.1 % of the "
-        "images: the best optimizer reaches 76.2 %; a search with --metric balanced_accuracy "
-        "counts every class alike. adam reaches"
+        "No optimizer beats always predicting the largest class, cats, which is right for 93.1 % "
+        "of the images: the best one reaches 76.2 %; a search with --metric balanced_accuracy "
+        "counts every class equally. adam reaches"
     )
     assert text(good).startswith("adam reaches 95.2 %")
     assert text(poor, class_counts=[100, 100]).startswith("adam reaches")
     guessing = [[0.5] * 5] * 6
     assert text(guessing, class_counts=[100, 100]).startswith(
-        "Nothing beats always naming one class"
+        "No optimizer beats always predicting one class"
     )
 
 
@@ -586,7 +610,7 @@ def test_one_split_for_all_repeats_says_nothing_of_new_images(split: str):
         one.at_most_behind for one in usual.answer.optimizers
     ]
     assert usual.headline.text.startswith("Use adam")
-    assert found.headline.text.startswith("On these images adam is good enough")
+    assert found.headline.text.startswith("On these images, adam is good enough")
     assert all(one.at_most_behind_new_images is None for one in found.answer.optimizers)
     assert any("because all repeats share one split" in text for text in found.headline.details)
     assert all(math.isnan(pair.new_low) and not pair.carries_over for pair in found.pairs)

@@ -16,63 +16,66 @@ from study.verdicts.looks import ALPHA
 class Verdict(enum.StrEnum):
     """What may be said of one optimizer."""
 
-    GOOD_ENOUGH = "good enough"  # at most the margin behind the best, and no rerun diverged
-    EXCLUDED = "excluded"  # another one is certainly ahead
-    UNDECIDED = "undecided"  # neither; `at_most_behind` says how far it may be behind
+    GOOD_ENOUGH = "good enough"  # at most the margin behind the best; no confirmation run diverged
+    EXCLUDED = "excluded"  # another optimizer is ahead, with the study's confidence
+    UNDECIDED = "undecided"  # neither; `at_most_behind` is how far it may be behind
 
 
 class Judged(NamedTuple):
-    """One optimizer. Differences are fractions, None where nothing can be claimed."""
+    """The verdict on one optimizer; differences are fractions, None where nothing is claimed."""
 
     optimizer: str
     verdict: Verdict
-    at_most_behind: float | None  # the best, on these images
-    at_most_behind_new_images: float | None  # on new images of the same kind
-    behind: float | None  # the leader, as measured; negative: ahead of it on shared repeats
-    at_least_behind: float | None  # the one that excludes it
+    at_most_behind: float | None  # bound on the gap to the best, on these images
+    at_most_behind_new_images: float | None  # the same bound on new images of the same kind
+    behind: float | None  # measured gap to the leader; negative: ahead of it on shared repeats
+    at_least_behind: float | None  # lower bound on the gap to the optimizer that excludes it
     excluded_by: str
-    repeats: int  # that have a result
-    reruns: int
-    diverged: int  # of the reruns
-    apart: bool  # too few converged reruns to be compared
+    repeats: int  # repeats with a result
+    reruns: int  # confirmation runs
+    diverged: int  # confirmation runs that diverged
+    apart: bool  # whether too few confirmation runs converged for a comparison
+
+    @property
+    def bound(self) -> float:
+        """`at_most_behind`, infinite where nothing can be claimed."""
+        return math.inf if self.at_most_behind is None else self.at_most_behind
 
     @property
     def diverging(self) -> tuple[float, float]:
-        """95 % interval of the share of reruns that diverge (Clopper and Pearson 1934)."""
+        """95 % interval of the share of confirmation runs that diverge."""
         return share_interval(self.diverged, self.reruns)
 
 
 class Standing(NamedTuple):
-    """A confirmed optimizer, as the report's ranking has it."""
+    """The place of a confirmed optimizer in the report's ranking."""
 
     verdict: str  # in words
-    mean: float  # validation value of its reruns, adjusted to the leader's repeats
+    mean: float  # validation value of its confirmation runs, adjusted to the leader's repeats
 
 
 class Answer(NamedTuple):
-    """What a study says at this moment."""
+    """What a study says so far."""
 
-    known: bool  # some optimizer is good enough
+    known: bool  # whether some optimizer is good enough
     margin: float  # fraction
-    leader: str  # picked by its mean, which therefore flatters it; "" without a result
+    leader: str  # picked by its mean, which is therefore too high; "" without a result
     optimizers: tuple[Judged, ...]  # in the order of the search space
     contenders: tuple[str, ...]  # may be ahead of the leader by more than the margin
-    racing: tuple[str, ...]  # whose further repeats may decide what is still open
+    racing: tuple[str, ...]  # their further repeats may settle an open verdict
     looks: tuple[Look, ...]
-    looked: int  # looks that any pair has reached
-    images_needed: float  # times as many, for the leader's bound on new images; NaN if unknown
-    bounds: Bounds  # of the latest look; NaN before the first
-    new_error: Float[np.ndarray, "K K"]  # of a difference on new images of the same kind
+    looked: int  # number of looks that at least one pair has reached
+    images_needed: float  # factor on the images for the leader's bound on new ones; NaN: unknown
+    bounds: Bounds  # after the latest look; NaN before the first
+    new_error: Float[np.ndarray, "K K"]  # error of a difference on new images of the same kind
 
     def of(self, verdict: Verdict) -> list[Judged]:
-        """Those with a verdict, the smallest bound first."""
+        """Return the optimizers with this verdict, the smallest bound first."""
         found = [one for one in self.optimizers if one.verdict is verdict]
-        return sorted(
-            found, key=lambda one: math.inf if one.at_most_behind is None else one.at_most_behind
-        )
+        return sorted(found, key=lambda one: one.bound)
 
     def about(self, name: str) -> Judged:
-        """One of the optimizers."""
+        """Return the verdict on the optimizer of this name."""
         return next(one for one in self.optimizers if one.optimizer == name)
 
     @property
@@ -82,7 +85,7 @@ class Answer(NamedTuple):
 
 
 def share_interval(count: int, of: int) -> tuple[float, float]:
-    """Clopper and Pearson's 95 % interval of a share; one-sided for none and for all."""
+    """Return the 95 % interval of a share (Clopper and Pearson 1934); one-sided for 0 and 100 %."""
     if not of:
         return 0.0, 1.0
     tail = ALPHA if count in (0, of) else ALPHA / 2

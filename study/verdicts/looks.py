@@ -1,12 +1,11 @@
-"""When a study is looked at, and what share of the error rate each look may spend.
+"""The planned looks (interim analyses) of a study, and what share of the error rate each may spend.
 
-Looking again is a further chance to be wrong. So the looks are fixed when a study begins, stand in
-`study.json`, and share `ALPHA` among them; whoever reads the study in between sees the verdict of
-the last look. That is the union bound behind repeated confidence intervals (Jennison and Turnbull
-1989), which hold however a study is stopped.
-
-A study of a fixed number of repeats has one look, and the next one each time it is given more: the
-k-th of them spends ALPHA / 2^k, so that all of them together never spend more than ALPHA.
+Every further look is a further chance of a false claim. Therefore the looks are fixed when a study
+begins, are kept in `study.json` and share `ALPHA`; a study that is read between two looks shows the
+verdicts of the last one. This is the union bound behind repeated confidence intervals (Jennison and
+Turnbull 1989), which hold however a study is stopped. A study of a fixed number of repeats has one
+look, and another each time it is continued: the k-th spends ALPHA / 2^k, so that all of them
+together never spend more than ALPHA.
 """
 
 import math
@@ -16,19 +15,19 @@ from study.common.errors import UserError
 from study.records.study_meta import Look
 
 ALPHA = 0.05
-FIRST_ALPHA = ALPHA / 2  # that a study of a fixed number of repeats spends at its first look
+FIRST_ALPHA = ALPHA / 2  # for the first look of a study with a fixed number of repeats
 AUTO = "auto"
-DEFAULT_MARGIN = 2.0  # points
+DEFAULT_MARGIN = 2.0  # percentage points
 MARGIN_RULE = "points of the metric, above 0 to 100"
-FEWEST_REPEATS = 5  # nothing is claimed below: at 3 repeats 6.8 % of claims were false
-FIRST_LOOKS = (5, 8, 12, 18, 27, 40, 60)  # then each half as many again
+FEWEST_REPEATS = 5  # fewest repeats for a claim: at 3 repeats 6.8 % of claims were false
+FIRST_LOOKS = (5, 8, 12, 18, 27, 40, 60)  # repeats; each later look is at 1.5 times as many
 
 
 def margin_points(text: str) -> float:
-    """A margin as it is typed.
+    """Return the margin that a user typed.
 
     Raises:
-        ValueError: it is not what `MARGIN_RULE` says.
+        ValueError: the text does not follow `MARGIN_RULE`.
     """
     value = float(text)
     if not 0 < value <= 100:
@@ -37,12 +36,7 @@ def margin_points(text: str) -> float:
 
 
 def planned_looks(repeats: int | str, most: int) -> tuple[Look, ...]:
-    """The looks of a study that begins.
-
-    Args:
-        repeats: a fixed number of them, or "auto".
-        most: the largest number of an "auto" study, its last look; at least `FEWEST_REPEATS`.
-    """
+    """Return the looks of a new study; the last one of an "auto" study is at `most` repeats."""
     if isinstance(repeats, int):
         return (Look(repeats, FIRST_ALPHA),)
     numbers = _numbers(0, most)
@@ -52,36 +46,36 @@ def planned_looks(repeats: int | str, most: int) -> tuple[Look, ...]:
 def continued_looks(
     old: Sequence[Look], repeats: int | str, most: int, *, fixed: bool, again: bool = False
 ) -> tuple[Look, ...]:
-    """The looks of a study that is continued.
+    """Return the looks of a study that is continued with other `repeats` and `most`.
 
     Args:
-        old: that it had; at least one.
-        repeats: now asked for.
-        most: now asked for.
-        fixed: whether it had a fixed number of repeats until now.
-        again: whether its repeats get more reruns or trials, which is another look at them.
+        old: its looks so far; at least one.
+        repeats: a number, or "auto".
+        most: the last look of an "auto" study.
+        fixed: whether it had a fixed number of repeats so far.
+        again: whether its repeats get more confirmation runs or trials, which takes another look.
 
     Raises:
-        UserError: the looks of an "auto" study would change, or repeats be taken away.
+        UserError: the looks of an "auto" study would change, or repeats would be removed.
     """
+    done = old[-1].repeats
     if not fixed:
-        if again or repeats != AUTO or most != old[-1].repeats:
+        if again or repeats != AUTO or most != done:
             raise UserError(
-                f"this study looks at {', '.join(str(look.repeats) for look in old)} repeats, "
-                "which was fixed when it began, because looking otherwise would break its error "
-                "rate; go on with `repeats` auto and the same `most_repeats` and `confirm`, or "
-                "give a new study a `name`"
+                "the planned looks (interim analyses) of this study were fixed at "
+                f"{', '.join(str(look.repeats) for look in old)} repeats when it began, and others "
+                "would break its error rate; continue with `repeats` auto and the same "
+                "`most_repeats` and `confirm`, or choose a new `name`"
             )
         return tuple(old)
-    done = old[-1].repeats
     if isinstance(repeats, int) and repeats < done:
         raise UserError(
-            f"`repeats` {done} -> {repeats}: repeats cannot be taken away; "
-            "give the new one a `name`, or start anew with `overwrite`"
+            f"`repeats` {done} -> {repeats}: repeats cannot be removed; "
+            "choose a new `name`, or start again with `overwrite`"
         )
     if repeats == AUTO and most < done:
         raise UserError(
-            f"`most_repeats` {most}: this study has {done} repeats already; give {done} or more"
+            f"`most_repeats` {most}: this study has {done} repeats already; allow {done} or more"
         )
     old = [look for look in old if look.repeats >= FEWEST_REPEATS]
     if not old:  # nothing was claimed, so nothing is spent
@@ -90,34 +84,29 @@ def continued_looks(
         more = [repeats] if repeats > done or again else []
     else:
         more = [done] * again + _numbers(done, most)
-    spent = len(old)
-    return (*old, *(Look(n, ALPHA / 2 ** (spent + k)) for k, n in enumerate(more, start=1)))
+    return (*old, *(Look(n, ALPHA / 2**k) for k, n in enumerate(more, start=len(old) + 1)))
 
 
 def looks_of_longer_searches(old: Sequence[Look], looked: int) -> tuple[Look, ...]:
-    """The looks of an "auto" study whose searches get more trials, which is another procedure.
+    """Return the looks of an "auto" study whose searches get more trials: a new procedure.
 
-    What the looks before have not spent is shared by those after, which are at the same repeats.
-
-    Args:
-        old: its looks.
-        looked: how many of them were used.
+    They are at the same repeats and share what the `looked` first ones have not spent.
 
     Raises:
-        UserError: nothing is left.
+        UserError: nothing is left to spend.
     """
     left = sum(look.alpha for look in old[looked:])
     if not left:
         raise UserError(
-            "`trials`: all looks of this study are spent, so longer searches could not be judged; "
-            "give the new one a `name`"
+            "`trials`: this study has used all its looks, so longer searches could not be judged; "
+            "choose a new `name`"
         )
     return tuple(Look(look.repeats, left / len(old)) for look in old)
 
 
 def _numbers(above: int, most: int) -> list[int]:
-    """Repeats of the looks between, with `most` as the last one."""
+    """Return the repeats of the looks after `above`, with `most` as the last one."""
     numbers = list(FIRST_LOOKS)
     while numbers[-1] < most:
         numbers.append(math.floor(numbers[-1] * 1.5))
-    return sorted({n for n in numbers if above < n < most} | ({most} if most > above else set()))
+    return sorted({n for n in (*numbers, most) if above < n <= most})

@@ -1,4 +1,4 @@
-"""What to write in a paper: how a study was made and what it says, in a paragraph to paste."""
+"""A study in words for a paper: how it was made and what it says, in paragraphs to paste."""
 
 from collections.abc import Iterable, Sequence
 
@@ -22,52 +22,52 @@ REFERENCES = (
 
 
 def citation(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> tuple[str, ...]:
-    """Paragraphs: data, budget, judgement, verdicts, references; nothing before any rerun."""
+    """Return the paragraphs: data and budget, verdicts, references; () without a confirmed one."""
     if not any(row.basis is Phase.CONFIRM for row in rows):
         return ()
     made = " ".join((_data(meta), _budget(meta, rows), *_own_code(meta)))
     if not answer.looked or len(answer.optimizers) < 2:
-        return made, f"Nothing is claimed: that takes two optimizers and {FEWEST_REPEATS} repeats."
-    return made, f"{_judged(meta, answer)} {_verdicts(meta, answer)}", *REFERENCES
+        least = f"at least two optimizers and {FEWEST_REPEATS} repeats"
+        return made, f"Nothing is concluded: that takes {least}."
+    return made, f"{_method(meta, answer)} {_verdicts(meta, answer)}", *REFERENCES
 
 
 def _data(meta: StudyMeta) -> str:
     sizes, versions = meta.split_sizes, meta.versions[-1]
-    names = ("tensorflow", "keras", "keras-tuner")
-    programs = join([f"{name} {versions[name]}" for name in names])
+    programs = join([f"{name} {versions[name]}" for name in ("tensorflow", "keras", "keras-tuner")])
     return (
         f"{counted(len(meta.optimizers), 'optimizer')} were compared with optimizer-study "
-        f"({programs}) as trainers of a dense head on {_features(meta)}, on "
+        f"({programs}) for training a dense head on {_features(meta)}, on "
         f"{sum(meta.class_counts)} {meta.noun}s of {len(meta.class_names)} classes: "
-        f"{sizes['train']} to train, {sizes['validation']} to validate, {sizes['test']} to test."
-        + _groups(meta)
+        f"{sizes['train']} for training, {sizes['validation']} for validation, {sizes['test']} "
+        f"for testing.{_groups(meta)}"
     )
 
 
 def _groups(meta: StudyMeta) -> str:
     number, near = meta.data["groups"], sum(map(len, meta.data.get("near_copies", [])))
     if meta.one_split:
-        return " The split is the data's own." if number or near else ""
+        return " The split was given with the data." if number or near else ""
     text = ""
     if number:
-        text += f" They belong to {counted(number, 'group')}, none of which a split parts."
+        text += f" They belong to {counted(number, 'group')}, none of which a split divides."
     if near:
-        text += f" Near copies ({near} {meta.noun}s) stayed on one side of every split."
+        text += f" Near-duplicates ({near} {meta.noun}s) stayed in one part of every split."
     return text
 
 
 def _features(meta: StudyMeta) -> str:
     if meta.noun == "row":
-        return f"given features ({meta.data['file']}, {meta.data['features']} numbers a row)"
+        return f"given features ({meta.data['file']}, {meta.data['features']} numbers per row)"
     size, views = meta.settings["image_size"], int(meta.settings["views"])
     text = f"the {meta.data['features']} pooled features of a frozen {_base(meta)} ({size} px)"
     if views > 1:
-        text += f" of {views} views of each training image, one an epoch"
+        text += f" of {views} views of each training image, one per epoch"
     return text
 
 
 def _base(meta: StudyMeta) -> str:
-    """The base, and whose weights it has."""
+    """Return the base and the origin of its weights."""
     name, weights = short_name(meta.base), meta.settings["weights"]
     if is_file(meta.base):
         return f"network of our own ({name}, fingerprint {meta.weights['digest'][:12]})"
@@ -79,20 +79,19 @@ def _base(meta: StudyMeta) -> str:
 
 
 def _budget(meta: StudyMeta, rows: Sequence[Row]) -> str:
-    """What a search was given; the numbers are those of the records."""
-    settings = meta.settings
+    """Return the budget of a search; the numbers are those of the records."""
+    settings, space = meta.settings, meta.space
     confirmed = [row for row in rows if row.basis is Phase.CONFIRM]
-    trials = _range((_per_repeat(row.trials, row.searches) for row in confirmed), "trial")
+    trials = _range((round(row.trials / max(row.searches, 1)) for row in confirmed), "trial")
     repeats = _range((len(row.by_repeat) for row in confirmed), "repeat")
-    space = meta.space
-    one = "one search over all optimizers" if settings["allocation"] == "joint" else (
-        "a search for each optimizer, all with the same budget"
-    )  # fmt: skip
-    fresh = "the same split as all others, fresh seeds" if meta.one_split else (
-        "fresh splits and seeds"
-    )  # fmt: skip
+    search = "one search for each optimizer, all with the same budget"
+    if settings["allocation"] == "joint":
+        search = "one search over all optimizers"
+    fresh = "fresh splits and seeds"
+    if meta.one_split:
+        fresh = "the same split as all others, fresh seeds"
     return (
-        f"A repeat has {fresh} and {one} ({settings['tuner']}, {trials}, "
+        f"Each repeat had {fresh} and {search} ({settings['tuner']}, {trials}, "
         f"at most {counted(settings['max_epochs'], 'epoch')}; search space {space['name']}, "
         f"fingerprint {space['fingerprint']}); the winner was then trained again "
         f"{counted(settings['confirm'], 'time')}. Each optimizer had {repeats}."
@@ -100,14 +99,10 @@ def _budget(meta: StudyMeta, rows: Sequence[Row]) -> str:
 
 
 def _range(numbers: Iterable[int], noun: str) -> str:
-    """ "5 repeats", "5 to 12 repeats"."""
+    """Return "5 repeats" or "5 to 12 repeats"."""
     found = sorted(set(numbers))
     start = f"{found[0]} to " if len(found) > 1 else ""
     return start + counted(found[-1], noun)
-
-
-def _per_repeat(trials: int, searches: int) -> int:
-    return round(trials / max(searches, 1))
 
 
 def _own_code(meta: StudyMeta) -> Iterable[str]:
@@ -115,34 +110,34 @@ def _own_code(meta: StudyMeta) -> Iterable[str]:
         yield f"{name} is the class {own['class']} of {own['file']} (sha256 {own['digest'][:12]})."
 
 
-def _judged(meta: StudyMeta, answer: Answer) -> str:
+def _method(meta: StudyMeta, answer: Answer) -> str:
     return (
         f"The measure is the cross-fitted validation {meta.metric_words}, paired over repeats. An "
-        f"optimizer is good enough if it is at most {points(answer.margin)} points behind the "
-        "best. The bounds are simultaneous, with "
-        "95 % confidence over all optimizers and looks (multiple comparisons with the best, Hsu "
-        f"1984; variances moderated, Smyth 2004; new {meta.noun}s after Nadeau and Bengio 2003). "
-        + _looks(answer)
+        f"optimizer is good enough if it is at most {points(answer.margin)} percentage points "
+        "behind the best and none of its confirmation runs diverged. The bounds are simultaneous, "
+        "with 95 % confidence over all optimizers and looks (multiple comparisons with the best, "
+        f"Hsu 1984; variances moderated, Smyth 2004; new {meta.noun}s after Nadeau and Bengio "
+        f"2003). {_looks(answer)}"
     )
 
 
 def _looks(answer: Answer) -> str:
     at = [str(look.repeats) for look in answer.looks]
     if len(at) == 1:
-        return f"There was one look, at {at[0]} repeats."
-    return f"Looks at {join(at)} repeats share the error rate; {answer.looked} of them used."
+        return f"There was one planned look (interim analysis), at {at[0]} repeats."
+    used = f"{answer.looked} of them {'was' if answer.looked == 1 else 'were'} used"
+    return f"Planned looks (interim analyses) at {join(at)} repeats share the error rate; {used}."
 
 
 def _verdicts(meta: StudyMeta, answer: Answer) -> str:
-    parts = [_verdict(one) for verdict in Verdict for one in answer.of(verdict)]
+    found = [_verdict(one) for verdict in Verdict for one in answer.of(verdict)]
     return (
-        "Verdicts, with the points that each may be behind the best at most, on these "
-        f"{meta.noun}s and "
-        f"on new ones of the same kind (-: no bound): {'; '.join(parts)}."
+        "Verdicts, with the points that each optimizer is at most behind the best, on these "
+        f"{meta.noun}s and on new ones of the same kind (-: no bound): {'; '.join(found)}."
     )
 
 
 def _verdict(one: Judged) -> str:
     bounds = (one.at_most_behind, one.at_most_behind_new_images)
-    words = ["-" if bound is None else points(bound) for bound in bounds]
-    return f"{one.optimizer} {one.verdict} ({words[0]}, {words[1]})"
+    here, new = ("-" if bound is None else points(bound) for bound in bounds)
+    return f"{one.optimizer} {one.verdict} ({here}, {new})"

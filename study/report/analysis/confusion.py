@@ -1,11 +1,10 @@
-"""What the winner says about held-out images, and a few of its mistakes with pictures."""
+"""`best/` of a study -> the winner's confusion matrix, and some of its mistakes with pictures."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
-from numpy.typing import NDArray
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from study.common.errors import UserError
@@ -18,43 +17,29 @@ MOST_CONFUSED = 12
 
 
 class Mistake(NamedTuple):
-    """One image that the winner named wrongly."""
+    """One image that the winner classified wrongly."""
 
     true: int  # class
-    said: int
+    said: int  # predicted class
     confidence: float
-    pair: np.ndarray  # (side, 2 side, 3) uint8: the image, and one of the class it was taken for
-
-
-def load_mistakes(study: Path, table: Predictions) -> list[Mistake]:
-    """The pictures that are there, in the order of `worst_mistakes`."""
-    found = []
-    for number, place in enumerate(worst_mistakes(table)):
-        try:
-            with Image.open(study / MISTAKES_FOLDER / f"{number:02d}.png") as image:
-                pair = np.asarray(image.convert("RGB").resize((2 * MISTAKE_SIDE, MISTAKE_SIDE)))
-        except (OSError, ValueError, Image.DecompressionBombError):
-            continue
-        label, said = table.labels[place], table.predictions[place]
-        found.append(Mistake(label, said, table.confidence[place], pair))
-    return found
+    pair: UInt8[np.ndarray, "side 2*side 3"]  # the image, then an example of the predicted class
 
 
 class Confusion(NamedTuple):
-    """What the winner says about held-out images."""
+    """The winner's predictions for held-out images."""
 
     optimizer: str
     images: str  # "test" or "validation"
-    counts: NDArray[np.int64]  # (classes, classes), rows are true, columns predicted
+    counts: Int[np.ndarray, "classes classes"]  # rows are true, columns predicted
     accuracy: float
     value: float  # by the study's metric
-    per_class: Float[np.ndarray, " classes"]  # share found; NaN for a class without images
+    per_class: Float[np.ndarray, " classes"]  # recall; NaN for a class without images
     pairs: tuple[tuple[int, int, int, int], ...]  # true, predicted, how many, of how many
-    mistakes: tuple[Mistake, ...] = ()  # some with pictures
+    mistakes: tuple[Mistake, ...] = ()
 
 
 def load_confusion(study: Path, meta: StudyMeta, best: str) -> Confusion | None:
-    """What the best head of optimizer `best` says; None where the search has not written it.
+    """Return the confusion of optimizer `best`'s best head; None where the search wrote none.
 
     Raises:
         UserError: the file is damaged.
@@ -75,22 +60,22 @@ def load_confusion(study: Path, meta: StudyMeta, best: str) -> Confusion | None:
 
 
 def _confusion(optimizer: str, table: Predictions, classes: int, metric: str) -> Confusion:
-    true = np.asarray(table.labels, np.int64)  # (N,)
-    said = np.asarray(table.predictions, np.int64)  # (N,)
-    if true.shape != said.shape or not true.size:
+    true = np.asarray(table.labels, np.int64)
+    predicted = np.asarray(table.predictions, np.int64)
+    if true.shape != predicted.shape or not true.size:
         raise ValueError("labels and predictions differ in length or are empty")
-    if min(true.min(), said.min()) < 0 or max(true.max(), said.max()) >= classes:
+    if min(true.min(), predicted.min()) < 0 or max(true.max(), predicted.max()) >= classes:
         raise ValueError(f"a class number is outside 0 to {classes - 1}")
     counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (true, said), 1)
-    totals = counts.sum(axis=1)
+    np.add.at(counts, (true, predicted), 1)
+    right, totals = np.diag(counts), counts.sum(axis=1)
     with np.errstate(invalid="ignore"):  # 0/0, a class without images, is NaN on purpose
-        per_class = np.diag(counts) / totals
-    wrong = counts - np.diag(np.diag(counts))
+        per_class = right / totals
+    wrong = counts - np.diag(right)
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSED]
     pairs = [divmod(int(flat), classes) for flat in order]
-    accuracy = float(np.mean(true == said))
-    by_class = np.stack([np.diag(counts), counts.sum(axis=0), totals]).astype(float)
+    accuracy = float(np.mean(true == predicted))
+    by_class = np.stack([right, counts.sum(axis=0), totals]).astype(float)
     return Confusion(
         optimizer,
         table.set,
@@ -100,3 +85,17 @@ def _confusion(optimizer: str, table: Predictions, classes: int, metric: str) ->
         per_class,
         tuple((a, b, int(wrong[a, b]), int(totals[a])) for a, b in pairs if wrong[a, b]),
     )
+
+
+def load_mistakes(study: Path, table: Predictions) -> list[Mistake]:
+    """Return the mistakes whose pictures exist, in the order of `worst_mistakes`."""
+    found = []
+    for number, place in enumerate(worst_mistakes(table)):
+        try:
+            with Image.open(study / MISTAKES_FOLDER / f"{number:02d}.png") as image:
+                pair = np.asarray(image.convert("RGB").resize((2 * MISTAKE_SIDE, MISTAKE_SIDE)))
+        except (OSError, ValueError, Image.DecompressionBombError):
+            continue
+        label, said = table.labels[place], table.predictions[place]
+        found.append(Mistake(label, said, table.confidence[place], pair))
+    return found

@@ -1,7 +1,7 @@
-"""Rows and the answer -> pairwise differences, with bounds for all pairs and looks at once.
+"""Rows and the answer -> pairwise differences, with bounds for all pairs and looks simultaneously.
 
-The differences are those that the verdicts rest on (`study.verdicts.bounds`), with a wider reach:
-Student's quantile at 1 - alpha / (K (K - 1)), so that all sentences about pairs are true at once.
+The verdicts rest on the same differences (`study.verdicts.bounds`). The reach is wider here,
+Student's quantile at 1 - alpha / (K (K - 1)), so that all statements about pairs hold together.
 """
 
 import math
@@ -26,12 +26,12 @@ class Pair(NamedTuple):
     second: str
     repeats: int  # of the look that judges them
     difference: float
-    low: float  # 95 %, for all pairs and looks together, on these images
+    low: float  # 95 %, simultaneous for all pairs and looks, on these images
     high: float
     separated: bool  # on these images
-    new_low: float  # 95 %, for all pairs and looks together, on new images of the same kind
+    new_low: float  # 95 %, simultaneous for all pairs and looks, on new images of the same kind
     new_high: float
-    carries_over: bool  # separated on new images, too
+    carries_over: bool  # whether they are separated on new images, too
     probability: float  # P(first > second) for one confirmation run of each, ties count half
     probability_low: float  # 95 %, the repeat being the unit
     probability_high: float
@@ -39,7 +39,7 @@ class Pair(NamedTuple):
 
 
 def all_pairs(rows: Sequence[Row], answer: Answer) -> list[Pair]:
-    """Every pair of the confirmed `rows`, best first."""
+    """Return every pair of confirmed rows, best first."""
     places = {one.optimizer: place for place, one in enumerate(answer.optimizers)}
     confirmed = [row for row in rows if row.basis is Phase.CONFIRM]
     return [
@@ -50,20 +50,17 @@ def all_pairs(rows: Sequence[Row], answer: Answer) -> list[Pair]:
 
 def _pair(first: Row, second: Row, answer: Answer, place: tuple[int, int]) -> Pair:
     bounds = answer.bounds
-    if not answer.looked:
-        repeats, difference, reach, new_reach = 0, _plain(first, second), math.nan, math.nan
-    else:
-        at = [float(table[place]) for table in (bounds.repeats, bounds.difference)]
-        repeats = 0 if math.isnan(at[0]) else int(at[0])
-        difference = _plain(first, second) if math.isnan(at[1]) else at[1]
-        quantile = float(bounds.reach(strict=True)[place])
-        reach = quantile * float(bounds.error[place])
-        new_reach = quantile * float(answer.new_error[place])
+    repeats, difference = float(bounds.repeats[place]), float(bounds.difference[place])
+    if math.isnan(difference):
+        difference = _measured(first, second)
+    quantile = float(bounds.reach(strict=True)[place])
+    reach = quantile * float(bounds.error[place])
+    new_reach = quantile * float(answer.new_error[place])
     probability, low, high = _probability(first, second)
     return Pair(
         first=first.optimizer,
         second=second.optimizer,
-        repeats=repeats,
+        repeats=0 if math.isnan(repeats) else int(repeats),
         difference=difference,
         low=difference - reach,
         high=difference + reach,
@@ -78,15 +75,15 @@ def _pair(first: Row, second: Row, answer: Answer, place: tuple[int, int]) -> Pa
     )
 
 
-def _plain(first: Row, second: Row) -> float:
-    """The mean difference over shared repeats; NaN without any."""
+def _measured(first: Row, second: Row) -> float:
+    """Return the mean difference over shared repeats; NaN without any."""
     shared = sorted(first.by_repeat.keys() & second.by_repeat.keys())
-    differences: np.ndarray = np.array([first.by_repeat[r] - second.by_repeat[r] for r in shared])
-    return float(differences.mean()) if shared else math.nan
+    differences = [first.by_repeat[repeat] - second.by_repeat[repeat] for repeat in shared]
+    return float(np.mean(differences)) if shared else math.nan
 
 
 def _probability(first: Row, second: Row) -> tuple[float, float, float]:
-    """P(first > second) over runs on the same split, with its interval over repeats."""
+    """Return P(first > second) over runs on the same split, with its interval over repeats."""
     wins: dict[int, list[float]] = {}
     for run in first.runs.keys() & second.runs.keys():
         ahead = first.runs[run] - second.runs[run]

@@ -1,11 +1,9 @@
-"""Records -> one row an optimizer: what its winner reaches when it is run again, and what it cost.
+"""Records -> one row per optimizer: what its confirmation runs reach, and what its search cost.
 
-What a run's value is stands in `study.records.outcomes`, who leads in `study.verdicts`. Values are
-those of converged runs, by the study's metric; the others are counted.
-
-Intervals of single numbers; what is claimed of optimizers is in `study.verdicts`.
-
-Only `scipy.special` is used: `scipy.stats` takes a second to load.
+Values are those of converged runs, by the study's metric; diverged and failed runs are counted.
+`study.records.outcomes` defines a run's value, `study.verdicts` the leader and all claims: the
+intervals here are those of single numbers. They use `scipy.special` alone, because `scipy.stats`
+takes a second to load.
 """
 
 import math
@@ -32,38 +30,16 @@ from study.verdicts.answer import Answer
 CONFIDENCE = 0.95
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Student's 95 % interval of the mean; (NaN, NaN) for fewer than two values."""
-    if len(values) < 2:
-        return math.nan, math.nan
-    middle = float(np.mean(values))
-    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    reach = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * error
-    return middle - reach, middle + reach
-
-
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """Wilson's (1927) 95 % interval of a mean of `count` values between 0 and 1.
-
-    It takes each value for a whole success or failure, which no such value can vary more than: so
-    runs inside a repeat need not be independent.
-    """
-    z = float(ndtri((1 + CONFIDENCE) / 2))
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    reach = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / count) ** 2 / 4)
-    return max(middle - reach, 0.0), min(middle + reach, 1.0)
-
-
 class Row(NamedTuple):
-    """One optimizer. Values are fractions; NaN where nothing is known."""
+    """What is known of one optimizer. Values are fractions; NaN where nothing is known."""
 
     optimizer: str
     basis: Phase  # of the runs that `mean` comes from; only CONFIRM is a fair value
-    converged: int  # how many of those runs did
-    reruns: int  # confirmation runs in all
+    converged: int  # number of these runs that converged
+    reruns: int  # all confirmation runs
     by_repeat: Mapping[int, float]  # mean validation value of each repeat's converged runs
     runs: Mapping[tuple[int, int], float]  # (repeat, confirm) -> validation value
-    mean: float  # as if in the leader's repeats: its mean and the difference to it on shared ones
+    mean: float  # adjusted to the leader's repeats: its mean and the gap to it on shared ones
     low: float  # 95 % interval of the mean over its own repeats, on these images
     high: float
     interval_over: str  # "repeats"; "runs" where there is one repeat; "" without an interval
@@ -90,47 +66,15 @@ class Row(NamedTuple):
     test_accuracy: float
 
 
-def last_rungs(search: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """The last record of each search trial: those that no later rung continues."""
-    records = list(search)
-    continued = {record.continues for record in records}
-    return [record for record in records if record.trial_id not in continued]
-
-
 def rank(meta: StudyMeta, records: Sequence[TrialRecord], answer: Answer) -> list[Row]:
-    """One row for each optimizer with a record: the leader, the other confirmed ones, the rest."""
+    """Return a row per optimizer with a record: the leader, other confirmed ones, the rest."""
     guess = chance(meta.metric, meta.class_counts)
     grouped = by_optimizer(meta.optimizers, records)
     rows = [_row(name, found, guess) for name, found in grouped.items()]
-    leads = {row.optimizer: row.mean for row in rows}.get(answer.leader, math.nan)
+    leader_mean = {row.optimizer: row.mean for row in rows}.get(answer.leader, math.nan)
     behind = {one.optimizer: one.behind for one in answer.optimizers}
-    rows = [_in_the_leaders_repeats(row, leads, behind.get(row.optimizer)) for row in rows]
-    return sorted(rows, key=lambda row: _standing(row, answer.leader))
-
-
-def lost_every_trial(row: Row) -> bool:
-    """Whether an optimizer's search has trials, and none that completed."""
-    return 0 < row.trials == row.diverged + row.failed
-
-
-def how_lost(rows: Iterable[Row], trials: int) -> str:
-    """ "all 90 trials diverged", of rows without a completed one."""
-    ways = {"diverged": "diverged", "failed": "could not be trained"}
-    ended = [word for key, word in ways.items() if any(getattr(row, key) for row in rows)]
-    return f"{'the one trial' if trials == 1 else f'all {trials} trials'} {' or '.join(ended)}"
-
-
-def _in_the_leaders_repeats(row: Row, leads: float, behind: float | None) -> Row:
-    """Repeats differ in difficulty, and not all optimizers have all of them."""
-    if behind is None or math.isnan(leads) or row.basis is not Phase.CONFIRM:
-        return row
-    return row._replace(mean=min(max(leads - behind, 0.0), 1.0))
-
-
-def _standing(row: Row, leader: str) -> tuple[bool, bool, float]:
-    """What rows are sorted by; of equals the first in the search space is first."""
-    mean = math.inf if math.isnan(row.mean) else -row.mean
-    return row.basis is not Phase.CONFIRM, row.optimizer != leader, mean
+    rows = [_in_the_leaders_repeats(row, leader_mean, behind.get(row.optimizer)) for row in rows]
+    return sorted(rows, key=lambda row: _order(row, answer.leader))
 
 
 def _row(name: str, records: list[TrialRecord], guess: float) -> Row:
@@ -160,10 +104,10 @@ def _row(name: str, records: list[TrialRecord], guess: float) -> Row:
         minimum=min(runs.values(), default=math.nan),
         maximum=max(runs.values(), default=math.nan),
         train_value=_mean(r.at_best(r.measured.train) for r in used),
-        test_value=_mean(_known(r.measured.test) for r in used),
+        test_value=_mean(r.measured.test for r in used),
         val_loss=_mean(r.at_best(r.val_loss) for r in used),
-        last_value=_mean(r.measured.validation[-1] if r.loss else math.nan for r in used),
-        last_loss=_mean(r.val_loss[-1] if r.val_loss else math.nan for r in used),
+        last_value=_mean(r.measured.validation[-1] if r.loss else None for r in used),
+        last_loss=_mean(r.val_loss[-1] if r.val_loss else None for r in used),
         best_epoch=_mean(float(r.best_epoch) for r in used),
         trained_epochs=_mean(float(r.epochs) for r in used),
         train_seconds=_mean(r.seconds for r in used),
@@ -178,12 +122,47 @@ def _row(name: str, records: list[TrialRecord], guess: float) -> Row:
             (s for r in ends if not math.isnan(s := score(r, guess))), default=math.nan
         ),
         val_accuracy=_mean(r.at_best(r.val_accuracy) for r in used),
-        test_accuracy=_mean(_known(r.test_accuracy) for r in used),
+        test_accuracy=_mean(r.test_accuracy for r in used),
     )
 
 
+def _keyed(used: Iterable[TrialRecord]) -> dict[tuple[int, int], float]:
+    runs: dict[tuple[int, int], float] = {}
+    for record in used:
+        number = record.confirm or 0
+        while (record.repeat, number) in runs:
+            number += 1
+        runs[record.repeat, number] = value(record)
+    return runs
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.nan
+
+
+def _in_the_leaders_repeats(row: Row, leader_mean: float, behind: float | None) -> Row:
+    """Adjust the mean: repeats differ in difficulty, and not all optimizers have all of them."""
+    if behind is None or math.isnan(leader_mean) or row.basis is not Phase.CONFIRM:
+        return row
+    return row._replace(mean=min(max(leader_mean - behind, 0.0), 1.0))
+
+
+def _order(row: Row, leader: str) -> tuple[bool, bool, float]:
+    """Return the sort key of a row; equal rows keep the order of the search space."""
+    mean = math.inf if math.isnan(row.mean) else -row.mean
+    return row.basis is not Phase.CONFIRM, row.optimizer != leader, mean
+
+
+def last_rungs(search: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Return the last record of each search trial: the records that no later rung continues."""
+    records = list(search)
+    continued = {record.continues for record in records}
+    return [record for record in records if record.trial_id not in continued]
+
+
 def winner_runs(records: Sequence[TrialRecord]) -> tuple[Phase, list[TrialRecord]]:
-    """The runs that stand for an optimizer: its confirmation runs.
+    """Return the runs that represent an optimizer: its confirmation runs.
 
     Where none has finished yet: the best search trial, else the default runs.
     """
@@ -197,20 +176,36 @@ def winner_runs(records: Sequence[TrialRecord]) -> tuple[Phase, list[TrialRecord
     return Phase.DEFAULT, [r for r in alive if r.phase is Phase.DEFAULT]
 
 
-def _keyed(used: Iterable[TrialRecord]) -> dict[tuple[int, int], float]:
-    runs: dict[tuple[int, int], float] = {}
-    for record in used:
-        number = record.confirm if record.confirm is not None else 0
-        while (record.repeat, number) in runs:
-            number += 1
-        runs[record.repeat, number] = value(record)
-    return runs
+def lost_every_trial(row: Row) -> bool:
+    """Return whether an optimizer's search has trials, but none that completed."""
+    return 0 < row.trials == row.diverged + row.failed
 
 
-def _known(measured: float | None) -> float:
-    return math.nan if measured is None else measured
+def how_lost(rows: Iterable[Row], trials: int) -> str:
+    """Return "all 90 trials diverged", for rows without a completed trial."""
+    rows = list(rows)
+    ways = ["diverged"] if any(row.diverged for row in rows) else []
+    ways += ["could not be trained"] if any(row.failed for row in rows) else []
+    return f"{'the one trial' if trials == 1 else f'all {trials} trials'} {' or '.join(ways)}"
 
 
-def _mean(values: Iterable[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return sum(finite) / len(finite) if finite else math.nan
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return Student's 95 % interval of the mean; (NaN, NaN) for fewer than two values."""
+    if len(values) < 2:
+        return math.nan, math.nan
+    middle = float(np.mean(values))
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    reach = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * error
+    return middle - reach, middle + reach
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Return Wilson's (1927) 95 % interval of a mean of `count` values between 0 and 1.
+
+    It treats each value as a whole success or failure. No such value can vary more than that, so
+    runs inside a repeat need not be independent.
+    """
+    z = float(ndtri((1 + CONFIDENCE) / 2))
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    reach = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / count) ** 2 / 4)
+    return max(middle - reach, 0.0), min(middle + reach, 1.0)

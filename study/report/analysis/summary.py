@@ -1,7 +1,6 @@
-"""Study folder -> `Summary`: everything the report says or draws, as plain tuples.
+"""Study folder -> `Summary`: all that the report shows, as plain tuples.
 
-`load_study` reads the files that the search wrote, `summarize` turns them into numbers. Nothing is
-drawn or formatted here, so tests and other programs can ask for the numbers alone.
+Nothing is drawn or formatted here, so tests and other programs can ask for the numbers alone.
 """
 
 from collections.abc import Sequence
@@ -13,18 +12,19 @@ from study.common.errors import UserError
 from study.records.study_meta import StudyMeta, load_meta
 from study.records.trial_record import TrialRecord, TrialStatus
 from study.records.trials_file import load_trials
-from study.report.analysis.cautions import Caution, cautions
+from study.report.analysis.cautions import cautions
 from study.report.analysis.citation import citation
 from study.report.analysis.conclusion import Headline, headline
 from study.report.analysis.confusion import Confusion, load_confusion
+from study.report.analysis.data_cautions import Caution
 from study.report.analysis.importance import (
     Importance,
     Parallel,
     ParallelAxis,
     Slices,
     importance,
-    judge_trials,
     parallel,
+    score_trials,
     slices,
 )
 from study.report.analysis.pairs import Pair, all_pairs
@@ -51,7 +51,7 @@ HAVE_FIGURES = ("learning_rate", "dense_width")  # hyperparameters with figures 
 
 
 class Summary(NamedTuple):
-    """A whole study, ready to be shown; lists are in the order of the ranking where one applies."""
+    """A whole study; lists are in the order of the ranking where one applies."""
 
     meta: StudyMeta
     records: tuple[TrialRecord, ...]
@@ -77,7 +77,7 @@ class Summary(NamedTuple):
 
 
 def load_study(folder: Path, *, margin: float | None = None) -> Summary:
-    """Read a study's folder and summarize it; `margin` is in points, by default the study's.
+    """Read and summarize a study; `margin` is in percentage points, by default the study's.
 
     Raises:
         UserError: a file is damaged, or no run has finished yet.
@@ -98,34 +98,32 @@ def load_study(folder: Path, *, margin: float | None = None) -> Summary:
 
 
 def summarize(meta: StudyMeta, records: Sequence[TrialRecord]) -> Summary:
-    """Turn records into everything that is shown; `confusion` needs the files, so it is None."""
+    """Return the summary of records; `confusion` needs files, so it is None."""
     answer = answer_of(meta, records)
     rows = rank(meta, records, answer)
-    pairs = all_pairs(rows, answer)
     settings = best_settings(meta, rows, records)
     curves = winner_curves(meta, rows, records)
-    spent = best_so_far(meta, records)
-    judged = judge_trials(meta, records)
+    scored = score_trials(meta, records)
     gained = gains(meta, rows, records)
     return Summary(
         meta=meta,
         records=tuple(records),
         rows=tuple(rows),
         answer=answer,
-        pairs=tuple(pairs),
+        pairs=tuple(all_pairs(rows, answer)),
         headline=headline(meta, rows, answer),
         settings=tuple(settings),
         curves=tuple(curves),
         confusion=None,
         sensitivity=tuple(sensitivity(meta, records)),
         gains=tuple(gained),
-        best_so_far=tuple(spent),
+        best_so_far=tuple(best_so_far(meta, records)),
         incumbents=confirmed_incumbents(meta, rows, records),
         robustness=tuple(robustness(meta, rows, records, answer.margin)),
         schedules=choices(meta, records, "schedule"),
         widths=choices(meta, records, "dense_width"),
-        importance=importance(judged),
-        slices=tuple(slices(judged, without=HAVE_FIGURES)),
+        importance=importance(scored),
+        slices=tuple(slices(scored, without=HAVE_FIGURES)),
         parallel=parallel(meta, records),
         cautions=tuple(cautions(meta, rows, answer, settings, curves, gained)),
         citation=citation(meta, rows, answer),

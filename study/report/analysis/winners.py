@@ -1,4 +1,4 @@
-"""The winner of each optimizer: its hyperparameters and its learning curves."""
+"""Records -> the winner of each optimizer: its hyperparameters and its learning curves."""
 
 import math
 import warnings
@@ -11,25 +11,17 @@ from jaxtyping import Float
 from study.common.aliases import Value
 from study.common.metrics import ACCURACY
 from study.common.text import number
-from study.records.outcomes import (
-    by_optimizer,
-    confirmation_runs,
-    search_winner,
-    winning_run,
-)
+from study.records.outcomes import by_optimizer, confirmation_runs, search_winner, winning_run
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.report.analysis.ranking import Row, winner_runs
 
 
 class WinnerSettings(NamedTuple):
-    """The hyperparameters to use, and what the other repeats' searches found.
-
-    `run` is the one that `best/` holds the head of; before the confirmation the best so far.
-    """
+    """The hyperparameters to use, and what the searches of other repeats found."""
 
     optimizer: str
-    run: TrialRecord
+    run: TrialRecord  # the head in `best/`; before the confirmation the best run so far
     others: Mapping[str, str]  # where repeats differ: key -> "0.001 to 0.004", "cosine, linear"
     by_repeat: Mapping[int, Mapping[str, Value]]
 
@@ -40,15 +32,15 @@ class WinnerSettings(NamedTuple):
 
 
 class Band(NamedTuple):
-    """One curve over several runs, each array (epochs,); NaN where no run has a finite value."""
+    """One curve over several runs; NaN where no run has a finite value."""
 
-    mean: Float[np.ndarray, "..."]
-    low: Float[np.ndarray, "..."]  # lowest run
-    high: Float[np.ndarray, "..."]
+    mean: Float[np.ndarray, " epochs"]
+    low: Float[np.ndarray, " epochs"]  # lowest run
+    high: Float[np.ndarray, " epochs"]
 
 
 class Curves(NamedTuple):
-    """Learning curves of one optimizer's winner; epochs count from 1."""
+    """Learning curves of one optimizer's winner."""
 
     optimizer: str
     basis: Phase
@@ -62,42 +54,38 @@ class Curves(NamedTuple):
 def best_settings(
     meta: StudyMeta, rows: Iterable[Row], records: Iterable[TrialRecord]
 ) -> list[WinnerSettings]:
-    """The winning hyperparameters of each row, in the order of the rows."""
+    """Return the winning hyperparameters of each row that has some."""
     grouped = by_optimizer(meta.optimizers, records)
     found = []
     for row in rows:
-        own = grouped.get(row.optimizer, [])
-        winners = _repeat_winners(own)
-        best = winning_run(own) or search_winner(winners.values())
+        winners = _repeat_winners(grouped[row.optimizer])
+        best = winning_run(grouped[row.optimizer]) or search_winner(winners.values())
         if best is None:
             continue
         by_repeat = {repeat: run.hyperparameters for repeat, run in sorted(winners.items())}
         keys = dict.fromkeys(key for values in by_repeat.values() for key in values)
-        others = {key: _range(key, list(by_repeat.values())) for key in keys}
-        others = {key: text for key, text in others.items() if text}
+        spans = {key: _span([v[key] for v in by_repeat.values() if key in v]) for key in keys}
+        others = {key: text for key, text in spans.items() if text}
         found.append(WinnerSettings(row.optimizer, best, others, by_repeat))
     return found
 
 
 def _repeat_winners(records: Sequence[TrialRecord]) -> dict[int, TrialRecord]:
-    """Repeat -> a run with what its search found: what was confirmed, else the search's winner.
-
-    Where nothing was searched, the untuned run.
-    """
+    """Return by repeat what was confirmed, else the search's winner; without both a default run."""
     winners = {record.repeat: record for record in reversed(confirmation_runs(records))}
     for phase in (Phase.SEARCH, Phase.DEFAULT):
-        if phase is Phase.DEFAULT and winners:
-            break
         trials = [record for record in records if record.phase is phase]
         for repeat in sorted({record.repeat for record in trials} - winners.keys()):
             best = search_winner(record for record in trials if record.repeat == repeat)
             if best is not None:
                 winners[repeat] = best
+        if winners:
+            break
     return winners
 
 
-def _range(key: str, settings: Sequence[Mapping[str, Value]]) -> str:
-    values = [table[key] for table in settings if key in table]
+def _span(values: Sequence[Value]) -> str:
+    """Return the range or the list of values; "" where all are equal."""
     if len({number(v) for v in values}) < 2:
         return ""
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
@@ -108,11 +96,11 @@ def _range(key: str, settings: Sequence[Mapping[str, Value]]) -> str:
 def winner_curves(
     meta: StudyMeta, rows: Iterable[Row], records: Iterable[TrialRecord]
 ) -> list[Curves]:
-    """Mean and band of every winner's runs, in the order of the rows; none without an epoch."""
+    """Return the curves of each row whose winner has a finite value."""
     grouped = by_optimizer(meta.optimizers, records)
     found = []
     for row in rows:
-        basis, used = winner_runs(grouped.get(row.optimizer, []))
+        basis, used = winner_runs(grouped[row.optimizer])
         runs = [r for r in used if r.status is TrialStatus.COMPLETED] or used
         if not any(math.isfinite(value) for r in runs for value in r.measured.validation):
             continue
@@ -123,13 +111,13 @@ def winner_curves(
 
 
 def _band(runs: Sequence[Sequence[float]]) -> Band:
-    """Mean, lowest and highest a epoch, as long as at least half of the runs go on.
+    """Return the band of each epoch, as long as at least half of the runs continue.
 
     Repeats may select different numbers of epochs; a mean of the few longest would jump.
     """
     lengths = sorted(map(len, runs))
     epochs = lengths[len(lengths) // 2]
-    table = np.full((len(runs), epochs), np.nan)  # (runs, epochs)
+    table = np.full((len(runs), epochs), np.nan)
     for row, run in zip(table, runs, strict=True):
         row[: len(run)] = run[:epochs]
     table[~np.isfinite(table)] = np.nan
@@ -139,7 +127,7 @@ def _band(runs: Sequence[Sequence[float]]) -> Band:
 
 
 def evaluation_line(row: Row, metric: str = ACCURACY) -> str:
-    """What `model.evaluate` would say after the last epoch, as the mean over the winner's runs."""
+    """Return what `model.evaluate` reports after the last epoch, as the mean over the runs."""
     runs = len(row.runs)
     over = f" (mean of {runs} runs)" if runs > 1 else ""
     return f"{row.optimizer}: val_loss {row.last_loss:.3f}, val_{metric} {row.last_value:.3f}{over}"
