@@ -30,7 +30,11 @@ def draw_gains(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Dra
         return
     names = [plain(marks[g.optimizer].label, 18) for g in found]
     figure = new_figure(
-        7.5, max(3.4, 1.6 + 0.36 * len(found)), "What does tuning gain?", _subtitle(summary)
+        7.5,
+        max(3.4, 1.6 + 0.36 * len(found)),
+        "What does tuning gain?",
+        f"Validation {summary.meta.metric_words} with Keras's defaults and tuned. Equal steps "
+        f"divide the {'errors' if summary.meta.metric == ACCURACY else 'gap to 100 %'} equally.",
     )
     axis = figure.subplots()
     room = 0.5 + label_width([f"{name} 00.0 %" for name in names], 8)
@@ -67,18 +71,6 @@ def draw_gains(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Dra
 def _height(value: float) -> float:
     """Return how many orders of magnitude are missing to 100 %, upwards."""
     return -float(np.log10(max(1 - value, LEAST_ERROR)))
-
-
-def _subtitle(summary: Summary) -> str:
-    if summary.meta.metric == ACCURACY:
-        return (
-            "Validation accuracy with Keras's default settings and tuned. Equal steps upwards "
-            "divide the errors by the same factor."
-        )
-    return (
-        f"Validation {summary.meta.metric_words} with Keras's defaults and tuned. Equal steps "
-        "divide the gap to 100 % by the same factor."
-    )
 
 
 def _label_end(axis: Axes, text: str, side: int, at: float, y: float, colour: str) -> None:

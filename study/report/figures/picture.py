@@ -224,7 +224,7 @@ def titles(marks: Mapping[str, Mark], optimizers: Iterable[str]) -> list[tuple[s
     return [(marks[name].label, marks[name].colour) for name in optimizers]
 
 
-def joined(lines: Iterable[Line]) -> Line:
+def joined(lines: Iterable[Line]) -> tuple[Float[np.ndarray, " M"], Float[np.ndarray, " M"]]:
     """Return many lines as one with gaps, since one artist is cheaper than dozens."""
     pieces = [(np.append(x, np.nan), np.append(y, np.nan)) for x, y in lines]
     return np.concatenate([x for x, _ in pieces]), np.concatenate([y for _, y in pieces])
