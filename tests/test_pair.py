@@ -38,7 +38,7 @@ def test_studies_on_the_same_splits_are_paired():
     assert change.difference == pytest.approx(0.03)
     assert change.says is Says.DIFFERS and change.low > 0.02 and change.high < 0.04
     assert found.headline.startswith("adam changes by +3.0 points from first to second (+2.")
-    assert found.headline.endswith("), more than luck.")
+    assert found.headline.endswith("), more than chance explains.")
 
 
 def test_studies_on_other_splits_are_two_samples():
@@ -61,7 +61,7 @@ def test_optimizers_are_aligned_and_those_of_one_study_are_shown_without_a_diffe
     assert [change.optimizer for change in found.changes] == ["adam", "sgd", "lion"]
     assert math.isnan(found.changes[2].difference) and not math.isnan(found.changes[2].second)
     assert found.average is not None and found.average.difference == pytest.approx(0.05)
-    assert "More than luck for sgd (+10.0)." in found.headline
+    assert "Larger than chance explains: sgd (+10.0)." in found.headline
 
 
 def test_an_order_that_turns_round_is_named():
@@ -71,13 +71,13 @@ def test_an_order_that_turns_round_is_named():
 
 
 @pytest.mark.parametrize("repeats", [1, 4])
-def test_fewer_than_five_repeats_tell_no_change_from_luck(repeats):
+def test_fewer_than_five_repeats_separate_no_change_from_chance(repeats):
     first = summary(runs("adam", [[v] for v in BASE[:repeats]]))
     second = summary(runs("adam", [[v - 0.4] for v in BASE[:repeats]]), name="b")
     found = pair_of(first, second)
     (change,) = found.changes
     assert math.isnan(change.low) and change.says is Says.UNDECIDED
-    assert "fewer than 5 repeats cannot tell that from luck" in found.headline
+    assert "fewer than 5 repeats cannot separate that from chance" in found.headline
 
 
 def test_a_change_inside_the_margin_is_no_change_that_matters():

@@ -1,4 +1,4 @@
-"""Many studies: what moves how much, which optimizer in general, pair by pair (a command)."""
+"""Several studies together: what moves how much, which optimizer in general, pair by pair."""
 
 from study.compare.command import main
 

@@ -1,4 +1,4 @@
-"""`python -m study.compare`."""
+"""Run `python -m study.compare`."""
 
 import sys
 

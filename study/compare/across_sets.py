@@ -1,6 +1,6 @@
-"""Data sets -> which optimizer is best on them, and in general, with its uncertainty, in words.
+"""Data sets -> which optimizer is best on them and in general, with its uncertainty, in words.
 
-The bounds, and why they are not mean ranks, stand in `study.compare.set_bounds`. A data set with
+`study.compare.set_bounds` has the bounds, and the reasons against mean ranks. A data set with
 several studies counts once, as their mean.
 """
 
@@ -9,15 +9,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from study.common.text import counted, join, points, some
-from study.compare.data_sets import (
-    Block,
-    DataSet,
-    all_optimizers,
-    common_optimizers,
-)
+from study.compare.data_sets import Block, DataSet, all_optimizers, common_optimizers
 from study.compare.set_bounds import (
     FEWEST_SETS,
     MOST_SETS,
@@ -37,20 +32,20 @@ from study.verdicts.results import image_ratio
 
 
 class Placed(NamedTuple):
-    """One optimizer over all data sets. Fractions; None where nothing can be claimed."""
+    """One optimizer over all data sets. Fractions; None where no bound is known."""
 
     optimizer: str
     mean: float  # over the sets
     behind: float  # the leader, as measured; the leader's own is 0
     rank: float  # mean over the sets, 1 for the best
     by_set: tuple[float, ...]  # value on each set
-    verdicts: tuple[Verdict, ...]  # of each set's own studies, where they agree
+    verdicts: tuple[Verdict, ...]  # of each set's own studies; undecided if they disagree
     here: Verdict  # on these sets
     at_most_here: float | None
     general: Verdict  # on data sets of this sort
     at_most_general: float | None
-    diverged: int  # reruns on all sets
-    reruns: int
+    diverged: int  # confirmation runs on all sets
+    reruns: int  # all confirmation runs
 
 
 class Across(NamedTuple):
@@ -58,23 +53,20 @@ class Across(NamedTuple):
 
     sets: tuple[str, ...]
     placed: tuple[Placed, ...]
-    left_out: tuple[str, ...]  # optimizers that some set has no result of
+    left_out: tuple[str, ...]  # optimizers without a result on some set
     margin: float
-    needed: int | None  # data sets until the answer is known, if lead and spread stay so
+    needed: int | None  # data sets until the answer is known, at the same lead and spread
     headline: str
     details: tuple[str, ...]
 
 
 def across_sets(sets: Sequence[DataSet], *, alpha: float, margin: float) -> Across | None:
-    """Judge the optimizers that every data set has.
+    """Judge the optimizers that every data set has; return None for fewer than two data sets.
 
     Args:
         sets: the data sets.
-        alpha: the error rate of what is claimed of these sets.
+        alpha: the error rate of the claims about these sets.
         margin: a fraction.
-
-    Returns:
-        None for fewer than two data sets.
     """
     if len(sets) < 2:
         return None
@@ -107,15 +99,17 @@ def _placed(
     names: Sequence[str],
     alpha: float,
     margin: float,
-) -> tuple[list[Placed], Bounds, np.ndarray]:
-    """The optimizers, the highest mean first; the bounds in general, and who is excluded by them.
+) -> tuple[list[Placed], Bounds, Bool[np.ndarray, " K"]]:
+    """Return the optimizers by mean, the bounds in general, and which optimizers they exclude.
 
-    With too few data sets the bounds are a forecast, and nobody is excluded.
+    With too few data sets the bounds are a forecast that excludes no optimizer.
     """
     values = np.stack([set_means(one.table) for one in results])  # (M, K)
     leads = values[:, values.mean(axis=0).argmax()]  # (M,)
     general = in_general(results)
-    claimed = general if len(sets) >= FEWEST_SETS else _nothing(general)
+    unknown = np.full_like(general.difference, math.nan)
+    few = len(sets) < FEWEST_SETS
+    claimed = general._replace(difference=unknown, error=unknown) if few else general
     reruns = [_reruns(sets, name) for name in names]
     clean = [lost == 0 for lost, _ in reruns]
     most_here, verdicts_here, _ = _judged(on_these_sets(results, alpha), values, clean, margin)
@@ -142,16 +136,16 @@ def _placed(
 
 
 def _results(data: DataSet, names: Sequence[str]) -> SetResults:
-    """Mean over the studies of a data set that are on the same splits."""
+    """Return the mean over the studies of a data set that are on the same splits."""
     block = _block(data)
     rows = [block.optimizers.index(name) for name in names]
     return SetResults(block.mean_table[rows], block.step, image_ratio(block.studies[0].meta))
 
 
 def _block(data: DataSet) -> Block:
-    """Of studies on other splits those that are most.
+    """Return the block with the most studies.
 
-    Repeats on other splits are no pairs of these, and their mean would weigh them by no rule.
+    Repeats on different splits are not pairs, and no rule says how to weigh them in a mean.
     """
     return max(data.blocks, key=lambda one: (len(one.studies), one.repeats))
 
@@ -162,29 +156,24 @@ def _verdict_of(data: DataSet, name: str) -> Verdict:
 
 
 def _reruns(sets: Sequence[DataSet], name: str) -> tuple[int, int]:
-    """(diverged, all) confirmation runs of an optimizer."""
+    """Return the numbers of diverged and of all confirmation runs of an optimizer."""
     found = [study.answer.about(name) for one in sets for study in one.studies]
     return sum(one.diverged for one in found), sum(one.reruns for one in found)
 
 
-def _nothing(bounds: Bounds) -> Bounds:
-    unknown = np.full_like(bounds.difference, math.nan)
-    return bounds._replace(difference=unknown, error=unknown)
-
-
 def _judged(
-    bounds: Bounds, values: Float[np.ndarray, "..."], clean: Sequence[bool], margin: float
-) -> tuple[list[float | None], list[Verdict], np.ndarray]:
-    """How far behind each is at most, its verdict, and who is excluded."""
+    bounds: Bounds, values: Float[np.ndarray, "M K"], clean: Sequence[bool], margin: float
+) -> tuple[list[float | None], list[Verdict], Bool[np.ndarray, " K"]]:
+    """Return each optimizer's bound and verdict, and which optimizers are excluded."""
     at_most, excluded = behind_the_best(bounds)
-    room = 1 - values.mean(axis=0)  # nobody is better than 100 %
+    room = 1 - values.mean(axis=0)  # no optimizer exceeds 100 %
     claimed = [
         float(bound) if bound <= margin or bound < most else None  # NaN is neither
         for bound, most in zip(at_most, room, strict=True)
     ]
     verdicts = []
-    for bound, never, out in zip(claimed, clean, excluded, strict=True):
-        if bound is not None and bound <= margin and never:
+    for bound, whole, out in zip(claimed, clean, excluded, strict=True):
+        if bound is not None and bound <= margin and whole:
             verdicts.append(Verdict.GOOD_ENOUGH)
         else:
             verdicts.append(Verdict.EXCLUDED if out else Verdict.UNDECIDED)
@@ -192,7 +181,7 @@ def _judged(
 
 
 def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -> str:
-    """What holds on data sets of this sort."""
+    """Return the claim about data sets of this sort."""
     good = [one for one in placed if one.general is Verdict.GOOD_ENOUGH]
     out = [one.optimizer for one in placed if one.general is Verdict.EXCLUDED]
     excluded = f" Excluded in general: {join(out)}." if out else ""
@@ -200,26 +189,26 @@ def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -
         worst = max(one.at_most_general or 0.0 for one in good)
         each = "each is" if len(good) > 1 else "it is"
         names = [one.optimizer for one in good]
-        use = (
-            join(names, "or")
-            if len(names) <= NAMED
-            else f"{names[0]} or any of {len(names) - 1} others"
-        )
+        use = join(names, "or")
+        if len(names) > NAMED:
+            use = f"{names[0]} or any of {len(names) - 1} others"
         return (
-            f"In general use {use}: on data sets of this "
-            f"sort {each} on average at most {points(worst)} points behind the best.{excluded}"
+            f"In general use {use}: on data sets of this sort {each} on average at most "
+            f"{points(worst)} points behind the best.{excluded}"
         )
     leader = placed[0]
     text = f"Which optimizer is best in general is not known from {len(sets)} data sets"
     if len(sets) < FEWEST_SETS:
-        return f"{text}; {FEWEST_SETS} are the fewest that anything is claimed from."
+        return f"{text}; at least {FEWEST_SETS} are needed for a conclusion."
     if leader.at_most_general is None:
-        return f"{text}: {leader.optimizer} leads, and nothing bounds how far it may be behind."
+        return (
+            f"{text}: {leader.optimizer} leads, but no bound on how far it may be behind is known."
+        )
     if leader.at_most_general <= margin:
         return (
             f"{text}: {leader.optimizer} leads and is on average at most "
             f"{points(leader.at_most_general)} points behind the best, but "
-            f"{counted(leader.diverged, 'rerun')} of it diverged.{excluded}"
+            f"{counted(leader.diverged, 'confirmation run')} of it diverged.{excluded}"
         )
     return (
         f"{text}: {leader.optimizer} leads and may on average be up to "
@@ -228,40 +217,38 @@ def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -
 
 
 def _here(placed: Sequence[Placed], sets: Sequence[DataSet]) -> str:
-    """What holds on these data sets."""
+    """Return the claim about these data sets."""
     good = [one for one in placed if one.here is Verdict.GOOD_ENOUGH]
     out = [one.optimizer for one in placed if one.here is Verdict.EXCLUDED]
-    parts = []
+    texts = []
     if good:
         names = some([one.optimizer for one in good], "optimizer", NAMED)
         worst = max(one.at_most_here or 0.0 for one in good)
         are = "are" if len(good) > 1 else "is"
         at_most = f"on average at most {points(worst)} points behind the best"
-        parts.append(f"On these {len(sets)} data sets {names} {are} good enough: {at_most}.")
+        texts.append(f"On these {len(sets)} data sets {names} {are} good enough: {at_most}.")
     if out:
-        parts.append(f"Excluded on them: {join(out)}.")
+        texts.append(f"Excluded on them: {join(out)}.")
     few = [one.name for one in sets if _block(one).repeats < FEWEST_REPEATS]
     if few:
-        parts.append(
-            f"Nothing can be claimed of these data sets: {join(few)} with fewer than "
-            f"{FEWEST_REPEATS} repeats."
+        texts.append(
+            f"No conclusion about these data sets: {join(few)} with fewer than {FEWEST_REPEATS} "
+            "repeats."
         )
-    return " ".join(parts)
+    return " ".join(texts)
 
 
 def _more(
     placed: Sequence[Placed], sets: Sequence[DataSet], margin: float, needed: int | None
 ) -> str:
-    """How many more data sets it would take."""
-    if any(one.general is Verdict.GOOD_ENOUGH for one in placed):
-        return ""
-    if placed[0].diverged:  # that is what keeps it from being good enough, not their number
-        return ""
+    """Return how many more data sets would be needed."""
+    if placed[0].diverged or any(one.general is Verdict.GOOD_ENOUGH for one in placed):
+        return ""  # more data sets do not undo a diverged run
     if needed is not None:
         return (
             f"About {needed - len(sets)} more data sets of this sort would bring the bound of "
             f"{placed[0].optimizer} to {points(margin)} points, if its lead and the spread over "
-            "data sets stay as they are; it is a rough guess from few."
+            "data sets stay as they are: a rough guess, since it comes from few."
         )
     if len(sets) < FEWEST_SETS:
         return f"At least {FEWEST_SETS - len(sets)} more data sets are needed."
@@ -274,4 +261,4 @@ def _diverging(placed: Sequence[Placed]) -> str:
     lost = [f"{one.optimizer} {one.diverged} of {one.reruns}" for one in placed if one.diverged]
     if not lost:
         return ""
-    return f"Reruns that diverged: {join(lost)}; such an optimizer is never good enough."
+    return f"Confirmation runs that diverged: {join(lost)}; such an optimizer is never good enough."

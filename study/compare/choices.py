@@ -1,12 +1,10 @@
 """Studies on the same splits -> the levels of each choice, repeat by repeat.
 
-What is compared of a setting is the mean over the optimizers that all studies have, each with its
-tuned winner: of a best one, chosen by its result, the choice would be part of the effect.
-
-What was chosen for a study, setting by setting: the one place that the comparison asks.
-
-Not a setting are what names or stores a study, how sure it wants to be, what decides the data or
-their splits (studies on other splits are never compared by settings), and the machine.
+A choice is a setting in which studies differ, or tuning (the optimizers are the third, in
+`effects`). The value of a setting is the mean over the optimizers that all studies have, each with
+its tuned winner: if only the best optimizer counted, picking it by its result would be part of the
+effect. Not compared are options that name or store a study, say how sure it wants to be, choose the
+machine, or decide the data or their splits.
 """
 
 import json
@@ -29,14 +27,14 @@ from study.space.head_config import HEAD
 
 TUNING = "tuning"
 UNTUNED_TUNED = ("untuned", "tuned")
-
-WITH_BASE = ("weights", "arithmetic")  # what each base has of its own
+SPACE = "search space"
+WITH_BASE = ("weights", "arithmetic")  # settings that come with a base
 WORDS = {
     "preprocess": "preprocessing",
     "max_epochs": "epochs of a trial",
     "normalize": "normalized features",
 }
-NO_SETTINGS = frozenset(
+NOT_COMPARED = frozenset(
     (
         *("name", "overwrite", "logs", "cache_dir", "dry_run", "code", "space", "optimizers"),
         *("metric", "margin", "repeats", "most_repeats", "confirm", "time_limit"),
@@ -49,44 +47,51 @@ ONLY_FOR = {"factor": ("hyperband",), "trials": ("random", "bayesian", "grid")} 
 
 
 class Choice(NamedTuple):
-    """The value of one setting; equal if `value` is."""
+    """The value of one setting in one study."""
 
-    value: str
-    text: str  # as sentences have it
+    value: str  # equal if the settings are
+    text: str  # for sentences
+
+
+class Levels(NamedTuple):
+    """One choice on one data set."""
+
+    choice: str  # "image size", "base and image size together"
+    levels: tuple[str, ...]
+    table: Float[np.ndarray, "L R"]  # NaN where a repeat is not whole
+    over: str  # what the values are a mean of, in words
 
 
 def chosen_settings(metas: Sequence[StudyMeta]) -> list[dict[str, Choice]]:
-    """What each of several studies chose, by the words for it; only settings that all of them have.
+    """Return each study's settings by their names in words; only settings that all studies have.
 
-    Keys of `[head]` stand for themselves where that is all in which the search spaces differ; else
-    the search space is one setting.
+    Keys of `[head]` are settings of their own if the search spaces differ in nothing else;
+    otherwise the search space is one setting.
     """
-    tables = [_options(meta) for meta in metas]
     ranges = [_ranges(meta, metas) for meta in metas]
-    for table, meta, own in zip(tables, metas, ranges, strict=True):
-        if len(set(ranges)) == 1:
-            table |= _head(meta)
-        else:
-            table["search space"] = Choice(own, str(meta.space["name"]))
+    alike = len(set(ranges)) == 1
+    tables = [
+        _options(meta) | (_head(meta) if alike else {SPACE: Choice(own, str(meta.space["name"]))})
+        for meta, own in zip(metas, ranges, strict=True)
+    ]
     shared = [key for key in tables[0] if all(key in table for table in tables)]
     return [{key: table[key] for key in shared} for table in tables]
 
 
 def differing(first: Mapping[str, Choice], second: Mapping[str, Choice]) -> list[str]:
-    """The settings in which two studies differ; what comes with another base is no other one."""
+    """Return the settings in which two studies differ; those that come with a base do not count."""
     found = [key for key in first if first[key].value != second[key].value]
     return [key for key in found if key not in WITH_BASE or "base" not in found]
 
 
 def _options(meta: StudyMeta) -> dict[str, Choice]:
-    found, tuner = meta.settings, meta.settings["tuner"]
-    table = {
-        WORDS.get(key, key.replace("_", " ")): Choice(_value(meta, key, value), _text(key, value))
-        for key, value in found.items()
-        if key not in NO_SETTINGS and tuner in ONLY_FOR.get(key, (tuner,))
-    }
+    tuner = meta.settings["tuner"]
     digest, dtype = str(meta.weights.get("digest", "")), str(meta.device.get("dtype", ""))
-    return table | {
+    return {
+        _in_words(key): Choice(_value(meta, key, value), _text(key, value))
+        for key, value in meta.settings.items()
+        if key not in NOT_COMPARED and tuner in ONLY_FOR.get(key, (tuner,))
+    } | {
         "weights": Choice(digest, str(meta.weights.get("source", ""))),
         "arithmetic": Choice(dtype, dtype),
     }
@@ -95,13 +100,16 @@ def _options(meta: StudyMeta) -> dict[str, Choice]:
 def _head(meta: StudyMeta) -> dict[str, Choice]:
     given = {key: one.default for key, one in HEAD.items()} | meta.space["table"].get("head", {})
     return {
-        WORDS.get(key, key.replace("_", " ")): Choice(json.dumps(value), _text(key, value))
-        for key, value in given.items()
+        _in_words(key): Choice(json.dumps(value), _text(key, value)) for key, value in given.items()
     }
 
 
+def _in_words(key: str) -> str:
+    return WORDS.get(key, key.replace("_", " "))
+
+
 def _ranges(meta: StudyMeta, metas: Sequence[StudyMeta]) -> str:
-    """All of a search space but its head: schedules, and the optimizers that every study has."""
+    """Return a search space without its head: schedules, and the optimizers of every study."""
     shared = set(meta.optimizers).intersection(*(other.optimizers for other in metas))
     table = {key: value for key, value in meta.space["table"].items() if key != "head"}
     optimizers = table.get("optimizers", {})
@@ -110,16 +118,16 @@ def _ranges(meta: StudyMeta, metas: Sequence[StudyMeta]) -> str:
 
 
 def _value(meta: StudyMeta, key: str, value: Any) -> str:
-    """What is equal where the settings are.
+    """Return a text that is equal where the settings are.
 
-    A base of the user's is what the file holds, wherever it lies. Pixels that are prepared as the
-    base was trained come with the base.
+    A user's base is what its file holds, wherever it is. Preprocessing as the base was trained with
+    comes with the base.
     """
     if key == "base" and is_file(meta.base):
         return str(meta.weights["digest"])
     if key == "preprocess":
-        named = BASES.get(meta.base)
-        return "own" if named is None or named.preprocess == value else json.dumps(value)
+        base = BASES.get(meta.base)
+        return "own" if base is None or base.preprocess == value else json.dumps(value)
     return json.dumps(value)
 
 
@@ -140,19 +148,10 @@ def _text(key: str, value: Any) -> str:
     return plain(number(value), 40)
 
 
-class Levels(NamedTuple):
-    """One choice on one data set."""
-
-    choice: str  # "image size", "base and image size together"
-    levels: tuple[str, ...]  # L
-    table: Float[np.ndarray, "L R"]  # NaN where a repeat is not whole
-    over: str  # what it is a mean of, in words
-
-
 def settings_of(block: Block) -> Iterator[Levels]:
-    """The settings in which the studies differ, alone or, where that is all there is, together."""
+    """Yield the settings in which the studies differ: alone or, where that fails, together."""
     chosen = chosen_settings([study.meta for study in block.studies])
-    results = [_over_optimizers(block.table(study)) for study in block.studies]  # (R,) each
+    results = [block.table(study).mean(axis=0) for study in block.studies]  # (R,) each
     over = block.optimizers[0]
     if len(block.optimizers) > 1:
         over = f"mean of {some(block.optimizers, 'optimizer')}"
@@ -177,43 +176,33 @@ def settings_of(block: Block) -> Iterator[Levels]:
         yield Levels(choice, _distinct(texts), np.array([results[row] for row in rows]), over)
 
 
-def _over_optimizers(table: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """(R,) mean over optimizers of each repeat that all of them have, else NaN."""
-    means: np.ndarray = table.mean(axis=0)
-    return means
-
-
 def _contexts(
     chosen: Sequence[dict[str, Choice]], key: str
 ) -> list[tuple[frozenset[str], list[int]]]:
-    """(levels of `key`, studies) of the studies that agree in everything else, if there are two."""
+    """Return (levels of `key`, studies) for studies that agree in all else but not in `key`."""
+    own = (key, *WITH_BASE) if key == "base" else (key,)
     found: dict[tuple[str, ...], list[int]] = {}
     for place, table in enumerate(chosen):
-        others = tuple(one.value for name, one in table.items() if name not in _of(key))
+        others = tuple(one.value for name, one in table.items() if name not in own)
         found.setdefault(others, []).append(place)
     contexts = [(frozenset(chosen[i][key].value for i in rows), rows) for rows in found.values()]
     return [(levels, rows) for levels, rows in contexts if len(levels) > 1]
 
 
-def _of(key: str) -> tuple[str, ...]:
-    """A setting and what comes with it: each base has its own weights."""
-    return (key, *WITH_BASE) if key == "base" else (key,)
-
-
 def _crossed(contexts: Sequence[dict[str, Choice]], key: str) -> str:
-    """With which values of other settings a setting was crossed."""
+    """Return the values of other settings with which a setting was crossed, in words."""
     names = [n for n in contexts[0] if len({one[n].value for one in contexts}) > 1 and n != key]
     names = [n for n in names if n not in WITH_BASE or "base" not in names]
-    said = [f"{n} {join(list(dict.fromkeys(one[n].text for one in contexts)))}" for n in names]
-    return f"over {', '.join(said)}" if said else ""
+    texts = [f"{n} {join(list(dict.fromkeys(one[n].text for one in contexts)))}" for n in names]
+    return f"over {', '.join(texts)}" if texts else ""
 
 
 def _together(
     chosen: Sequence[dict[str, Choice]],
 ) -> tuple[str, list[int], tuple[str, ...]] | None:
-    """(settings, studies, levels) where steps of one setting do not lead from study to study.
+    """Return (settings, studies, levels) where steps of one setting do not connect all studies.
 
-    Of each group that such steps connect, the study that differs least from the first one.
+    Each group that such steps connect is represented by the study most like the first one.
     """
     groups: list[list[int]] = []
     for place in range(len(chosen)):
@@ -234,7 +223,7 @@ def _together(
 
 
 def _distinct(texts: Sequence[str]) -> tuple[str, ...]:
-    """Levels that read alike are numbered: two search spaces of one name."""
+    """Number levels that read alike, such as two search spaces of one name."""
     return tuple(
         text if texts.count(text) == 1 else f"{text} ({place + 1})"
         for place, text in enumerate(texts)
@@ -242,16 +231,16 @@ def _distinct(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def tuning_of(block: Block) -> Levels | None:
-    """Keras's default settings against the tuned winners; None where nothing was run untuned.
+    """Return Keras's default settings against the tuned winners; None without default runs.
 
-    A default that diverged counts as a guess, as in the report of one study.
+    A default run that diverged scores at chance, as in the report of one study.
     """
     untuned = np.mean([_untuned(block, study) for study in block.studies], axis=0)  # (K, R)
     tuned = np.where(np.isfinite(untuned), block.mean_table, math.nan)
     there = np.isfinite(untuned).any(axis=1)
     if not there.any():
         return None
-    table = np.array([_over_optimizers(untuned[there]), _over_optimizers(tuned[there])])
+    table = np.array([untuned[there].mean(axis=0), tuned[there].mean(axis=0)])
     names = [name for name, has in zip(block.optimizers, there, strict=True) if has]
     if len(names) == 1:
         return Levels(TUNING, UNTUNED_TUNED, table, names[0])
@@ -264,8 +253,8 @@ def tuning_of(block: Block) -> Levels | None:
     return Levels(TUNING, UNTUNED_TUNED, table, over)
 
 
-def _untuned(block: Block, study: Summary) -> Float[np.ndarray, "..."]:
-    """(K, R): what Keras's default settings reached; NaN where they were not run."""
+def _untuned(block: Block, study: Summary) -> Float[np.ndarray, "K R"]:
+    """Return what Keras's default settings reached; NaN where they were not run."""
     guess = chance(study.meta.metric, study.meta.class_counts)
     table = np.full((len(block.optimizers), block.repeats), math.nan)
     for record in study.records:

@@ -4,8 +4,8 @@
     python -m study.compare --study A --study B --study C   # what each choice moves
 
 Takes seconds and needs no TensorFlow. Writes `logs/A/report/compare/` (compare.html, compare.md,
-compare.json and pictures) and prints what the studies say together: how much each setting moves,
-which optimizer to use in general, and the first study beside each of the others.
+compare.json and pictures) and prints what the studies say together: how much each choice moves,
+which optimizer to use in general, and how the first study compares with each other one.
 """
 
 import argparse
@@ -43,6 +43,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--margin",
         metavar="POINTS",
-        help="judge by another margin, in points of the metric; default: the first study's",
+        help="margin to judge by, in points of the metric; default: the first study's",
     )
     return parser

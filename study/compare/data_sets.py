@@ -1,8 +1,8 @@
-"""Summaries of any number of studies -> those that share images and splits, and the data sets.
+"""Summaries of studies -> their data sets, and in each data set the studies on the same splits.
 
-Studies of one data set that were confirmed on the same splits are paired, repeat by repeat: only
-from them the effect of a setting is read. A data set counts once among data sets, however many
-studies it has.
+Studies that were confirmed on the same splits of one data set are paired, repeat by repeat, and
+only they show the effect of a setting. Among data sets each counts once, however many studies it
+has.
 """
 
 import math
@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Float
 
 from study.common.text import plain
-from study.compare.pair import same_splits
 from study.records.trial_record import Phase
 from study.report.analysis.summary import Summary
 from study.verdicts.looks import FEWEST_REPEATS
@@ -21,13 +20,13 @@ from study.verdicts.results import value_step
 
 
 class Block(NamedTuple):
-    """Studies on the same splits of the same images, in the order they were named."""
+    """Studies on the same splits of the same images, in the order they were given."""
 
     studies: tuple[Summary, ...]
     optimizers: tuple[str, ...]  # that can be compared in all of them
 
-    def table(self, study: Summary) -> Float[np.ndarray, "..."]:
-        """(K, R): what each optimizer's winner reached in each repeat of a study."""
+    def table(self, study: Summary) -> Float[np.ndarray, "K R"]:
+        """Return what each optimizer's winner reached in each repeat of a study."""
         rows = {row.optimizer: row for row in study.rows}
         table = np.full((len(self.optimizers), self.repeats), math.nan)
         for place, name in enumerate(self.optimizers):
@@ -37,13 +36,13 @@ class Block(NamedTuple):
 
     @property
     def repeats(self) -> int:
-        """How many the longest study has."""
+        """Number of repeats of the longest study."""
         found = (r for one in self.studies for row in one.rows for r in row.by_repeat)
         return 1 + max(found, default=-1)
 
     @property
-    def mean_table(self) -> Float[np.ndarray, "..."]:
-        """(K, R): the mean over studies of each repeat that all of them have."""
+    def mean_table(self) -> Float[np.ndarray, "K R"]:
+        """Mean over studies of each repeat that all of them have."""
         mean: np.ndarray = np.mean([self.table(study) for study in self.studies], axis=0)
         return mean
 
@@ -54,19 +53,19 @@ class Block(NamedTuple):
 
 
 class DataSet(NamedTuple):
-    """All studies of one data set, in the order they were named."""
+    """All studies of one data set, in the order they were given."""
 
     name: str
     blocks: tuple[Block, ...]
 
     @property
     def studies(self) -> list[Summary]:
-        """Of all blocks."""
+        """Studies of all blocks."""
         return [study for block in self.blocks for study in block.studies]
 
 
 def data_sets(studies: Sequence[Summary]) -> list[DataSet]:
-    """The data sets of some studies, in the order in which they were named."""
+    """Return the data sets of some studies, in the order of the studies."""
     grouped: dict[str, list[Summary]] = {}
     for study in studies:
         grouped.setdefault(str(study.meta.data["fingerprint"]), []).append(study)
@@ -78,33 +77,6 @@ def data_sets(studies: Sequence[Summary]) -> list[DataSet]:
         )
         for name, found in zip(names, grouped.values(), strict=True)
     ]
-
-
-def common_optimizers(studies: Sequence[Summary]) -> tuple[str, ...]:
-    """Those that all studies have enough results of and, if they are the user's, by the same code.
-
-    Enough is as in a study: of five repeats or more at least four whose reruns converged.
-    """
-    confirmed = [with_results(study) for study in studies]
-    return tuple(
-        name
-        for name in studies[0].meta.optimizers
-        if all(name in found for found in confirmed)
-        and len({str(study.meta.code.get(name, {}).get("digest")) for study in studies}) == 1
-    )
-
-
-def with_results(study: Summary) -> set[str]:
-    """Optimizers of a study with enough results; see `common_optimizers`."""
-    found = {row.optimizer: len(row.by_repeat) for row in study.rows if row.basis is Phase.CONFIRM}
-    most = max(found.values(), default=0)
-    least = FEWEST_REPEATS - 1 if most >= FEWEST_REPEATS else 1
-    return {name for name, repeats in found.items() if repeats >= least}
-
-
-def all_optimizers(studies: Sequence[Summary]) -> list[str]:
-    """Every optimizer of any of the studies."""
-    return list(dict.fromkeys(name for study in studies for name in study.meta.optimizers))
 
 
 def _name(study: Summary) -> str:
@@ -122,3 +94,41 @@ def _blocks(studies: Sequence[Summary]) -> list[Block]:
         else:
             found.append([study])
     return [Block(tuple(one), common_optimizers(one)) for one in found]
+
+
+def same_splits(first: Summary, second: Summary) -> bool:
+    """Return whether every shared repeat was confirmed on the same rows of the same images."""
+    splits = [
+        {key: digest for key, digest in s.meta.split_digests.items() if key.startswith("confirm/")}
+        for s in (first, second)
+    ]
+    shared = splits[0].keys() & splits[1].keys()
+    same_data = first.meta.data["fingerprint"] == second.meta.data["fingerprint"]
+    return bool(shared) and same_data and all(splits[0][k] == splits[1][k] for k in shared)
+
+
+def common_optimizers(studies: Sequence[Summary]) -> tuple[str, ...]:
+    """Return the optimizers that have enough results in all studies, by the same code.
+
+    Enough is what a study asks: of five repeats or more at least four with a converged run.
+    """
+    confirmed = [with_results(study) for study in studies]
+    return tuple(
+        name
+        for name in studies[0].meta.optimizers
+        if all(name in found for found in confirmed)
+        and len({str(study.meta.code.get(name, {}).get("digest")) for study in studies}) == 1
+    )
+
+
+def with_results(study: Summary) -> set[str]:
+    """Return the optimizers of a study with enough results; see `common_optimizers`."""
+    found = {row.optimizer: len(row.by_repeat) for row in study.rows if row.basis is Phase.CONFIRM}
+    most = max(found.values(), default=0)
+    least = FEWEST_REPEATS - 1 if most >= FEWEST_REPEATS else 1
+    return {name for name, repeats in found.items() if repeats >= least}
+
+
+def all_optimizers(studies: Sequence[Summary]) -> list[str]:
+    """Return every optimizer of any study."""
+    return list(dict.fromkeys(name for study in studies for name in study.meta.optimizers))

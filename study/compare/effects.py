@@ -1,26 +1,25 @@
-"""Data sets -> one line a choice: how many points it moves, from its worst to its best level.
+"""Data sets -> one line for each choice: the points from its worst to its best level.
 
 Choices are compared on the same splits of the same images, paired by repeat:
 
-- *A setting*: studies that differ in it alone. Where the other settings were crossed with it, the
-  mean over all their values for which the same levels are there; no model that adds effects up is
-  assumed.
-- *Several settings together*: where no step of one setting leads from some studies to the others.
-  Nothing can tell them apart then, so they share a line.
+- *A setting*: studies that differ in nothing else. If other settings were crossed with it, the mean
+  over all their values that have the same levels; effects are not assumed to add up.
+- *Several settings together*: where no step of one setting leads from some studies to the others,
+  the settings cannot be separated and share a line.
 - *Tuned against untuned*: Keras's default settings against the tuned winners, in every study.
 - *Optimizer*: from the worst tuned optimizer to the best one, mean over the studies.
 
-A choice with the same levels on several data sets is one line, the mean over these sets. Where a
-setting was tried on some of the data sets only, tuning and optimizer have a line for these, too:
-only lines on the same data sets are held against each other.
+A choice with the same levels on several data sets is one line, the mean over these sets. If a
+setting was tried on some of the data sets only, tuning and optimizer have a line for these, too,
+since only lines on the same data sets are compared with each other.
 
 Bounds are those of `set_bounds`, at the error rate of the studies' looks divided by the number of
-lines (Bonferroni), so all lines of the table hold together with 95 % confidence.
+lines (Bonferroni), so they hold simultaneously for all lines with 95 % confidence.
 """
 
 import enum
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,58 +31,61 @@ from study.compare.set_bounds import SetResults, Span, span_of
 from study.verdicts.results import image_ratio
 
 OPTIMIZER = "optimizer"
-MANY = 4  # levels of which worst and best alone say too little
+MANY = 4  # levels from which on the worst and the best alone say too little
 
 
 class Matters(enum.StrEnum):
-    """What may be said of a choice, on these images."""
+    """What may be claimed of a choice, on these images."""
 
     MATTERS = "matters"  # certainly more than the margin
-    MOVES = "more than luck"  # certainly something
+    MOVES = "more than luck"  # certainly some effect
     SMALL = "within the margin"  # certainly no more than the margin
     UNDECIDED = "undecided"
 
 
 class Effect(NamedTuple):
-    """One line. Points are fractions; bounds are NaN where nothing can be claimed."""
+    """One line. Points are fractions; bounds are NaN where none is known."""
 
     choice: str  # "image size", "base and image size together", TUNING, OPTIMIZER
-    data: tuple[str, ...]  # the data sets that it is a mean of
+    data: tuple[str, ...]  # data sets that the line is a mean of
     worst: str  # level, as measured
     best: str
     moves: float  # from worst to best, as measured
-    low: float  # 95 %, all lines together, on these images
+    low: float  # 95 %, simultaneous for all lines, on these images
     high: float
     new_low: float  # on new images of the same kind
     new_high: float
     says: Matters
-    repeats: int  # the fewest of a data set
+    repeats: int  # the smallest number of a data set
     by_set: tuple[float, ...]  # from the same worst to the same best, on each data set
-    over: str  # what it is read from, in words
+    over: str  # what the line is estimated from, in words
     levels: tuple[str, ...]
 
 
-class _Place(NamedTuple):
-    """A block of studies among the data sets."""
+class _NamedBlock(NamedTuple):
+    """A block of studies and the name of its data set."""
 
     data: str
     block: Block
 
 
 def effects(sets: Sequence[DataSet], *, alpha: float, margin: float) -> list[Effect]:
-    """All lines, what moves most first.
+    """Return all lines, the largest effect first.
 
     Args:
         sets: the data sets.
         alpha: the error rate of all lines together.
-        margin: a fraction, against which it is said whether a choice matters.
+        margin: a fraction; a choice that moves more matters.
     """
-    places = [
-        _Place(_name(one, block), block) for one in sets for block in one.blocks if block.optimizers
+    blocks = [
+        _NamedBlock(_name(one, block), block)
+        for one in sets
+        for block in one.blocks
+        if block.optimizers
     ]
-    lines = list(_lines(places)) if places else []
+    lines = list(_lines(blocks)) if blocks else []
     found = [
-        _effect(levels, [places[i] for i in scope], alpha / len(lines), margin)
+        _effect(levels, [blocks[i] for i in scope], alpha / len(lines), margin)
         for scope, levels in lines
     ]
     known = [one for one in found if not math.isnan(one.moves)]
@@ -96,31 +98,24 @@ def _name(data: DataSet, block: Block) -> str:
     return f"{data.name} ({join([study.meta.name for study in block.studies])})"
 
 
-def _lines(places: Sequence[_Place]) -> Iterator[tuple[tuple[int, ...], list[Levels]]]:
-    """(places, the levels on each of them) of every line."""
+def _lines(blocks: Sequence[_NamedBlock]) -> Iterator[tuple[tuple[int, ...], list[Levels]]]:
+    """Yield (indices of blocks, the levels in each of these blocks) of every line."""
     settings: dict[tuple[str, tuple[str, ...]], dict[int, Levels]] = {}
-    for number, place in enumerate(places):
-        for one in settings_of(place.block):
+    for number, (_, block) in enumerate(blocks):
+        for one in settings_of(block):
             settings.setdefault((one.choice, one.levels), {})[number] = one
-    tuned = {number: tuning_of(place.block) for number, place in enumerate(places)}
+    tuned = {number: tuning_of(block) for number, (_, block) in enumerate(blocks)}
     scopes = [tuple(found) for found in settings.values()]
-    for scope in dict.fromkeys([*scopes, tuple(range(len(places)))]):
+    for scope in dict.fromkeys([*scopes, tuple(range(len(blocks)))]):
         for found in settings.values():
             if tuple(found) == scope:
                 yield scope, list(found.values())
-        yield from _tuning_and_optimizer(places, scope, tuned)
-
-
-def _tuning_and_optimizer(
-    places: Sequence[_Place], scope: tuple[int, ...], tuned: Mapping[int, Levels | None]
-) -> Iterator[tuple[tuple[int, ...], list[Levels]]]:
-    have = [(number, one) for number in scope if (one := tuned[number]) is not None]
-    if have:
-        numbers, levels = zip(*have, strict=True)
-        yield numbers, list(levels)
-    names = common_optimizers([one for number in scope for one in places[number].block.studies])
-    if len(names) > 1:
-        yield scope, [_optimizers(places[number].block, names) for number in scope]
+        having = {n: levels for n in scope if (levels := tuned[n]) is not None}
+        if having:
+            yield tuple(having), list(having.values())
+        names = common_optimizers([one for number in scope for one in blocks[number].block.studies])
+        if len(names) > 1:
+            yield scope, [_optimizers(blocks[number].block, names) for number in scope]
 
 
 def _optimizers(block: Block, names: tuple[str, ...]) -> Levels:
@@ -129,17 +124,17 @@ def _optimizers(block: Block, names: tuple[str, ...]) -> Levels:
 
 
 def _effect(
-    found: Sequence[Levels], places: Sequence[_Place], alpha: float, margin: float
+    found: Sequence[Levels], blocks: Sequence[_NamedBlock], alpha: float, margin: float
 ) -> Effect:
     sets = [
-        SetResults(one.table, place.block.step, image_ratio(place.block.studies[0].meta))
-        for one, place in zip(found, places, strict=True)
+        SetResults(one.table, block.step, image_ratio(block.studies[0].meta))
+        for one, (_, block) in zip(found, blocks, strict=True)
     ]
     span = span_of(sets, alpha)
     levels = found[0].levels
     return Effect(
         choice=found[0].choice,
-        data=tuple(place.data for place in places),
+        data=tuple(data for data, _ in blocks),
         worst=levels[span.worst],
         best=levels[span.best],
         moves=span.moves,
@@ -150,21 +145,21 @@ def _effect(
         says=_says(span, margin),
         repeats=span.repeats,
         by_set=span.by_set,
-        over="; ".join(filter(None, (*_over(found, places, span),))),
+        over="; ".join(filter(None, _over(found, blocks, span))),
         levels=levels,
     )
 
 
-def _over(found: Sequence[Levels], places: Sequence[_Place], span: Span) -> Iterator[str]:
-    """What a line is a mean of, and of many optimizers how far most are behind."""
+def _over(found: Sequence[Levels], blocks: Sequence[_NamedBlock], span: Span) -> Iterator[str]:
+    """Yield what a line is a mean of and, of many optimizers, how far most are behind."""
     if len(found) > 1:
-        ordered = sorted(zip(span.by_set, [place.data for place in places], strict=True))
+        ordered = sorted(zip(span.by_set, [data for data, _ in blocks], strict=True))
         yield f"mean of {len(found)} data sets, from " + " to ".join(
             f"{points_signed(value)} ({name})" for value, name in (ordered[0], ordered[-1])
         )
     else:
         yield found[0].over
-        studies = len(places[0].block.studies)
+        studies = len(blocks[0].block.studies)
         if studies > 1 and found[0].choice in (OPTIMIZER, TUNING):
             yield f"mean of {studies} studies"
     if found[0].choice == OPTIMIZER and len(span.behind) >= MANY:

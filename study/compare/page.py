@@ -2,15 +2,15 @@
 
 `compare.json`: format; studies (name, data set, whether the answer is known, leader and its value,
 good_enough, and against the first study on the same data: in which settings it differs, average
-difference with low and high); margin; metric; headline, details, remarks; effects (one object a
-line: choice, data sets, worst and best level, moves, low, high, new_low, new_high, says ("matters",
-"more than luck", "within the margin", "undecided"), repeats, by_set, over, levels); across (null
-for one data set: sets, placed (one object an optimizer), left_out, margin, needed, headline,
-details); pairs (the first study with each other one: names of both; changes (one object an
-optimizer) and average, each with first, second (values), difference, low, high (95 %, for all
-optimizers and looks together), says ("differs", "within the margin", "undecided"), repeats,
-verdicts (in either study); paired; good_enough (in both); reversed (pairs that both studies
-separate, the other way round); differences (of settings); headline).
+difference with low and high); margin; metric; headline, details, remarks; effects (one object for
+each line: choice, data sets, worst and best level, moves, low, high, new_low, new_high, says
+("matters", "more than luck", "within the margin", "undecided"), repeats, by_set, over, levels);
+across (null for one data set: sets, placed (one object for each optimizer), left_out, margin,
+needed, headline, details); pairs (the first study with each other one: names of both; changes (one
+object for each optimizer) and average, each with first, second (values), difference, low, high
+(95 %, simultaneous for all optimizers and looks), says ("differs", "within the margin",
+"undecided"), repeats, verdicts (in either study); paired; good_enough (in both); reversed (pairs
+that both studies separate with opposite winners); differences (of settings); headline).
 Values and differences are fractions, null where nothing is known.
 """
 
@@ -18,44 +18,33 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from study.common.files import write_atomically
 from study.common.metrics import WORDS
-from study.common.plot_look import find_fonts
 from study.common.text import as_text, join, plain, points, points_signed, some
-from study.compare.figures import data_words, draw_across, draw_effects, draw_pair
-from study.compare.pair import Change, StudyPair
-from study.compare.several import Several, StudyLine
+from study.compare.figures import data_words, draw_studies
+from study.compare.pair import StudyPair
+from study.compare.several import Several
 from study.report.data_files import finite
 from study.report.figures.picture import Picture
 from study.report.html import render
-from study.report.markdown import markdown_table
-from study.report.tables import Table, gap, percent
+from study.report.markdown import markdown_figure, markdown_table
+from study.report.tables import Table, gap, interval, percent
 
 FORMAT = 2
-
-
-class PairSection(NamedTuple):
-    """The part of the page that compares two studies."""
-
-    title: str
-    headline: str
-    notes: list[str]
-    table: Table
-    picture: Picture
 
 
 def write_studies(found: Several, folder: Path) -> Path:
     """Write page, Markdown, JSON and pictures into `folder`; return the page's path."""
     title = f"{len(found.studies)} studies"
-    pictures, sections = _pictures(found), pair_sections(found)
-    for picture in (*pictures, *(section.picture for section in sections)):
+    pictures, of_pairs = draw_studies(found)
+    for picture in (*pictures, *of_pairs):
         write_atomically(folder / f"{picture.name}.png", picture.png)
-    write_atomically(folder / "compare.md", _markdown(found, title, pictures, sections))
+    text = _markdown(found, title, pictures, of_pairs)
+    write_atomically(folder / "compare.md", text)
     text = json.dumps(finite(_content(found)), indent=2, allow_nan=False)
     write_atomically(folder / "compare.json", text + "\n")
-    effects, across, studies = studies_tables(found)
     page = render(
         "studies.html",
         title=title,
@@ -63,89 +52,63 @@ def write_studies(found: Several, folder: Path) -> Path:
         details=found.details,
         remarks=found.remarks,
         pictures=pictures,
-        effects=effects,
-        across=across,
-        studies=studies,
-        pairs=sections,
+        tables=studies_tables(found),
+        pairs=[
+            {
+                "title": pair_title(pair),
+                "headline": pair.headline,
+                "notes": pair_notes(pair),
+                "table": pair_table(pair),
+                "picture": picture,
+            }
+            for pair, picture in zip(found.pairs, of_pairs, strict=True)
+        ],
     )
     write_atomically(folder / "compare.html", page)
     return folder / "compare.html"
 
 
-def pair_sections(found: Several) -> list[PairSection]:
-    """Return the sections of the first study beside each other one."""
-    return [
-        PairSection(
-            title=" and ".join(plain(name, 60) for name in pair.names),
-            headline=pair.headline,
-            notes=pair_notes(pair),
-            table=pair_table(pair),
-            picture=draw_pair(pair, find_fonts(change.optimizer for change in pair.changes), place),
-        )
-        for place, pair in enumerate(found.pairs, start=1)
-    ]
-
-
 def _markdown(
-    found: Several, title: str, pictures: Sequence[Picture], sections: Sequence[PairSection]
+    found: Several, title: str, pictures: Sequence[Picture], of_pairs: Sequence[Picture]
 ) -> str:
-    parts = [f"# {title}", f"**{as_text(found.headline)}**"]
-    parts += [as_text(text) for text in found.details]
-    parts += [f"- {as_text(text)}" for text in found.remarks]
-    parts += [text for picture in pictures for text in _figure(picture)]
-    parts += [text for table in studies_tables(found) for text in markdown_table(table)]
-    for section in sections:
-        parts += [f"## {as_text(section.title)}", f"**{as_text(section.headline)}**"]
-        parts += [f"- {as_text(text)}" for text in section.notes]
-        parts += [*_figure(section.picture), *markdown_table(section.table)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _figure(picture: Picture) -> tuple[str, str]:
-    return f"![{as_text(picture.title)}]({picture.name}.png)", as_text(picture.caption)
-
-
-def _pictures(found: Several) -> list[Picture]:
-    names = [name for one in found.effects for name in (*one.data, *one.levels)]
-    sets = found.across.sets if found.across is not None else ()
-    fonts = find_fonts([*names, *found.optimizers, *sets])
-    pictures = [draw_effects(found, fonts)] if found.effects else []
-    if found.across is not None and found.across.placed:
-        pictures.append(draw_across(found.across, found.optimizers, found.metric, fonts))
-    return pictures
+    blocks = [f"# {title}", f"**{as_text(found.headline)}**"]
+    blocks += [as_text(text) for text in found.details]
+    blocks += [f"- {as_text(text)}" for text in found.remarks]
+    blocks += [text for picture in pictures for text in markdown_figure(picture)]
+    blocks += [text for table in studies_tables(found) for text in markdown_table(table)]
+    for pair, picture in zip(found.pairs, of_pairs, strict=True):
+        blocks += [f"## {as_text(pair_title(pair))}", f"**{as_text(pair.headline)}**"]
+        blocks += [f"- {as_text(text)}" for text in pair_notes(pair)]
+        blocks += [*markdown_figure(picture), *markdown_table(pair_table(pair))]
+    return "\n\n".join(blocks) + "\n"
 
 
 def _content(found: Several) -> dict[str, Any]:
-    across = found.across
+    across, inner = found.across, ("names", "noun", "optimizers")
     return {
         "format": FORMAT,
+        **{key: value for key, value in found._asdict().items() if key not in inner},
         "studies": [one._asdict() for one in found.studies],
-        "margin": found.margin,
-        "metric": found.metric,
-        "headline": found.headline,
-        "details": found.details,
-        "remarks": found.remarks,
         "effects": [one._asdict() for one in found.effects],
         "pairs": [_pair_content(pair) for pair in found.pairs],
-        "across": None
-        if across is None
-        else {**across._asdict(), "placed": [one._asdict() for one in across.placed]},
+        "across": across
+        and {**across._asdict(), "placed": [one._asdict() for one in across.placed]},
     }
 
 
 def _pair_content(pair: StudyPair) -> dict[str, Any]:
-    average = pair.average._asdict() if pair.average else None
     changes = [change._asdict() for change in pair.changes]
+    average = pair.average and pair.average._asdict()
     return {**pair._asdict(), "changes": changes, "average": average}
 
 
-def studies_tables(found: Several) -> tuple[Table, Table, Table]:
-    """Effects, the verdicts over data sets, the studies; without rows where there is nothing."""
+def studies_tables(found: Several) -> tuple[Table, ...]:
+    """Return effects, verdicts over data sets, and studies; a table without content has no rows."""
     return effects_table(found), across_table(found), studies_table(found)
 
 
 def effects_table(found: Several) -> Table:
-    """One line a choice, what moves most first."""
+    """Return a row for each choice, the largest effect first."""
     several = len({one.data for one in found.effects}) > 1
     rows = [
         (
@@ -153,9 +116,9 @@ def effects_table(found: Several) -> Table:
             *((data_words(one),) if several else ()),
             f"{plain(one.worst, 60)} → {plain(one.best, 60)}",
             points(one.moves),
-            _bounds(one.low, one.high),
+            interval(one.low, one.high),
             one.says.value,
-            _bounds(one.new_low, one.new_high),
+            interval(one.new_low, one.new_high),
             str(one.repeats),
             one.over or "–",
         )
@@ -164,26 +127,22 @@ def effects_table(found: Several) -> Table:
     return Table(
         "What moves how much",
         f"Points of validation {WORDS[found.metric]} from the worst to the best level of each "
-        f"choice, as measured, paired by repeat. The 95 % bounds of all {len(rows)} lines hold "
-        "together (Bonferroni) and allow for picking the worst and the best of several levels; "
-        f"new: on new {found.noun}s of the same kind. Matters: certainly more than "
-        f"{points(found.margin)} points; more than luck: certainly something; within the margin: "
-        f"certainly no more than {points(found.margin)}. A setting is judged by the tuned winners "
-        "of all optimizers.",
+        "choice, as measured, paired by repeat. The 95 % bounds hold simultaneously for all "
+        f"{len(rows)} lines (Bonferroni) and allow for picking the worst and the best of several "
+        f"levels. New: on new {found.noun}s of the same kind. Matters: certainly more than "
+        f"{points(found.margin)} points; more than luck: certainly some effect; within the margin: "
+        f"certainly no more than {points(found.margin)} points. A setting is judged by the tuned "
+        "winners of all optimizers.",
         (
             *("choice", *(("data",) if several else ()), "from → to", "points", "95 %", "says"),
-            *("95 % new", "repeats", "what it is read from"),
+            *("95 % new", "repeats", "estimated from"),
         ),
         tuple(rows),
     )
 
 
-def _bounds(low: float, high: float) -> str:
-    return "–" if math.isnan(low) else f"{points(low)} to {points(high)}"
-
-
 def across_table(found: Several) -> Table:
-    """Optimizers down, verdicts and data sets across."""
+    """Return a row for each optimizer, with its verdicts and its value on each data set."""
     placed = found.across.placed if found.across is not None else ()
     sets = found.across.sets if found.across is not None else ()
     rows = [
@@ -202,14 +161,14 @@ def across_table(found: Several) -> Table:
     ]
     return Table(
         "Over all data sets",
-        f"Behind: on average over data sets at most so many points of {WORDS[found.metric]} behind "
-        "the best, 95 %, all optimizers together (Hsu 1984); a dash: nothing can be claimed. In "
-        "general: on data sets of which these are a sample, by Student's t over the sets, which "
-        "stays valid where sets differ in spread (Ibragimov and Müller 2010), also when the report "
-        "is read again with more sets. On these: the same for these sets only. Behind the leader "
-        "and mean rank are as measured; distances of mean ranks are not judged, because they "
-        "depend on which others are in the table (Benavoli et al. 2016). Right: tuned winners on "
-        "each set, in percent.",
+        f"Behind: at most this many points of {WORDS[found.metric]} behind the best, on average "
+        "over data sets, simultaneously for all optimizers at 95 % (Hsu 1984); a dash: no bound is "
+        "known. In general: on data sets of which these are a sample, by Student's t over the "
+        "sets, which stays valid if sets differ in spread (Ibragimov and Müller 2010), also when "
+        "the report is read again with more sets. On these: the same for these sets only. Behind "
+        "the leader and mean rank are as measured; distances of mean ranks are not judged, because "
+        "they depend on the other optimizers in the table (Benavoli et al. 2016). Diverged counts "
+        "confirmation runs. Right: tuned winners on each set, in percent.",
         (
             *("optimizer", "in general", "behind ≤", f"on these {len(sets)}", "behind ≤"),
             *("behind leader", "mean rank", "diverged", *(plain(name, 30) for name in sets)),
@@ -219,85 +178,87 @@ def across_table(found: Several) -> Table:
 
 
 def studies_table(found: Several) -> Table:
-    """One line a study: its own answer, and what changed from the first one on the same data."""
+    """Return a row for each study: its answer, and what changed from the first on the same data."""
     again = any(one.differs or not math.isnan(one.difference) for one in found.studies)
-    note = "Each by its own verdicts; value: the leader's, in percent."
+    note = "Each by its own verdicts. Value: the leader's, in percent."
     if again:
         note += (
-            " Average difference: over the optimizers of both, this study minus the first one on "
-            "the same data, in points, each with a 95 % interval of its own."
+            " Average difference: this study minus the first one on the same data, over the "
+            "optimizers of both, in points, each with a 95 % interval of its own."
         )
+    rows = [
+        (
+            plain(one.name, 40),
+            plain(one.data, 40),
+            plain(one.leader, 40) or "–",
+            percent(one.value),
+            plain(some(one.good_enough, "optimizer"), 80) or "–",
+            plain(join(one.differs), 120) or "–",
+            _signed(one.difference),
+            _signed_interval(one.low, one.high),
+        )
+        for one in found.studies
+    ]
     head = ("study", "data", "leader", "value", "good enough")
     more = ("differs in", "average difference", "95 %") if again else ()
-    rows = [_study_row(one) + (_difference(one) if again else ()) for one in found.studies]
-    return Table("The studies", note, (*head, *more), tuple(rows))
+    shown = len(head) + len(more)
+    return Table("The studies", note, (*head, *more), tuple(row[:shown] for row in rows))
 
 
-def _study_row(one: StudyLine) -> tuple[str, ...]:
-    return (
-        plain(one.name, 40),
-        plain(one.data, 40),
-        plain(one.leader, 40) or "–",
-        percent(one.value),
-        plain(some(one.good_enough, "optimizer"), 80) or "–",
-    )
+def _signed(value: float) -> str:
+    return "–" if math.isnan(value) else points_signed(value)
 
 
-def _difference(one: StudyLine) -> tuple[str, ...]:
-    known = not math.isnan(one.low)
-    return (
-        plain(join(one.differs), 120) or "–",
-        "–" if math.isnan(one.difference) else points_signed(one.difference),
-        f"{points_signed(one.low)} to {points_signed(one.high)}" if known else "–",
-    )
+def _signed_interval(low: float, high: float) -> str:
+    return "–" if math.isnan(low) else f"{points_signed(low)} to {points_signed(high)}"
+
+
+def pair_title(found: StudyPair) -> str:
+    """Return "A and B"."""
+    return " and ".join(plain(name, 60) for name in found.names)
+
+
+def pair_notes(found: StudyPair) -> list[str]:
+    """Return what to know before reading the numbers."""
+    texts = ["The studies have the same settings."]
+    if found.differences:
+        texts = [f"The studies differ in {join([plain(t, 120) for t in found.differences])}."]
+    texts += [
+        f"The {data} are not the same, so a difference shows which set is easier, not which study "
+        "did better."
+        for data in ("images", "rows", "data")
+        if f"other {data}" in found.differences
+    ]
+    if found.reversed:
+        pairs = [f"{a} over {b}" for a, b in found.reversed]
+        texts.append(f"The order is reversed: the first study finds {join(pairs)}.")
+    return texts
 
 
 def pair_table(found: StudyPair) -> Table:
-    """Optimizers down, both studies and their difference across."""
-    rows = [*found.changes, *([found.average] if found.average else [])]
+    """Return a row for each optimizer, with both studies and their difference."""
+    rows = [
+        (
+            plain(one.optimizer, 40),
+            percent(one.first),
+            percent(one.second),
+            _signed(one.difference),
+            _signed_interval(one.low, one.high),
+            "–" if math.isnan(one.low) else one.says.value,
+            *(verdict or "–" for verdict in one.verdicts),
+        )
+        for one in (*found.changes, *filter(None, [found.average]))
+    ]
+    pairing = "paired by repeat (same splits)" if found.paired else "not paired (other splits)"
     return Table(
         "Side by side",
         f"Validation {WORDS[found.metric]} in percent, mean of the confirmation runs. Difference: "
-        "the second study minus the first, in points, with a 95 % interval that holds for all "
-        "optimizers and looks together. Within the margin: certainly by at most "
-        f"{points(found.margin)} points"
-        + (", paired by repeat (same splits)." if found.paired else " (other splits: not paired)."),
+        f"the second study minus the first, in points, {pairing}, with a 95 % interval that holds "
+        "simultaneously for all optimizers and looks. Within the margin: certainly no more than "
+        f"{points(found.margin)} points.",
         (
             *("optimizer", *(plain(n, 30) for n in found.names), "difference", "95 %", "says"),
             *(f"verdict in {plain(n, 30)}" for n in found.names),
         ),
-        tuple(_row(change) for change in rows),
+        tuple(rows),
     )
-
-
-def _row(change: Change) -> tuple[str, ...]:
-    known = not math.isnan(change.low)
-    low, high = points_signed(change.low), points_signed(change.high)
-    return (
-        plain(change.optimizer, 40),
-        percent(change.first),
-        percent(change.second),
-        "–" if math.isnan(change.difference) else points_signed(change.difference),
-        f"{low} to {high}" if known else "–",
-        change.says.value if known else "–",
-        *(verdict or "–" for verdict in change.verdicts),
-    )
-
-
-def pair_notes(found: StudyPair) -> list[str]:
-    """What to know before reading the numbers."""
-    texts = []
-    if found.differences:
-        texts.append(f"The studies differ in {join([plain(t, 120) for t in found.differences])}.")
-    else:
-        texts.append("The studies have the same settings.")
-    for data in ("images", "rows", "data"):
-        if f"other {data}" in found.differences:
-            texts.append(
-                f"The {data} are not the same, so a difference tells which set is easier, "
-                "not which study did better."
-            )
-    if found.reversed:
-        pairs = [f"{a} over {b}" for a, b in found.reversed]
-        texts.append(f"The order turns round: the first study finds {join(pairs)}.")
-    return texts

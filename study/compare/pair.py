@@ -1,9 +1,9 @@
 """Two summaries -> what changed, optimizer by optimizer: two data sets, two preprocessings.
 
 Where both studies confirmed on the same splits (same images, same seed), a repeat of one is paired
-with the same repeat of the other; else the repeats are two samples (Welch). Bounds hold for all
-optimizers together (Bonferroni) and at every look: they spend what the studies' looks may spend.
-Against the margin a change matters, does not, or is undecided, as in a study.
+with the same repeat of the other; otherwise the repeats are two samples (Welch). Bounds hold
+simultaneously for all optimizers (Bonferroni) and at every look: they spend what the studies' looks
+may spend. Against the margin a change matters, does not, or is undecided, as in a study.
 """
 
 import enum
@@ -12,14 +12,15 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from scipy.special import stdtrit
 
 from study.common.errors import UserError
 from study.common.text import join, points, points_signed
+from study.compare.data_sets import same_splits
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.conclusion import LEVEL
-from study.report.analysis.ranking import Row
 from study.report.analysis.summary import Summary
 from study.verdicts.answer import Verdict
 from study.verdicts.looks import FEWEST_REPEATS
@@ -27,24 +28,24 @@ from study.verdicts.results import value_step
 
 
 class Says(enum.StrEnum):
-    """What may be said of one optimizer's change."""
+    """What may be claimed of one optimizer's change."""
 
-    DIFFERS = "differs"  # by more than luck
-    SAME = "within the margin"  # certainly changed by no more than the margin
+    DIFFERS = "differs"  # chance does not explain it
+    SAME = "within the margin"  # certainly no larger than the margin
     UNDECIDED = "undecided"
 
 
 class Change(NamedTuple):
-    """One optimizer in both studies; values NaN where it is not confirmed."""
+    """One optimizer in both studies; values are NaN where it is not confirmed."""
 
     optimizer: str
     first: float
     second: float
     difference: float  # second minus first
-    low: float  # 95 %, for all optimizers and looks together
+    low: float  # 95 %, simultaneous for all optimizers and looks
     high: float
     says: Says
-    repeats: int  # the fewer of both
+    repeats: int  # the smaller number of both studies
     verdicts: tuple[str, str]  # in either study; "" where it is not confirmed
 
 
@@ -53,7 +54,7 @@ class StudyPair(NamedTuple):
 
     names: tuple[str, str]
     changes: tuple[Change, ...]  # in the order of the first study's ranking
-    average: Change | None  # over the optimizers that both have confirmed
+    average: Change | None  # over the optimizers that both studies confirmed
     paired: bool
     reversed: tuple[tuple[str, str], ...]  # (a, b): a beats b in the first, b beats a in the other
     differences: tuple[str, ...]  # settings in which the studies differ, in words
@@ -65,60 +66,54 @@ class StudyPair(NamedTuple):
 
 
 def pair_of(first: Summary, second: Summary) -> StudyPair:
-    """Align two studies by optimizer.
+    """Compare two studies optimizer by optimizer.
 
     Raises:
-        UserError: they are judged by different metrics.
+        UserError: the studies are judged by different metrics.
     """
     check_metrics([first.meta, second.meta])
-    rows = [_confirmed(summary) for summary in (first, second)]
+    both = (first, second)
+    rows = [{r.optimizer: r.by_repeat for r in s.rows if r.basis is Phase.CONFIRM} for s in both]
     names = list(dict.fromkeys([*rows[0], *rows[1]]))
-    both = [name for name in names if name in rows[0] and name in rows[1]]
+    shared = [name for name in names if name in rows[0] and name in rows[1]]
     paired = same_splits(first, second)
-    least = max(value_step(first.meta), value_step(second.meta))
+    least = max(value_step(study.meta) for study in both)
     margin = first.answer.margin
-    alpha = min(look.alpha for one in (first, second) for look in one.answer.looks)
+    alpha = min(look.alpha for study in both for look in study.answer.looks)
 
     def change(name: str, sides: Sequence[Mapping[int, float]], count: int) -> Change:
-        verdicts = tuple(_verdict(one, name) for one in (first, second))
         return _change(
             name, *sides, paired=paired, level=alpha / max(count, 1), least=least, margin=margin,
-            verdicts=(verdicts[0], verdicts[1]),
+            verdicts=(_verdict(first, name), _verdict(second, name)),
         )  # fmt: skip
 
-    changes = [
-        change(name, [table[name].by_repeat if name in table else {} for table in rows], len(both))
-        for name in names
-    ]
+    changes = [change(name, [r.get(name, {}) for r in rows], len(shared)) for name in names]
     average = None
-    if len(both) > 1:
-        means = [_average([table[name] for name in both]) for table in rows]
-        average = change("average", means, 1)
+    if len(shared) > 1:
+        average = change("average", [_average([r[name] for name in shared]) for r in rows], 1)
     labels = (first.meta.name, second.meta.name)
-    good = [
-        {one.optimizer for one in study.answer.of(Verdict.GOOD_ENOUGH)} for study in (first, second)
-    ]
-    shared = tuple(name for name in names if name in good[0] & good[1])
+    good = [{one.optimizer for one in s.answer.of(Verdict.GOOD_ENOUGH)} for s in both]
+    good_in_both = tuple(name for name in names if name in good[0] & good[1])
     return StudyPair(
         names=labels,
         changes=tuple(changes),
         average=average,
         paired=paired,
         reversed=tuple(_reversed(first, second)),
-        differences=tuple(_differences(first, second)),
+        differences=tuple(_differences(first.meta, second.meta)),
         margin=margin,
-        good_enough=shared,
-        headline=_headline(labels, changes, average, margin, shared),
+        good_enough=good_in_both,
+        headline=_headline(labels, changes, average, margin, good_in_both),
         optimizers=tuple(dict.fromkeys([*first.meta.optimizers, *second.meta.optimizers, *names])),
         metric=first.meta.metric,
     )
 
 
 def check_metrics(metas: Sequence[StudyMeta]) -> None:
-    """Points of one metric are not those of another.
+    """Check that all studies have one metric, since points of different metrics do not compare.
 
     Raises:
-        UserError: studies are judged by different ones.
+        UserError: two studies are judged by different metrics.
     """
     first = metas[0]
     for other in metas[1:]:
@@ -134,25 +129,10 @@ def _verdict(summary: Summary, name: str) -> str:
     return found[0].verdict.value if found else ""
 
 
-def _confirmed(summary: Summary) -> dict[str, Row]:
-    return {row.optimizer: row for row in summary.rows if row.basis is Phase.CONFIRM}
-
-
-def same_splits(first: Summary, second: Summary) -> bool:
-    """Whether every shared repeat was confirmed on the same rows of the same images."""
-    splits = [
-        {key: digest for key, digest in s.meta.split_digests.items() if key.startswith("confirm/")}
-        for s in (first, second)
-    ]
-    shared = splits[0].keys() & splits[1].keys()
-    same_data = first.meta.data["fingerprint"] == second.meta.data["fingerprint"]
-    return bool(shared) and same_data and all(splits[0][k] == splits[1][k] for k in shared)
-
-
-def _average(rows: Sequence[Row]) -> dict[int, float]:
-    """Mean over optimizers of each repeat that all of them have."""
-    shared = set.intersection(*(set(row.by_repeat) for row in rows))
-    return {r: float(np.mean([row.by_repeat[r] for row in rows])) for r in sorted(shared)}
+def _average(optimizers: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """Return the mean over optimizers of each repeat that all of them have."""
+    shared = set.intersection(*map(set, optimizers))
+    return {r: float(np.mean([values[r] for values in optimizers])) for r in sorted(shared)}
 
 
 def _change(
@@ -169,10 +149,10 @@ def _change(
     if paired and first and second:
         shared = sorted(first.keys() & second.keys())
         first, second = ({r: side[r] for r in shared} for side in (first, second))
-    before, after = (np.array(list(side.values())) for side in (first, second))
-    means = [float(side.mean()) if side.size else math.nan for side in (before, after)]
+    before, after = (np.array(list(side.values()), float) for side in (first, second))
+    old, new = (float(side.mean()) if side.size else math.nan for side in (before, after))
     error, freedom = _error(before, after, paired=paired, least=least)
-    difference = means[1] - means[0]
+    difference = new - old
     reach = error * float(stdtrit(freedom, 1 - level / 2))
     low, high = difference - reach, difference + reach
     says = Says.UNDECIDED
@@ -180,37 +160,27 @@ def _change(
         says = Says.DIFFERS
     elif -margin <= low and high <= margin:
         says = Says.SAME
-    return Change(
-        optimizer=name,
-        first=means[0],
-        second=means[1],
-        difference=difference,
-        low=low,
-        high=high,
-        says=says,
-        repeats=min(len(before), len(after)),
-        verdicts=verdicts,
-    )
+    repeats = min(len(before), len(after))
+    return Change(name, old, new, difference, low, high, says, repeats, verdicts)
 
 
 def _error(
-    before: np.ndarray, after: np.ndarray, *, paired: bool, least: float
+    before: Float[np.ndarray, " R"], after: Float[np.ndarray, " S"], *, paired: bool, least: float
 ) -> tuple[float, float]:
-    """Standard error of the difference of means and its degrees of freedom; NaN if unknown."""
+    """Return the standard error of the difference of means (NaN: unknown), degrees of freedom."""
     if min(len(before), len(after)) < FEWEST_REPEATS:
         return math.nan, 1.0
     if paired:
         deviation = max(float(np.std(after - before, ddof=1)), least)
         return deviation / math.sqrt(len(before)), len(before) - 1
-    parts = [max(float(np.var(side, ddof=1)), least**2) / len(side) for side in (before, after)]
-    total = sum(parts)
+    squares = [max(float(np.var(side, ddof=1)), least**2) / len(side) for side in (before, after)]
     sizes = (len(before), len(after))
-    freedom = total**2 / sum(p**2 / (n - 1) for p, n in zip(parts, sizes, strict=True))
-    return math.sqrt(total), freedom
+    freedom = sum(squares) ** 2 / sum(p**2 / (n - 1) for p, n in zip(squares, sizes, strict=True))
+    return math.sqrt(sum(squares)), freedom
 
 
 def _reversed(first: Summary, second: Summary) -> list[tuple[str, str]]:
-    """Pairs that both studies separate, one this way and one the other."""
+    """Return the pairs that both studies separate, but with opposite winners."""
 
     def won(summary: Summary) -> set[tuple[str, str]]:
         found = (p for p in summary.pairs if p.separated)
@@ -220,30 +190,30 @@ def _reversed(first: Summary, second: Summary) -> list[tuple[str, str]]:
     return sorted(pair for pair in won(first) if pair[::-1] in other)
 
 
-def _differences(first: Summary, second: Summary) -> list[str]:
-    """Settings, images, space, code and versions that are not the same."""
-    found = []
-    before, after = first.meta.settings, second.meta.settings
-    for key in dict.fromkeys([*before, *after]):
-        if key not in ("name", "metric") and before.get(key) != after.get(key):
-            found.append(f"--{key.replace('_', '-')}: {before.get(key)} and {after.get(key)}")
-    data = f"{first.meta.noun}s" if first.meta.noun == second.meta.noun else "data"
-    for what, a, b, key in (
-        (data, first.meta.data, second.meta.data, "fingerprint"),
-        ("search space", first.meta.space, second.meta.space, "fingerprint"),
-        ("weights", first.meta.weights, second.meta.weights, "digest"),
-        ("arithmetic", first.meta.device, second.meta.device, "dtype"),
+def _differences(first: StudyMeta, second: StudyMeta) -> list[str]:
+    """Return settings, images, space, code and versions that differ, in words."""
+    before, after = first.settings, second.settings
+    found = [
+        f"--{key.replace('_', '-')}: {before.get(key)} and {after.get(key)}"
+        for key in dict.fromkeys([*before, *after])
+        if key not in ("name", "metric") and before.get(key) != after.get(key)
+    ]
+    data = f"{first.noun}s" if first.noun == second.noun else "data"
+    for what, table, key in (
+        (data, "data", "fingerprint"),
+        ("search space", "space", "fingerprint"),
+        ("weights", "weights", "digest"),
+        ("arithmetic", "device", "dtype"),
     ):
-        if a.get(key) != b.get(key):
+        if getattr(first, table).get(key) != getattr(second, table).get(key):
             found.append(f"other {what}")
-    own = first.meta.code, second.meta.code
-    for name in sorted(own[0].keys() & own[1].keys()):
-        if own[0][name]["digest"] != own[1][name]["digest"]:
+    for name in sorted(first.code.keys() & second.code.keys()):
+        if first.code[name]["digest"] != second.code[name]["digest"]:
             found.append(f"other code of {name}")
-    versions = first.meta.versions[-1], second.meta.versions[-1]
-    for name in sorted(versions[0].keys() & versions[1].keys()):
-        if versions[0][name] != versions[1][name]:
-            found.append(f"{name} {versions[0][name]} and {versions[1][name]}")
+    old, new = first.versions[-1], second.versions[-1]
+    for name in sorted(old.keys() & new.keys()):
+        if old[name] != new[name]:
+            found.append(f"{name} {old[name]} and {new[name]}")
     return found
 
 
@@ -259,32 +229,28 @@ def _headline(
         return f"{names[0]} and {names[1]} have no confirmed optimizer in common."
     if average is None:
         (only,) = known
-        change = points_signed(only.difference)
         return (
-            f"{only.optimizer} changes by {change} points from {names[0]} to {names[1]}"
-            f"{_bounded(only, margin)}."
+            f"{only.optimizer} changes by {points_signed(only.difference)} points from {names[0]} "
+            f"to {names[1]}{_bounded(only, margin)}."
         )
-    parts = [_average_words(names, average, margin)]
     real = [
         f"{c.optimizer} ({points_signed(c.difference)})" for c in known if c.says is Says.DIFFERS
     ]
     which = join(real) if real else f"none of the {len(known)} optimizers by itself"
-    parts.append(f"More than luck for {which}.")
-    if good:
-        parts.append(f"Good enough in both: {join(good)}.")
-    return " ".join(parts)
+    text = f"{_average_words(names, average, margin)} Larger than chance explains: {which}."
+    return f"{text} Good enough in both: {join(good)}." if good else text
 
 
 def _bounded(change: Change, margin: float) -> str:
-    """(+1.0 to +2.0), more than luck"."""
+    """Return the interval of a change and what may be claimed of it."""
     if math.isnan(change.low):
-        return f", but fewer than {FEWEST_REPEATS} repeats cannot tell that from luck"
-    said = {
-        Says.DIFFERS: "more than luck",
+        return f", but fewer than {FEWEST_REPEATS} repeats cannot separate that from chance"
+    words = {
+        Says.DIFFERS: "more than chance explains",
         Says.SAME: f"certainly no more than the margin of {points(margin)}",
-        Says.UNDECIDED: "which luck alone can do",
+        Says.UNDECIDED: "which chance alone may explain",
     }[change.says]
-    return f" ({points_signed(change.low)} to {points_signed(change.high)}), {said}"
+    return f" ({points_signed(change.low)} to {points_signed(change.high)}), {words}"
 
 
 def _average_words(names: tuple[str, str], average: Change, margin: float) -> str:

@@ -1,54 +1,44 @@
-"""Results on one or several data sets -> how far levels lie apart, averaged over these sets.
+"""Results on one or several data sets -> how far levels lie apart, with bounds.
 
-Levels are optimizers, or values of a setting. On each set a pair is judged as in `bounds`; the mean
-over M sets has the error sqrt(sum of the sets' squares) / M, with degrees of freedom after Welch
-and Satterthwaite. Of one set all of it is what `bounds` says.
+Levels are optimizers, or values of a setting. All bounds start from those of `verdicts.bounds` on
+each data set.
 
-Levels of one choice on one or more data sets -> how many points the choice moves, with bounds.
+*On these data sets*: the mean of the sets' differences. Over M sets its error is sqrt(sum of the
+sets' squares) / M, with degrees of freedom after Welch and Satterthwaite.
 
-A choice is a setting (base, size ...), tuned against untuned, or the optimizer; its levels were
-tried on the same splits, so they are paired by repeat. What it moves is the *span* from its worst
-to its best level in truth, theta = max_ij delta_ij. As measured it is the largest of many
-differences and so too high, the more levels there are; the bounds allow for that:
+*The span* of a choice is the distance theta = max_ij delta_ij from its worst to its best level. The
+largest of many measured differences D_ij is too high, the more so the more levels (L) there are,
+and the bounds allow for that:
 
     low   max_ij (D_ij - c se_ij), or 0;  c: Student's quantile at 1 - (alpha/2) / (L (L-1) - 1)
     high  max_ij (D_ij + c se_ij);        c: Student's quantile at 1 - alpha/2
 
-`high` is too small only if the bound of one pair fails, that of the truly worst and best level, so
-one pair's error rate is enough for it. `low` is too high only if one of the other L (L - 1) - 1
-ordered pairs fails (union bound). With two levels both are the usual interval of a paired
-difference. Differences and errors are those of `bounds`, moderated there from three levels on, and
-of `set_means` over several data sets.
+`high` is too small only if the bound of the truly worst and best level fails, so the error rate of
+one pair is enough. `low` is too high only if one of the other L (L - 1) - 1 ordered pairs fails
+(union bound). With two levels both are the usual interval of a paired difference.
 
-Results on several data sets -> which optimizer is best on these sets, and in general.
+*In general*, on data sets of which these are a sample, an optimizer is judged by how many points it
+loses, averaged over data sets, against the one that is best on average: "at most U behind the best"
+(Hsu 1984, as in one study); it is excluded if another one is ahead by a bound that holds for all
+ordered pairs simultaneously. The data sets are what is independent, so a pair is judged by
+Student's t on M differences and their own standard deviation, with M - 1 degrees of freedom. Sets
+differ in spread: everything ends near 100 % on an easy one, and chance is large on a small one. The
+t statistic of estimates with unequal variances stays conservative at these error rates (Ibragimov
+and Mueller 2010, after Bakirov and Szekely 2005); a variance pooled over optimizers or sets would
+not.
 
-What is asked is how many points an optimizer loses, averaged over data sets, against whichever is
-best on average. The answer is Hsu's, as in one study (`judge`): "at most U behind the best". An
-optimizer is excluded if another one is ahead by a bound that holds for all ordered pairs at once.
+Mean ranks with Friedman's test and Nemenyi's critical difference (Demsar 2006) are shown but not
+judged: the distance of two mean ranks depends on the other optimizers in the table (Benavoli,
+Corani and Mangili 2016), ranks treat a lead of 0.1 points like one of 10, and the critical
+difference fails for few sets: two equal optimizers are separated in 6 % of cases at five sets, in
+7 % at eight, and in 22 % if sets are added and tested again. Signed ranks cannot reach 5 % with
+five sets.
 
-*On these data sets*: the mean of the sets' differences, its error from the repeats of each set
-(`set_means`).
-
-*In general*: on data sets of which these are a sample. Then the data set is what is independent,
-and each gives one difference a pair, so a pair is judged by Student's t on M differences and their
-own standard deviation, with M - 1 degrees of freedom. Sets differ: on an easy one everything ends
-near 100 %, on a small one luck is large. For that the t statistic of estimates with unequal
-variances stays conservative at these error rates (Ibragimov and Mueller 2010, after Bakirov and
-Szekely 2005), which a variance pooled over optimizers or sets would not.
-
-Why not mean ranks with Friedman's test and Nemenyi's critical difference (Demsar 2006)? The
-distance of two mean ranks depends on which other optimizers are in the table (Benavoli, Corani and
-Mangili 2016), ranks take an optimizer that is 0.1 points ahead for one that is 10 ahead, and for
-few sets the critical difference is not kept: two equal optimizers are separated in 6 % at five sets
-and 7 % at eight, and in 22 % by whoever adds sets and looks again; signed ranks cannot reach 5 % at
-all with five sets. Mean ranks are shown, not judged.
-
-Whoever adds data sets looks again. M sets may spend 7 ALPHA / (M (M - 1)), 0.0175 at the first
-five; nothing is claimed in general below five. Reading the report at every number from 5 to 30, any
-of equal optimizers is excluded in at most 4.2 % of simulated collections: measured, not proven
-(`tests/benchmarks/calibration.py`). No method can guard a mean against rare data sets of another
-sort that none of these shows: that stays the reader's judgement, and the sentences say "of this
-sort".
+Adding data sets is a further chance to be wrong, so M sets may spend 7 ALPHA / (M (M - 1)), 0.0175
+at the first five; below five nothing is claimed in general. Over all numbers from 5 to 30, at most
+4.2 % of simulated collections of equal optimizers exclude any: measured, not proven
+(`tests/benchmarks/calibration.py`). No method protects a mean against rare data sets of a sort that
+none of these shows; that is why the sentences say "of this sort".
 
 Hsu, Annals of Statistics 12 (1984). Ibragimov and Mueller, Journal of Business & Economic
 Statistics 28 (2010). Bakirov and Szekely, Zapiski POMI 328 (2005), in English Journal of
@@ -61,7 +51,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.special import stdtrit
 
 from study.records.study_meta import Look
@@ -69,46 +59,27 @@ from study.verdicts.bounds import Bounds, bounds_of, enough
 from study.verdicts.looks import ALPHA, FEWEST_REPEATS
 
 FEWEST_SETS = 5
-MOST_SETS = 200  # beyond this "more data sets" is no advice
-BEST_GUESS = 3  # sets from which the spread over sets is worth a forecast
+MOST_SETS = 200  # a larger number of data sets is no useful advice
+BEST_GUESS = 3  # data sets from which on their spread allows a forecast
 
 
 class SetResults(NamedTuple):
-    """What L levels reached on one data set, all of them on the same splits."""
+    """Results of L levels on one data set, all on the same splits."""
 
-    table: Float[np.ndarray, "L R"]  # of each repeat; NaN where there is no result
+    table: Float[np.ndarray, "L R"]  # NaN where there is no result
     step: float  # deviation of rounding a result to whole images
     ratio: float  # validation / training rows; NaN: all repeats share one split
 
 
-def mean_of_known(table: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Means over the last axis of what is finite; NaN where nothing is."""
-    known = np.isfinite(table)
-    counts = known.sum(axis=-1)
-    sums = np.where(known, table, 0.0).sum(axis=-1)
-    means: np.ndarray = np.where(counts > 0, sums / np.maximum(counts, 1), math.nan)
-    return means
-
-
-def set_means(table: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """(L,) means of a (L, R) table, as if all had the repeats of the one with the most results.
-
-    Repeats differ in difficulty, and a race leaves some optimizers with fewer of them.
-    """
-    reference = table[np.isfinite(table).sum(axis=1).argmax()]
-    means: np.ndarray = mean_of_known(reference) + mean_of_known(table - reference)
-    return means
-
-
 def on_these_sets(sets: Sequence[SetResults], alpha: float, *, new: bool = False) -> Bounds:
-    """How far column is behind row on average over these sets, (L, L).
+    """Return how far column is behind row on average over these sets.
 
     The error is NaN where too few repeats of some set allow no claim.
 
     Args:
         sets: one or more, of the same levels.
         alpha: the error rate.
-        new: the error is that on new images of the same kind.
+        new: whether the error is that on new images of the same kind.
     """
     found = [bounds_of(one.table, alpha, step=one.step) for one in sets]
     errors = np.stack(
@@ -123,8 +94,9 @@ def on_these_sets(sets: Sequence[SetResults], alpha: float, *, new: bool = False
     )  # (M, L, L)
     freedoms = np.stack([one.freedom for one in found])
     squares = errors**2
+    known = [np.where(one.repeats > 0, one.difference, math.nan) for one in found]
     return Bounds(
-        difference=np.mean([_known(one) for one in found], axis=0),
+        difference=np.mean(known, axis=0),
         variance=squares.mean(axis=0),
         error=np.sqrt(squares.sum(axis=0)) / len(sets),
         freedom=squares.sum(axis=0) ** 2 / (squares**2 / freedoms).sum(axis=0),
@@ -133,14 +105,8 @@ def on_these_sets(sets: Sequence[SetResults], alpha: float, *, new: bool = False
     )
 
 
-def _known(bounds: Bounds) -> Float[np.ndarray, "..."]:
-    """(L, L) differences; NaN without a shared repeat."""
-    known: np.ndarray = np.where(bounds.repeats > 0, bounds.difference, math.nan)
-    return known
-
-
-def _enough_shared(bounds: Bounds, repeats: int) -> np.ndarray:
-    """(L, L): pairs of which something may be claimed; those with too few results are not.
+def _enough_shared(bounds: Bounds, repeats: int) -> Bool[np.ndarray, "L L"]:
+    """Return which pairs have enough results for a claim.
 
     As in a study: five repeats, of which one may have been lost to runs that diverged.
     """
@@ -150,7 +116,7 @@ def _enough_shared(bounds: Bounds, repeats: int) -> np.ndarray:
 
 
 class Span(NamedTuple):
-    """From the worst level to the best one. Fractions; bounds NaN where nothing can be claimed."""
+    """From the worst level to the best one. Fractions; bounds are NaN where none is known."""
 
     worst: int  # level, as measured
     best: int
@@ -159,18 +125,18 @@ class Span(NamedTuple):
     high: float
     new_low: float  # on new images of the same kind
     new_high: float
-    repeats: int  # that worst and best share; the fewest of a set
+    repeats: int  # that worst and best share; the smallest number of a set
     by_set: tuple[float, ...]  # from the same worst to the same best on each set
-    behind: tuple[float, ...]  # (L,) the best, as measured; NaN for a level without a result
+    behind: tuple[float, ...]  # of each level, the best, as measured; NaN without a result
 
 
 def span_of(sets: Sequence[SetResults], alpha: float) -> Span:
-    """The span of L levels, tried on one or more data sets.
+    """Return the span of the levels of one choice.
 
-    Where something may be claimed of some levels, those with too few results are left out.
+    If some levels have enough results for a claim, those with too few are left out.
 
     Args:
-        sets: results of the same levels.
+        sets: results of the same levels on one or more data sets.
         alpha: the error rate of both bounds together.
     """
     here, new = on_these_sets(sets, alpha), on_these_sets(sets, alpha, new=True)
@@ -196,7 +162,7 @@ def span_of(sets: Sequence[SetResults], alpha: float) -> Span:
 
 
 def _reach(bounds: Bounds, alpha: float) -> tuple[float, float]:
-    """Low and high, over the levels of which something may be claimed."""
+    """Return low and high over the levels that have enough results for a claim."""
     levels = np.isfinite(bounds.error.diagonal())
     pairs = levels[:, None] & levels & ~np.eye(len(levels), dtype=bool)
     if not pairs.any() or np.isnan(bounds.error[pairs]).any():
@@ -208,49 +174,36 @@ def _reach(bounds: Bounds, alpha: float) -> tuple[float, float]:
     return max(low, 0.0), float((bounds.difference + one * bounds.error)[pairs].max())
 
 
-def alpha_of(sets: int) -> float:
-    """The error rate that so many data sets may spend."""
-    return 7 * ALPHA / (sets * (sets - 1))
-
-
 def in_general(sets: Sequence[SetResults]) -> Bounds:
-    """How far column is behind row on average over data sets of this sort, (K, K).
+    """Return how far column is behind row on average over data sets of this sort.
 
-    `repeats` counts data sets; with fewer than `FEWEST_SETS` it is no claim, only a forecast.
+    `repeats` counts data sets; fewer than `FEWEST_SETS` allow only a forecast, no claim.
     """
     values = np.stack([set_means(one.table) for one in sets], axis=1)  # (K, M)
     step = math.sqrt(float(np.mean([one.step**2 / one.table.shape[1] for one in sets])))
     return bounds_of(values, alpha_of(len(sets)), step=step, borrowed=0)
 
 
-def _differences(sets: Sequence[SetResults]) -> Float[np.ndarray, "..."]:
-    """(M, K, K): how far column is behind row on each set."""
-    means = np.stack([set_means(one.table) for one in sets])  # (M, K)
-    differences: np.ndarray = means[:, :, None] - means[:, None, :]
-    return differences
+def alpha_of(sets: int) -> float:
+    """Return the error rate that this number of data sets may spend."""
+    return 7 * ALPHA / (sets * (sets - 1))
 
 
-def mean_ranks(sets: Sequence[SetResults]) -> Float[np.ndarray, "..."]:
-    """(K,) mean rank over data sets, 1 for the best; of equals the middle."""
-    behind = _differences(sets)  # (M, K, K)
-    ahead = (behind > 0).sum(axis=1) + (behind == 0).sum(axis=1) / 2  # itself counts a half
-    ranks: np.ndarray = (ahead + 0.5).mean(axis=0)
-    return ranks
+def sets_needed(
+    general: Bounds, leader: int, rivals: Bool[np.ndarray, " K"], margin: float
+) -> int | None:
+    """Return the number of data sets at which the leader's bound would be the margin.
 
-
-def sets_needed(general: Bounds, leader: int, rivals: np.ndarray, margin: float) -> int | None:
-    """Data sets at which the leader's bound in general comes to the margin.
-
-    If its lead and the spread over sets stay as they are, which of few sets is a rough guess.
+    That assumes the same lead and spread over sets, a rough guess from few sets.
 
     Args:
-        general: of `in_general`.
-        leader: its place.
-        rivals: (K,) who may be ahead of it.
+        general: bounds from `in_general`.
+        leader: index of the leader.
+        rivals: optimizers that may be ahead of the leader.
         margin: a fraction.
 
     Returns:
-        None beyond `MOST_SETS`, and where fewer than `BEST_GUESS` sets say nothing of the spread.
+        None beyond `MOST_SETS` and for fewer than `BEST_GUESS` sets, which show no spread.
     """
     rivals = rivals.copy()
     rivals[leader] = False
@@ -264,3 +217,31 @@ def sets_needed(general: Bounds, leader: int, rivals: np.ndarray, margin: float)
         if float((ahead + quantile * deviation / math.sqrt(count)).max()) <= margin:
             return count
     return None
+
+
+def mean_ranks(sets: Sequence[SetResults]) -> Float[np.ndarray, " K"]:
+    """Return the mean rank over data sets, 1 for the best; equal values share their rank."""
+    means = np.stack([set_means(one.table) for one in sets])  # (M, K)
+    behind = means[:, :, None] - means[:, None, :]  # (M, K, K): column behind row
+    ahead = (behind > 0).sum(axis=1) + (behind == 0).sum(axis=1) / 2  # itself counts a half
+    ranks: np.ndarray = (ahead + 0.5).mean(axis=0)
+    return ranks
+
+
+def set_means(table: Float[np.ndarray, "L R"]) -> Float[np.ndarray, " L"]:
+    """Return means as if all levels had the repeats of the level with the most results.
+
+    Repeats differ in difficulty, and a race leaves some optimizers with fewer of them.
+    """
+    reference = table[np.isfinite(table).sum(axis=1).argmax()]
+    means: np.ndarray = mean_of_known(reference) + mean_of_known(table - reference)
+    return means
+
+
+def mean_of_known(table: Float[np.ndarray, "*axes R"]) -> Float[np.ndarray, "*axes"]:
+    """Return means over the finite values of the last axis; NaN where there is none."""
+    known = np.isfinite(table)
+    counts = known.sum(axis=-1)
+    sums = np.where(known, table, 0.0).sum(axis=-1)
+    means: np.ndarray = np.where(counts > 0, sums / np.maximum(counts, 1), math.nan)
+    return means

@@ -1,4 +1,4 @@
-"""Summaries of two or more studies -> all that their common report says beside the pairs."""
+"""Summaries of two or more studies -> everything that their common page says."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,11 @@ from study.report.analysis.summary import Summary
 from study.verdicts.answer import Verdict
 from study.verdicts.looks import ALPHA, FEWEST_REPEATS
 
-NAMED = 3  # data sets with a sentence of their own on top
+SCOPES = 3  # combinations of data sets with a sentence of their own on top
 
 
 class StudyLine(NamedTuple):
-    """One study among several; differences NaN and empty for the first of its data set."""
+    """One study among several; the first of its data set has no differences (empty, NaN)."""
 
     name: str
     data: str
@@ -26,8 +26,8 @@ class StudyLine(NamedTuple):
     leader: str
     value: float  # of the leader
     good_enough: tuple[str, ...]
-    differs: tuple[str, ...]  # settings, from the first study of the same data
-    difference: float  # from that one, mean over the optimizers of both
+    differs: tuple[str, ...]  # settings that differ from the first study on the same data
+    difference: float  # from that study, mean over the optimizers of both
     low: float
     high: float
 
@@ -37,23 +37,23 @@ class Several(NamedTuple):
 
     names: tuple[str, ...]
     studies: tuple[StudyLine, ...]
-    effects: tuple[Effect, ...]  # what moves most first
+    effects: tuple[Effect, ...]  # the largest first
     across: Across | None  # of two or more data sets
     margin: float  # of the first study
     metric: str  # of all
-    noun: str  # what they have many of: "image", "row", or "example" where they differ
+    noun: str  # "image", "row", or "example" for studies of both
     headline: str
     details: tuple[str, ...]
-    remarks: tuple[str, ...]  # what to know before reading the numbers
+    remarks: tuple[str, ...]  # to know before reading the numbers
     optimizers: tuple[str, ...]  # in the order of the search spaces, which gives the colours
-    pairs: tuple[StudyPair, ...]  # the first study with each other one
+    pairs: tuple[StudyPair, ...]  # the first study and each other one
 
 
 def several_studies(studies: Sequence[Summary]) -> Several:
-    """Effects of settings, tuning and optimizer, and the verdicts over data sets.
+    """Return effects of settings, tuning and optimizer, verdicts over data sets, and pairs.
 
     Raises:
-        UserError: studies are judged by different metrics.
+        UserError: two studies are judged by different metrics.
     """
     check_metrics([one.meta for one in studies])
     first = studies[0]
@@ -63,15 +63,14 @@ def several_studies(studies: Sequence[Summary]) -> Several:
     alpha = min((look.alpha for one in used for look in one.answer.looks), default=ALPHA)
     lines = tuple(effects(sets, alpha=alpha, margin=margin))
     across = across_sets(sets, alpha=alpha, margin=margin)
-    sides = tuple(_effect_sentences(lines, sets))
-    headline, details = (
-        (across.headline, sides + across.details)
-        if across
-        else (" ".join(sides) or "Nothing is confirmed in all of these studies.", ())
-    )
+    texts = tuple(_effect_sentences(lines, sets))
+    headline = " ".join(texts) or "Nothing is confirmed in all of these studies."
+    details: tuple[str, ...] = ()
+    if across:
+        headline, details = across.headline, texts + across.details
     return Several(
         names=tuple(one.meta.name for one in studies),
-        studies=tuple(_listed(studies)),
+        studies=tuple(_line(one, data) for data in data_sets(studies) for one in data.studies),
         effects=lines,
         across=across,
         margin=margin,
@@ -83,12 +82,6 @@ def several_studies(studies: Sequence[Summary]) -> Several:
         optimizers=tuple(all_optimizers(studies)),
         pairs=tuple(pair_of(first, other) for other in studies[1:]),
     )
-
-
-def _listed(studies: Sequence[Summary]) -> Iterator[StudyLine]:
-    for data in data_sets(studies):
-        for study in data.studies:
-            yield _line(study, data)
 
 
 def _line(study: Summary, data: DataSet) -> StudyLine:
@@ -116,29 +109,25 @@ def _line(study: Summary, data: DataSet) -> StudyLine:
 
 
 def _effect_sentences(lines: Sequence[Effect], sets: Sequence[DataSet]) -> Iterator[str]:
-    """The choices side by side, one sentence for the same data sets; those with settings first."""
+    """Yield a sentence on the choices for each scope (data sets); scopes with settings first."""
     scopes = dict.fromkeys(one.data for one in lines)
-    ordered = sorted(scopes, key=lambda scope: not _has_settings(lines, scope))
-    for scope in ordered[:NAMED]:
+    with_settings = {one.data for one in lines if one.choice not in (OPTIMIZER, TUNING)}
+    for scope in sorted(scopes, key=lambda scope: scope not in with_settings)[:SCOPES]:
         yield _side_by_side([one for one in lines if one.data == scope], several=len(sets) > 1)
 
 
-def _has_settings(lines: Sequence[Effect], scope: tuple[str, ...]) -> bool:
-    return any(one.data == scope and one.choice not in (OPTIMIZER, TUNING) for one in lines)
-
-
 def _side_by_side(lines: Sequence[Effect], *, several: bool) -> str:
-    """How much each moves, and what is certain of the optimizer among them; `lines` are sorted."""
+    """Return how much each choice moves, and whether the optimizer certainly matters more."""
     where = ""
     if len(lines[0].data) > 2:
         where = f" over {len(lines[0].data)} data sets"
     elif several:
         where = f" on {join(lines[0].data)}"
-    said = [
+    texts = [
         f"{one.choice} {points(one.moves)}{'' if place else ' points'}{_bounded(one)}"
         for place, one in enumerate(lines)
     ]
-    text = f"From the worst to the best choice{where}: {', '.join(said)}."
+    text = f"From the worst to the best choice{where}: {', '.join(texts)}."
     optimizer = next((one for one in lines if one.choice == OPTIMIZER), None)
     if optimizer is None or math.isnan(optimizer.high) or len(lines) < 2:
         return text
@@ -162,33 +151,33 @@ def _remarks(
 ) -> Iterator[str]:
     without = [one.meta.name for one in studies if not with_results(one)]
     if without:
-        yield f"Left out of all but the list: {join(without)}, without a confirmed result."
+        yield f"Only listed: {join(without)}, without a confirmed result."
     for data in sets:
         if len(data.blocks) > 1:
             names = [join([s.meta.name for s in block.studies]) for block in data.blocks]
             yield (
-                f"{join(names)} have the same data ({data.name}) on other splits (another seed, or "
-                "other parts), so no setting's effect is read between them; the section on such "
-                "a pair compares two samples."
+                f"{join(names)} have the same data ({data.name}) on different splits (another seed "
+                "or other split fractions), so effects of settings are not estimated between them; "
+                "the section on such a pair compares two samples."
             )
         several = [one for one in data.studies if not one.answer.looked]
         if several:
             yield (
-                f"{join([s.meta.name for s in several])}: fewer than {FEWEST_REPEATS} repeats, so "
-                "nothing is claimed of them."
+                f"{join([s.meta.name for s in several])}: fewer than {FEWEST_REPEATS} repeats, too "
+                "few for a conclusion."
             )
     folders = [(one.studies[0].meta.data.get("folder"), one) for one in sets]
     for folder in dict.fromkeys(name for name, _ in folders if name):
         same = [one.name for name, one in folders if name == folder]
         if len(same) > 1:
             yield (
-                f"{join(same)} come from a folder of one name, {plain(str(folder), 60)}, but are "
-                "not the same data: if they share images, they count twice."
+                f"{join(same)} come from folders of the same name, {plain(str(folder), 60)}, but "
+                "their data differ: images that they share count twice."
             )
     if across is not None and across.left_out:
         yield (
-            f"Left out over data sets: {join(across.left_out)}, because not every study has enough "
-            "results of the same code."
+            f"Not compared over data sets: {join(across.left_out)}, because not every study has "
+            "enough results of the same code."
         )
     if across is not None and len({s.meta.space["fingerprint"] for s in studies}) > 1:
         yield (

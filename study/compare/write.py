@@ -1,11 +1,11 @@
-"""Names of studies -> `report/compare/` of the first one, and what they say on the terminal."""
+"""Names of studies -> `report/compare/` of the first one, and the answer on the terminal."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from study.common.errors import UserError
 from study.common.text import plain
-from study.compare.page import PairSection, pair_sections, studies_tables, write_studies
+from study.compare.page import pair_notes, pair_table, pair_title, studies_tables, write_studies
 from study.compare.several import Several, several_studies
 from study.records.study_folders import find_study
 from study.report.analysis.summary import load_study
@@ -19,22 +19,22 @@ def write_comparison(logs: Path, names: Sequence[str], *, margin: str | None = N
     Args:
         logs: folder of the studies.
         names: two or more, all different.
-        margin: points to judge by instead of each study's own.
+        margin: margin to judge by, in points; None: each study's own.
 
     Raises:
-        UserError: a study is missing, named twice, damaged, or judged by another metric.
+        UserError: a study is missing, given twice, damaged, or judged by another metric.
     """
     if len(set(names)) < len(names):
         raise UserError("`study`: the same study is named twice; name two different ones")
     folders = [find_study(logs, name) for name in names]
     found = several_studies([load_study(one, margin=given_margin(margin)) for one in folders])
     page = write_studies(found, folders[0] / "report" / "compare")
-    print_studies(found, page)
+    _print_studies(found, page)
     return page
 
 
-def print_studies(found: Several, page: Path) -> None:
-    """Print the conclusion, the tables, the first study beside each other one, and the page."""
+def _print_studies(found: Several, page: Path) -> None:
+    """Print the conclusion, the tables, the pairs (the only one with its table) and the page."""
     out = console()
     out.print()
     out.print(plain(found.headline, 2000), style="bold")
@@ -46,18 +46,11 @@ def print_studies(found: Several, page: Path) -> None:
         if shown.rows:
             out.print(f"\n{shown.title.lower()}:")
             out.print(grid_of(shown, out.width))
-    sections = pair_sections(found)
-    for section in sections:
-        _print_pair(section, whole=len(sections) == 1)
+    for pair in found.pairs:
+        out.print(f"\n{pair_title(pair)}:")
+        out.print(plain(pair.headline, 2000))
+        if len(found.pairs) == 1:
+            for text in pair_notes(pair):
+                out.print(f"- {plain(text, 2000)}")
+            out.print(grid_of(pair_table(pair), out.width))
     out.print(f"\ncomparison: {page}", soft_wrap=True)
-
-
-def _print_pair(section: PairSection, *, whole: bool) -> None:
-    """Print the sentence on two studies and, with `whole`, the notes and the table."""
-    out = console()
-    out.print(f"\n{section.title}:")
-    out.print(plain(section.headline, 2000))
-    if whole:
-        for text in section.notes:
-            out.print(f"- {plain(text, 2000)}")
-        out.print(grid_of(section.table, out.width))

@@ -1,4 +1,4 @@
-"""Records -> numbers -> figures -> pages; needs no TensorFlow."""
+"""The report of one study: numbers, figures and pages from its records, without TensorFlow."""
 
 from study.report.command import main
 

@@ -1,4 +1,4 @@
-"""`python -m study.report`."""
+"""Run `python -m study.report`."""
 
 import sys
 

@@ -2,8 +2,8 @@
 
     python -m study.report                      # the newest study under logs/
     python -m study.report --study NAME         # this one
-    python -m study.report --margin 3           # judged by another margin, from the same records
-    python -m study.report --trials-to DIR      # every trial for TensorBoard, and no report
+    python -m study.report --margin 3           # the same records, judged by another margin
+    python -m study.report --trials-to DIR      # every trial for TensorBoard instead of a report
 
 Takes about two seconds and needs no TensorFlow: it reads `study.json`, `trials.jsonl` and
 `best/predictions.json`, writes `logs/<study>/report/` (report.html, report.md, ranking.csv,
@@ -21,20 +21,20 @@ from study.common.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0 when the report is written, 2 after a mistake that the user can mend."""
+    """Run the command; return 0 when the report is written, 2 after a mistake of the user."""
     options = parse(_parser(), argv)
     from study.report.write import write_report  # matplotlib, not for --help
 
-    gc.disable()  # one short run; walking through thousands of records costs half a second
+    gc.disable()  # in one short run, collecting among thousands of records costs half a second
     try:
         if options.trials_to is not None:
             from study.tensorboard.every_trial import write_trials
 
             write_trials(options.logs, options.study or [], options.trials_to)
         elif options.study and len(options.study) > 1:
-            named = [word for name in options.study for word in ("--study", name)]
+            given = [word for name in options.study for word in ("--study", name)]
             raise UserError(
-                f"a report is of one study; to compare several: `{typed('compare', *named)}`"
+                f"a report covers one study; to compare several, run `{typed('compare', *given)}`"
             )
         else:
             name = options.study[0] if options.study else None
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=typed("report"),
-        description="Rank the optimizers of a study, draw its figures, say what is certain.",
+        description="Rank the optimizers of a study, draw its figures and say what is certain.",
     )
     add_study(
         parser,
@@ -62,13 +62,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--margin",
         metavar="POINTS",
-        help="judge by another margin, in points of its metric; default: the study's",
+        help="margin to judge by, in points of the metric; default: the study's",
     )
     parser.add_argument(
         "--trials-to",
         type=Path,
         metavar="DIR",
-        help="write no report, but every trial of the study (or of all that are named) for "
-        "`tensorboard --logdir DIR`; the search itself shows the winners",
+        help="instead of a report, write every trial of the study (or of all studies given) for "
+        "`tensorboard --logdir DIR`; the search itself writes only the winners",
     )
     return parser

@@ -1,12 +1,34 @@
-"""Summary -> ranking.csv and ranking.json.
+"""Files for other programs: ranking.json, ranking.csv and trials.csv.
 
-Records -> a flat table of runs, and any flat table -> CSV.
+`ranking.json` is UTF-8, with null for NaN, values and differences as fractions:
+    format            2; a changed meaning changes the number
+    study, created    name and time of the study; finished, partial: how it ended; metric
+    headline          the sentence on top; details: what to know besides
+    answer            known (some optimizer is good enough), margin, leader, good_enough, excluded,
+                      undecided (lists of names), looks ({repeats, alpha, reached}), reason (why it
+                      is known, or why not)
+    ranking           one object for each optimizer, the leader first: optimizer, confirmed (only
+                      then is it judged), verdict ("good enough", "excluded", "undecided"),
+                      at_most_behind (the best, on these images) and at_most_behind_new_images
+                      (null where no bound is known), behind (the leader, as measured), excluded_by
+                      and at_least_behind, repeats, reruns (confirmation runs), reruns_diverged with
+                      the 95 % interval of its share (reruns_diverged_low, _high); mean, low, high
+                      (95 % over interval_over), spread and the other numbers of
+                      `analysis.ranking.Row`; by_repeat; hyperparameters (of a typical winner);
+                      other_repeats (where they differ); evaluation {val_loss, val_accuracy or
+                      another metric} at the last epoch
+    pairs             first, second, repeats, difference; on these images low, high (95 %,
+                      simultaneous for all pairs and looks) and separated; on new images new_low,
+                      new_high and carries_over; probability (P(first > second)) with its interval,
+                      meaningful
+    warnings          {kind, text}
+    citation          paragraphs for a paper: data, budget, margin, bounds, references
 
-`trials.csv` has one line a run, of all phases, for spreadsheets and pandas. Accuracies are
-fractions. `val_accuracy`, `val_loss`, `accuracy` and `loss` are those of the best epoch, `last_`
-those of the last one; `cross_fitted_accuracy` is what a confirmation run is judged by. A study that
-is judged by another metric has the same columns of it, by its name, behind. Then comes one column a
-hyperparameter, empty where a run has none of this name.
+`ranking.csv` has the numbers of `ranking`, a line for each optimizer. `trials.csv` has a line for
+each run of any phase: values as fractions; `val_accuracy`, `val_loss`, `accuracy` and `loss` at the
+best epoch, the same with `last_` at the last epoch; `cross_fitted_accuracy`, by which confirmation
+runs are judged; the same columns of the study's metric if it is another one; and a column for each
+hyperparameter, empty for a run without it.
 """
 
 import csv
@@ -34,7 +56,7 @@ NUMBERS = (  # of a `Row`
     *("train_seconds", "trials", "epochs", "seconds_per_trial", "diverged", "failed"),
     "search_best",
 )
-BESIDE = ("val_accuracy", "test_accuracy")  # too, where the metric is another one
+OF_ACCURACY = ("val_accuracy", "test_accuracy")  # of a `Row`, where the metric is another one
 
 OF_RUN = (
     *("trial_id", "optimizer", "phase", "repeat", "search", "number", "bracket", "rung"),
@@ -44,11 +66,11 @@ AT_BEST = ("val_accuracy", "val_loss", "accuracy", "loss")
 AT_LAST = ("val_accuracy", "val_loss")
 ALSO = ("cross_fitted_accuracy", "test_accuracy", "test_loss", "seconds", "seed", "split")
 COLUMNS = (*OF_RUN, *AT_BEST, *(f"last_{key}" for key in AT_LAST), *ALSO, "message")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a text that begins so is computed by spreadsheets
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets compute a text that starts with one
 
 
 def flat_trials(records: Iterable[TrialRecord]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Names of the columns, and a row for each run; None where there is nothing."""
+    """Return the columns of trials.csv and a row for each run; None where there is no value."""
     rows = [_row(record) for record in records]
     return list(dict.fromkeys([*COLUMNS, *(key for row in rows for key in row)])), rows
 
@@ -79,9 +101,9 @@ def _of_metric(record: TrialRecord) -> dict[str, Any]:
 
 
 def as_csv(head: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """The columns `head` of the rows; empty for None and NaN.
+    """Return the columns `head` of the rows as CSV; empty for None and NaN.
 
-    A text that a spreadsheet would compute has an apostrophe in front.
+    A text that a spreadsheet would compute gets an apostrophe in front.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -97,23 +119,23 @@ def _cell(value: Any) -> Any:
 
 
 def ranking_head(metric: str) -> tuple[str, ...]:
-    """The columns of ranking.csv."""
+    """Return the columns of ranking.csv."""
     return ("optimizer", "confirmed", *JUDGED, *EXTRA, *_numbers(metric))
 
 
 def _numbers(metric: str) -> dict[str, str]:
-    """Column -> field of a `Row`: "test_accuracy" is the column of the test value by accuracy."""
-    fields = NUMBERS if metric == ACCURACY else (*NUMBERS, *BESIDE)
+    """Return the field of a `Row` by column: "test_accuracy" is `test_value`, of accuracy."""
+    fields = NUMBERS if metric == ACCURACY else (*NUMBERS, *OF_ACCURACY)
     return {name.replace("_value", f"_{metric}"): name for name in fields}
 
 
 def ranking_csv(summary: Summary) -> str:
-    """ranking.csv."""
+    """Return ranking.csv."""
     return as_csv(ranking_head(summary.meta.metric), ranking_rows(summary))
 
 
 def ranking_json(summary: Summary, warnings: Iterable[tuple[str, str]]) -> str:
-    """ranking.json; `warnings` are (kind, text)."""
+    """Return ranking.json; `warnings` are (kind, text)."""
     meta = summary.meta
     settings = {found.optimizer: found for found in summary.settings}
     ranking = []
@@ -164,7 +186,7 @@ def _answer(summary: Summary) -> dict[str, Any]:
 
 
 def ranking_rows(summary: Summary) -> list[dict[str, Any]]:
-    """One row an optimizer, with the columns of `ranking_head`; None where nothing is known."""
+    """Return a row for each optimizer with the columns of `ranking_head`; None where unknown."""
     columns = _numbers(summary.meta.metric)
     return [_entry(row, summary.answer.about(row.optimizer), columns) for row in summary.rows]
 
@@ -178,7 +200,7 @@ def _entry(row: Row, one: Judged, columns: Mapping[str, str]) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """The same with None for NaN and infinities, at any depth."""
+    """Return `value` with None for NaN and infinities, at any depth."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

@@ -1,6 +1,6 @@
-"""Summary and figures -> report.html: one file that needs no network and works from a mail.
+"""HTML from a summary and its figures: one file that needs no network and can be mailed.
 
-The files in `templates/` say how a page looks; here are the values that they show. Jinja2 escapes
+The files in `templates/` say how a page looks; this module fills in the values. Jinja2 escapes
 every value, raises where one is missing, and puts style and script inside the file.
 """
 
@@ -32,7 +32,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 def page(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[str]) -> str:
-    """The report of one study."""
+    """Return report.html, the page of one study."""
     return render(
         "report.html",
         title=summary.meta.name,
@@ -56,7 +56,7 @@ def page(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[str])
 def notebook_view(
     name: str, headline: str, summary: Summary | None = None, pictures: Sequence[Picture] = ()
 ) -> str:
-    """A study as a notebook shows it, as a part of a page; `summary` is None without results."""
+    """Return the fragment that a notebook shows of a study; `summary` is None without results."""
     return render(
         "notebook.html",
         title=name,
@@ -69,7 +69,7 @@ def notebook_view(
 
 
 def render(template: str, *, title: str, headline: str, **values: Any) -> str:
-    """The HTML that `template` makes of the values, with style and script at hand."""
+    """Return a template filled with `values`, the style and the script."""
     script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
     return _load(template).render(
         title=plain(title, 200),

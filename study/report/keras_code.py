@@ -1,9 +1,7 @@
-"""A winning run -> Keras code to paste: head, schedule, optimizer and training, executable.
+"""Keras code to paste: how to train the head of a winning run, and how to put its base in front.
 
-The text needs nothing of this package, and follows the tables that the study was trained with. A
-test runs it for every class and schedule and compares curves with what the study trains.
-
-The frozen base of a study -> Keras code that puts it in front of a trained head.
+The text needs nothing of this package and follows the tables that the study was trained with. A
+test runs it for every class and schedule and compares its curves with those of the study.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +18,7 @@ from study.space.keras_optimizers import OPTIMIZERS
 from study.space.schedule_table import all_schedule_keys, shape
 
 LONGEST = 88  # characters of a line
-TRAINING = Path(__file__).parents[1] / "training"  # classes are printed, not imported
+TRAINING = Path(__file__).parents[1] / "training"  # its classes are printed, not imported
 _HOW = {
     Phase.CONFIRM: "as it was confirmed",
     Phase.SEARCH: "the best trial so far",
@@ -33,87 +31,18 @@ _STATISTICS = (
 )
 
 
-def from_pixels(meta: StudyMeta) -> list[str]:
-    """Lines of a function from a head to the whole model, and what it cannot know of the images.
-
-    Raises:
-        UserError: the study's base is none that Keras has here.
-    """
-    size = meta.settings["image_size"]
-    average = "    features = layers.GlobalAveragePooling2D()(features)"
-    name = short_name(meta.base)
-    return [
-        *_white_points(meta),
-        "def from_pixels(head):",
-        f'    """Photos, RGB from 0 to 255, to probabilities; {name} stays as it is."""',
-        f"    pixels = layers.Input(({size}, {size}, 3))",
-        *(f"    {line}" for line in _base(meta, size)),
-        "    base.trainable = False",
-        f"    inputs = {_inputs(meta)}",
-        "    features = base(inputs, training=False)",
-        *([average] if "averaged_map" in meta.data else ()),
-        "    return keras.Model(pixels, head(features))",
-    ]
-
-
-def _inputs(meta: StudyMeta) -> str:
-    """The expression that prepares `pixels`."""
-    preprocess = meta.settings["preprocess"]
-    if preprocess == RESCALE:
-        return "pixels / 255.0"
-    if preprocess == NONE:
-        return "pixels"
-    if is_file(meta.base):
-        return f"keras.applications.imagenet_utils.preprocess_input(pixels, mode={preprocess!r})"
-    return f"keras.applications.{named_base(meta.base).module}.preprocess_input(pixels)"
-
-
-def _base(meta: StudyMeta, size: int) -> list[str]:
-    """Lines that make `base`; only Keras's own weights can be had by name."""
-    if is_file(meta.base):
-        return [f"base = keras.models.load_model({meta.base!r})"]
-    if meta.base == DEFAULT_BASE:
-        return ['base = keras.applications.VGG16(include_top=False, pooling="avg")']
-    weights = str(meta.settings["weights"])
-    given = f"weights={weights!r}, " if PurePath(weights).suffix else ""
-    return [
-        *(["# the study's own has random weights: see best/winner.keras"] * (weights == "random")),
-        f"base = keras.applications.{meta.base}(",
-        f'    include_top=False, pooling="avg", {given}input_shape=({size}, {size}, 3)',
-        ")",
-    ]
-
-
-def _white_points(meta: StudyMeta) -> list[str]:
-    """How deep grey becomes pixels from 0 to 255, which the model itself cannot know."""
-    points = meta.white_points
-    if not points:
-        return []
-    ranges = (
-        f"#   {kind}: black = {point['black']!r}, white = {point['white']!r}"
-        for kind, point in points.items()
-    )
-    return [
-        "# Images of deep grey (16 or 32 bits) were brought to 0..255 before they were resized, by",
-        "# np.rint(np.clip((values - black) / (white - black) * 255, 0, 255)), with",
-        *ranges,
-        "# Pixels without a value are 0, all channels equal. best/winner.keras expects the same,",
-        "# and study.predict does it by itself.",
-    ]
-
-
 def keras_code(meta: StudyMeta, run: TrialRecord) -> str:
-    """Python code that trains the head of `run` anew, up to its best epoch.
+    """Return Python code that trains the head of `run` up to its best epoch.
 
     Raises:
-        UserError: the study's files name a class or a schedule that Keras does not have here, or
+        UserError: the study's files name a class or a schedule that this Keras does not have, or
             lack a hyperparameter.
     """
     try:
         return "\n".join(_lines(meta, run)) + "\n"
     except KeyError as error:
         raise UserError(
-            f"run {run.trial_id}: hyperparameter {error} is missing in its record"
+            f"run {run.trial_id}: its record lacks the hyperparameter {error}"
         ) from error
     except ValueError as error:
         raise UserError(f"run {run.trial_id} cannot be printed as Keras code: {error}") from error
@@ -162,27 +91,19 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
     ]
 
 
-def _call(what: str, arguments: Sequence[str]) -> list[str]:
-    """A call on one line, or with a line for each argument where that is too long."""
-    line = f"{what}({', '.join(arguments)})"
-    if len(line) <= LONGEST:
-        return [line]
-    return [f"{what}(", *(f"    {argument}," for argument in arguments), ")"]
-
-
 def _views(views: int) -> list[str]:
-    """What the code does not do by itself."""
+    """Return a comment on the views, which the code does not draw; nothing for one view."""
     if views == 1:
         return []
     return [
-        f"# The study had {views} views of each training image (crops, turned, perhaps mirrored,",
-        "# darker or brighter) and drew the one to train on in every epoch; here all epochs see",
-        "# the rows that are given, so the curve is another one.",
+        f"# The study drew one of {views} views of each training image (cropped, turned, perhaps",
+        "# mirrored, darker or brighter) in every epoch. Here all epochs see the rows that are",
+        "# given, so the curve differs.",
     ]
 
 
 def _import_of(own: Mapping[str, str]) -> list[str]:
-    """The line that brings a user's optimizer; its file has to lie where the code runs."""
+    """Return the import of a user's own optimizer; its file must be where the code runs."""
     if not own:
         return []
     file, name = own["file"], own["class"]
@@ -193,41 +114,36 @@ def _import_of(own: Mapping[str, str]) -> list[str]:
     return ["import runpy", "", f"{name} = runpy.run_path({file!r})[{name!r}]{made_of}"]
 
 
-def _compiling(own: Mapping[str, str], smoothing: float) -> list[str]:
-    loss = '"sparse_categorical_crossentropy"'
-    if smoothing:
-        loss = f"SmoothedCrossentropy({smoothing!r})"
-    arguments = ["optimizer", loss, 'metrics=["accuracy"]']
-    return [*arguments, "run_eagerly=True"] if own.get("alone") else arguments
+def _schedule(values: Mapping[str, Value], total_steps: int) -> tuple[list[str], list[str]]:
+    """Return the lines that make `learning_rate`, and the warmup's class where one is needed."""
+    peak = float(values["learning_rate"])
+    found = shape(str(values["schedule"]), peak, total_steps, values)
+    lines = [f"learning_rate = {peak!r}"]
+    if found.keras_class:
+        arguments = [f"{key}={value!r}" for key, value in found.arguments.items()]
+        schedule = f"learning_rate = keras.optimizers.schedules.{found.keras_class}"
+        lines = _call(schedule, arguments)
+    if not found.rising:
+        return lines, []
+    lines.append(f"learning_rate = WarmUp({peak!r}, {found.rising}, learning_rate)")
+    return lines, _printed("warm_up.py")
+
+
+def _printed(file: str) -> list[str]:
+    """Return the class that training uses: its file without the docstring and the imports."""
+    text = (TRAINING / file).read_text(encoding="utf-8").partition("\n\n\n")[2]
+    return ["", "", *text.strip().splitlines()]
 
 
 def _weights(values: Mapping[str, Value]) -> list[str]:
-    """Lines that make `class_weight`, of the rows that are trained with."""
+    """Return the lines that compute `class_weight` from the training labels."""
     if values.get("class_weight") != "balanced":
         return []
     return [
         "present, rows = np.unique(labels, return_counts=True)",
-        "balanced = len(labels) / (len(present) * rows)  # each class weighs the same",
+        "balanced = len(labels) / (len(present) * rows)  # all classes weigh the same",
         "class_weight = dict(zip(present.tolist(), balanced.tolist()))",
     ]
-
-
-def _fitting(batch: int, run: TrialRecord, *, weighted: bool) -> list[str]:
-    arguments = ["features", "labels", f"batch_size={batch}", f"epochs={max(run.best_epoch, 1)}"]
-    return [*arguments, *(["class_weight=class_weight"] if weighted else ()), "**more"]
-
-
-def _class(meta: StudyMeta, optimizer: str) -> str:
-    if optimizer in meta.code:
-        return meta.code[optimizer]["class"]
-    table = meta.space["table"].get("optimizers", {}).get(optimizer, {})
-    name = table.get("class")
-    if name not in OPTIMIZERS:
-        raise UserError(
-            f"study {meta.name}: class {name!r} of optimizer {optimizer} is none that can be "
-            f"printed as Keras code; known: {', '.join(OPTIMIZERS)}"
-        )
-    return f"keras.optimizers.{name}"
 
 
 def _head(values: Mapping[str, Value], features: int, classes: int) -> list[str]:
@@ -244,36 +160,118 @@ def _head(values: Mapping[str, Value], features: int, classes: int) -> list[str]
     return ["head = keras.Sequential([", *(f"    {layer}," for layer in inside), "])"]
 
 
+def _class(meta: StudyMeta, optimizer: str) -> str:
+    if optimizer in meta.code:
+        return meta.code[optimizer]["class"]
+    table = meta.space["table"].get("optimizers", {}).get(optimizer, {})
+    name = table.get("class")
+    if name not in OPTIMIZERS:
+        raise UserError(
+            f"study {meta.name}: class {name!r} of optimizer {optimizer} cannot be printed "
+            f"as Keras code; known: {', '.join(OPTIMIZERS)}"
+        )
+    return f"keras.optimizers.{name}"
+
+
 def _arguments(values: Mapping[str, Value]) -> list[str]:
     others = {"learning_rate", "schedule", *HEAD, *all_schedule_keys()}
     return ["learning_rate", *(f"{k}={v!r}" for k, v in values.items() if k not in others)]
 
 
-def _schedule(values: Mapping[str, Value], total_steps: int) -> tuple[list[str], list[str]]:
-    """Lines that make `learning_rate`, and those of the warmup's class where it is needed."""
-    peak = float(values["learning_rate"])
-    found = shape(str(values["schedule"]), peak, total_steps, values)
-    lines = [f"learning_rate = {peak!r}"]
-    if found.keras_class:
-        arguments = [f"{key}={value!r}" for key, value in found.arguments.items()]
-        schedule = f"learning_rate = keras.optimizers.schedules.{found.keras_class}"
-        lines = _call(schedule, arguments)
-    if not found.rising:
-        return lines, []
-    lines.append(f"learning_rate = WarmUp({peak!r}, {found.rising}, learning_rate)")
-    return lines, _printed("warm_up.py")
+def _call(what: str, arguments: Sequence[str]) -> list[str]:
+    """Return a call on one line or, if that is too long, with a line for each argument."""
+    line = f"{what}({', '.join(arguments)})"
+    if len(line) <= LONGEST:
+        return [line]
+    return [f"{what}(", *(f"    {argument}," for argument in arguments), ")"]
 
 
-def _printed(file: str) -> list[str]:
-    """The class that training uses, from its file without docstring and imports on top."""
-    text = (TRAINING / file).read_text(encoding="utf-8").partition("\n\n\n")[2]
-    return ["", "", *text.strip().splitlines()]
+def _compiling(own: Mapping[str, str], smoothing: float) -> list[str]:
+    loss = '"sparse_categorical_crossentropy"'
+    if smoothing:
+        loss = f"SmoothedCrossentropy({smoothing!r})"
+    arguments = ["optimizer", loss, 'metrics=["accuracy"]']
+    return [*arguments, "run_eagerly=True"] if own.get("alone") else arguments
+
+
+def _fitting(batch: int, run: TrialRecord, *, weighted: bool) -> list[str]:
+    arguments = ["features", "labels", f"batch_size={batch}", f"epochs={max(run.best_epoch, 1)}"]
+    return [*arguments, *(["class_weight=class_weight"] if weighted else ()), "**more"]
+
+
+def from_pixels(meta: StudyMeta) -> list[str]:
+    """Return the code of a function that puts the frozen base in front of a trained head.
+
+    Raises:
+        UserError: this Keras does not have the study's base.
+    """
+    size = meta.settings["image_size"]
+    average = "    features = layers.GlobalAveragePooling2D()(features)"
+    name = short_name(meta.base)
+    return [
+        *_white_points(meta),
+        "def from_pixels(head):",
+        f'    """Return a model of photos (RGB, 0 to 255); {name} stays frozen."""',
+        f"    pixels = layers.Input(({size}, {size}, 3))",
+        *(f"    {line}" for line in _base(meta, size)),
+        "    base.trainable = False",
+        f"    inputs = {_inputs(meta)}",
+        "    features = base(inputs, training=False)",
+        *([average] if "averaged_map" in meta.data else ()),
+        "    return keras.Model(pixels, head(features))",
+    ]
+
+
+def _white_points(meta: StudyMeta) -> list[str]:
+    """Return a comment on the conversion of 16/32-bit grey, which the model does not contain."""
+    points = meta.white_points
+    if not points:
+        return []
+    ranges = (
+        f"#   {kind}: black = {point['black']!r}, white = {point['white']!r}"
+        for kind, point in points.items()
+    )
+    return [
+        "# Grey images of 16 or 32 bits were converted to 0..255 before they were resized, by",
+        "# np.rint(np.clip((values - black) / (white - black) * 255, 0, 255)), with",
+        *ranges,
+        "# Pixels without a value are 0, all channels equal. best/winner.keras expects the same,",
+        "# which study.predict does by itself.",
+    ]
+
+
+def _base(meta: StudyMeta, size: int) -> list[str]:
+    """Return the lines that make `base`; only Keras's own weights have a name."""
+    if is_file(meta.base):
+        return [f"base = keras.models.load_model({meta.base!r})"]
+    if meta.base == DEFAULT_BASE:
+        return ['base = keras.applications.VGG16(include_top=False, pooling="avg")']
+    weights = str(meta.settings["weights"])
+    given = f"weights={weights!r}, " if PurePath(weights).suffix else ""
+    return [
+        *(["# the study used random weights: see best/winner.keras"] * (weights == "random")),
+        f"base = keras.applications.{meta.base}(",
+        f'    include_top=False, pooling="avg", {given}input_shape=({size}, {size}, 3)',
+        ")",
+    ]
+
+
+def _inputs(meta: StudyMeta) -> str:
+    """Return the expression that prepares `pixels`."""
+    preprocess = meta.settings["preprocess"]
+    if preprocess == RESCALE:
+        return "pixels / 255.0"
+    if preprocess == NONE:
+        return "pixels"
+    if is_file(meta.base):
+        return f"keras.applications.imagenet_utils.preprocess_input(pixels, mode={preprocess!r})"
+    return f"keras.applications.{named_base(meta.base).module}.preprocess_input(pixels)"
 
 
 def _from_rows(meta: StudyMeta) -> list[str]:
-    """How to use the trained head on rows like those of the study."""
+    """Return a comment on how to use the trained head on rows like those of the study."""
     return [
-        f"# best/winner.keras is such a head, trained: rows (N, {meta.data['features']}) go in,",
-        f"# probabilities (N, {len(meta.class_names)}) come out:",
+        f"# best/winner.keras is a trained head: it turns rows (N, {meta.data['features']}) into",
+        f"# probabilities (N, {len(meta.class_names)}):",
         '# keras.models.load_model("best/winner.keras").predict(rows)',
     ]

@@ -1,7 +1,7 @@
-"""A study as a Python object, which shows itself in a notebook: `study.run` and `study.load`.
+"""A study as a Python object that shows itself in a notebook: what `study.load` returns.
 
-It is read when it is first asked for something and stays as it was then; load it again to see more
-of a study that runs. A study without results says so in a sentence in place of tables.
+The files are read on first use and never again, so load a running study anew to see its progress.
+A study without results shows a sentence instead of tables.
 """
 
 from functools import cached_property
@@ -35,10 +35,10 @@ class Study:
     """A study in its folder, finished or not.
 
     Args:
-        folder: of the study, with its `study.json`.
+        folder: the study's folder, with its `study.json`.
 
     Raises:
-        UserError: there is no study, or it is damaged.
+        UserError: the folder holds no study, or a damaged one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,7 +55,7 @@ class Study:
 
     @property
     def headline(self) -> str:
-        """The answer in words, or why there is none."""
+        """The answer in words, or the reason why there is none."""
         try:
             return self._summary.headline.text
         except UserError as error:
@@ -66,13 +66,13 @@ class Study:
         """The verdict on every optimizer, and whether the answer is known.
 
         Raises:
-            UserError: no run has finished yet; so say `ranking` and `figures`.
+            UserError: no run has finished yet; `ranking` and `figures` raise the same.
         """
         return self._summary.answer
 
     @property
     def ranking(self) -> "pandas.DataFrame":
-        """One row an optimizer, the leader first, with the columns of `ranking.csv`."""
+        """A row for each optimizer, the leader first, with the columns of `ranking.csv`."""
         rows = ranking_rows(self._summary)
         return _pandas(self.folder / "report" / "ranking.csv").DataFrame(
             rows, columns=list(ranking_head(self._summary.meta.metric))
@@ -80,23 +80,23 @@ class Study:
 
     @property
     def trials(self) -> "pandas.DataFrame":
-        """One row a run, one column a hyperparameter, as in `trials.csv`."""
+        """A row for each run and a column for each hyperparameter, as in `trials.csv`."""
         head, rows = flat_trials(self._records)
         return _pandas(self.folder / "report" / "trials.csv").DataFrame(rows, columns=head)
 
     @cached_property
     def figures(self) -> dict[str, Figure]:
-        """The report's figures by the names of their files, drawn when they are asked for."""
+        """The report's figures by the names of their files, drawn on first use."""
         return {picture.name: picture.figure for picture in draw_figures(self._summary)[0]}
 
     def winner(self) -> Any:
-        """The Keras model of the winner, from pixels (N, size, size, 3) to probabilities.
+        """Return the winner as a Keras model that turns pixels into probabilities.
 
-        Pixels are RGB from 0 to 255; how deep grey became that stands in the report's code.
-        Of a study of rows: from rows (N, d).
+        Pixels (N, size, size, 3) are RGB from 0 to 255; the report's code shows how 16/32-bit grey
+        is converted. The model of a study of rows takes rows (N, d).
 
         Raises:
-            UserError: the study has none yet, or its file is damaged.
+            UserError: the study has no winner yet, or the model's file is damaged.
         """
         path = self.folder / WINNER_FILE
         if not path.is_file():
@@ -104,7 +104,7 @@ class Study:
         return load_model(path)
 
     def __repr__(self) -> str:
-        """The headline and the verdicts as text."""
+        """Return the headline and the verdicts as text."""
         name, text = plain(self._name, 200), plain(self.headline, 2000)
         try:
             shown = verdict_table(self._summary)
@@ -113,7 +113,7 @@ class Study:
         return f"study {name}\n{conclusion_text(text, shown)}"
 
     def _repr_html_(self) -> str:
-        """The headline, the verdicts and the figure of the ranking, for a notebook."""
+        """Return the headline, the verdicts and the figure of the ranking as HTML."""
         try:
             summary = self._summary
         except UserError as error:
@@ -123,25 +123,25 @@ class Study:
 
 
 def find(name: str | None, logs: str | PathLike[str]) -> Study:
-    """The study of this name, or the newest.
+    """Return the study of this name, or the newest one.
 
     Raises:
-        UserError: there is none.
+        UserError: no study has this name, or there are no studies.
     """
     return Study(find_study(Path(logs), name))
 
 
 def _pandas(file: Path) -> Any:
-    """The library.
+    """Return pandas; `file` holds the same table as the one to make.
 
     Raises:
-        UserError: it is not installed.
+        UserError: pandas is not installed.
     """
     try:
-        import pandas  # not every user of this package needs tables in Python
+        import pandas  # an optional dependency
     except ImportError:
         raise UserError(
-            f"this table needs pandas: `pip install pandas`, or read {printable(file)}, which "
-            "holds the same"
+            f"this table needs pandas: `pip install pandas`, or read {printable(file)}, which has "
+            "the same content"
         ) from None
     return pandas

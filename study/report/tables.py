@@ -1,7 +1,4 @@
-"""Summary -> tables of text, the same for the terminal, Markdown and HTML.
-
-Which runs a page lists: a browser shows no table of a million lines.
-"""
+"""Tables of text from a summary, the same for the terminal, Markdown and HTML."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,30 +15,8 @@ from study.report.analysis.winners import evaluation_line
 from study.verdicts.answer import Judged, Standing, Verdict
 from study.verdicts.judge import answer_of
 
-INNER = ("widths", "rounding")  # what `StudyMeta.device` says to the program alone
-
-MOST_LISTED = 50_000
-
-
-def listed_runs(
-    records: Sequence[TrialRecord], guess: float, most: int = MOST_LISTED
-) -> list[TrialRecord]:
-    """All records, or the `most` best of more than that, in the order they have.
-
-    Args:
-        records: of a study.
-        guess: what a diverged run is worth.
-        most: how many a page has room for.
-    """
-    if len(records) <= most:
-        return list(records)
-    values = [score(record, guess) for record in records]
-    ranked = sorted(
-        range(len(records)),
-        key=lambda place: -math.inf if math.isnan(values[place]) else values[place],
-        reverse=True,
-    )
-    return [records[place] for place in sorted(ranked[:most])]
+INNER = ("widths", "rounding")  # internal keys of `StudyMeta.device`
+MOST_LISTED = 50_000  # runs of a page; a browser cannot show a table of a million lines
 
 
 class Table(NamedTuple):
@@ -53,25 +28,11 @@ class Table(NamedTuple):
     rows: tuple[tuple[str, ...], ...]
 
 
-def percent(value: float) -> str:
-    """A fraction in percent, without the sign; a dash for NaN."""
-    return "–" if math.isnan(value) else f"{100 * value:.1f}"
-
-
-def decimal(value: float, digits: int = 3) -> str:
-    """A number; a dash for NaN."""
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def gap(value: float | None) -> str:
-    """A difference in points; a dash where nothing can be said."""
-    return "–" if value is None or math.isnan(value) else points(value)
-
-
 def ranking_table(summary: Summary) -> Table:
-    """The table of optimizers as it is printed, best first."""
-    metric, rows = summary.meta.metric, []
-    beside = metric != ACCURACY  # then accuracy is shown, too
+    """Return the ranking, best optimizer first."""
+    metric, noun = summary.meta.metric, summary.meta.noun
+    both = metric != ACCURACY  # accuracy has columns of its own then
+    rows = []
     for row in summary.rows:
         one = summary.answer.about(row.optimizer)
         confirmed = row.basis is Phase.CONFIRM
@@ -83,7 +44,7 @@ def ranking_table(summary: Summary) -> Table:
                 gap(one.at_most_behind_new_images),
                 percent(row.mean),
                 percent(row.test_value),
-                *((percent(row.val_accuracy), percent(row.test_accuracy)) if beside else ()),
+                *((percent(row.val_accuracy), percent(row.test_accuracy)) if both else ()),
                 f"{one.diverged}/{one.reruns}" if confirmed else "–",
                 str(one.repeats),
                 decimal(row.val_loss),
@@ -96,19 +57,20 @@ def ranking_table(summary: Summary) -> Table:
                 str(row.failed),
             )
         )
-    margin, short, noun = points(summary.answer.margin), SHORT[metric], summary.meta.noun
+    margin, short = points(summary.answer.margin), SHORT[metric]
     return Table(
         "Ranking",
-        f"Good enough: at most {margin} points behind the best, and no rerun diverged. Excluded: "
-        "another optimizer is certainly ahead, by however little. Behind: at most so many points "
-        f"behind the best, all bounds together with 95 % confidence; new: on new {noun}s of the "
-        f"same kind; a dash: no more is known than that nobody exceeds 100 %. {PLURAL[metric]} in "
-        f"percent, means over reruns of the tuned settings; val {short} adjusted to the leader's "
-        f"repeats. {'Acc: accuracy at the best epoch. ' if beside else ''}"
-        "Diverged counts reruns, search diverged counts trials.",
+        f"Good enough: at most {margin} points behind the best, and no confirmation run diverged. "
+        "Excluded: another optimizer is certainly ahead, by however little. Behind: at most this "
+        "many points behind the best; all bounds hold simultaneously with 95 % confidence. New: "
+        f"the same on new {noun}s of the same kind. A dash: no bound is known, except that no "
+        f"optimizer exceeds 100 %. {PLURAL[metric]} in percent, means over the confirmation runs; "
+        f"val {short} is adjusted to the leader's repeats. "
+        f"{'Acc: accuracy at the best epoch. ' if both else ''}"
+        "Diverged counts confirmation runs, search diverged counts trials.",
         (
             *("optimizer", "verdict", "behind ≤", "new ≤", f"val {short}", f"test {short}"),
-            *(("val acc", "test acc") if beside else ()),
+            *(("val acc", "test acc") if both else ()),
             *("diverged", "repeats", "val loss", f"last {short}", "best epoch", "s/trial"),
             *("trials", "epochs", "search diverged", "failed"),
         ),
@@ -117,21 +79,21 @@ def ranking_table(summary: Summary) -> Table:
 
 
 def verdict_table(summary: Summary) -> Table:
-    """What of the ranking fits into a notebook."""
+    """Return the columns of the ranking that fit into a notebook."""
     whole = ranking_table(summary)
     last = whole.head.index("repeats") + 1
     return whole._replace(head=whole.head[:last], rows=tuple(row[:last] for row in whole.rows))
 
 
 def verdict_words(one: Judged) -> str:
-    """The verdict on an optimizer that was confirmed."""
+    """Return the verdict on an optimizer that was confirmed."""
     if one.at_most_behind is None and one.verdict is Verdict.UNDECIDED:
         return "no verdict"
     return one.verdict.value
 
 
 def settings_table(summary: Summary) -> Table:
-    """Best hyperparameters: optimizers down, keys across."""
+    """Return the best hyperparameters: a row for each optimizer, a column for each key."""
     keys = list(dict.fromkeys(key for found in summary.settings for key in found.values))
     rows = []
     for found in summary.settings:
@@ -143,22 +105,17 @@ def settings_table(summary: Summary) -> Table:
         rows.append(tuple(cells))
     title = "Typical hyperparameters of the winners"
     note = (
-        "Of a typical winner: the repeat in the middle of all, not the luckiest. In brackets what "
-        "the winners of all repeats span."
+        "Those of a typical winner: the repeat in the middle, not the luckiest one. In brackets: "
+        "the range over the winners of all repeats."
     )
     if not _confirmed(summary):
         title = "Hyperparameters of the best single runs"
-        note = "No winner has been confirmed by a rerun."
-    return Table(
-        title,
-        note,
-        ("optimizer", *(plain(key, 40) for key in keys)),
-        tuple(rows),
-    )
+        note = "No winner has a confirmation run."
+    return Table(title, note, ("optimizer", *(plain(key, 40) for key in keys)), tuple(rows))
 
 
 def code_title(summary: Summary) -> str:
-    """What stands over the printed code."""
+    """Return the title of the printed code."""
     return f"The {'winner' if _confirmed(summary) else 'best single run'} as Keras code"
 
 
@@ -167,7 +124,7 @@ def _confirmed(summary: Summary) -> bool:
 
 
 def robustness_table(summary: Summary) -> Table:
-    """What an optimizer asks of its user."""
+    """Return what random configurations reach, and how soon the winner is there."""
     rows = [
         (
             plain(one.optimizer, 40),
@@ -181,16 +138,15 @@ def robustness_table(summary: Summary) -> Table:
         )
         for one in summary.robustness
     ]
-    margin = points(summary.answer.margin)
     return Table(
         "Robustness and cost",
-        "What a setting drawn at random from the search space and trained whole reaches: half of "
-        "them at least the median, nine of ten at least the 10 % quantile (diverged ones guess). "
-        "Diverged: of all settings drawn at random, with the 95 % interval of the share in "
-        f"percent. Then epochs and seconds until a rerun of the winner is within {margin} points "
-        "of its own best.",
+        "What a configuration reaches that is drawn at random from the search space and trained to "
+        "the end: half of them at least the median, nine of ten at least the 10 % quantile (one "
+        "that diverged scores at chance). Diverged: of all configurations drawn at random, with "
+        "the 95 % interval of their share in percent. Epochs, seconds: until a confirmation run of "
+        f"the winner is within {points(summary.answer.margin)} points of its own best.",
         (
-            *("optimizer", "random setting: median", "10 %", "draws", "diverged", "95 %"),
+            *("optimizer", "random: median", "10 %", "draws", "diverged", "95 %"),
             *("epochs to the margin", "seconds"),
         ),
         tuple(rows),
@@ -198,7 +154,7 @@ def robustness_table(summary: Summary) -> Table:
 
 
 def pairs_table(summary: Summary) -> Table:
-    """Pairwise differences, the surest first."""
+    """Return the pairwise differences, the surest first."""
     noun = summary.meta.noun
     ordered = sorted(
         summary.pairs,
@@ -209,9 +165,9 @@ def pairs_table(summary: Summary) -> Table:
             f"{plain(p.first)} over {plain(p.second)}",
             str(p.repeats),
             gap(p.difference),
-            f"{points(p.low)} to {points(p.high)}" if not math.isnan(p.low) else "–",
+            interval(p.low, p.high),
             "yes" if p.separated else "no",
-            f"{points(p.new_low)} to {points(p.new_high)}" if not math.isnan(p.new_low) else "–",
+            interval(p.new_low, p.new_high),
             "yes" if p.carries_over else "no",
             decimal(p.probability, 2),
             "–"
@@ -223,22 +179,23 @@ def pairs_table(summary: Summary) -> Table:
     ]
     return Table(
         "Differences",
-        f"In points of validation {summary.meta.metric_words}, paired by repeat; intervals hold "
-        "for all pairs and all looks together, so they are wider than those of the verdicts. "
-        f"Separated: more than luck of splits, searches and seeds on these {noun}s. New {noun}s: "
-        f"the same for other {noun}s of the same kind. P(A > B): one rerun of A beats one of B on "
-        "the same rows; meaningful if that is at least 0.75 and its interval stays above 0.5 "
+        f"In points of validation {summary.meta.metric_words}, paired by repeat. The intervals "
+        "hold simultaneously for all pairs and all planned looks (interim analyses), so they are "
+        "wider than those of the verdicts. Separated: chance in splits, searches and seeds does "
+        f"not explain the difference on these {noun}s. Carries over: nor on new {noun}s of the "
+        "same kind. P(A > B): the probability that a confirmation run of A beats one of B on the "
+        "same rows; meaningful if it is at least 0.75 and its interval stays above 0.5 "
         "(Bouthillier et al. 2021).",
         (
             *("pair", "repeats", "difference", "95 %", "separated"),
-            *(f"95 % new {noun}s", "holds there", "P(A > B)", "95 % of P", "meaningful"),
+            *(f"95 % new {noun}s", "carries over", "P(A > B)", "95 % of P", "meaningful"),
         ),
         tuple(rows),
     )
 
 
 def study_table(summary: Summary) -> Table:
-    """What was studied, and with which settings."""
+    """Return the facts and the settings of the study."""
     meta = summary.meta
     facts: dict[str, Any] = {
         "study": meta.name,
@@ -246,7 +203,7 @@ def study_table(summary: Summary) -> Table:
         "classes": len(meta.class_names),
         f"{meta.noun}s": sum(meta.class_counts),
         "groups": _groups(meta),
-        "deep grey": _white_points(meta.white_points),
+        "16/32-bit grey": _white_points(meta.white_points),
         "split": ", ".join(f"{part} {size}" for part, size in meta.split_sizes.items()),
         "runs": len(summary.records),
         "device": ", ".join(str(v) for key, v in meta.device.items() if key not in INNER and v),
@@ -260,7 +217,7 @@ def study_table(summary: Summary) -> Table:
 
 
 def _groups(meta: StudyMeta) -> str:
-    """How many there are, and what says so."""
+    """Return the number of groups and where they come from; "" without groups."""
     if not meta.data["groups"]:
         return ""
     origin = f"the column group of the {'table' if meta.noun == 'image' else 'file'}"
@@ -284,7 +241,7 @@ def _versions(found: Mapping[str, str]) -> str:
 
 
 def trials_table(summary: Summary) -> Table:
-    """Every run with its hyperparameters; of very many the best ones."""
+    """Return every run with its hyperparameters; of very many runs only the best."""
     guess = chance(summary.meta.metric, summary.meta.class_counts)
     short = SHORT[summary.meta.metric]
     keys = list(dict.fromkeys(key for r in summary.records for key in r.hyperparameters))
@@ -309,8 +266,8 @@ def trials_table(summary: Summary) -> Table:
     many = len(rows) < len(summary.records)
     return Table(
         f"The best {len(rows)} of {len(summary.records)} runs" if many else f"All {len(rows)} runs",
-        "Click a column to sort. A rung of Hyperband that continues an earlier one is a line of "
-        "its own. The file trials.csv has the same and more.",
+        "Click the head of a column to sort. A rung of Hyperband that continues an earlier one has "
+        "a line of its own. The file trials.csv has the same and more.",
         (
             *("run", "optimizer", "phase", "repeat", "bracket", "rung", "epochs", "status"),
             *(f"val {short}", "best epoch", f"test {short}", "seconds"),
@@ -320,17 +277,58 @@ def trials_table(summary: Summary) -> Table:
     )
 
 
+def listed_runs(
+    records: Sequence[TrialRecord], guess: float, most: int = MOST_LISTED
+) -> list[TrialRecord]:
+    """Return all records or, of more than `most`, the best; in the order of the records.
+
+    Args:
+        records: all runs of a study.
+        guess: the score of a diverged run.
+        most: the number of runs that a page has room for.
+    """
+    if len(records) <= most:
+        return list(records)
+    values = [score(record, guess) for record in records]
+    ranked = sorted(
+        range(len(records)),
+        key=lambda place: -math.inf if math.isnan(values[place]) else values[place],
+        reverse=True,
+    )
+    return [records[place] for place in sorted(ranked[:most])]
+
+
 def evaluation(summary: Summary) -> list[str]:
-    """One line an optimizer, as `model.evaluate` after the last epoch would say it."""
+    """Return a line for each optimizer, like that of `model.evaluate` after the last epoch."""
     metric = summary.meta.metric
     return [evaluation_line(row, metric) for row in summary.rows if not math.isnan(row.last_value)]
 
 
 def standings(meta: StudyMeta, records: Sequence[TrialRecord]) -> dict[str, Standing]:
-    """Those of all optimizers that were confirmed."""
+    """Return the verdict and the mean of every optimizer that was confirmed."""
     answer = answer_of(meta, records)
     return {
         row.optimizer: Standing(verdict_words(answer.about(row.optimizer)), row.mean)
         for row in rank(meta, records, answer)
         if row.basis is Phase.CONFIRM
     }
+
+
+def percent(value: float) -> str:
+    """Return a fraction in percent, without the sign; a dash for NaN."""
+    return "–" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def decimal(value: float, digits: int = 3) -> str:
+    """Return a number; a dash for NaN."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def gap(value: float | None) -> str:
+    """Return a difference in points; a dash where no bound is known."""
+    return "–" if value is None or math.isnan(value) else points(value)
+
+
+def interval(low: float, high: float) -> str:
+    """Return "1.0 to 2.0", in points; a dash where no bound is known."""
+    return "–" if math.isnan(low) else f"{points(low)} to {points(high)}"

@@ -1,4 +1,4 @@
-"""What the report command prints."""
+"""The conclusion and the ranking as text, for the terminal and for a notebook."""
 
 import io
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ GAP = 2  # between columns
 def print_conclusion(
     summary: Summary, ranking: Table, warnings: Sequence[str], folder: Path
 ) -> None:
-    """The sentence, the ranking, the evaluation lines, the warnings and where the files are."""
+    """Print the headline, the ranking, the evaluation, the warnings and where the files are."""
     out = console()
     out.print()
     out.print(plain(summary.headline.text, 2000), style="bold")
@@ -43,29 +43,29 @@ def print_conclusion(
 
 
 def conclusion_text(headline: str, ranking: Table) -> str:
-    """The sentence and the ranking as plain text."""
+    """Return the headline and the ranking as plain text."""
     text = io.StringIO()
-    console = Console(
+    out = Console(
         file=text, width=120, color_system=None, force_jupyter=False, markup=False, emoji=False
     )
-    console.print(headline)
-    console.print()
-    console.print(grid_of(ranking, console.width))
+    out.print(headline)
+    out.print()
+    out.print(grid_of(ranking, out.width))
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def console() -> Console:
-    """Names may look like rich's markup or emoji codes: nothing is interpreted."""
-    console = Console(markup=False, emoji=False, highlight=False)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH  # a log file has no edge; wrapped tables cannot be read
-    return console
+    """Return a console that prints names as they are, even if they look like rich's markup."""
+    out = Console(markup=False, emoji=False, highlight=False)
+    if not out.is_terminal:
+        out.width = LOG_WIDTH  # a log file has no edge, and wrapped tables are unreadable
+    return out
 
 
 def grid_of(shown: Table, width: int) -> Grid:
-    """The columns, from the left, that fit whole; only a head may take several lines."""
+    """Return as many columns, from the left, as fit without cutting a word; only heads may wrap."""
     grid = Grid(box=None, pad_edge=False)
-    fitting, used = 0, 0
+    used = 0
     for place, head in enumerate(shown.head):
         cells = [row[place] for row in shown.rows]
         whole = max(map(len, [*head.split(), *cells]), default=1)
@@ -73,7 +73,6 @@ def grid_of(shown: Table, width: int) -> Grid:
         if used - GAP > width:
             break
         grid.add_column(head, justify="left" if place == 0 else "right", min_width=whole)
-        fitting += 1
     for row in shown.rows:
-        grid.add_row(*row[:fitting])
+        grid.add_row(*row[: len(grid.columns)])
     return grid

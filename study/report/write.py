@@ -1,4 +1,4 @@
-"""Study folder -> `report/`: pages, tables, figures, and the conclusion on the terminal."""
+"""Write a study's `report/` (pages, tables and figures) and print its conclusion."""
 
 from pathlib import Path
 
@@ -14,19 +14,19 @@ from study.report.tables import ranking_table
 from study.report.terminal import print_conclusion
 from study.verdicts.looks import MARGIN_RULE, margin_points
 
-HALF_WRITTEN = 60.0  # seconds after which no other report is still writing a file
+HALF_WRITTEN = 60.0  # seconds; older temporary files belong to a report that was killed
 
 
 def write_report(logs: Path, name: str | None = None, *, margin: str | None = None) -> Path:
-    """Summarize study `name` (default: the newest), write its report, print the conclusion.
+    """Write the report of a study, print its conclusion and return the report's folder.
 
     Args:
         logs: folder of the studies.
-        name: of the study.
-        margin: points to judge by instead of the study's own.
+        name: name of the study; None: the newest one.
+        margin: margin to judge by, in points; None: the study's own.
 
     Raises:
-        UserError: no such study, nothing finished, or a damaged file.
+        UserError: the study does not exist, has no finished run, or has a damaged file.
     """
     study = find_study(logs, name)
     summary = load_study(study, margin=given_margin(margin))
@@ -38,8 +38,7 @@ def write_report(logs: Path, name: str | None = None, *, margin: str | None = No
     for own in (folder, folder / "figures"):
         sweep(own, seconds=HALF_WRITTEN)
     write_figures(pictures, folder / "figures")
-    about = [(picture.name, picture.title, picture.caption) for picture in pictures]
-    write_atomically(folder / "report.md", markdown(summary, about, texts))
+    write_atomically(folder / "report.md", markdown(summary, pictures, texts))
     write_atomically(folder / "ranking.csv", ranking_csv(summary))
     write_atomically(folder / "trials.csv", as_csv(*flat_trials(summary.records)))
     write_atomically(folder / "ranking.json", ranking_json(summary, warnings))
@@ -49,10 +48,10 @@ def write_report(logs: Path, name: str | None = None, *, margin: str | None = No
 
 
 def given_margin(text: str | None) -> float | None:
-    """Return the margin as a fraction, from points as the search takes them; None without a text.
+    """Return a margin that was typed, in points; None: none was.
 
     Raises:
-        UserError: it is no number above 0 to 100.
+        UserError: the text is not a number above 0 and up to 100.
     """
     try:
         return None if text is None else margin_points(text)

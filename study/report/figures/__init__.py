@@ -1,1 +1,1 @@
-"""Summary -> pictures."""
+"""The figures of a report, drawn from its summary."""

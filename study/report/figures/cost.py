@@ -1,7 +1,6 @@
-"""Summary -> figures about cost: what tuning gains, what training takes."""
+"""Figures about cost: what tuning gains, and how long training takes."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,75 +23,58 @@ from study.report.figures.picture import Drawn
 LEAST_ERROR = 2e-3  # values above 99.8 % share one height
 
 
-def draw_gains(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
-    """A slope for each optimizer from Keras's default settings to the tuned ones."""
+def draw_gains(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Drawn:
+    """Draw a slope for each optimizer, from Keras's default settings to the tuned ones."""
     found = [g for g in summary.gains if np.isfinite(g.default) and np.isfinite(g.tuned)]
     if not found:
         return
-    names = [look[g.optimizer].label for g in found]
+    names = [plain(marks[g.optimizer].label, 18) for g in found]
     figure = new_figure(
         7.5,
         max(3.4, 1.6 + 0.36 * len(found)),
         "What does tuning gain?",
-        _told(summary),
+        f"Validation {summary.meta.metric_words} with Keras's defaults and tuned. Equal steps "
+        f"divide the {'errors' if summary.meta.metric == ACCURACY else 'gap to 100 %'} equally.",
     )
     axis = figure.subplots()
-    room = 0.5 + label_width([f"{plain(name, 18)} 00.0 %" for name in names], 8)
+    room = 0.5 + label_width([f"{name} 00.0 %" for name in names], 8)
     margins(figure, left=room, right=room, top=0.85, bottom=0.3)
     ends = {side: [_height(getattr(g, side)) for g in found] for side in ("default", "tuned")}
     low, high = min(map(min, ends.values())), max(map(max, ends.values()))
     reach = max(high - low, 0.05)
     axis.set_ylim(low - 0.06 * reach, high + 0.06 * reach)
     gap = reach * 1.12 * 0.19 / (figure.get_size_inches()[1] - 1.15)
-    for gain, start, end in zip(found, ends["default"], ends["tuned"], strict=True):
-        colour, marker, _ = look[gain.optimizer]
-        kind: dict[str, Any] = {
-            "color": colour,
-            "marker": marker,
-            "ms": 5,
-            "mec": "white",
-            "mew": 0.6,
-        }
-        axis.plot([0, 1], [start, end], "-", **kind)
+    for gain, start, stop in zip(found, ends["default"], ends["tuned"], strict=True):
+        colour, marker, _ = marks[gain.optimizer]
+        axis.plot(
+            [0, 1], [start, stop], "-", color=colour, marker=marker, ms=5, mec="white", mew=0.6
+        )
     for side, (key, heights) in enumerate(ends.items()):
         places = spread_labels(heights, gap, *axis.get_ylim())
-        for place, (gain, y) in enumerate(zip(found, places, strict=True)):
-            text = f"{plain(names[place], 18)} {100 * getattr(gain, key):.1f} %"
-            _end(axis, text, side, heights[place], y, look[gain.optimizer].colour)
+        for gain, name, at, y in zip(found, names, heights, places, strict=True):
+            text = f"{name} {100 * getattr(gain, key):.1f} %"
+            _label_end(axis, text, side, at, y, marks[gain.optimizer].colour)
     axis.set_xlim(-0.02, 1.02)
     axis.set_xticks([0, 1], ["default", "tuned"], size=9.5, color=INK)
     axis.set_yticks([])
-    axis.spines["left"].set_visible(False)
-    axis.spines["bottom"].set_visible(False)
+    axis.spines[["left", "bottom"]].set_visible(False)
     yield (
         "default_against_tuned",
         "Default against tuned",
-        "A steep line: this optimizer needs tuning. A flat one: its defaults are good here. A "
-        f"falling one: the search was misled, by few {summary.meta.noun}s or by too short first "
-        "rungs. Default: one run a repeat; tuned: all confirmation runs.",
+        "Steep: this optimizer needs tuning. Flat: its defaults are good here. Falling: the search "
+        f"was misled, by too few {summary.meta.noun}s or by first rungs that were too short. "
+        "Default: one run for each repeat; tuned: all confirmation runs.",
         figure,
     )
 
 
 def _height(value: float) -> float:
-    """Orders of magnitude of what is missing to 100 %, upwards: of accuracy, the error rate."""
+    """Return how many orders of magnitude are missing to 100 %, upwards."""
     return -float(np.log10(max(1 - value, LEAST_ERROR)))
 
 
-def _told(summary: Summary) -> str:
-    if summary.meta.metric == ACCURACY:
-        return (
-            "Validation accuracy at Keras's default settings, and tuned. Equal steps upwards "
-            "divide the mistakes alike."
-        )
-    return (
-        f"Validation {summary.meta.metric_words} at Keras's defaults, and tuned. Equal steps "
-        "divide the gap to 100 % alike."
-    )
-
-
-def _end(axis: Axes, text: str, side: int, at: float, y: float, colour: str) -> None:
-    """A label beside an end of a slope, with a thin line to it."""
+def _label_end(axis: Axes, text: str, side: int, at: float, y: float, colour: str) -> None:
+    """Write a label beside an end of a slope, with a thin line to it."""
     axis.annotate(
         text,
         (side, at),
@@ -113,51 +95,47 @@ def _end(axis: Axes, text: str, side: int, at: float, y: float, colour: str) -> 
     )
 
 
-def draw_time(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
-    """The winner's metric against the seconds that one training of it takes."""
+def draw_time(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Drawn:
+    """Draw the winner's metric against the seconds that one training of it takes."""
     rows = [r for r in summary.rows if r.basis is Phase.CONFIRM and r.train_seconds > 0]
     if not rows:
         return
-    names = [look[r.optimizer].label for r in rows]
+    used = [marks[r.optimizer] for r in rows]
     figure = new_figure(
         7.5,
         4.4,
         "Is the better optimizer slower?",
-        "Mean of the winner's runs with its 95 % interval.",
+        "Mean of the winner's confirmation runs with its 95 % interval.",
     )
     axis = figure.subplots()
-    room = 0.6 + label_width(names, 8.5)
+    room = 0.6 + label_width([mark.label for mark in used], 8.5)
     margins(figure, left=0.75, right=room, top=0.8, bottom=0.55)
-    for row in rows:
-        colour, marker, _ = look[row.optimizer]
+    for row, (colour, marker, _) in zip(rows, used, strict=True):
         axis.plot([row.train_seconds] * 2, [row.low, row.high], "-", color=colour, lw=1, alpha=0.5)
         axis.plot(row.train_seconds, row.mean, marker, color=colour, ms=8, mec="white", mew=0.8)
     axis.set_xlim(0, 1.08 * max(r.train_seconds for r in rows))
-    _label_points(axis, [r.mean for r in rows], names, [look[r.optimizer] for r in rows])
-    axis.set_xlabel("Seconds to train its tuned head once, all epochs, on this machine")
+    _label_points(axis, [r.mean for r in rows], used)
+    axis.set_xlabel("Seconds to train the tuned head once, all epochs, on this machine")
     words = summary.meta.metric_words
     axis.set_ylabel(f"Validation {words}")
     percent_axis(axis)
     yield (
         "time",
         f"{words[0].upper()}{words[1:]} against training time",
-        "Left and high is best. The time also depends on the tuned width of the dense layer, and "
+        "The upper left is best. The time also depends on the tuned width of the dense layer, and "
         "heads were trained side by side: small differences mean nothing.",
         figure,
     )
 
 
-def _label_points(
-    axis: Axes, heights: Sequence[float], names: Sequence[str], looks: Sequence[Mark]
-) -> None:
-    """Names with their marker at the right edge, in the order of the heights."""
+def _label_points(axis: Axes, heights: Sequence[float], marks: Sequence[Mark]) -> None:
+    """Write names with their markers at the right edge, in the order of the heights."""
     low, high = axis.get_ylim()
     across = axis.get_yaxis_transform()
-    for y, name, look in zip(
-        spread_labels(heights, (high - low) * 0.06, low, high), names, looks, strict=True
-    ):
-        axis.plot(1.04, y, look.marker, color=look.colour, transform=across, clip_on=False, ms=6)
-        axis.text(1.07, y, name, transform=across, va="center", size=8.5, color=look.colour)
+    places = spread_labels(heights, (high - low) * 0.06, low, high)
+    for y, (colour, marker, name) in zip(places, marks, strict=True):
+        axis.plot(1.04, y, marker, color=colour, transform=across, clip_on=False, ms=6)
+        axis.text(1.07, y, name, transform=across, va="center", size=8.5, color=colour)
     axis.set_ylim(low, high)
 
 

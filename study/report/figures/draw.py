@@ -1,16 +1,17 @@
-"""Summary -> figures/*.png. The figures themselves are drawn by the other modules of this folder.
+"""Draw the figures of a summary, and write them as PNG files.
 
-Each figure draws one tuple of the summary and nothing else; each title says what to look for.
+A drawer of the other modules draws one tuple of the summary and nothing else; the title of a figure
+says what to look for.
 """
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from study.common.files import write_atomically
-from study.common.plot_look import Fonts, find_fonts, marks, style, to_png
+from study.common.plot_look import Fonts, find_fonts, marks
 from study.report.analysis.summary import Summary
 from study.report.figures import cost, hyperparameters, mistakes, optimizers, searches
-from study.report.figures.picture import Drawn, Picture
+from study.report.figures.picture import Drawn, Picture, finished
 
 Drawer = Callable[..., Drawn]
 
@@ -28,16 +29,11 @@ DRAWERS: tuple[Drawer, ...] = (
 def draw_figures(
     summary: Summary, drawers: Iterable[Drawer] = DRAWERS
 ) -> tuple[list[Picture], list[str]]:
-    """Every figure that the study has data for, and warnings about fonts."""
+    """Return every figure that the study has data for, and warnings about fonts."""
     fonts = find_fonts([*summary.meta.class_names, *summary.meta.optimizers])
-    look = marks([*summary.meta.optimizers, *(row.optimizer for row in summary.rows)], fonts)
-    pictures = []
-    with style(fonts):
-        for drawer in drawers:
-            for name, title, caption, figure in drawer(summary, look, fonts):
-                png = to_png(figure, photos=name in PHOTOS)
-                pictures.append(Picture(name, title, caption, png, figure))
-    return pictures, _font_warnings(fonts)
+    marked = marks([*summary.meta.optimizers, *(row.optimizer for row in summary.rows)], fonts)
+    drawn = (one for drawer in drawers for one in drawer(summary, marked, fonts))
+    return finished(drawn, fonts, photos=PHOTOS), _font_warnings(fonts)
 
 
 def write_figures(pictures: Iterable[Picture], folder: Path) -> None:
@@ -55,7 +51,7 @@ def _font_warnings(fonts: Fonts) -> list[str]:
     if not fonts.missing:
         return []
     return [
-        f"no installed font has the characters {fonts.missing[:20]!r}, so figures show numbers in "
-        'place of those names; install the font "Noto Sans CJK" (Debian, Ubuntu: fonts-noto-cjk) '
+        f"no installed font has the characters {fonts.missing[:20]!r}, so figures show numbers "
+        'instead of those names; install the font "Noto Sans CJK" (Debian, Ubuntu: fonts-noto-cjk) '
         "or another one for this script, and run the report again"
     ]

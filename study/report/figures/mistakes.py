@@ -1,4 +1,4 @@
-"""Summary -> figures about the winner's mistakes: confusion matrix, accuracy by class."""
+"""Figures about the winner's mistakes: confusion matrix, accuracy by class, confused images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,22 +20,22 @@ from study.common.plot_look import (
 from study.common.text import label_width, plain
 from study.report.analysis.confusion import Confusion
 from study.report.analysis.summary import Summary
-from study.report.figures.picture import Drawn
+from study.report.figures.picture import NARROWEST, Drawn
 
 WIDEST = 10.2  # inches of the matrix
-FEWEST_CLASSES = 12  # shown also where the winner makes no mistake
-MOST_COUNTS = 60  # classes; above that the numbers in the matrix are too small to read
+FEWEST_CLASSES = 12  # shown even if the winner makes no mistake
+MOST_COUNTS = 60  # classes; with more the numbers in the matrix are too small to read
 
 
-def draw_confusion(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
-    """Confusion matrix with the most confused pairs beside it, and accuracy by class."""
+def draw_confusion(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Drawn:
+    """Draw the confusion matrix with the most confused pairs, and the accuracy by class."""
     found = summary.confusion
     if found is None:
         return
     names = shown_names(summary.meta.class_names, fonts)
-    winner = look[found.optimizer].label
     metric, noun = summary.meta.metric, summary.meta.noun
-    about = f"{winner}, {found.images} {noun}s, accuracy {100 * found.accuracy:.1f} %"
+    about = f"{marks[found.optimizer].label}, {found.images} {noun}s, "
+    about += f"accuracy {100 * found.accuracy:.1f} %"
     if metric != ACCURACY:
         about += f", {summary.meta.metric_words} {100 * found.value:.1f} %"
     yield (
@@ -47,7 +47,7 @@ def draw_confusion(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Dra
     yield (
         "per_class",
         "Accuracy by class" if metric == ACCURACY else "Recall by class",
-        f"Share of each class's {noun}s that the winner names rightly.",
+        f"Share of each class's {noun}s that the winner classifies correctly.",
         _per_class_figure(found, names, about, noun, metric),
     )
 
@@ -55,17 +55,34 @@ def draw_confusion(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Dra
 def _confusion_figure(found: Confusion, names: Mapping[int, str], about: str) -> Figure:
     classes = len(found.counts)
     cell = min(float(np.clip(7.2 / classes, 0.17, 0.5 if classes > 6 else 0.8)), WIDEST / classes)
-    step = int(np.ceil(0.12 / cell))  # labels that would overlap are left out
     size = float(np.clip(cell * 48, 4, 9))
-    label = 0.45 + label_width(names.values(), size)
-    side = cell * classes
+    label, side = 0.45 + label_width(names.values(), size), cell * classes
     texts = [f"{plain(names[a], 14)} → {plain(names[b], 14)}" for a, b, *_ in found.pairs]
-    beside_label = 0.35 + label_width(texts, 7.5)
+    beside = 0.35 + label_width(texts, 7.5)
     height = max(side, 2.4) + label + 0.9
-    across = label + side + (beside_label + 2.0 if texts else 0.4)
+    across = label + side + (beside + 2.0 if texts else 0.4)
     figure = new_figure(max(across, 7), height, "Which classes are confused?", about)
-    axis = figure.add_axes((0, 0, 1, 1))
-    _place(axis, label + 0.2, height - 0.8 - side, side, side)
+    matrix = _axis(figure, label + 0.2, height - 0.8 - side, side, side)
+    _draw_matrix(matrix, found, [names[i] for i in range(classes)], cell, size)
+    if texts:
+        tall = min(0.3 * len(texts), side)
+        right = _axis(figure, label + 0.2 + side + beside, height - 1.05 - tall, 1.2, tall)
+        _draw_confused(right, found, texts)
+    return figure
+
+
+def _axis(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Add an axis at a place given in inches."""
+    whole = figure.get_size_inches()
+    return figure.add_axes(
+        (left / whole[0], bottom / whole[1], width / whole[0], height / whole[1])
+    )
+
+
+def _draw_matrix(
+    axis: Axes, found: Confusion, labels: Sequence[str], cell: float, size: float
+) -> None:
+    classes = len(labels)
     shares = found.counts / np.maximum(found.counts.sum(axis=1, keepdims=True), 1)
     axis.imshow(shares, cmap="Blues", vmin=-0.06, vmax=1, aspect="auto", interpolation="nearest")
     axis.grid(visible=False)
@@ -73,38 +90,17 @@ def _confusion_figure(found: Confusion, names: Mapping[int, str], about: str) ->
     width = min(0.8, 5 * cell)
     axis.hlines(lines, -0.5, classes - 0.5, color="white", lw=width)
     axis.vlines(lines, -0.5, classes - 0.5, color="white", lw=width)
-    labels = [names[i] for i in range(classes)]
+    step = int(np.ceil(0.12 / cell))  # labels that would overlap are left out
     axis.set_xticks(range(0, classes, step), labels[::step], rotation=90, size=size)
     axis.set_yticks(range(0, classes, step), labels[::step], size=size)
     axis.set_xlabel("Predicted class")
     axis.set_ylabel("True class")
-    if classes <= MOST_COUNTS:
-        for i, j in zip(*np.nonzero(found.counts), strict=True):
-            dark = shares[i, j] > 0.55
-            axis.text(
-                j,
-                i,
-                str(found.counts[i, j]),
-                ha="center",
-                va="center",
-                size=size * 0.9,
-                color="white" if dark else INK,
-            )
-    if found.pairs:
-        beside = figure.add_axes((0, 0, 1, 1))
-        tall = min(0.3 * len(found.pairs), side)
-        _place(beside, label + 0.2 + side + beside_label, height - 1.05 - tall, 1.2, tall)
-        _draw_confused(beside, found, texts)
-    return figure
-
-
-def _place(axis: Axes, left: float, bottom: float, width: float, height: float) -> None:
-    """Put an axis at a place given in inches."""
-    assert axis.figure is not None
-    whole_width, whole_height = axis.figure.get_size_inches()  # type: ignore[union-attr]
-    axis.set_position(
-        (left / whole_width, bottom / whole_height, width / whole_width, height / whole_height)
-    )
+    if classes > MOST_COUNTS:
+        return
+    for i, j in np.argwhere(found.counts):
+        ink = "white" if shares[i, j] > 0.55 else INK
+        text = str(found.counts[i, j])
+        axis.text(j, i, text, ha="center", va="center", size=size * 0.9, color=ink)
 
 
 def _draw_confused(axis: Axes, found: Confusion, texts: Sequence[str]) -> None:
@@ -126,13 +122,12 @@ def _per_class_figure(
 ) -> Figure:
     order = np.argsort(np.nan_to_num(found.per_class, nan=2.0), kind="stable")
     imperfect = int(np.sum(found.per_class < 1))
-    order = order[: min(MOST_COUNTS, max(imperfect, FEWEST_CLASSES))]  # the hardest ones
+    order = order[: min(MOST_COUNTS, max(imperfect, FEWEST_CLASSES))]  # the hardest classes
     classes = len(order)
-    more = ""
-    if classes < len(found.counts):
-        left = len(found.counts) - classes
-        more = f"; {left} more {'all right' if imperfect <= classes else 'do better'}"
-    figure = new_figure(7, 1.4 + 0.2 * classes, "Which classes are hard?", about + more)
+    left_out = len(found.counts) - classes
+    if left_out:
+        about += f"; {left_out} more {'all right' if imperfect <= classes else 'do better'}"
+    figure = new_figure(7, 1.4 + 0.2 * classes, "Which classes are hard?", about)
     axis = figure.subplots()
     margins(figure, left=0.3 + label_width(names.values(), 7.5), right=0.7, top=0.75, bottom=0.5)
     values = found.per_class[order]
@@ -143,9 +138,8 @@ def _per_class_figure(
     mean = found.accuracy if by_image else float(np.nanmean(found.per_class))
     axis.axvline(mean, color=MUTED, lw=0.9, ls=":")
     for place, (value, total) in enumerate(zip(values, totals, strict=True)):
-        text = f"no {noun}s" if np.isnan(value) else f"{round(value * total)} of {total}"
         axis.annotate(
-            text,
+            f"no {noun}s" if np.isnan(value) else f"{round(value * total)} of {total}",
             (1, place),
             (5, 0),
             xycoords=("axes fraction", "data"),
@@ -158,30 +152,28 @@ def _per_class_figure(
     axis.set_ylim(classes - 0.4, -0.6)
     axis.set_xlim(0, 1.02)
     axis.grid(axis="y", visible=False)
-    over = f"Accuracy; dotted: over all {noun}s" if by_image else "Recall; dotted: mean"
-    axis.set_xlabel(over)
+    axis.set_xlabel(f"Accuracy; dotted: over all {noun}s" if by_image else "Recall; dotted: mean")
     percent_axis(axis, "x")
     return figure
 
 
-def draw_mistakes(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
-    """The images that were named wrongly, each beside one of the class it was taken for."""
+def draw_mistakes(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Drawn:
+    """Draw the misclassified images, each beside an image of the class that was predicted."""
     found = summary.confusion
     if found is None or not found.mistakes:
         return
     names = shown_names(summary.meta.class_names, fonts)
     columns = min(4, len(found.mistakes))
     rows = -(-len(found.mistakes) // columns)
-    width, height = max(columns * 2.3 + 0.3, 6.5), 0.95 + rows * 1.5
+    width, height = max(columns * 2.3 + 0.3, NARROWEST), 0.95 + rows * 1.5
     figure = new_figure(
         width,
         height,
         "What does it get wrong?",
-        f"{look[found.optimizer].label}, {found.images} images. Left: the image. "
-        "Right: a training image of the class it was taken for.",
+        f"{marks[found.optimizer].label}, {found.images} images. Left: the image. "
+        "Right: a training image of the predicted class.",
     )
     axis = figure.add_axes((0, 0, 1, 1))
-    axis.set(xlim=(0, width), ylim=(0, height))
     axis.set_axis_off()
     for place, mistake in enumerate(found.mistakes):
         row, column = divmod(place, columns)
@@ -189,20 +181,13 @@ def draw_mistakes(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Draw
         axis.imshow(mistake.pair, extent=(left, left + 2.0, top - 1.0, top), aspect="auto")
         text = f"{plain(names[mistake.true], 16)} → {plain(names[mistake.said], 16)}"
         axis.text(left, top - 1.06, text, size=8.5, va="top")
-        axis.text(
-            left + 2.0,
-            top - 1.21,
-            f"{100 * mistake.confidence:.0f} % sure",
-            size=7.5,
-            va="top",
-            ha="right",
-            color=MUTED,
-        )
-    axis.set(xlim=(0, width), ylim=(0, height))  # imshow changes them
+        sure = f"{100 * mistake.confidence:.0f} % sure"
+        axis.text(left + 2, top - 1.21, sure, size=7.5, va="top", ha="right", color=MUTED)
+    axis.set(xlim=(0, width), ylim=(0, height))
     yield (
         "mistakes",
         "The most confused images",
-        "True class → what the winner said, the most frequent mistakes first, then the surest.",
+        "True class → prediction: the most frequent mistakes first, then the most confident.",
         figure,
     )
 

@@ -1,4 +1,4 @@
-"""Summary -> figures of the winners: the verdicts, learning curves."""
+"""Figures of the winners: the verdicts and the learning curves."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,60 +25,61 @@ from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row
 from study.report.analysis.summary import Summary
 from study.report.analysis.winners import Curves
-from study.report.figures.picture import AxisScale, Drawn, Panels, joined, linear, logarithmic
+from study.report.figures.picture import (
+    AxisScale,
+    Drawn,
+    Panels,
+    bar,
+    bounds_end,
+    linear,
+    logarithmic,
+    titles,
+)
 from study.verdicts.answer import Judged, Verdict
 from study.verdicts.looks import FEWEST_REPEATS
 
-FARTHEST = 6  # margins that the axis of the ranking shows; bars beyond end in an arrow
 VERDICTS = {  # colours that differ in lightness, too
     Verdict.GOOD_ENOUGH: "#007a52",
     Verdict.UNDECIDED: "#8a8f98",
     Verdict.EXCLUDED: "#c0182b",
 }
-TOGETHER = 3  # so many optimizers share the post's two panels; more get a panel each
+TOGETHER = 3  # optimizers that share the two panels of the blog post; more get a panel each
 
 
-def draw_ranking(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
-    """Each optimizer's bound to the best against the margin: one look tells the verdicts."""
-    answer = summary.answer
-    shown = [
-        (row, answer.about(row.optimizer)) for row in summary.rows if row.basis is Phase.CONFIRM
-    ]
-    if not shown:
+def draw_ranking(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Drawn:
+    """Draw each optimizer's bound to the best against the margin, or the runs without verdicts."""
+    answer, words = summary.answer, summary.meta.metric_words
+    rows = [row for row in summary.rows if row.basis is Phase.CONFIRM]
+    if not rows:
         return
-    names = [look[row.optimizer].label for row, _ in shown]
     if not answer.looked:
-        words = summary.meta.metric_words
-        yield _without_verdicts([row for row, _ in shown], look, names, words)
+        yield _without_verdicts(rows, marks, words)
         return
+    judged = [answer.about(row.optimizer) for row in rows]
     figure = new_figure(
         8.6,
-        1.75 + 0.33 * len(shown),
+        1.75 + 0.33 * len(rows),
         "Which optimizers are good enough?",
-        f"Bar: how far behind the best at most, in points (95 %, all together). Mark: as measured. "
-        f"Margin: {points(answer.margin)}.",
+        "Bar: the largest possible gap to the best, in points (simultaneous 95 %). Mark: as "
+        f"measured. Margin: {points(answer.margin)}.",
     )
     axis = figure.subplots()
+    names = [marks[row.optimizer].label for row in rows]
     margins(figure, left=0.3 + label_width(names), right=2.6, top=0.8, bottom=0.75)
-    bounds = [one.at_most_behind for _, one in shown if one.at_most_behind is not None]
-    end = 1.06 * max(min(max(bounds, default=0), FARTHEST * answer.margin), 2 * answer.margin)
+    bounds = [one.at_most_behind for one in judged if one.at_most_behind is not None]
+    end = bounds_end(bounds, answer.margin)
     axis.axvspan(0, answer.margin, color=VERDICTS[Verdict.GOOD_ENOUGH], alpha=0.10, lw=0)
     axis.axvline(answer.margin, color=INK, lw=1.1)
-    for place, (row, one) in enumerate(shown):
-        colour, (_, marker, _) = VERDICTS[one.verdict], look[row.optimizer]
+    for place, (row, one) in enumerate(zip(rows, judged, strict=True)):
         if one.at_most_behind is not None:
-            start, stop = one.at_least_behind or 0.0, one.at_most_behind
-            axis.plot([start, min(stop, end)], [place] * 2, "-", color=colour, lw=5, alpha=0.75,
-                      solid_capstyle="butt")  # fmt: skip
-            if stop > end:
-                axis.plot(end, place, ">", color=colour, ms=8, clip_on=False)
+            start, colour = one.at_least_behind or 0.0, VERDICTS[one.verdict]
+            bar(axis, place, start, one.at_most_behind, end, colour, lw=5, alpha=0.75)
         if one.behind is not None and max(one.behind, 0) <= end:
-            axis.plot(max(one.behind, 0), place, marker, color=INK, ms=6, mec="white", mew=0.8,
-                      clip_on=False, zorder=4)  # fmt: skip
+            axis.plot(max(one.behind, 0), place, marks[row.optimizer].marker, color=INK, ms=6,
+                      mec="white", mew=0.8, clip_on=False, zorder=4)  # fmt: skip
         _write_verdict(axis, place, row, one)
     axis.set_xlim(0, end)
     names_down(axis, names)
-    words = summary.meta.metric_words
     axis.set_xlabel(f"Points of validation {words} behind the best optimizer")
     points_axis(axis)
     axis.text(answer.margin, 1.0, " margin", transform=axis.get_xaxis_transform(), size=8,
@@ -86,44 +87,47 @@ def draw_ranking(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn
     yield (
         "ranking",
         "Which are good enough?",
-        "A bar that ends at the margin or left of it: good enough (green). A bar that does not "
-        "begin at 0: excluded, certainly not the best (red). All others are undecided (grey): they "
-        "may be as good as the best or as far behind as their bar reaches. Right: the bound, and "
-        f"the mean {words} of the tuned settings.",
+        "Green: good enough, because the bar ends within the margin. Red: excluded, certainly not "
+        "the best, because the bar does not start at 0. Grey: undecided, possibly the best and "
+        "possibly as far behind as the bar reaches. Right: the bound, and the mean "
+        f"{words} of the tuned configurations.",
         figure,
     )
 
 
 def _without_verdicts(
-    rows: Sequence[Row], look: Mapping[str, Mark], names: Sequence[str], words: str
+    rows: Sequence[Row], marks: Mapping[str, Mark], words: str
 ) -> tuple[str, str, str, Figure]:
-    """What the runs reached, where too few repeats allow no more."""
+    """Draw the single runs, where too few repeats allow no verdict."""
     several = sum(row.converged > 0 for row in rows) > 1
     figure = new_figure(
         8,
         1.5 + 0.33 * len(rows),
         "What the optimizers reached",
-        "Dots: single reruns of the tuned winner. Mark: their mean. No verdict: "
+        "Dots: confirmation runs of the tuned winner. Mark: their mean. No verdict: "
         + (f"fewer than {FEWEST_REPEATS} repeats." if several else "nothing to compare."),
     )
     axis = figure.subplots()
+    names = [marks[row.optimizer].label for row in rows]
     margins(figure, left=0.3 + label_width(names), right=0.4, top=0.75, bottom=0.55)
     for place, row in enumerate(rows):
-        colour, marker, _ = look[row.optimizer]
+        colour, marker, _ = marks[row.optimizer]
         values = list(row.runs.values())
         axis.plot(values, [place] * len(values), "o", color=colour, alpha=0.55, ms=4, mew=0)
         axis.plot(row.mean, place, marker, color=colour, ms=8, mec="white", mew=0.9)
     names_down(axis, names)
     axis.set_xlabel(f"Validation {words}")
     percent_axis(axis, "x")
-    caption = "The order means nothing yet: it may be luck of the split, the search and the seeds."
-    if not several:
-        caption = "How far apart reruns end by luck of the split and the seeds."
+    caption = (
+        "The order means nothing yet: chance in the split, the search and the seeds may explain it."
+        if several
+        else "How much runs differ by chance in the split and the seeds."
+    )
     return "ranking", "Ranking", caption, figure
 
 
 def _write_verdict(axis: Axes, place: int, row: Row, one: Judged) -> None:
-    """At the right: the verdict, its bound and the mean."""
+    """Write the verdict, its bound and the mean at the right."""
     bound = one.at_most_behind
     words = one.verdict.value if bound is not None else "no verdict"
     kind: dict[str, Any] = {"va": "center", "size": 8.5, "transform": axis.get_yaxis_transform()}
@@ -134,39 +138,31 @@ def _write_verdict(axis: Axes, place: int, row: Row, one: Judged) -> None:
         axis.text(1.50, place, f"{100 * row.mean:.1f} %", color=MUTED, ha="right", **kind)
 
 
-def draw_curves(summary: Summary, look: dict[str, Mark], fonts: Fonts) -> Drawn:
-    """Training and validation metric and loss of every winner, the post's figure."""
-    curves = summary.curves
-    names = [look[found.optimizer].label for found in curves]
-    caption = "Solid: validation. Dashed: training (with dropout on). Band: lowest to highest run."
+def draw_curves(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Drawn:
+    """Draw the metric and the loss of every winner against the epoch, as in the blog post."""
+    curves, words = summary.curves, summary.meta.metric_words
+    caption = "Solid: validation. Dashed: training (with dropout). Band: lowest to highest run."
     if not curves:
         return
     if len(curves) <= TOGETHER:
-        figure = _curves_together(curves, look, names, summary.meta.metric_words)
-        yield "curves", "Learning curves", caption, figure
+        yield "curves", "Learning curves", caption, _curves_together(curves, marks, words)
         return
-    for kind, key, words in (
-        ("value", summary.meta.metric, summary.meta.metric_words),
-        ("loss", "loss", "loss"),
-    ):
-        figure = _curves_apart(curves, look, names, kind, words)
-        yield f"curves_{key}", f"Learning curves: {words}", caption, figure
+    for kind, key, title in (("value", summary.meta.metric, words), ("loss", "loss", "loss")):
+        figure = _curves_apart(curves, marks, kind, title)
+        yield f"curves_{key}", f"Learning curves: {title}", caption, figure
 
 
-def _curves_together(
-    curves: Sequence[Curves], look: Mapping[str, Mark], names: Sequence[str], words: str
-) -> Figure:
+def _curves_together(curves: Sequence[Curves], marks: Mapping[str, Mark], words: str) -> Figure:
     figure = new_figure(
         10, 4.2, "How the winners learn", "Solid: validation. Dashed: training. Band: all runs."
     )
-    left, right = figure.subplots(1, 2)
-    room = 0.25 + label_width(names)
+    used = [marks[found.optimizer] for found in curves]
+    room = 0.25 + label_width([mark.label for mark in used])
     panel = (10 - 0.75 - 0.65 - 2 * room) / 2
-    gap = (0.65 + room) / panel
-    margins(figure, left=0.75, right=room, top=0.95, bottom=0.5, wspace=gap)
-    for axis, kind, title in ((left, "value", words), (right, "loss", "loss")):
-        for found in curves:
-            colour, marker, _ = look[found.optimizer]
+    axes = figure.subplots(1, 2)
+    margins(figure, left=0.75, right=room, top=0.95, bottom=0.5, wspace=(0.65 + room) / panel)
+    for axis, kind, title in zip(axes, ("value", "loss"), (words, "loss"), strict=True):
+        for found, (colour, marker, _) in zip(curves, used, strict=True):
             train, val = getattr(found, kind), getattr(found, f"val_{kind}")
             epochs = np.arange(1, len(val.mean) + 1)
             few: dict[str, Any] = _few(marker, len(epochs))
@@ -176,19 +172,16 @@ def _curves_together(
                 axis.fill_between(epochs, val.low, val.high, color=colour, alpha=0.18, lw=0)
         up = _heights(curves, kind)
         _apply(axis, _epochs(curves), up)
-        ends = [float(getattr(found, f"val_{kind}").mean[-1]) for found in curves]
-        _name_ends(axis, up, ends, names, [look[found.optimizer].colour for found in curves])
+        _name_ends(axis, up, [getattr(found, f"val_{kind}").mean[-1] for found in curves], used)
         axis.set_title(title[0].upper() + title[1:])
         axis.set_xlabel("Epoch")
     return figure
 
 
-def _name_ends(
-    axis: Axes, up: AxisScale, ends: Sequence[float], names: Sequence[str], colours: Sequence[str]
-) -> None:
+def _name_ends(axis: Axes, up: AxisScale, ends: Sequence[float], marks: Sequence[Mark]) -> None:
     """Write each name at the right edge, where its curve ends."""
-    heights = [0.0 if np.isnan(up(end)) else float(np.clip(up(end), 0, 1)) for end in ends]
-    for y, name, colour in zip(spread_labels(heights, 0.06, 0, 1), names, colours, strict=True):
+    heights = [float(np.nan_to_num(np.clip(up(end), 0, 1))) for end in ends]
+    for y, (colour, _, name) in zip(spread_labels(heights, 0.06, 0, 1), marks, strict=True):
         axis.annotate(
             name,
             (1, y),
@@ -203,14 +196,10 @@ def _name_ends(
 
 
 def _curves_apart(
-    curves: Sequence[Curves],
-    look: Mapping[str, Mark],
-    names: Sequence[str],
-    kind: str,
-    words: str,
+    curves: Sequence[Curves], marks: Mapping[str, Mark], kind: str, words: str
 ) -> Figure:
     panels = Panels(
-        [(n, look[c.optimizer].colour) for n, c in zip(names, curves, strict=True)],
+        titles(marks, (found.optimizer for found in curves)),
         f"How the winners learn: {words}",
         "Solid: validation. Dashed: training. Band: all runs. Grey: the other optimizers.",
         "Epoch",
@@ -218,10 +207,9 @@ def _curves_apart(
         _heights(curves, kind),
     )
     means = [getattr(found, f"val_{kind}").mean for found in curves]
-    others = joined((np.arange(1.0, len(mean) + 1), mean) for mean in means)
+    panels.plot_behind((np.arange(1.0, len(mean) + 1), mean) for mean in means)
     for place, found in enumerate(curves):
-        panels.plot(place, *others, "-", color="#d9d9d9", lw=0.7)
-        colour, marker, _ = look[found.optimizer]
+        colour, marker, _ = marks[found.optimizer]
         train, val = getattr(found, kind), getattr(found, f"val_{kind}")
         epochs = np.arange(1, len(val.mean) + 1)
         few = _few(marker, len(epochs))
@@ -233,7 +221,7 @@ def _curves_apart(
 
 
 def _few(marker: str, epochs: int) -> dict[str, Any]:
-    """A marker now and then tells colours apart in print."""
+    """Return the style of about eight markers along a curve, which help where colours do not."""
     return {"marker": marker, "ms": 4, "markevery": max(1, epochs // 8)}
 
 
@@ -247,7 +235,7 @@ def _epochs(curves: Sequence[Curves]) -> AxisScale:
 
 
 def _heights(curves: Sequence[Curves], kind: str) -> AxisScale:
-    """Percent for the metric; decades for losses, so that the first epoch hides nothing."""
+    """Return percent for the metric; decades for losses, so that the first epoch hides nothing."""
     bands = [band for c in curves for band in (getattr(c, kind), getattr(c, f"val_{kind}"))]
     values = np.concatenate([band.mean for band in bands])
     if kind == "value":

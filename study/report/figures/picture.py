@@ -1,30 +1,42 @@
-"""What a figure is while it is drawn, and once it is.
+"""What figures share: the `Picture`, scales, bars that may end in an arrow, small multiples.
 
-Small multiples: a grid of panels with the same scales, one an optimizer, drawn quickly.
-
-All panels live in one matplotlib axis measured in inches, because a dozen axes with their ticks
-take ten times as long. A panel's data is scaled by hand and clipped to its frame.
+Small multiples are panels with the same scales in one Matplotlib axis that is measured in inches; a
+panel's data is scaled by hand and clipped to its frame. Subplots would be plainer, but the panels
+of twelve optimizers took 0.8 s longer as subplots, and the whole report takes three.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox, TransformedBbox
 from numpy.typing import ArrayLike
 
-from study.common.plot_look import FAINT, GRID, INK, MUTED, log_label, new_figure
+from study.common.plot_look import (
+    FAINT,
+    GRID,
+    INK,
+    MUTED,
+    Fonts,
+    Mark,
+    log_label,
+    new_figure,
+    style,
+    to_png,
+)
 
 Drawn = Iterable[tuple[str, str, str, Figure]]  # name, title, caption, figure
+Line = tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]  # x and y
 
+FARTHEST = 6  # margins that an axis of bounds shows at most; longer bars end in an arrow
 LEFT, RIGHT, TOP, BOTTOM = 0.75, 0.2, 0.98, 0.6  # margins of the figure, inches
 WIDE, TALL = 2.35, 1.42  # a panel
 BESIDE, ABOVE = 0.2, 0.36  # between panels
-
-Line = tuple[Float[np.ndarray, " _"], Float[np.ndarray, " _"]]  # x and y, in inches
+NARROWEST = 6.5  # inches of a figure, so that its title has room
 
 
 class Picture(NamedTuple):
@@ -34,11 +46,35 @@ class Picture(NamedTuple):
     title: str
     caption: str  # how to read it
     png: bytes
-    figure: Figure  # that the PNG shows
+    figure: Figure  # drawn in `png`
+
+
+def finished(drawn: Drawn, fonts: Fonts, *, photos: Container[str] = ()) -> list[Picture]:
+    """Return the pictures that a generator draws; those named in `photos` keep all colours."""
+    with style(fonts):
+        return [
+            Picture(name, title, caption, to_png(figure, photos=name in photos), figure)
+            for name, title, caption, figure in drawn
+        ]
+
+
+def bounds_end(bounds: Iterable[float], margin: float) -> float:
+    """Return where an axis of bounds ends: past the longest one, but not too many margins away."""
+    return 1.06 * max(min(max(bounds, default=0.0), FARTHEST * margin), 2 * margin)
+
+
+def bar(
+    axis: Axes, height: float, low: float, high: float, end: float, colour: str, **kind: Any
+) -> None:
+    """Draw a bar from `low` to `high`; one that reaches beyond `end` stops there in an arrow."""
+    kind = {"color": colour, "solid_capstyle": "butt"} | kind
+    axis.plot([low, min(high, end)], [height] * 2, "-", **kind)
+    if high > end:
+        axis.plot(end, height, ">", color=colour, ms=6, clip_on=False)
 
 
 class AxisScale(NamedTuple):
-    """What an axis of every panel shows."""
+    """The range of an axis, and its ticks."""
 
     low: float
     high: float
@@ -47,7 +83,7 @@ class AxisScale(NamedTuple):
     log: bool = False
 
     def __call__(self, values: ArrayLike) -> Float[np.ndarray, "..."]:
-        """Data -> 0..1; below 0 or above 1 is outside the panel."""
+        """Return data as 0..1; below 0 or above 1 it is outside the panel."""
         data = np.asarray(values, float)
         low, high = self.low, self.high
         if self.log:
@@ -57,7 +93,7 @@ class AxisScale(NamedTuple):
 
 
 def linear(low: float, high: float, *, percent: bool = False, whole: bool = False) -> AxisScale:
-    """A linear scale with about five ticks."""
+    """Return a linear scale with about five ticks."""
     high = high if high > low else low + 1
     found = MaxNLocator(5, integer=whole, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
     ticks = [float(t) for t in found if low - 1e-9 <= t <= high + 1e-9]
@@ -66,7 +102,7 @@ def linear(low: float, high: float, *, percent: bool = False, whole: bool = Fals
 
 
 def logarithmic(low: float, high: float) -> AxisScale:
-    """A logarithmic scale with a tick every decade, or every other one."""
+    """Return a logarithmic scale with a tick for each decade or, of many, every other one."""
     high = high if high > low else low * 10
     first, last = int(np.ceil(np.log10(low) - 1e-9)), int(np.floor(np.log10(high) + 1e-9))
     step = max(1, -(-(last - first) // 4))
@@ -79,10 +115,14 @@ class Panels:
 
     Args:
         titles: (name, colour) of each panel.
-        title, subtitle: of the figure.
+        title: of the figure.
+        subtitle: of the figure.
         xlabel: under the lowest panel of every column.
-        across, up: scales; those of `across` may differ from panel to panel.
-        columns: at most so many panels side by side, `wide` inches each, `beside` apart.
+        across: scale of x; a sequence gives each panel its own.
+        up: scale of y.
+        columns: panels side by side at most.
+        wide: inches of a panel.
+        beside: inches between panels.
         legend: inches kept free below the subtitle.
     """
 
@@ -108,76 +148,83 @@ class Panels:
         self.above = ABOVE + (0.22 if own else 0)  # room for ticks under every panel
         rows = -(-len(titles) // self.columns)
         width = LEFT + max(RIGHT, beside / 2) + self.columns * (wide + beside) - beside
-        height = self.top + BOTTOM + rows * TALL + (rows - 1) * self.above
-        self.figure = new_figure(max(width, 6.5), height, title, subtitle)
+        self.width = max(width, NARROWEST)
+        self.height = self.top + BOTTOM + rows * TALL + (rows - 1) * self.above
+        self.figure = new_figure(self.width, self.height, title, subtitle)
         self.axis = self.figure.add_axes((0, 0, 1, 1))
-        self.axis.set(xlim=(0, max(width, 6.5)), ylim=(0, height))
+        self.axis.set(xlim=(0, self.width), ylim=(0, self.height))
         self.axis.set_axis_off()
         self.axis.patch.set_visible(False)
-        self._height = height
-        self._rules: list[tuple[Float[np.ndarray, ...], Float[np.ndarray, ...]]] = []
+        rules: list[Line] = []
         for place, (name, colour) in enumerate(titles):
             last = place >= len(titles) - self.columns
-            self._frame(place, name, colour, ticks=own or last, xlabel=xlabel if last else "")
-        self.axis.plot(*joined(self._rules), "-", color=GRID, lw=0.7, zorder=0.5)
+            label = xlabel if last else ""
+            rules += self._frame(place, name, colour, ticks=own or last, label=label)
+        self.axis.plot(*joined(rules), "-", color=GRID, lw=0.7, zorder=0.5)
 
-    def corner(self, place: int) -> tuple[float, float]:
-        """Left and lower end of a panel, inches."""
+    def _corner(self, place: int) -> tuple[float, float]:
+        """Return the left and the lower end of a panel, inches."""
         row, column = divmod(place, self.columns)
         left = LEFT + column * (self.wide + self.beside)
-        return left, self._height - self.top - TALL - row * (TALL + self.above)
+        return left, self.height - self.top - TALL - row * (TALL + self.above)
 
-    def _frame(self, place: int, name: str, colour: str, *, ticks: bool, xlabel: str) -> None:
-        left, low = self.corner(place)
+    def _frame(self, place: int, name: str, colour: str, *, ticks: bool, label: str) -> list[Line]:
+        """Draw the frame of a panel and its labels; return the lines of its grid."""
+        left, low = self._corner(place)
+        right, high = left + self.wide, low + TALL
         across = self.across[place]
+        xs, ys = left + self.wide * across(across.ticks), low + TALL * self.up(self.up.ticks)
         text = self.axis.text
-        text(left, low + TALL + 0.07, name, color=colour, weight="bold", size=9.5, va="bottom")
-        self.axis.plot(
-            [left, left, left + self.wide], [low + TALL, low, low], "-", color=FAINT, lw=0.8
-        )
-        for x in left + self.wide * across(across.ticks):
-            self._rules.append((np.array([x, x]), np.array([low, low + TALL])))
-        for y in low + TALL * self.up(self.up.ticks):
-            self._rules.append((np.array([left, left + self.wide]), np.array([y, y])))
+        text(left, high + 0.07, name, color=colour, weight="bold", size=9.5, va="bottom")
+        self.axis.plot([left, left, right], [high, low, low], "-", color=FAINT, lw=0.8)
         if place % self.columns == 0:
-            for y, label in zip(self.up(self.up.ticks), self.up.labels, strict=True):
-                text(left - 0.05, low + TALL * y, label, ha="right", va="center", color=MUTED)
+            for y, tick in zip(ys, self.up.labels, strict=True):
+                text(left - 0.05, y, tick, ha="right", va="center", color=MUTED)
         if ticks:
-            for x, label in zip(across(across.ticks), across.labels, strict=True):
-                text(left + self.wide * x, low - 0.05, label, ha="center", va="top", color=MUTED)
-        if xlabel:
-            under = 0.22 + 0.14 * max(label.count("\n") for label in (*across.labels, ""))
-            text(left + self.wide / 2, low - under, xlabel, ha="center", va="top", color=INK)
+            for x, tick in zip(xs, across.labels, strict=True):
+                text(x, low - 0.05, tick, ha="center", va="top", color=MUTED)
+        if label:
+            text(left + self.wide / 2, low - 0.22, label, ha="center", va="top", color=INK)
+        upright = [(np.array([x, x]), np.array([low, high])) for x in xs]
+        return upright + [(np.array([left, right]), np.array([y, y])) for y in ys]
 
-    def points(self, place: int, x: ArrayLike, y: ArrayLike) -> Line:
-        """Data of a panel -> inches."""
-        left, low = self.corner(place)
+    def _points(self, place: int, x: ArrayLike, y: ArrayLike) -> Line:
+        """Return data of a panel in inches."""
+        left, low = self._corner(place)
         return left + self.wide * self.across[place](x), low + TALL * self.up(y)
 
     def plot(self, place: int, x: ArrayLike, y: ArrayLike, *form: str, **kind: Any) -> None:
-        """A line or markers in one panel, as `Axes.plot` has it, cut off at the frame."""
-        (line,) = self.axis.plot(*self.points(place, x, y), *form, **kind)
+        """Draw a line or markers in one panel, as `Axes.plot` does, cut off at the frame."""
+        (line,) = self.axis.plot(*self._points(place, x, y), *form, **kind)
         line.set_clip_box(self._clip(place))
 
+    def plot_behind(self, lines: Iterable[Line]) -> None:
+        """Draw lines of all optimizers in grey in every panel."""
+        x, y = joined(lines)
+        for place in range(len(self.across)):
+            self.plot(place, x, y, "-", color="#d9d9d9", lw=0.7)
+
     def band(self, place: int, x: ArrayLike, low: ArrayLike, high: ArrayLike, colour: str) -> None:
-        """The area between two curves."""
-        across, lower = self.points(place, x, low)
+        """Fill the area between two curves."""
+        across, lower = self._points(place, x, low)
         area = self.axis.fill_between(
-            across, lower, self.points(place, x, high)[1], color=colour, alpha=0.18, lw=0
+            across, lower, self._points(place, x, high)[1], color=colour, alpha=0.18, lw=0
         )
         area.set_clip_box(self._clip(place))
 
     def _clip(self, place: int) -> TransformedBbox:
-        left, low = self.corner(place)
+        left, low = self._corner(place)
         room = 0.05  # for markers on the frame
         box = Bbox([[left - room, low - room], [left + self.wide + room, low + TALL + room]])
         return TransformedBbox(box, self.axis.transData)
 
 
-def joined(
-    lines: Iterable[Line],
-) -> Line:
-    """Many lines as one, with gaps between them: one cheap artist instead of dozens."""
-    gap = np.array([np.nan])
-    parts = [(np.append(x, gap), np.append(y, gap)) for x, y in lines]
-    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+def titles(marks: Mapping[str, Mark], optimizers: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the titles of panels for optimizers."""
+    return [(marks[name].label, marks[name].colour) for name in optimizers]
+
+
+def joined(lines: Iterable[Line]) -> tuple[Float[np.ndarray, " M"], Float[np.ndarray, " M"]]:
+    """Return many lines as one with gaps, since one artist is cheaper than dozens."""
+    pieces = [(np.append(x, np.nan), np.append(y, np.nan)) for x, y in lines]
+    return np.concatenate([x for x, _ in pieces]), np.concatenate([y for _, y in pieces])
