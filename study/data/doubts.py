@@ -16,14 +16,13 @@ NEAR_NAMED, PAIR = 3, 2  # groups of near-duplicates, images of each
 def doubts(images: ImageSet) -> list[str]:
     """Return lines to print: what was left out, copies in several classes, shortcuts and so on."""
     lines = [f"left out: {text}" for text in _by_reason(images.problems)]
-    if copies := images.duplicates:
-        lines += _groups("the same content in several classes", copies, NAMED, NAMED)
+    if images.duplicates:
+        lines += _groups("the same content in several classes", images.duplicates, NAMED, NAMED)
         lines[-1] += ", which a stratified split only trains on"
     if images.near:
-        copies = [
-            [images.paths[row].relative_to(images.root) for row in rows] for rows in images.near
-        ]
-        lines += _groups("nearly the same image", copies, NEAR_NAMED, PAIR)
+        names = [path.relative_to(images.root) for path in images.paths]
+        near = [[names[row] for row in rows] for rows in images.near]
+        lines += _groups("nearly the same image", near, NEAR_NAMED, PAIR)
         across = sum(len(set(images.labels[list(rows)].tolist())) > 1 for rows in images.near)
         lines[-1] += f", {across} of the groups in several classes" if across else ""
         lines[-1] += (

@@ -56,7 +56,7 @@ class ImageSet(Examples):
 
     @property
     def same_pixels(self) -> int:
-        """Number of images that show the pixels of another one and differ from it in their bytes."""
+        """Number of images that show the pixels of another one but differ in their bytes."""
         return len(set(self.digests)) - len(set(self.seen))
 
     @property

@@ -109,6 +109,11 @@ def class_folders(root: Path) -> list[Path]:
     ]
 
 
+def is_link(path: Path) -> bool:
+    """Return whether a path is a symbolic link; not where its folder cannot be entered."""
+    return os.path.islink(path)  # noqa: PTH114, `Path.is_symlink` raises there
+
+
 def may_be_image(name: str) -> bool:
     """Return whether a file is named like an image."""
     return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
@@ -148,7 +153,7 @@ def _subfolders(folder: Path) -> frozenset[str]:
     """Return the names of the folders in `folder`; none where it cannot be read."""
     _, names, _ = next(os.walk(folder), ("", [], []))
     paths = [folder / name for name in names]
-    return frozenset(p.name for p in paths if not os.path.islink(p) and not is_foreign(p))
+    return frozenset(p.name for p in paths if not is_link(p) and not is_foreign(p))
 
 
 def _holds_images(folder: Path) -> bool:

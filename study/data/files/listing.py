@@ -24,6 +24,7 @@ from study.data.files.class_folders import (
     Problem,
     entries,
     find_class_folders,
+    is_link,
     may_be_image,
 )
 from study.data.files.foreign_folders import is_foreign, is_output
@@ -74,7 +75,7 @@ def list_files(
         UserError: there is no such folder or table, or it is contradictory.
     """
     if labels is not None:
-        table = _local_path(labels, "labels", "a CSV file")
+        table = local_path(labels, "labels", "a CSV file")
         if table.is_dir():
             raise UserError(f"{printable(table)} is a folder: give `labels` a CSV file")
         root = _existing_folder(data) if data is not None else table.parent.resolve()
@@ -90,7 +91,12 @@ def list_files(
     return _list_folders(find_class_folders(root, ask=not grouped), follow=follow_links)
 
 
-def _local_path(given: str | Path, name: str, wanted: str) -> Path:
+def local_path(given: str | Path, name: str, wanted: str) -> Path:
+    """Return the path that an argument `name` gives, with `~` as the user's home.
+
+    Raises:
+        UserError: it is empty, or a web address.
+    """
     text = str(given)
     if isinstance(given, str) and not text.strip():  # `Path("")` would be the current folder
         raise UserError(f"`{name}` is empty (an unset shell variable?): give {wanted}")
@@ -108,7 +114,7 @@ def _local_path(given: str | Path, name: str, wanted: str) -> Path:
 
 def _existing_folder(data: str | Path) -> Path:
     wanted = "a folder that holds one folder per class"
-    folder = _local_path(data, "data", f"{wanted} (. is the current one)")
+    folder = local_path(data, "data", f"{wanted} (. is the current one)")
     hint = ""
     try:
         if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
@@ -218,7 +224,7 @@ class _Walk:
         walk = os.walk(class_folder, onerror=unreadable, followlinks=self._follow)
         for place, folders, names in walk:
             inside = [path for name in folders if not is_foreign(path := Path(place, name))]
-            walked.update(os.path.realpath(path) for path in inside if not os.path.islink(path))
+            walked.update(os.path.realpath(path) for path in inside if not is_link(path))
             folders[:] = [path.name for path in inside if self._enters(path, walked, label)]
             visible = [Path(place, name) for name in names if not name.startswith(".")]
             self.ignored += len(names) - len(visible)
@@ -227,7 +233,7 @@ class _Walk:
 
     def _enters(self, folder: Path, walked: set[str], label: str) -> bool:
         """Return whether to walk through a folder, perhaps a link; its target joins `walked`."""
-        if not os.path.islink(folder):
+        if not is_link(folder):
             return True
         target = os.path.realpath(folder)
         used = any(target == place or place.startswith(target + os.sep) for place in walked)
@@ -240,7 +246,7 @@ class _Walk:
 
     def _takes(self, file: Path, label: str) -> bool:
         """Return whether to use a file, perhaps a link."""
-        if self._follow or not os.path.islink(file):
+        if self._follow or not is_link(file):
             return True
         if Path(os.path.realpath(file)).is_relative_to(self._root):
             return True
