@@ -85,7 +85,8 @@ def near_copies(thumbnails: UInt8[np.ndarray, "N 320"]) -> list[tuple[int, ...]]
     if len(rows) < 2:
         return []
     units = _unit_vectors(thumbnails[rows, :GREY])
-    tree = KDTree(units @ _principal(units))
+    _, axes = np.linalg.eigh(units.T @ units)  # along the last the thumbnails differ most
+    tree = KDTree(units @ axes[:, -COMPONENTS:])
     pairs = np.concatenate([*_pairs(tree, units, thumbnails[rows])])
     number = components(len(rows), pairs)
     order = np.argsort(number, kind="stable")
@@ -99,12 +100,6 @@ def _unit_vectors(thumbnails: UInt8[np.ndarray, "n d"]) -> Float32[np.ndarray, "
     centred -= centred.mean(axis=1, keepdims=True)
     units: np.ndarray = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), TINY)
     return units
-
-
-def _principal(units: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "d components"]:
-    """Return `COMPONENTS` orthonormal axes along which the thumbnails differ most."""
-    axes: np.ndarray = np.linalg.eigh(units.T @ units)[1]
-    return axes[:, -COMPONENTS:]
 
 
 def _pairs(

@@ -76,7 +76,14 @@ class Examples:
 
     def in_several_classes(self) -> list[list[int]]:
         """Return groups of rows with the same content in different classes."""
-        return [rows for rows in _equal(self.seen) if len(set(self.labels[rows].tolist())) > 1]
+        first: dict[str, int] = {}
+        labels = zip(self.seen, self.labels.tolist(), strict=True)
+        several = {one for one, label in labels if first.setdefault(one, label) != label}
+        found: dict[str, list[int]] = defaultdict(list)
+        for row, one in enumerate(self.seen):
+            if one in several:
+                found[one].append(row)
+        return list(found.values())
 
     @cached_property
     def units(self) -> Int32[np.ndarray, " N"]:

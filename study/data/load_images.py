@@ -15,7 +15,7 @@ forgotten: in threads of this process, or by `map_files`. What happens to a file
 import itertools
 import os
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -103,15 +103,7 @@ def load_images(
             f"{where} has {number} {'entry' if number == 1 else 'entries'} that cannot be used: "
             f"{_some(images.problems)}; fix or remove them, or drop `strict`"
         )
-    _refuse_lost_classes(images, listing)
-    if len(images.class_names) < 2:
-        raise UserError(_too_few_classes(images))
-    if untrained := images.missing_in(TRAIN):
-        raise UserError(
-            f"{where} has no training image of {', '.join(untrained)}: put some into a folder of "
-            "the same name in the train folder (in a table: set split to train for some), or "
-            "remove the class from the other parts"
-        )
+    _refuse_classes(images, listing)
     counts = Counter(images.labels.tolist())
     if data is None and labels is None and counts != dict.fromkeys(range(PEOPLE), PHOTOS):
         raise UserError(
@@ -199,22 +191,28 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(taken)
 
 
-def _refuse_lost_classes(images: ImageSet, listing: Listing) -> None:
-    """Refuse to drop a class: a study of the others would answer another question."""
+def _refuse_classes(images: ImageSet, listing: Listing) -> None:
+    """Refuse lost classes (a study of the others answers another question), and too few."""
+    where = printable(images.source)
     label_of = {one.path: one.label for one in listing.files}
     without = set(listing.labels) - {label_of[path] for path in images.paths}
-    lost: dict[str, list[Problem]] = defaultdict(list)
-    for problem in images.problems:
-        if problem.label in without:
-            lost[printable(problem.label)].append(problem)
-    if images.paths and lost:
-        problems = [problem for group in lost.values() for problem in group]
-        which = f"class {next(iter(lost))} in {printable(images.source)} has no usable file"
+    problems = [problem for problem in images.problems if problem.label in without]
+    if images.paths and problems:
+        lost = list(dict.fromkeys(printable(problem.label) for problem in problems))
+        which = f"class {lost[0]} in {where} has no usable file"
         if len(lost) > 1:
-            which = f"classes {', '.join(lost)} in {printable(images.source)} have no usable files"
+            which = f"classes {', '.join(lost)} in {where} have no usable files"
         raise UserError(
             f"{which} ({len(problems)} left out, such as {_one_of_each(problems)}); fix the files, "
             "or move the class away"
+        )
+    if len(images.class_names) < 2:
+        raise UserError(_too_few_classes(images))
+    if untrained := images.missing_in(TRAIN):
+        raise UserError(
+            f"{where} has no training image of {', '.join(untrained)}: put some into a folder of "
+            "the same name in the train folder (in a table: set split to train for some), or "
+            "remove the class from the other parts"
         )
 
 

@@ -14,8 +14,9 @@ equal classes to reach that.
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import compress
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -150,14 +151,13 @@ def _claim(guess: Guess, names: Sequence[str]) -> str:
 
 def _by_class(fact: str, images: ImageSet) -> str:
     """Return the values of the first classes."""
-    say: Callable[[list[int]], str] = {
-        "format": lambda rows: _tally(images.headers[row].format for row in rows),
-        "mode": lambda rows: _tally(images.headers[row].mode for row in rows),
-        "depth": lambda rows: _tally(images.depths[row] or "8 bits" for row in rows),
-        "size": lambda rows: _sizes([images.headers[row].size for row in rows]),
-    }[fact]
+    if fact == "depth":
+        values: list[Any] = [depth or "8 bits" for depth in images.depths]
+    else:
+        values = [getattr(header, fact) for header in images.headers]
+    say: Callable[[Iterable[Any]], str] = _sizes if fact == "size" else _tally
     found = (
-        f"{name} {say(np.flatnonzero(images.labels == label).tolist())}"
+        f"{name} {say(compress(values, images.labels == label))}"
         for label, name in enumerate(images.class_names)
     )
     return first_few(found, NAMED)
@@ -167,10 +167,9 @@ def _tally(values: Iterable[str]) -> str:
     return " and ".join(f"{value} {count:,}" for value, count in Counter(values).most_common(3))
 
 
-def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
-    return " x ".join(_range(side) for side in zip(*sizes, strict=True))
-
-
-def _range(sides: Sequence[int]) -> str:
-    low, high = min(sides), max(sides)
-    return f"{low}" if low == high else f"{low} to {high} (median {median(sides):.0f})"
+def _sizes(sizes: Iterable[tuple[int, int]]) -> str:
+    ranges = ((min(sides), max(sides), median(sides)) for sides in zip(*sizes, strict=True))
+    return " x ".join(
+        f"{low}" if low == high else f"{low} to {high} (median {middle:.0f})"
+        for low, high, middle in ranges
+    )

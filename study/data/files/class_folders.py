@@ -28,8 +28,6 @@ LIKELY = {"train": TRAIN, "val": VALIDATION, "dev": VALIDATION, "test": TEST}  #
 ANNOTATIONS = {"mask", "masks", "annotation", "annotations", "labels", "segmentation", "gt"}
 DOCUMENTS = {".txt", ".md", ".rst", ".html", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml"}
 NAMED = 5  # folders listed in one sentence
-LINK = "is a symbolic link, which is not followed"
-LOOSE = "is not in a class folder"
 UNKNOWN = "has no class folders named like those of train, so its classes are unknown"
 
 

@@ -31,6 +31,7 @@ class LabelLine(NamedTuple):
     part: str = ""  # "train", "validation" or "test"; empty if the table has no column split
     group: str = ""
     line: int = 0  # from 1
+    word: str = ""  # for the part, as it is in the table
 
 
 class LabelTable(NamedTuple):
@@ -56,11 +57,11 @@ def read_table(table: Path, root: Path) -> LabelTable:
     for number, cells in lines:
         if not any(map(str.strip, cells)):
             continue
-        row, word = _row(cells, columns, root, f"{where}, line {number}", number)
-        names.setdefault(row.part, word)
+        row = _row(cells, columns, root, f"{where}, line {number}")._replace(line=number)
+        names.setdefault(row.part, row.word)
         known = found.setdefault(row.path, row)
         repeated += known is not row
-        if known._replace(line=number) != row:
+        if (known.label, known.part, known.group) != (row.label, row.part, row.group):
             raise UserError(
                 f"{where}: {printable(row.path.name)} is in lines {known.line} and {number} with "
                 f"different values ({_values(known)}; {_values(row)}): keep one line per file"
@@ -109,8 +110,8 @@ def _text(table: Path, where: str) -> str:
         ) from None
     kind = next((kind for magic, kind in SPREADSHEETS.items() if data.startswith(magic)), "")
     if kind or len(data) > MOST_BYTES:
-        wrong = f"is {kind}" if kind else f"is larger than {MOST_BYTES:,} bytes"
-        raise UserError(f"{where} {wrong}, not a CSV file: save the table as CSV (UTF-8)")
+        wrong = f"is {kind}, not a CSV file" if kind else f"is larger than {MOST_BYTES:,} bytes"
+        raise UserError(f"{where} {wrong}: save the table as CSV (UTF-8)")
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))  # as Excel writes "Unicode text"
     try:
         text = data.decode("utf-16" if wide else "utf-8-sig")
@@ -144,10 +145,8 @@ def _columns(header: Sequence[str], where: str) -> dict[str, int]:
     return found
 
 
-def _row(
-    cells: Sequence[str], columns: dict[str, int], root: Path, where: str, line: int
-) -> tuple[LabelLine, str]:
-    """Return a line, checked, and its word for the part."""
+def _row(cells: Sequence[str], columns: dict[str, int], root: Path, where: str) -> LabelLine:
+    """Return a line, checked."""
     values = {name: cells[at].strip() for name, at in columns.items() if at < len(cells)}
     for name in NEEDED:
         if not values.get(name):
@@ -159,8 +158,8 @@ def _row(
             f"{where}: split is {printable(word)!r}, but must be train, val or test in every line "
             "of a table with a column split"
         )
-    path = _path(values["file"], root, where)
-    return LabelLine(path, values["label"], part, values.get("group", ""), line), printable(word)
+    path, group = _path(values["file"], root, where), values.get("group", "")
+    return LabelLine(path, values["label"], part, group, word=printable(word))
 
 
 def _path(name: str, root: Path, where: str) -> Path:

@@ -1,8 +1,8 @@
 """A folder, a table or nothing -> the files that may be images, with class, part and group.
 
-Only the table is opened here. Files of a folder are listed as Keras lists them. Symbolic links are
-followed only where they lead to a file inside the folder, so that the walk ends and nothing from
-elsewhere comes in; with `follow_links` all of them below a class folder, but into no folder twice.
+Only the table is opened here. Symbolic links are followed only where they lead to a file inside the
+folder, so that the walk ends and nothing from elsewhere comes in; with `follow_links` all of them
+below a class folder, but into no folder twice.
 """
 
 import importlib.util
@@ -15,13 +15,12 @@ from typing import NamedTuple
 from study.common.errors import UserError
 from study.common.text import printable
 from study.data.files.class_folders import (
-    LINK,
-    LOOSE,
     TEST,
     TRAIN,
     VALIDATION,
     ClassFolders,
     Problem,
+    class_folders,
     entries,
     find_class_folders,
     is_link,
@@ -149,110 +148,81 @@ def _list_folders(classes: ClassFolders, *, follow: bool = False) -> Listing:
     Raises:
         UserError: a folder cannot be read.
     """
-    walk = _Walk(classes.root, follow=follow)
+    root, tops = classes.root, classes.tops
+    divided = "" not in tops
     files: list[ListedFile] = []
-    folders: list[Path] = []
-    for part, top in classes.tops.items():
-        for folder in walk.folders_in(top):
-            folders.append(folder)
+    others = list(_loose(root)) if divided else []
+    for part, top in tops.items():
+        others += _loose(top)
+        for folder in class_folders(top):
+            found = list(_walk(folder, root, follow=follow))
+            paths = sorted((one for one in found if isinstance(one, Path)), key=_by_folder)
             files += [
                 ListedFile(path, folder.name, part, subfolder=_first_folder(path, folder))
-                for path in walk.files_below(folder)
+                for path in paths
             ]
-    divided = "" not in classes.tops
-    if divided:  # to note what is beside the parts
-        walk.folders_in(classes.root)
+            others += [one for one in found if not isinstance(one, Path)]
+    folders = [folder for top in tops.values() for folder in class_folders(top)]
+    part_names = {part: top.relative_to(root).parts[0] for part, top in tops.items() if divided}
     return Listing(
-        source=classes.root,
-        root=classes.root,
+        source=root,
+        root=root,
         files=files,
         labels=sorted({folder.name for folder in folders}),
         folders=folders,
-        problems=[*classes.problems, *walk.problems],
-        ignored=walk.ignored,
-        part_names={
-            part: printable(top.relative_to(classes.root).parts[0])
-            for part, top in classes.tops.items()
-            if divided
-        },
+        problems=[*classes.problems, *filter(None, others)],
+        ignored=others.count(None),
+        part_names={part: printable(name) for part, name in part_names.items()},
         notes=classes.notes,
     )
 
 
-class _Walk:
-    """A walk through class folders that notes what it leaves out."""
+def _loose(top: Path) -> Iterator[Problem | None]:
+    """Yield a problem, or None to ignore it, for all in `top` but folders, which belong there."""
+    for entry in entries(top):
+        if entry.is_symlink() and not entry.is_file():
+            yield Problem(entry, "is a symbolic link, which is not followed", entry.name)
+        elif not entry.is_dir():
+            yield Problem(entry, "is not in a class folder") if may_be_image(entry.name) else None
 
-    def __init__(self, root: Path, *, follow: bool) -> None:
-        """Begin a walk.
 
-        Args:
-            root: links may lead to files in it.
-            follow: links inside the class folders may lead anywhere, to folders, too.
-        """
-        self._root, self._follow = root, follow
-        self.problems: list[Problem] = []
-        self.ignored = 0
+def _walk(folder: Path, root: Path, *, follow: bool) -> Iterator[Path | Problem | None]:
+    """Yield for all in and below a class folder the file, a problem, or None to ignore it.
 
-    def folders_in(self, top: Path) -> list[Path]:
-        """Return the folders in `top`, which should hold nothing else.
-
-        Raises:
-            UserError: `top` cannot be read.
-        """
-        found = []
-        for entry in entries(top):
-            if entry.is_symlink() and not entry.is_file():
-                self.problems.append(Problem(entry, LINK, entry.name))
-            elif entry.is_dir():
-                found += [] if is_foreign(entry) else [entry]
-            elif may_be_image(entry.name):
-                self.problems.append(Problem(entry, LOOSE))
+    Args:
+        folder: of a class.
+        root: links may lead to files in it.
+        follow: links may lead anywhere, to folders, too.
+    """
+    errors: list[OSError] = []
+    walked = {os.path.realpath(folder)}
+    for place, folders, names in os.walk(folder, onerror=errors.append, followlinks=follow):
+        inside = [path for name in folders if not is_foreign(path := Path(place, name))]
+        walked.update(os.path.realpath(path) for path in inside if not is_link(path))
+        for link in list(filter(is_link, inside)):
+            target = os.path.realpath(link)
+            used = any(target == one or one.startswith(target + os.sep) for one in walked)
+            if follow and not used:
+                walked.add(target)
+                continue
+            inside.remove(link)
+            what = " to a folder that is used already" if follow else ", which is not followed"
+            yield Problem(link, f"is a symbolic link{what}", folder.name)
+        folders[:] = [path.name for path in inside]
+        for path in (Path(place, name) for name in names):
+            if path.name.startswith("."):
+                yield None
+            elif follow or not is_link(path) or Path(os.path.realpath(path)).is_relative_to(root):
+                yield path
             else:
-                self.ignored += 1
-        return found
+                yield Problem(path, "is a symbolic link that leads out of the folder", folder.name)
+    for error in errors:
+        reason = f"cannot be read ({error.strerror})"
+        yield Problem(Path(error.filename), reason, folder.name)
 
-    def files_below(self, class_folder: Path) -> list[Path]:
-        """Return the files in and below a class folder, sorted by folder, then name."""
-        label = class_folder.name
 
-        def unreadable(error: OSError) -> None:
-            reason = f"cannot be read ({error.strerror})"
-            self.problems.append(Problem(Path(error.filename), reason, label))
-
-        files: list[Path] = []
-        walked = {os.path.realpath(class_folder)}
-        walk = os.walk(class_folder, onerror=unreadable, followlinks=self._follow)
-        for place, folders, names in walk:
-            inside = [path for name in folders if not is_foreign(path := Path(place, name))]
-            walked.update(os.path.realpath(path) for path in inside if not is_link(path))
-            folders[:] = [path.name for path in inside if self._enters(path, walked, label)]
-            visible = [Path(place, name) for name in names if not name.startswith(".")]
-            self.ignored += len(names) - len(visible)
-            files += [path for path in visible if self._takes(path, label)]
-        return sorted(files, key=lambda path: (str(path.parent), path.name))
-
-    def _enters(self, folder: Path, walked: set[str], label: str) -> bool:
-        """Return whether to walk through a folder, perhaps a link; its target joins `walked`."""
-        if not is_link(folder):
-            return True
-        target = os.path.realpath(folder)
-        used = any(target == place or place.startswith(target + os.sep) for place in walked)
-        if self._follow and not used:
-            walked.add(target)
-            return True
-        reason = "is a symbolic link to a folder that is used already" if self._follow else LINK
-        self.problems.append(Problem(folder, reason, label))
-        return False
-
-    def _takes(self, file: Path, label: str) -> bool:
-        """Return whether to use a file, perhaps a link."""
-        if self._follow or not is_link(file):
-            return True
-        if Path(os.path.realpath(file)).is_relative_to(self._root):
-            return True
-        reason = "is a symbolic link that leads out of the folder"
-        self.problems.append(Problem(file, reason, label))
-        return False
+def _by_folder(path: Path) -> tuple[str, str]:
+    return str(path.parent), path.name
 
 
 def _first_folder(path: Path, root: Path) -> str:
@@ -271,7 +241,7 @@ def _list_table(source: Path, root: Path) -> Listing:
     rank = {label: number for number, label in enumerate(labels)}
 
     def order(row: LabelLine) -> tuple[int, int, str, str]:
-        return PARTS.index(row.part), rank[row.label], str(row.path.parent), row.path.name
+        return PARTS.index(row.part), rank[row.label], *_by_folder(row.path)
 
     rows = sorted(table.rows, key=order)
     there = [row for row in rows if row.path.is_file()]

@@ -3,7 +3,6 @@
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Int32, Integer, Shaped
@@ -123,7 +122,7 @@ def _texts(file: NpzFile, key: str, *, empty: bool = False) -> Shaped[np.ndarray
     if dtype.kind == "U" and values.nbytes and values.view(np.uint32).max() > sys.maxunicode:
         raise file.error(key, "holds numbers that are not characters: the file is damaged")
     try:
-        texts = [_text(value) for value in values.tolist()]
+        texts = [one.decode() if isinstance(one, bytes) else str(one) for one in values.tolist()]
     except ValueError:
         raise file.error(key, "holds bytes that are not text (UTF-8)") from None
     if not empty and (blank := [row for row, text in enumerate(texts) if not text.strip()]):
@@ -132,10 +131,6 @@ def _texts(file: NpzFile, key: str, *, empty: bool = False) -> Shaped[np.ndarray
         )
         raise file.error(key, f"{what} in row {blank[0]} (from 0)")
     return np.array(texts, dtype=f"<U{max(longest, 1)}")
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
 def _class_names(file: NpzFile) -> Names:

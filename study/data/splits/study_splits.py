@@ -55,7 +55,7 @@ class Splits:
         """
         self.examples, self.validation_split, self.seed = examples, validation_split, seed
         self.split = split
-        self._made: dict[tuple[str, int, int], Split] = {}
+        self._made: dict[tuple[str | int, ...], Split] = {}
         self.fixed: Split | None = None
         if split == "keras":
             self.fixed = keras_split(_of_folders(examples), validation_split, seed=split_seed)
@@ -84,10 +84,9 @@ class Splits:
         """Return the split for run `number` of a repeat; `purpose`: "search" or "confirm"."""
         if self.fixed is not None:
             return self.fixed
-        key = (purpose, repeat, number)
+        key = (purpose, repeat, number) if number else (purpose, repeat)
         if key not in self._made:
-            words = key if number else key[:2]
-            self._made[key] = self._drawn(derive_seed(self.seed, "split", *words))
+            self._made[key] = self._drawn(derive_seed(self.seed, "split", *key))
         return self._made[key]
 
     def _drawn(self, seed: int) -> Split:

@@ -33,15 +33,19 @@ def units_of(examples: Examples) -> list[Unit]:
     rows: dict[int, list[int]] = defaultdict(list)
     for row, unit in enumerate(examples.units.tolist()):
         rows[unit].append(row)
+    labels = examples.labels.tolist()
+    alone = [frozenset((label,)) for label in range(len(examples.class_names))]  # shared: memory
     never = {row for group in examples.in_several_classes() for row in group}
-    shared: dict[frozenset[int], frozenset[int]] = {}  # a million sets need not be held
-
-    def labels_of(members: list[int]) -> frozenset[int]:
-        found = frozenset(examples.labels[members].tolist())
-        return shared.setdefault(found, found)
-
-    judged = (members for members in rows.values() if never.isdisjoint(members))
-    return [Unit(members, labels_of(members)) for members in judged]
+    return [
+        Unit(
+            members,
+            alone[labels[members[0]]]
+            if len(members) == 1
+            else frozenset(labels[row] for row in members),
+        )
+        for members in rows.values()
+        if not never or never.isdisjoint(members)
+    ]
 
 
 def require(examples: Examples, units: Sequence[Unit], parts: str) -> None:
