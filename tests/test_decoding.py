@@ -253,11 +253,11 @@ def test_reasons_are_plain_words(tmp_path, quarters):
     cases = {
         "empty.jpg": (b"", "is empty (0 bytes)"),
         "page.jpg": (b"\n<!DOCTYPE html><p>404", "is named .jpg but holds HTML or XML"),
-        "words.png": (b"hello", "is in no format that is read here (JPEG, PNG, "),
-        "photo.jxl": (b"\xff\x0a\0", "is in no format that is read here ("),
-        "figure.eps": (b"%!PS-Adobe-3.0 EPSF-3.0", "is in no format that is read here ("),
+        "words.png": (b"hello", "is not in a supported format (JPEG, PNG, "),
+        "photo.jxl": (b"\xff\x0a\0", "is not in a supported format ("),
+        "figure.eps": (b"%!PS-Adobe-3.0 EPSF-3.0", "is not in a supported format ("),
         "cut.jpg": (good[: len(good) // 2], "is cut off"),
-        "no_suffix": (good[:3] + b"garbage", "begins like an image but its header is damaged"),
+        "no_suffix": (good[:3] + b"garbage", "starts like an image, but its header is damaged"),
     }
     for name, (file, reason) in cases.items():
         (tmp_path / name).write_bytes(file)
@@ -300,7 +300,7 @@ def test_what_is_no_image_is_recognised_by_its_first_bytes(tmp_path, name, start
 def test_a_photo_of_a_phone_names_the_extra_that_reads_it(tmp_path, name, brand):
     (tmp_path / name).write_bytes(CONTAINER % brand + bytes(100))
     reason = inspect(tmp_path / name).reason
-    assert reason.startswith("is a HEIC photo, which is read with the extra")
+    assert reason.startswith("is a HEIC photo, which needs the extra")
     assert 'pip install -e ".[phone]"' in reason and "save the photo as JPEG" in reason
     pyproject = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
     assert "pillow-heif" in " ".join(pyproject["project"]["optional-dependencies"]["phone"])
@@ -308,7 +308,7 @@ def test_a_photo_of_a_phone_names_the_extra_that_reads_it(tmp_path, name, brand)
 
 def test_an_avif_image_names_the_extra_where_pillow_was_built_without():
     words = kind_in_words(CONTAINER % b"avif")
-    assert words.startswith("is an AVIF image, which is read with the extra")
+    assert words.startswith("is an AVIF image, which needs the extra")
     assert words.endswith("or save the image as JPEG")
 
 
@@ -375,7 +375,7 @@ def test_a_tiff_that_is_not_supported_is_not_called_damaged(tmp_path, bands, dty
 def test_the_preview_in_camera_raw_is_no_photo(tmp_path, name, tags):
     (tmp_path / name).write_bytes(tiff(np.ones((SIDE, SIDE, 3), "u1"), tags))
     looked = inspect(tmp_path / name)
-    assert looked.reason.startswith("is camera raw (DNG, NEF, CR2 or the like), of which only the")
+    assert looked.reason.startswith("is camera raw (DNG, NEF, CR2 or similar), of which only the")
     assert not looked.digest
 
 
@@ -385,7 +385,7 @@ def test_a_big_tiff_is_an_image_by_its_content_and_damaged_if_it_is(tmp_path, qu
     assert content[2:3] == b"+"
     same(tmp_path / "x.tif", quarters)
     (tmp_path / "x").write_bytes(content[:16] + bytes(90))
-    assert inspect(tmp_path / "x").reason == "begins like an image but its header is damaged"
+    assert inspect(tmp_path / "x").reason == "starts like an image, but its header is damaged"
 
 
 def test_an_ordinary_tiff_with_smaller_copies_inside_is_an_image(tmp_path):
@@ -409,7 +409,7 @@ def test_what_does_not_claim_to_be_an_image_is_none(tmp_path, content):
 
 def test_a_file_that_broke_since_the_check_is_named(tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"")
-    with pytest.raises(UserError, match=r"x\.jpg .* it was readable before: leave the images"):
+    with pytest.raises(UserError, match=r"x\.jpg .*, but was readable before: do not change"):
         decode(tmp_path / "x.jpg", SIDE)
 
 

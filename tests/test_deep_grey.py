@@ -64,7 +64,7 @@ def test_white_is_that_of_the_fewest_bits_that_hold_the_set(tmp_path, bits, suff
     pixels = shown(images)
     assert np.abs(pixels[f"0{suffix}"][0] - 17 * np.arange(SIDE)).max() <= 1
     assert np.abs(pixels[f"1{suffix}"][0] - 17 * np.arange(SIDE) / 4).max() <= 1  # not stretched
-    assert f"4 images of whole numbers, 0 is black and {white} white ({bits} bits)" in overview(
+    assert f"4 images of whole numbers, 0 is black and {white} is white ({bits} bits)" in overview(
         images
     )
 
@@ -179,7 +179,7 @@ def test_whole_numbers_beside_floats_are_named(tmp_path):
     images = folder_of(tmp_path, values, ".tif")
     assert images.scales[WHOLE] == Scale(0, 4095)
     assert images.scales[FLOATS].white == pytest.approx(3, abs=0.02)
-    (line,) = [line for line in doubts(images) if "deep grey" in line]
+    (line,) = [line for line in doubts(images) if "32-bit grey" in line]
     assert "whole numbers (2) and floating-point numbers (2)" in line
 
 
@@ -231,7 +231,7 @@ def test_pictures_that_are_nearly_black_are_named(tmp_path):
     save(tmp_path / "a" / "black.png", np.zeros((SIDE, SIDE), np.uint8))
     images = load_images(tmp_path)
     assert [path.name for path in images.dark] == [f"mask{number}.png" for number in (0, 2, 1, 3)]
-    assert "4 images are nearly black, as label masks are" in "\n".join(doubts(images))
+    assert "4 images are nearly black, like label masks" in "\n".join(doubts(images))
 
 
 def test_a_netpbm_of_twelve_bits_says_its_white_itself(tmp_path):

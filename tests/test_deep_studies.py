@@ -59,7 +59,7 @@ def test_a_dry_run_says_which_white_point_is_used(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert search_main([*arguments(folder, tmp_path), "--dry-run"]) == 0
-    line = "deep grey: 20 images of whole numbers, 0 is black and 4095 white (12 bits)"
+    line = "16/32-bit grey: 20 images of whole numbers, 0 is black and 4095 is white (12 bits)"
     assert line in capsys.readouterr().out
 
 
@@ -94,4 +94,4 @@ def test_a_photo_of_a_kind_that_the_study_has_not_seen_is_answered_with_a_warnin
     assert predict_main(["--logs", str(study.parent), *paths]) == 0
     captured = capsys.readouterr()
     assert captured.out.count("\n") == 2
-    assert captured.err.count("is deep grey of floating-point numbers, and the study has seen") == 1
+    assert captured.err.count("is 16/32-bit grey of floating-point numbers, which the study") == 1

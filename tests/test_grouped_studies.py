@@ -113,7 +113,7 @@ OTHERWISE = [
     (["--near-duplicates", "keep"], "what stays on one side of a split: 6 near-duplicates -> "),
     (["--labels", "other.csv"], "images "),
     (["--split", "folders"], "keeps parts train, val and test as they are, but "),
-    (["--group-pattern", "x"], "has a column group already: leave out --group and --group-pattern"),
+    (["--group-pattern", "x"], "already has a column group: drop --group and --group-pattern"),
 ]
 
 

@@ -81,7 +81,11 @@ def test_no_group_stands_on_two_sides_whatever_its_classes(
         text = str(error)
         assert any(
             words in text
-            for words in ("that never part", "leave nothing to train on", "of several classes: no")
+            for words in (
+                "that stay together",
+                "leave nothing to train on",
+                "of several classes: no",
+            )
         )
         return
     assert sorted(np.concatenate(parts).tolist()) == list(range(len(made.labels)))
@@ -143,8 +147,8 @@ def test_the_split_says_what_is_never_judged():
     made = examples([0] * 9 + [1] * 9, [""] * 18, [*"abcdefghx", *"mnopqrstx"])
     splits = Splits(made, split="stratified", **MADE)
     assert splits.origin == (
-        "training and validation images are drawn anew for every repeat; 2 images of contents in "
-        "several classes are trained on, never judged"
+        "training and validation images are drawn afresh for every repeat; 2 images with content "
+        "of several classes are only trained on"
     )
 
 
@@ -152,12 +156,14 @@ def test_too_few_groups_are_refused_by_class():
     made = examples([0] * 9 + [1] * 9, [f"{row // 5}" for row in range(18)])
     with pytest.raises(
         UserError,
-        match="class class0 in data has too few images: 2 groups that never part, but training, "
-        "validation and test need at least 3; add images of others, remove the class, or make the",
+        match="class class0 in data has 2 groups of images that stay together, but training, "
+        "validation and test need at least 3: add images of other groups, remove the class, or",
     ):
         split(made, 0.2, 0.2)
     one = examples([0] * 4 + [1] * 4, ["a"] * 8)
-    with pytest.raises(UserError, match=r"class0 .* 1 group that never parts, but training"):
+    with pytest.raises(
+        UserError, match=r"class0 .* 1 group of images that stay together, but training"
+    ):
         split(one, 0.0, 0.2)
 
 
@@ -182,7 +188,7 @@ def test_shots_of_one_subject_are_found_by_their_look(bursts):
         sides = [{images.paths[row].as_posix()[:-6] for row in part} for part in now]
         assert sum(map(len, sides)) == 24
     line = doubts(images)[-1]
-    assert line.startswith("nearly the same picture: 21 more such groups; 120 images in all; none")
+    assert line.startswith("nearly the same image: 21 more such groups; 120 images in all; a strat")
     kept = load_images(bursts, near_duplicates="keep")
     assert not kept.near and kept.fingerprint == images.fingerprint
     assert len(set(kept.units.tolist())) == 120
@@ -257,8 +263,8 @@ def test_groups_come_from_folders(tmp_path):
     grouped = load_images(tmp_path / "data", group="subfolder")
     assert len(set(grouped.groups)) == 8 and not doubts(grouped)
     assert grouped.notes == (
-        "groups: 8 of 24 images, none stands on several sides of a stratified split; the largest, "
-        "a0, has 3",
+        "groups: 8 of 24 images, each on one side of every stratified split; the largest, a0, has "
+        "3",
     )
     assert grouped.fingerprint != images.fingerprint
 
@@ -268,7 +274,9 @@ def test_subjects_with_images_of_several_classes_are_asked_about_or_grouped(tmp_
         for number in range(12):
             place = f"patient{number // 3}/{number}.png"
             save(photo(number + 50 * (label == "benign")), tmp_path / "data" / label / place)
-    with pytest.raises(UserError, match=r"give `group` subfolder if each holds one subject$"):
+    with pytest.raises(
+        UserError, match=r"give `group` subfolder if each of them holds one subject$"
+    ):
         load_images(tmp_path / "data")
     grouped = load_images(tmp_path / "data", group="subfolder")
     assert set(grouped.groups) == {f"patient{number}" for number in range(4)}
@@ -284,9 +292,15 @@ def test_groups_come_from_file_names(bursts):
 
 
 REFUSED = [
-    ({"group_pattern": "("}, r"`group_pattern` \( is no regular expression \(missing \)"),
-    ({"group_pattern": "xyz"}, "`group_pattern` xyz finds nothing in any file's place, the first"),
-    ({"group_pattern": "x", "group": "subfolder"}, "are two ways to say the same: give one$"),
+    ({"group_pattern": "("}, r"`group_pattern` \( is not a regular expression \(missing \)"),
+    (
+        {"group_pattern": "xyz"},
+        "`group_pattern` xyz matches no path of an image, such as birds/subject0_0.jpg",
+    ),
+    (
+        {"group_pattern": "x", "group": "subfolder"},
+        "are two ways to set the groups: give only one$",
+    ),
     ({"group": "subfolder"}, "`group` subfolder: no class folder in .* has folders inside: give"),
 ]
 
@@ -300,7 +314,7 @@ def test_what_groups_nothing_is_refused(bursts, arguments, expected):
 def test_a_table_with_groups_takes_no_others(bursts):
     lines = [f"cats/subject{n}_0.jpg,{'ab'[n % 2]},g{n}" for n in range(8)]
     (bursts / "labels.csv").write_text("file,label,group\n" + "\n".join(lines))
-    with pytest.raises(UserError, match="has a column group already: leave out `group` and"):
+    with pytest.raises(UserError, match="already has a column group: drop `group` and"):
         load_images(None, labels=bursts / "labels.csv", group_pattern="g")
 
 
@@ -314,8 +328,8 @@ def test_a_division_that_parts_a_group_is_a_warning(tmp_path):
     images = load_images(tmp_path / "data")
     kept = Splits(images, split="folders", **MADE)
     assert kept.warnings(several=False) == [
-        "8 groups of images that belong together stand on several sides of the folders' split, so "
-        "what is measured is too high; `split` stratified keeps them on one"
+        "on several sides of the folders' split: 8 groups of images that belong together, so what "
+        "is measured is too high; `split` stratified keeps each on one"
     ]
     with pytest.raises(UserError, match=r"all images of a, b outside the test folder of .* are co"):
         Splits(images, split="stratified", **MADE)("search", 0)
@@ -325,7 +339,7 @@ def test_the_command_groups_as_the_search_does(bursts, tmp_path, capsys):
     grid = str(tmp_path / "grid.png")
     given = ["--data", str(bursts), "--grid", grid, "--group-pattern", r"subject(\d)"]
     assert main(given) == 0
-    assert "groups: 8 of 120 images, none stands on several sides" in capsys.readouterr().out
+    assert "groups: 8 of 120 images, each on one side of every" in capsys.readouterr().out
     assert main(["--data", str(bursts), "--grid", grid, "--near-duplicates", "keep"]) == 0
     assert "nearly the same" not in capsys.readouterr().out
 
@@ -344,6 +358,8 @@ def test_links_to_elsewhere_are_used_where_it_is_said(tmp_path):
     (tmp_path / "data" / "a" / "again").symlink_to(tmp_path / "all")
     (tmp_path / "all" / "round").symlink_to(tmp_path / "data")
     images = load_images(tmp_path / "data", follow_links=True)
-    assert {problem.reason for problem in images.problems} == {"is a symbolic link in a circle"}
+    assert {problem.reason for problem in images.problems} == {
+        "is a symbolic link to a folder that is used already"
+    }
     assert np.bincount(images.labels).tolist() == [12, 4]
     assert len(set(images.seen)) == 8

@@ -105,7 +105,7 @@ def test_a_named_class_without_rows_is_left_out_and_named(loaded: Write) -> None
     found = loaded(x=X, y=np.array([0, 3, 1])[Y], class_names=np.array(["a", "b", "lost", "d"]))
     assert found.class_names == ("a", "b", "d")
     np.testing.assert_array_equal(found.labels, np.array([0, 2, 1])[Y])
-    assert found.notes == ("class_names: 1 of 4 have no row and are left out, such as lost",)
+    assert found.notes == ("class_names: 1 of 4 have no rows and are left out, such as lost",)
 
 
 def test_one_column_is_enough(loaded: Write) -> None:
@@ -195,42 +195,45 @@ def test_rows_that_do_not_fit_into_the_memory_lie_on_the_disk(
 # ---- what is refused ----
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"x": X}, "y: is missing (the file holds x); wanted: y (N,) of class numbers or names"),
+    ({"x": X}, "y: is missing (the file holds x): add y (N,) of class numbers or names"),
     ({"y": Y}, "x: is missing (the file holds y)"),
     ({}, "x: is missing (the file is empty)"),
     ({"X": X, "y": Y}, "X: unknown key (did you mean x?); valid: x, y, group, split, class_names"),
     ({"x": X, "y": Y, "groups": Y}, "groups: unknown key (did you mean group?)"),
-    ({"x": X[0], "y": Y}, "x: is (4,), but has to be (N, d), a row each: one number a row"),
-    ({"x": X[:, :, None, None], "y": Y}, "x: is (30, 4, 1, 1), but has to be (N, d)"),
-    ({"x": X[:0], "y": Y[:0]}, "x: is (0, 4): at least one row and column"),
-    ({"x": X[:, :0], "y": Y}, "x: is (30, 0): at least one row and column"),
-    ({"x": X.astype(int), "y": Y}, "x: is int64, but has to be one of float16, float32, float64"),
-    ({"x": X.astype(complex), "y": Y}, "x: is complex128, but has to be"),
-    ({"x": X > 0, "y": Y}, "x: is bool, but has to be"),
-    ({"x": X.astype(np.longdouble), "y": Y}, "but has to be one of float16, float32, float64"),
-    ({"x": np.array("a"), "y": Y}, "x: is (), but has to be (N, d)"),
+    ({"x": X[0], "y": Y}, "x: is (4,), but must be (N, d), one row each: one number a row"),
+    ({"x": X[:, :, None, None], "y": Y}, "x: is (30, 4, 1, 1), but must be (N, d)"),
+    ({"x": X[:0], "y": Y[:0]}, "x: is (0, 4), but needs at least one row and column"),
+    ({"x": X[:, :0], "y": Y}, "x: is (30, 0), but needs at least one row and column"),
+    ({"x": X.astype(int), "y": Y}, "x: is int64, but must be one of float16, float32, float64"),
+    ({"x": X.astype(complex), "y": Y}, "x: is complex128, but must be"),
+    ({"x": X > 0, "y": Y}, "x: is bool, but must be"),
+    ({"x": X.astype(np.longdouble), "y": Y}, "but must be one of float16, float32, float64"),
+    ({"x": np.array("a"), "y": Y}, "x: is (), but must be (N, d)"),
     ({"x": X, "y": Y[:-1]}, "y: is (29,), but x has 30 rows"),
     ({"x": X, "y": Y[:, None]}, "y: is (30, 1), but x has 30 rows: y.ravel()"),
     ({"x": X, "y": np.eye(3)[Y]}, "y: is (30, 3), but x has 30 rows: y.argmax(axis=1)"),
     ({"x": X, "y": Y, "group": Y[:7]}, "group: is (7,), but x has 30 rows"),
     ({"x": X, "y": Y, "split": PARTS[:7]}, "split: is (7,), but x has 30 rows"),
-    ({"x": X, "y": Y * 1.0}, "y: is float64, but has to hold whole numbers or names"),
-    ({"x": X, "y": Y > 0}, "y: is bool, but has to hold whole numbers or names"),
+    ({"x": X, "y": Y * 1.0}, "y: is float64, but must hold whole numbers or names"),
+    ({"x": X, "y": Y > 0}, "y: is bool, but must hold whole numbers or names"),
     ({"x": X, "y": Y - 1}, "y: -1 in row 0 (from 0), but classes are numbered from 0"),
-    ({"x": X, "y": Y * 0}, "y: holds one class only, 0; two are needed"),
+    ({"x": X, "y": Y * 0}, "y: holds only one class, 0, but needs two"),
     ({"x": X, "y": np.array(["a", "b", " "])[Y]}, "y: 10 names are empty, the first in row 2"),
     ({"x": X, "y": np.array(["a", "b", "c" * 1001])[Y]}, "y: has names of up to 1,001 characters"),
-    ({"x": X, "y": np.array([b"a", b"b", b"\xff"])[Y]}, "y: holds bytes that are no text"),
+    ({"x": X, "y": np.array([b"a", b"b", b"\xff"])[Y]}, "y: holds bytes that are not text"),
     ({"x": X, "y": np.array(["a", "\n", "\\n"])[Y]}, "y: 10 names are empty"),
     ({"x": X, "y": np.array(["a", "b\n", "b\\n"])[Y]}, r"y: two classes are both named b\n"),
     ({"x": X, "y": Y, "class_names": NAMES[:2]}, "y: 2 in row 2 (from 0), but class_names has 2"),
-    ({"x": X, "y": NAMES[Y], "class_names": NAMES}, "class_names: are names for class numbers"),
+    (
+        {"x": X, "y": NAMES[Y], "class_names": NAMES},
+        "class_names: names class numbers, but y holds names",
+    ),
     ({"x": X, "y": Y, "class_names": NAMES[[0, 0, 1]]}, "class_names: two classes are both named"),
-    ({"x": X, "y": Y, "class_names": NAMES[None]}, "class_names: is (1, 3), but has to be (C,)"),
-    ({"x": X, "y": Y, "class_names": np.arange(3)}, "class_names: is int64, but has to hold names"),
-    ({"x": X, "y": Y, "group": X[:, 0]}, "group: is float32, but has to hold whole numbers or"),
-    ({"x": X, "y": Y, "split": Y}, "split: is int64, but has to hold names"),
-    ({"x": X, "y": Y, "split": NAMES[Y]}, "split: 'ant' in row 1 (from 0) is no part"),
+    ({"x": X, "y": Y, "class_names": NAMES[None]}, "class_names: is (1, 3), but must be (C,)"),
+    ({"x": X, "y": Y, "class_names": np.arange(3)}, "class_names: is int64, but must hold names"),
+    ({"x": X, "y": Y, "group": X[:, 0]}, "group: is float32, but must hold whole numbers or"),
+    ({"x": X, "y": Y, "split": Y}, "split: is int64, but must hold names"),
+    ({"x": X, "y": Y, "split": NAMES[Y]}, "split: 'ant' in row 1 (from 0) is not a part"),
     ({"x": X, "y": Y, "split": np.array(["train", "tset"])[Y % 2]}, "(did you mean test?)"),
     ({"x": X, "y": Y, "split": np.array(["train", "val"])[Y // 2]}, "leaves no row to train on"),
     ({"x": X * 0 + 1, "y": Y}, "x: all rows are equal, so there is nothing to learn"),
@@ -262,18 +265,18 @@ def test_numbers_that_are_none_are_counted(tmp_path: Path, order: str) -> None:
 def test_other_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "rows.npz"
     assert "does not exist" in refused(path)
-    assert "is no file" in refused(tmp_path)
+    assert "is not a file" in refused(tmp_path)
     path.write_bytes(b"")
     assert "is empty" in refused(path)
     path.write_text("a,b\n1,2\n")
-    assert "is no .npz file" in refused(path)
+    assert "is not an .npz file" in refused(path)
     path.write_bytes(plain(X))
     assert "is one array (.npy), without labels" in refused(path)
-    assert "data.pkl: is no NumPy array" in refused(zipped(path, {"data.pkl": b"abc"}))
+    assert "data.pkl: is not a NumPy array" in refused(zipped(path, {"data.pkl": b"abc"}))
     assert "x: is damaged" in refused(zipped(path, {"x.npy": b"abc"}))
     np.savez(path, x=X, y=Y)
     path.write_bytes(path.read_bytes()[:300])
-    assert "is damaged or was copied in part" in refused(path)
+    assert "is damaged or incomplete" in refused(path)
 
 
 class Harmful:
@@ -354,7 +357,7 @@ def test_a_small_file_cannot_claim_gigabytes(tmp_path: Path, method: int) -> Non
     with zipfile.ZipFile(path) as file:
         assert file.getinfo("x.npy").file_size == claimed > 4e9
     said = refused(path)
-    assert f"x: claims {claimed:,} bytes, more than its part of the file can hold" in said
+    assert f"x: claims {claimed:,} bytes, more than its share of the file can hold" in said
 
 
 def test_a_key_stands_once(tmp_path: Path) -> None:
@@ -362,13 +365,13 @@ def test_a_key_stands_once(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as file, pytest.warns(UserWarning, match="Duplicate"):
         for _ in range(2):
             file.writestr("x.npy", plain(X))
-    assert "x: stands twice in the file" in refused(path)
+    assert "x: is in the file twice" in refused(path)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_only_what_numpy_writes_is_unpacked(tmp_path: Path, method: int) -> None:
     path = zipped(tmp_path / "rows.npz", {"x.npy": plain(X), "y.npy": plain(Y)}, method)
-    assert "x: is compressed in a way that NumPy does not write" in refused(path)
+    assert "x: is compressed in a way that NumPy does not use" in refused(path)
 
 
 def test_one_flipped_bit_is_found(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def folder(printed: str, top: Path) -> Path:
 
 def test_it_is_told_and_reported_as_one_of_rows(printed: str, folder: Path) -> None:
     assert "rows: 360 of digits.npz, 64 numbers each, in 10 classes" in printed
-    assert "training and validation rows are drawn anew" in printed
+    assert "training and validation rows are drawn afresh" in printed
     report = (folder / "report" / "report.md").read_text()
     assert "given features (digits.npz, 64 numbers a row), on 360 rows of 10 classes" in report
     assert "never vary, so they tell nothing." in report

@@ -353,7 +353,7 @@ def test_what_the_posts_own_split_gets_wrong_is_said(
     arguments = ["--space", "blog_t11", "--data", str(data), "--weights", "random", "--dry-run"]
     assert main([*arguments, "--image-size", "32", "--repeats", "2", "--logs", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert "images stand on both sides of Keras's split" in printed
+    assert "on both sides of Keras's split: " in printed
     assert "leaves no validation image of rare" in printed or "training image of rare" in printed
     assert "all repeats share one split" in printed
 

@@ -40,7 +40,8 @@ def test_a_class_that_is_stored_otherwise_is_named(tmp_path, cats, dogs, fact, w
     images = load_images(folder_of(tmp_path, {"cats": cats, "dogs": dogs}))
     (sentence,) = shortcuts(images)
     assert sentence.startswith(
-        f"the {fact} alone tells the class of 100% of the images (always saying cats: 50%); {words}"
+        f"the {fact} alone predicts the class of 100% of the images (always predicting cats: 50%); "
+        f"{words}"
     )
     assert sentence in doubts(images)
 
@@ -52,7 +53,7 @@ def test_sizes_that_do_not_overlap_are_named(tmp_path):
             width, height = rng.integers(low, low + 12, 2).tolist()
             photo(tmp_path / name / f"{number}.png", number + low, (width, height))
     (sentence,) = shortcuts(load_images(tmp_path))
-    assert sentence.startswith("the size alone tells the class of 100% of the images")
+    assert sentence.startswith("the size alone predicts the class of 100% of the images")
     assert "cats 20 to 31 (median " in sentence
 
 
@@ -62,7 +63,9 @@ def test_one_class_of_many_is_named(tmp_path):
     }
     classes |= {f"class{number}": (".jpg", "RGB") for number in range(4)}
     (sentence,) = shortcuts(load_images(folder_of(tmp_path, classes)))
-    assert sentence.startswith("the mode alone tells owls from the others (always saying ")
+    assert sentence.startswith(
+        "the mode alone distinguishes owls from the others (always predicting "
+    )
     assert "class0 RGB 8, class1 RGB 8" in sentence
 
 
@@ -74,7 +77,7 @@ def test_twelve_bits_beside_sixteen_are_named(tmp_path):
             (tmp_path / name).mkdir(exist_ok=True)
             Image.fromarray(values).save(tmp_path / name / f"{number}.png")
     (sentence,) = shortcuts(load_images(tmp_path))
-    assert sentence.startswith("the depth alone tells the class of 100% of the images")
+    assert sentence.startswith("the depth alone predicts the class of 100% of the images")
     assert "cats 12 bits 8, dogs 16 bits 8" in sentence
 
 
@@ -106,7 +109,7 @@ def test_values_that_have_nothing_to_do_with_the_class_are_passed_over(count, cl
         labels[:classes] = range(classes)
         values = rng.integers(0, kinds, count).tolist()
         found = guess_from("size", values, labels, np.arange(count))
-        cries += found.strong or bool(found.told)
+        cries += found.strong or bool(found.found)
     assert cries <= 1  # seen: at most 2 in 1,000
 
 
@@ -117,12 +120,12 @@ def test_images_that_stand_together_do_not_vouch_for_each_other():
     alone = guess_from("size", subjects.tolist(), labels, np.arange(80))
     together = guess_from("size", subjects.tolist(), labels, subjects)
     assert (alone.strong, alone.accuracy) == (True, 1.0)
-    assert (together.strong, together.told) == (False, ())
+    assert (together.strong, together.found) == (False, ())
 
 
 def test_unbalanced_classes_are_compared_with_always_saying_the_largest():
     labels = np.array([0] * 95 + [1] * 5)
     same = guess_from("mode", ["L"] * 100, labels, np.arange(100))
-    assert (same.accuracy, same.strong, same.told) == (0.95, False, ())
+    assert (same.accuracy, same.strong, same.found) == (0.95, False, ())
     apart = guess_from("mode", ["L"] * 95 + ["RGB"] * 5, labels, np.arange(100))
-    assert (apart.accuracy, apart.told) == (1.0, (1,))
+    assert (apart.accuracy, apart.found) == (1.0, (1,))

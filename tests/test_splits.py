@@ -134,13 +134,13 @@ def test_too_few_images_of_a_class_are_refused_by_name():
     few = image_set([["a", "b", "c"], ["d", "e", "e"]])
     with pytest.raises(
         UserError,
-        match="class class1 in data has too few images: 2 different ones of its own, but "
-        "training, validation and test need at least 3; add images or remove the class",
+        match="class class1 in data has 2 distinct images of its own, but training, validation and "
+        "test need at least 3: add images or remove the class",
     ):
         set_aside_test(few, 0.3, seed=1)
     none = set_aside_test(few, 0.0, seed=1)
     assert len(stratified_split(few, none, 0.3, seed=1).validation) == 2
-    with pytest.raises(UserError, match="1 different one of its own, but training and valid"):
+    with pytest.raises(UserError, match="1 distinct image of its own, but training and valid"):
         stratified_split(image_set([["a", "b"], ["c", "c"]]), none, 0.3, seed=1)
 
 
@@ -151,9 +151,9 @@ def test_fractions_out_of_range_are_refused_by_option():
         with pytest.raises(UserError, match="`test_split` must be at least 0 and below 1, but is"):
             set_aside_test(images, fraction, seed=1)
     for fraction in (0.0, 1.0, float("nan")):
-        with pytest.raises(UserError, match="`validation_split` must lie between 0 and 1, but is"):
+        with pytest.raises(UserError, match="`validation_split` must be between 0 and 1, but is"):
             stratified_split(images, none, fraction, seed=1)
-        with pytest.raises(UserError, match="`validation_split` must lie between 0 and 1, but is"):
+        with pytest.raises(UserError, match="`validation_split` must be between 0 and 1, but is"):
             keras_split(images, fraction, seed=1)
     held = set_aside_test(images, 0.5, seed=1)
     with pytest.raises(UserError, match=r"0\.5 and a test set of 50% .* leave nothing to train on"):

@@ -133,14 +133,14 @@ def test_a_group_of_the_table_never_stands_on_both_sides(folder):
 def test_what_the_table_and_the_folder_do_not_share_is_named(folder):
     text = "file,label\n" + rows().replace("images/03.png", "images/03.jpg")
     images = load(folder, text)
-    said = {problem.path.name: problem.reason for problem in images.problems}
-    assert said == {
-        "03.jpg": "has a line in the table and is no file",
-        "03.png": "has no line in the table",
+    reasons = {problem.path.name: problem.reason for problem in images.problems}
+    assert reasons == {
+        "03.jpg": "is in the table, but there is no such file",
+        "03.png": "is not in the table",
     }
     images = load(folder, "file,label\n" + rows().replace("images/03.png", "images/03"))
-    said = {problem.path.name: problem.reason for problem in images.problems}
-    assert said["03"] == "has a line in the table and is no file, but 03.png is one"
+    reasons = {problem.path.name: problem.reason for problem in images.problems}
+    assert reasons["03"] == "is in the table, but there is no such file (03.png exists)"
     with pytest.raises(UserError, match=r"^.*labels\.csv has 2 entries that cannot be used: "):
         load_images(None, labels=folder / "labels.csv", strict=True)
 
@@ -150,16 +150,19 @@ REFUSED = [
     ("id,breed\n1,a\n", "but file and label are missing; its columns are 'id', 'breed'$"),
     ("file,breed\nimages/00.png,a\n", "but label is missing; its columns are 'file', 'breed'$"),
     ("file,label,label\nimages/00.png,a,b\n", "two columns are named label: keep one$"),
-    ("file,label\n", "has no line below its columns: give each image file a line$"),
+    ("file,label\n", "has no lines below the column names: add a line for each image file$"),
     ("file,label\nimages/00.png\n", "line 2: label is empty: fill it in or remove the line$"),
     ("file,label\n,a\n", "line 2: file is empty: fill it in"),
     (
         "file,label\nimages/00.png,a\nimages/01.png,b\nimages/00.png,b\n",
-        r"00.png stands in lines 2 and 4 with other values \(label a; label b\): keep one line",
+        r"00.png is in lines 2 and 4 with different values \(label a; label b\): keep one line",
     ),
-    ("file,label\n../secret.png,a\n", r"line 2: \.\./secret\.png leads out of .*: give `data` the"),
-    ("file,label\n/etc/passwd,a\n", "line 2: /etc/passwd leads out of "),
-    ("file,label\n.,a\n", "line 2: . leads out of "),
+    (
+        "file,label\n../secret.png,a\n",
+        r"line 2: \.\./secret\.png is not inside .*: give `data` the",
+    ),
+    ("file,label\n/etc/passwd,a\n", "line 2: /etc/passwd is not inside "),
+    ("file,label\n.,a\n", "line 2: . is not inside "),
     (
         "file,label,split\nimages/00.png,a,holdout\n",
         "line 2: split is 'holdout', but must be train, val or test in every line of a table",
@@ -170,17 +173,20 @@ REFUSED = [
     ),
     ("file,label,split\nimages/00.png,a,test\n", "no line has split train, so there"),
     (b"file,label\nimages/00.png,caf\xe9\n", "line 2: is not UTF-8: save the table as CSV"),
-    (b"file,label\nimages/00.png,a\0\n", "line 2: holds a zero byte, so it is no CSV file$"),
-    (b"PK\x03\x04rest", "is a spreadsheet or an archive, no CSV file: save the table as CSV"),
-    ("file,label\n" + "x" * 200_000 + ",a\n", "line 2: is no CSV "),
-    ("file,label\n" + rows("cats"), "has a usable image of fewer than two labels, cats: two"),
+    (
+        b"file,label\nimages/00.png,a\0\n",
+        "line 2: contains a zero byte, so it is not a CSV file: save it again$",
+    ),
+    (b"PK\x03\x04rest", "is a spreadsheet or an archive, not a CSV file: save the table as CSV"),
+    ("file,label\n" + "x" * 200_000 + ",a\n", "line 2: is not CSV "),
+    ("file,label\n" + rows("cats"), "has usable images of fewer than two labels, cats: two"),
     (
         "file,label\nno.png,a\nnot.png,b\n",
-        "has a usable image of fewer than two .*no.png has",
+        "has usable images of fewer than two .*no.png is in the table",
     ),
     (
         "file,label\n" + rows() + "images/99.png,fish\n",
-        "class fish in .*labels.csv would be lost, for nothing in it can be used .1 left out, such",
+        "class fish in .*labels.csv has no usable file .1 left out, such as .*99.png is in the",
     ),
 ]
 
@@ -196,7 +202,7 @@ def test_a_class_that_only_tests_is_refused(folder):
     text += "".join(f"extra/{n}.png,fish,test\n" for n in range(2))
     for number in range(2):
         draw(folder / "extra" / f"{number}.png", 50 + number)
-    with pytest.raises(UserError, match="has no training image of fish, only others"):
+    with pytest.raises(UserError, match="has no training image of fish: put some"):
         load(folder, text)
 
 

@@ -1,4 +1,4 @@
-"""A folder -> checked images -> seeded splits."""
+"""A folder, a table or a file of rows -> checked examples -> seeded splits."""
 
 from study.data.command import main
 

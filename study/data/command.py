@@ -1,4 +1,4 @@
-"""Look at the data before a study: a folder, a table of labels, or a file of rows; in seconds.
+"""Inspect the data before a study: a folder, a table of labels, or a file of rows; in seconds.
 
     python -m study.data --data my_photos          # class folders, whole or divided
     python -m study.data --labels labels.csv       # a table of files and labels
@@ -27,14 +27,14 @@ from study.data.rows.load_rows import load_rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print what the data hold and draw some of the images; return the exit code."""
+    """Print what is in the data and draw some of the images; return the exit code."""
     parser = _parser()
     given = parse(parser, argv)
     try:
         if given.features is None:
-            _look_at_images(given)
+            _show_images(given)
         else:
-            _look_at_rows(given, parser)
+            _show_rows(given, parser)
     except ENDS as error:
         return complain(error, given)
     except OSError as error:
@@ -43,7 +43,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _look_at_images(given: argparse.Namespace) -> None:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=typed("data"), description="Inspect the data before a study."
+    )
+    add = parser.add_argument
+    add("--data", metavar="DIR", help="folder of class folders (default: the faces)")
+    add("--labels", metavar="FILE.csv", help="table of files and labels")
+    add("--features", metavar="FILE.npz", help="rows of any model, instead of images")
+    add("--group", choices=(SUBFOLDER,), help="what to keep on one side of a split")
+    add("--group-pattern", metavar="REGEX", help="the same, by the files' names")
+    add(
+        "--near-duplicates",
+        choices=(TOGETHER, KEEP),
+        default=TOGETHER,
+        help="keep near-duplicates on one side of a split, or treat them as different images "
+        "(default: %(default)s)",
+    )
+    add("--follow-links", action="store_true", help="also use links to files elsewhere")
+    add(
+        "--grid",
+        type=Path,
+        default=Path("logs", SAMPLES),
+        metavar="FILE",
+        help="where to draw 15 of the images with their classes (default: %(default)s)",
+    )
+    return parser
+
+
+def _show_images(given: argparse.Namespace) -> None:
     from study.data.overview import overview, sample_grid  # matplotlib: kept out of --help
 
     loading = {k: value for k, value in vars(given).items() if k not in ("grid", "features")}
@@ -54,7 +82,7 @@ def _look_at_images(given: argparse.Namespace) -> None:
     print(f"sample grid: {printable(given.grid)}")
 
 
-def _look_at_rows(given: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+def _show_rows(given: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Print the overview of a file of rows.
 
     Raises:
@@ -66,28 +94,3 @@ def _look_at_rows(given: argparse.Namespace, parser: argparse.ArgumentParser) ->
     from study.data.overview import overview_of_rows  # matplotlib: kept out of --help
 
     print(overview_of_rows(load_rows(given.features)))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=typed("data"), description="Look at the data before a study."
-    )
-    parser.add_argument(
-        "--data", metavar="DIR", help="folder of class folders (default: the faces)"
-    )
-    parser.add_argument("--labels", metavar="FILE.csv", help="table of files and labels")
-    parser.add_argument(
-        "--features", metavar="FILE.npz", help="rows of any model, instead of images"
-    )
-    parser.add_argument("--group", choices=(SUBFOLDER,), help="what stays on one side of a split")
-    parser.add_argument("--group-pattern", metavar="REGEX", help="the same by the files' names")
-    parser.add_argument("--near-duplicates", choices=(TOGETHER, KEEP), default=TOGETHER)
-    parser.add_argument("--follow-links", action="store_true", help="links to files elsewhere")
-    parser.add_argument(
-        "--grid",
-        type=Path,
-        default=Path("logs", SAMPLES),
-        metavar="FILE",
-        help="where to draw 15 of them with their classes (default: %(default)s)",
-    )
-    return parser

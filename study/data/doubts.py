@@ -1,83 +1,47 @@
 """What is doubtful in an `ImageSet`, in a few lines however many files it concerns."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from study.common.text import counted, first_few, printable
 from study.data.files.class_folders import Problem
 from study.data.image_set import ImageSet
 from study.data.shortcuts import shortcuts
 
-NAMED = 5  # of a kind; the rest is a number
-NEAR_NAMED, PAIR = 3, 2  # groups of near copies, images of each
+NAMED = 5  # files of a kind; the rest is a number
+NEAR_NAMED, PAIR = 3, 2  # groups of near-duplicates, images of each
 
 
 def doubts(images: ImageSet) -> list[str]:
-    """Lines to print: what was left out by reason, copies across classes, shortcuts and so on."""
+    """Return lines to print: what was left out, copies in several classes, shortcuts and so on."""
     lines = [f"left out: {text}" for text in _by_reason(images.problems)]
-    several = "the same content in several classes"
-    lines += [f"{several}: {first_few(group, NAMED)}" for group in images.duplicates[:NAMED]]
     if images.duplicates:
-        rest = len(images.duplicates) - NAMED
-        more = f"{counted(rest, 'more such group')}; " if rest > 0 else ""
-        lines.append(
-            f"{several}: {more}{sum(map(len, images.duplicates))} images in all, which a "
-            "stratified split trains on and never judges"
+        lines += _groups("the same content in several classes", images.duplicates, NAMED, NAMED)
+        lines[-1] += ", which a stratified split only trains on"
+    if images.near:
+        names = [path.relative_to(images.root) for path in images.paths]
+        near = [[names[row] for row in rows] for rows in images.near]
+        lines += _groups("nearly the same image", near, NEAR_NAMED, PAIR)
+        across = sum(len(set(images.labels[list(rows)].tolist())) > 1 for rows in images.near)
+        lines[-1] += f", {across} of the groups in several classes" if across else ""
+        lines[-1] += (
+            "; a stratified split keeps each group on one side (--near-duplicates keep: treats "
+            "them as different images)"
         )
-    lines += _near_copies(images)
     if not any(images.groups) and (inside := subfolders_of_all(images)):
         lines.append(
             f"every class has folders inside ({', '.join(inside)}): if each is one subject or "
             "scene, --group subfolder keeps it on one side of every split"
         )
-    if images.flat:
-        number = "1 image is" if len(images.flat) == 1 else f"{len(images.flat)} images are"
-        lines.append(f"{number} one flat colour: {first_few(images.flat, NAMED)}")
-    if dark := images.dark:
-        number = "1 image is" if len(dark) == 1 else f"{len(dark)} images are"
-        lines.append(
-            f"{number} nearly black, as label masks are and 16-bit colour that fills 12 bits only: "
-            f"{first_few(dark, NAMED)}"
-        )
+    for paths, what in (
+        (images.flat, "one flat colour"),
+        (images.dark, "nearly black, like label masks or 16-bit colour that uses only 12 bits"),
+    ):
+        if paths:
+            number = "1 image is" if len(paths) == 1 else f"{len(paths)} images are"
+            lines.append(f"{number} {what}: {first_few(paths, NAMED)}")
     return [*lines, *mixed_grey(images), *shortcuts(images)]
-
-
-def mixed_grey(images: ImageSet) -> list[str]:
-    """A sentence where no one white point can hold for all deep grey."""
-    if len(images.deep_kinds) < 2:
-        return []
-    parts = " and ".join(f"{kind} ({count:,})" for kind, count in images.deep_kinds.items())
-    return [
-        f"the deep grey images hold {parts}, which have white points of their own: equal things "
-        "may look different, so save all of them in one kind"
-    ]
-
-
-def _near_copies(images: ImageSet) -> list[str]:
-    """The first groups, and what is done with them."""
-    groups = [[images.paths[row].relative_to(images.root) for row in rows] for rows in images.near]
-    lines = [f"nearly the same picture: {first_few(group, PAIR)}" for group in groups[:NEAR_NAMED]]
-    if groups:
-        rest = len(groups) - NEAR_NAMED
-        more = f"{counted(rest, 'more such group')}; " if rest > 0 else ""
-        across = sum(len(set(images.labels[list(rows)].tolist())) > 1 for rows in images.near)
-        several = f", {across} of the groups in several classes" if across else ""
-        lines.append(
-            f"nearly the same picture: {more}{sum(map(len, groups))} images in all{several}; none "
-            "stands on several sides of a stratified split (--near-duplicates keep: all differ)"
-        )
-    return lines
-
-
-def subfolders_of_all(images: ImageSet) -> list[str]:
-    """Two folders inside a class folder, as "cats/anna", if every class has two or more."""
-    inside: dict[int, set[str]] = defaultdict(set)
-    for label, name in zip(images.labels.tolist(), images.subfolders, strict=False):
-        if name:
-            inside[label].add(name)
-    if len(inside) < len(images.class_names) or min(map(len, inside.values()), default=0) < 2:
-        return []
-    return [f"{images.class_names[0]}/{printable(name)}" for name in sorted(inside[0])[:2]]
 
 
 def _by_reason(problems: Iterable[Problem]) -> list[str]:
@@ -90,3 +54,35 @@ def _by_reason(problems: Iterable[Problem]) -> list[str]:
         rest = len(group) - NAMED
         lines += [f"{'one' if rest == 1 else f'each of {rest}'} more {reason}"] if rest > 0 else []
     return lines
+
+
+def _groups(what: str, groups: Sequence[Sequence[Path]], most: int, each: int) -> list[str]:
+    """Return a line for each of the first groups, and one that counts them all."""
+    rest = len(groups) - most
+    more = f"{counted(rest, 'more such group')}; " if rest > 0 else ""
+    return [
+        *(f"{what}: {first_few(group, each)}" for group in groups[:most]),
+        f"{what}: {more}{sum(map(len, groups))} images in all",
+    ]
+
+
+def mixed_grey(images: ImageSet) -> list[str]:
+    """Return a sentence if no single white point can hold for all deep grey."""
+    if len(images.deep_kinds) < 2:
+        return []
+    kinds = " and ".join(f"{kind} ({count:,})" for kind, count in images.deep_kinds.items())
+    return [
+        f"the 16/32-bit grey images hold {kinds}, each with its own white point, so equal things "
+        "may look different: save all of them in one kind"
+    ]
+
+
+def subfolders_of_all(images: ImageSet) -> list[str]:
+    """Return two folders inside a class folder, as "cats/anna", if every class has two or more."""
+    inside: dict[int, set[str]] = defaultdict(set)
+    for label, name in zip(images.labels.tolist(), images.subfolders, strict=False):
+        if name:
+            inside[label].add(name)
+    if len(inside) < len(images.class_names) or min(map(len, inside.values()), default=0) < 2:
+        return []
+    return [f"{images.class_names[0]}/{printable(name)}" for name in sorted(inside[0])[:2]]

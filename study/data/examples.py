@@ -1,14 +1,15 @@
-"""N labelled examples, images or rows of numbers: all that dividing them asks for."""
+"""N labelled examples, images or rows of numbers: all that dividing them needs."""
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int, Int32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,46 +17,48 @@ class Examples:
     """N examples in C classes, and which of them belong together."""
 
     source: Path  # the folder or file that they come from
-    labels: np.ndarray  # (N,) int32
+    labels: Int32[np.ndarray, " N"]
     class_names: tuple[str, ...]  # C; printable
     digests: tuple[str, ...]  # N sha256 of what was read, hex
     contents: tuple[str, ...] = ()  # N digests, equal where a model sees the same; empty: `digests`
     parts: tuple[str, ...] = ()  # N of divided data: "train", "validation" or "test"
     part_names: Mapping[str, str] = field(default_factory=dict)  # part -> what the user calls it
-    groups: tuple[str, ...] = ()  # N names of whom an example is about; "": of nobody else
-    near: tuple[tuple[int, ...], ...] = ()  # rows that are nearly the same image, two or more each
+    groups: tuple[str, ...] = ()  # N names of groups; "": none
+    near: tuple[tuple[int, ...], ...] = ()  # groups of rows that are near-duplicates
     notes: tuple[str, ...] = ()  # how the data were understood, in words
-    noun: str = "image"  # what sentences call one of them
-    part_noun: str = "folder"  # and what holds a part of divided data
+    noun: str = "image"  # what sentences call an example
+    part_noun: str = "folder"  # what sentences call that which holds a part of divided data
 
-    def of_part(self, part: str) -> np.ndarray:
-        """The rows of a part of divided data, int32."""
-        rows = [row for row, its in enumerate(self.parts) if its == part]
-        return np.array(rows, dtype=np.int32)
+    def of_part(self, part: str) -> Int32[np.ndarray, " n"]:
+        """Return the rows of a part of divided data."""
+        return np.array([row for row, its in enumerate(self.parts) if its == part], np.int32)
 
     def missing_in(self, part: str) -> list[str]:
-        """Names of the classes that have nothing in a part which the data have."""
+        """Return the names of the classes without examples in a part; none if there is no part."""
         present = set(self.labels[self.of_part(part)].tolist())
         names = enumerate(self.class_names)
         return [name for label, name in names if part in self.parts and label not in present]
 
     def without_test(self) -> list[str]:
-        """A sentence where a class has nothing in the test part."""
-        missing = self.missing_in("test")
-        names = ", ".join(missing)
-        return [f"the test {self.part_noun} has no {self.noun} of {names}"] if missing else []
+        """Return a sentence if the test part lacks a class."""
+        names = ", ".join(self.missing_in("test"))
+        return [f"the test {self.part_noun} has no {self.noun} of {names}"] if names else []
 
-    def only(self, rows: np.ndarray) -> "Examples":
-        """The examples `rows`, undivided."""
+    def only(self, rows: Int32[np.ndarray, " n"]) -> "Examples":
+        """Return the examples `rows`, undivided."""
         place = {int(row): at for at, row in enumerate(rows)}
         near = ([place[row] for row in members if row in place] for members in self.near)
+
+        def chosen(values: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(values[row] for row in rows) if values else ()
+
         return Examples(
             source=self.source,
             labels=self.labels[rows],
             class_names=self.class_names,
-            digests=tuple(self.digests[row] for row in rows),
-            contents=tuple(self.contents[row] for row in rows) if self.contents else (),
-            groups=tuple(self.groups[row] for row in rows) if self.groups else (),
+            digests=chosen(self.digests),
+            contents=chosen(self.contents),
+            groups=chosen(self.groups),
             near=tuple(tuple(members) for members in near if len(members) > 1),
             noun=self.noun,
             part_noun=self.part_noun,
@@ -71,15 +74,27 @@ class Examples:
         """Whether different contents belong together."""
         return bool(self.near) or any(self.groups)
 
-    @cached_property
-    def units(self) -> np.ndarray:
-        """(N,) int32: examples of one number never part in a split.
+    def in_several_classes(self) -> list[list[int]]:
+        """Return groups of rows with the same content in different classes."""
+        first: dict[str, int] = {}
+        labels = zip(self.seen, self.labels.tolist(), strict=True)
+        several = {one for one, label in labels if first.setdefault(one, label) != label}
+        found: dict[str, list[int]] = defaultdict(list)
+        for row, one in enumerate(self.seen):
+            if one in several:
+                found[one].append(row)
+        return list(found.values())
 
-        Joined are equal contents, those of one group, and near copies, by chains of these.
+    @cached_property
+    def units(self) -> Int32[np.ndarray, " N"]:
+        """Numbers that are equal for examples that are never divided.
+
+        Equal contents, the examples of a group, and near-duplicates are joined, by chains of these.
         """
-        same = _rows_by_name((content, row) for row, content in enumerate(self.seen))
-        whose = _rows_by_name((name, row) for row, name in enumerate(self.groups) if name)
-        return _components(len(self.labels), [*same, *whose, *self.near])
+        groups = [rows for rows in _equal(self.groups) if self.groups[rows[0]]]
+        joined = [*_equal(self.seen), *groups, *self.near]
+        pairs = [(rows[0], row) for rows in joined for row in rows[1:]]
+        return components(len(self.labels), np.array(pairs, np.int64).reshape(-1, 2))
 
     @property
     def fingerprint(self) -> str:
@@ -90,25 +105,20 @@ class Examples:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _rows_by_name(named: Iterable[tuple[str, int]]) -> Iterable[list[int]]:
-    found: dict[str, list[int]] = defaultdict(list)
-    for name, row in named:
-        found[name].append(row)
+def _equal(values: Iterable[Hashable]) -> Iterable[list[int]]:
+    """Return the rows of each value."""
+    found: dict[Hashable, list[int]] = defaultdict(list)
+    for row, value in enumerate(values):
+        found[value].append(row)
     return found.values()
 
 
-def _components(count: int, together: Iterable[Sequence[int]]) -> np.ndarray:
-    """(count,) int32: the first row of what each row is joined with, by chains."""
-    first = list(range(count))
+def components(count: int, pairs: Int[np.ndarray, "P 2"]) -> Int32[np.ndarray, " N"]:
+    """Return for each of `count` rows the first row that chains of pairs join it with."""
+    from scipy.sparse import coo_array  # here, since it is too slow to load for --help
+    from scipy.sparse.csgraph import connected_components
 
-    def root(row: int) -> int:
-        while first[row] != row:
-            first[row] = first[first[row]]
-            row = first[row]
-        return row
-
-    for members in together:
-        for row in members[1:]:
-            low, high = sorted((root(members[0]), root(row)))
-            first[high] = low
-    return np.array([root(row) for row in range(count)], dtype=np.int32)
+    graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(count, count))
+    _, number = connected_components(graph, directed=False)
+    _, first, inverse = np.unique(number, return_index=True, return_inverse=True)
+    return first[inverse].astype(np.int32)

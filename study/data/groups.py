@@ -1,4 +1,4 @@
-"""Whom or what an image is about, by the place and the name of its file: a subject, a burst."""
+"""Groups of images by the path of their files: a subject, a burst."""
 
 import re
 from collections import Counter, defaultdict
@@ -8,30 +8,30 @@ from study.common.text import counted, printable
 from study.data.examples import Examples
 from study.data.image_set import ImageSet
 
-SUBFOLDER = "subfolder"  # the way of grouping that asks for no pattern
+SUBFOLDER = "subfolder"  # the way of grouping that needs no pattern
 
 
-def named_by(group: str | None, pattern: str | None) -> "re.Pattern[str] | None":
-    """The pattern that groups by file name; None where nothing or the folder does.
+def compiled(group: str | None, pattern: str | None) -> "re.Pattern[str] | None":
+    """Return the pattern that groups by file name; None if nothing or the folder does.
 
     Raises:
-        UserError: both are given, or it is no regular expression.
+        UserError: both are given, or the pattern is not a regular expression.
     """
     if pattern is None:
         return None
     if group is not None:
-        raise UserError("`group` and `group_pattern` are two ways to say the same: give one")
+        raise UserError("`group` and `group_pattern` are two ways to set the groups: give only one")
     try:
         return re.compile(pattern)
     except re.error as error:
         raise UserError(
-            f"`group_pattern` {pattern} is no regular expression ({error}): give one such as "
-            r"'subject(\d+)', whose brackets match what names the group"
+            f"`group_pattern` {pattern} is not a regular expression ({error}): give one such as "
+            r"'subject(\d+)', with brackets around what names the group"
         ) from None
 
 
 def groups_of_subfolders(images: ImageSet) -> tuple[str, ...]:
-    """The first folder below the class folder of each image; "" for one directly in it.
+    """Return the first folder below the class folder of each image; "" for none.
 
     Raises:
         UserError: no class folder has folders inside.
@@ -45,29 +45,27 @@ def groups_of_subfolders(images: ImageSet) -> tuple[str, ...]:
 
 
 def groups_of_names(images: ImageSet, pattern: "re.Pattern[str]") -> tuple[str, ...]:
-    """What the brackets of `pattern` (without brackets: all of it) find in each file's place.
+    """Return what the brackets of `pattern` (without brackets: all of it) match in each path.
 
-    The place is that below `root`, folders included, with slashes; "" where nothing is found.
+    The path is that below `root`, with slashes; "" where nothing matches.
 
     Raises:
-        UserError: nothing is found anywhere.
+        UserError: nothing matches in any path.
     """
-    places = [path.relative_to(images.root).as_posix() for path in images.paths]
-    names = []
-    for place in places:
-        found = pattern.search(place)
-        parts = (found.groups() or (found[0],)) if found else ()
-        names.append("/".join(part for part in parts if part))
+    paths = [path.relative_to(images.root).as_posix() for path in images.paths]
+    matches = map(pattern.search, paths)
+    pieces = [(match.groups() or (match[0],)) if match else () for match in matches]
+    names = tuple("/".join(filter(None, found)) for found in pieces)
     if not any(names):
         raise UserError(
-            f"`group_pattern` {pattern.pattern} finds nothing in any file's place, the first is "
-            f"{printable(places[0])}: it must find what names the group there"
+            f"`group_pattern` {pattern.pattern} matches no path of an image, such as "
+            f"{printable(paths[0])}: give one that matches what names the group there"
         )
-    return tuple(names)
+    return names
 
 
 def groups_in_words(examples: Examples) -> list[str]:
-    """What the groups are, in a line or two; nothing where there are none."""
+    """Return a line or two about the groups; nothing if there are none."""
     sizes = Counter(name for name in examples.groups if name)
     if not sizes:
         return []
@@ -77,8 +75,8 @@ def groups_in_words(examples: Examples) -> list[str]:
         labels[name].add(label)
     across = sum(len(labels[name]) > 1 for name in sizes)
     lines = [
-        f"groups: {len(sizes):,} of {sum(sizes.values()):,} {noun}s, none stands on several sides "
-        f"of a stratified split; the largest, {printable(largest)}, has {most:,}"
+        f"groups: {len(sizes):,} of {sum(sizes.values()):,} {noun}s, each on one side of every "
+        f"stratified split; the largest, {printable(largest)}, has {most:,}"
         + (f"; {across:,} have {noun}s of several classes" if across else "")
     ]
     if alone := len(examples.groups) - sum(sizes.values()):

@@ -1,4 +1,4 @@
-"""What a study may rely on: the images of a folder, checked."""
+"""The images of a study, checked, with what was found in their files."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,13 +7,14 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from study.data.examples import Examples
 from study.data.files.class_folders import Problem
 from study.data.pixels.decoding import THUMBNAIL_BYTES, StoredAs
 from study.data.pixels.deep_grey import GreyRange, Scales, depth, feature_key
 
-DARK = 15  # of 255: what 12 bits reach in a file of 16
+DARK = 15  # of 255: as bright as 12 bits become in a 16-bit file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +24,13 @@ class ImageSet(Examples):
     root: Path  # the folder of class folders, or of parts
     paths: tuple[Path, ...]  # N decodable images
     problems: tuple[Problem, ...] = ()  # files that were left out
-    duplicates: tuple[tuple[Path, ...], ...] = ()  # groups of equal content in different classes
-    ignored: int = 0  # files that are no images
-    subfolders: tuple[str, ...] = ()  # N: the first folder below the class's; "" for none
+    ignored: int = 0  # number of files that are not images
+    subfolders: tuple[str, ...] = ()  # N: the first folder below the class folder; "": none
     flat: tuple[Path, ...] = ()  # images of one colour
-    scales: Scales = field(default_factory=dict)  # the white points of its deep grey
+    scales: Scales = field(default_factory=dict)  # white points of the set's deep grey
     greys: Mapping[int, GreyRange] = field(default_factory=dict)  # row of deep grey -> its ends
-    headers: tuple[StoredAs, ...] = ()  # N: how each is stored
-    thumbnails: np.ndarray = field(  # (N, 320) uint8: each image made small, see `thumbnail`
+    headers: tuple[StoredAs, ...] = ()  # N: how each image is stored
+    thumbnails: UInt8[np.ndarray, "_ 320"] = field(  # N, see `thumbnail`
         default_factory=lambda: np.empty((0, THUMBNAIL_BYTES), np.uint8)
     )
 
@@ -43,25 +43,29 @@ class ImageSet(Examples):
         )
 
     @property
+    def duplicates(self) -> tuple[tuple[Path, ...], ...]:
+        """Groups of images with equal content in different classes."""
+        return tuple(tuple(self.paths[row] for row in rows) for rows in self.in_several_classes())
+
+    @property
     def dark(self) -> tuple[Path, ...]:
-        """Images of more than one shade in which no part is brighter than `DARK`."""
+        """Images of more than one shade in which nothing is brighter than `DARK`."""
         found = np.flatnonzero(self.thumbnails.max(axis=1, initial=0) <= DARK)
         flat = set(self.flat)
         return tuple(self.paths[row] for row in found if self.paths[row] not in flat)
 
     @property
     def same_pixels(self) -> int:
-        """How many images show the pixels of another one and differ from it in their bytes."""
+        """Number of images that show the pixels of another one but differ in their bytes."""
         return len(set(self.digests)) - len(set(self.seen))
 
     @property
     def depths(self) -> list[str]:
-        """N: the range of values of deep grey, "" of 8 bits."""
-        return [
-            depth(self.greys[row]) if row in self.greys else "" for row in range(len(self.digests))
-        ]
+        """N ranges of the values of deep grey; "" for 8 bits."""
+        rows = range(len(self.digests))
+        return [depth(self.greys[row]) if row in self.greys else "" for row in rows]
 
     @property
     def deep_kinds(self) -> Mapping[str, int]:
-        """How many images are deep grey of whole numbers, of floats."""
+        """Number of deep grey images of each kind, whole numbers and floats."""
         return Counter(image.kind for image in self.greys.values())

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from statistics import median
 
 import numpy as np
+from jaxtyping import Int
 
 from study.common.plot_look import find_fonts, new_figure, shown_names, style, to_png
 from study.common.text import first_few, plain, printable
@@ -16,10 +17,9 @@ from study.data.pixels.decoding import decode
 from study.data.pixels.deep_grey import WHITES
 from study.data.rows.load_rows import RowSet
 
-NAMED = 5  # classes named in one line
-
-COLUMNS, ROWS = 5, 3  # as the blog post has it
-SIDE = 160  # pixels of a picture in the grid
+NAMED = 5  # classes listed in one line
+COLUMNS, ROWS = 5, 3  # of the grid, as in the blog post
+SIDE = 160  # pixels of an image in the grid
 
 
 def overview(images: ImageSet) -> str:
@@ -37,7 +37,7 @@ def overview(images: ImageSet) -> str:
         f"heights {min(heights)} to {max(heights)} (median {median(heights):.0f})",
         f"formats: {_tally(kind for kind, _, _ in headers)}",
         f"modes: {_tally(mode for _, _, mode in headers)}",
-        f"left out: {len(images.problems)}; ignored, no images: {images.ignored}; "
+        f"left out: {len(images.problems)}; ignored (not images): {images.ignored}; "
         f"copies: {_copies(images)}",
         *(f"  {line}" for line in doubts(images)),
     ]
@@ -56,79 +56,72 @@ def overview_of_rows(rows: RowSet) -> str:
     return "\n".join(lines)
 
 
-def _classes(examples: Examples, where: str) -> list[str]:
-    """How many examples there are, then a line for each class."""
-    counts, parts = Counter(examples.labels.tolist()), _by_part(examples)
-    total = f"{len(examples.labels):,} {examples.noun}s in {len(counts)} classes {where}"
-    return [total] + [
-        f"  {counts[label]:6,}  {name}{parts[label]}"
-        for label, name in enumerate(examples.class_names)
-    ]
-
-
-def _copies(examples: Examples) -> int:
-    return len(examples.seen) - len(set(examples.seen))
-
-
-def classes_line(images: Examples) -> str:
-    """The first classes with their numbers of examples."""
-    counts, parts = Counter(images.labels.tolist()), _by_part(images)
-    names = [
-        f"{name} {counts[label]:,}{parts[label]}" for label, name in enumerate(images.class_names)
-    ]
-    return f"classes: {first_few(names, NAMED)}"
+def classes_line(examples: Examples) -> str:
+    """Return the first classes with their numbers of examples."""
+    counts = Counter(examples.labels.tolist())
+    names = zip(examples.class_names, _by_part(examples), strict=True)
+    shown = [f"{name} {counts[label]:,}{parts}" for label, (name, parts) in enumerate(names)]
+    return f"classes: {first_few(shown, NAMED)}"
 
 
 def white_points(images: ImageSet) -> list[str]:
-    """How deep grey is shown, a line for each kind of it."""
+    """Return how deep grey is shown, a line for each kind of it."""
     counts = images.deep_kinds
     lines = []
     for kind, (black, white) in images.scales.items():
         bits = f" ({WHITES[int(white)]} bits)" if not black and white in WHITES else ""
         lines.append(
-            f"deep grey: {counts[kind]:,} images of {kind}, {black:.6g} is black and {white:.6g} "
-            f"white{bits} in all of them"
+            f"16/32-bit grey: {counts[kind]:,} images of {kind}, {black:.6g} is black and "
+            f"{white:.6g} is white{bits} in all of them"
         )
     if without := sum(image.without > 0 for image in images.greys.values()):
-        lines.append(f"deep grey: pixels without a value are black (in {without:,} images)")
+        lines.append(f"16/32-bit grey: pixels without a value are black (in {without:,} images)")
     return lines
 
 
-def _by_part(images: Examples) -> list[str]:
-    """Per class, in brackets, how many examples lie in each part of a division."""
-    if not images.parts:
-        return [""] * len(images.class_names)
-    counts, folders = (
-        Counter(zip(images.labels.tolist(), images.parts, strict=True)),
-        images.part_names,
-    )
+def _classes(examples: Examples, where: str) -> list[str]:
+    """Return how many examples there are, then a line for each class."""
+    counts = Counter(examples.labels.tolist())
+    names = zip(examples.class_names, _by_part(examples), strict=True)
     return [
-        f" ({', '.join(f'{counts[label, part]:,} {name}' for part, name in folders.items())})"
-        for label in range(len(images.class_names))
+        f"{len(examples.labels):,} {examples.noun}s in {len(counts)} classes {where}",
+        *(f"  {counts[label]:6,}  {name}{parts}" for label, (name, parts) in enumerate(names)),
+    ]
+
+
+def _by_part(examples: Examples) -> list[str]:
+    """Return per class, in brackets, how many examples are in each part of a division."""
+    counts = Counter(zip(examples.labels.tolist(), examples.parts, strict=False))
+    names = examples.part_names.items()
+    return [
+        f" ({', '.join(f'{counts[label, part]:,} {name}' for part, name in names)})"
+        if names
+        else ""
+        for label in range(len(examples.class_names))
     ]
 
 
 def _division(examples: Examples) -> list[str]:
-    """Classes that the test part lacks, and what a search makes of the parts."""
+    """Return the classes that the test part lacks, and what a search does with the parts."""
+    names, things = examples.part_names, f"{examples.noun}s"
     lines = [f"warning: {sentence}" for sentence in examples.without_test()]
-    return [*lines, _parts(examples)]
-
-
-def _parts(examples: Examples) -> str:
-    folders, things = examples.part_names, f"{examples.noun}s"
-    if not folders:
-        return (
-            f"not divided: a search draws training, validation and test {things} from all of them"
+    if not names:
+        drawn = f"training, validation and test {things}"
+        return [*lines, f"not divided: a search draws {drawn} from all of them"]
+    sizes = ", ".join(f"{name} {len(examples.of_part(part)):,}" for part, name in names.items())
+    pool = " and ".join(name for part, name in names.items() if part != TEST)
+    what = f"draws all it needs from {pool}"
+    if TEST in names:
+        what = (
+            f"uses {names[TEST]} as its test set and draws training and validation {things} from "
+            f"{pool}, afresh for every repeat"
         )
-    sizes = ", ".join(f"{name} {len(examples.of_part(part)):,}" for part, name in folders.items())
-    pool = " and ".join(name for part, name in folders.items() if part != TEST)
-    kept = "; --split folders keeps the parts as they are" if VALIDATION in folders else ""
-    if TEST not in folders:
-        return f"divided into {sizes}: a search draws all it needs from {pool}{kept}"
-    return (
-        f"divided into {sizes}: a search has {folders[TEST]} as its test set and draws training "
-        f"and validation {things} from {pool}, anew for every repeat{kept}"
-    )
+    kept = "; --split folders keeps the parts as they are" if VALIDATION in names else ""
+    return [*lines, f"divided into {sizes}: a search {what}{kept}"]
+
+
+def _copies(examples: Examples) -> int:
+    return len(examples.seen) - len(set(examples.seen))
 
 
 def _tally(values: Iterable[str]) -> str:
@@ -137,7 +130,7 @@ def _tally(values: Iterable[str]) -> str:
 
 def sample_grid(
     images: ImageSet,
-    rows: np.ndarray,
+    rows: Int[np.ndarray, " n"],
     *,
     seed: int,
     title: str = "Training images and their classes",

@@ -1,21 +1,14 @@
-"""A folder as it was given -> `ClassFolders`: where its classes lie, and whether it is divided.
+"""A folder as it was given -> `ClassFolders`: where its classes are, and whether it is divided.
 
 Only names of folders and files are read. Three shapes are understood: class folders; one folder
 around them, as archives unpack; folders for train, validation and test with class folders inside.
-Where the same folders repeat below others of unknown names, the user is asked: a division taken as
+Where the same folders repeat below others of unknown names, the user is asked: parts taken for
 classes would rank optimizers by how well they tell train from test.
-
-A folder of class folders -> the files that may be images, in the order of Keras's listing.
-
-Nothing is opened here. Symbolic links are followed only where they lead to a file inside the
-folder, so that walking ends and nothing from elsewhere comes in; all of them below a class folder
-where the user says so, but into no folder twice.
 """
 
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,11 +24,11 @@ PART_OF = {
     **dict.fromkeys(("validation_set", "valid_set", "val_set", "dev_set", "seg_val"), VALIDATION),
     **dict.fromkeys(("test", "testing", "test_set", "testing_set", "seg_test"), TEST),
 }
-LOOKS = {"train": TRAIN, "val": VALIDATION, "dev": VALIDATION, "test": TEST}  # within a name
+LIKELY = {"train": TRAIN, "val": VALIDATION, "dev": VALIDATION, "test": TEST}  # within a name
 ANNOTATIONS = {"mask", "masks", "annotation", "annotations", "labels", "segmentation", "gt"}
-NAMED = 5  # folders named in one sentence
-
 DOCUMENTS = {".txt", ".md", ".rst", ".html", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml"}
+NAMED = 5  # folders listed in one sentence
+UNKNOWN = "has no class folders named like those of train, so its classes are unknown"
 
 
 class Problem(NamedTuple):
@@ -43,44 +36,66 @@ class Problem(NamedTuple):
 
     path: Path
     reason: str  # to be read after the path: "is cut off"
+    label: str = ""  # the class that it belongs to, where that is known
 
     def __str__(self) -> str:
         return f"{printable(self.path)} {self.reason}"
 
 
-class Found(NamedTuple):
-    """What a folder holds, before any file was opened."""
+class ClassFolders(NamedTuple):
+    """Where the classes of a folder are."""
 
-    files: list[Path]  # sorted by class, then folder, then name
-    problems: list[Problem]
-    ignored: int  # hidden files, and files beside the class folders that are not named like images
+    root: Path  # holds the class folders, or the parts
+    tops: Mapping[str, Path]  # part ("" of an undivided folder) -> what holds its class folders
+    problems: tuple[Problem, ...] = ()  # folders beside the parts
+    notes: tuple[str, ...] = ()  # how the folder was understood, in words
 
 
-def find_files(root: Path, whole: Path, *, follow: bool = False) -> Found:
-    """Walk all class folders of `root`; raises `UserError` where `root` cannot be read.
+def find_class_folders(data: Path, *, ask: bool = True) -> ClassFolders:
+    """Find the class folders in `data`; without `ask`, folders inside classes raise no doubt.
 
-    Args:
-        root: holds the class folders.
-        whole: `root` or what it is a part of; links may lead to files in it.
-        follow: links inside the class folders may lead anywhere, to folders, too.
+    Raises:
+        UserError: folders may be parts or classes, there is nothing to train on, or a folder
+            cannot be read.
     """
-    files: list[Path] = []
-    problems: list[Problem] = []
-    ignored = 0
-    for entry in entries(root):
-        hidden = entry.name.startswith(".")
-        if entry.is_symlink() and not entry.is_file():
-            problems.append(Problem(entry, "is a symbolic link, which is not followed"))
-        elif entry.is_dir() and not is_foreign(entry):
-            inside = _find_below(entry, whole, follow=follow)
-            files += inside.files
-            problems += inside.problems
-            ignored += inside.ignored
-        elif entry.suffix.lower() in SUFFIXES and not hidden:
-            problems.append(Problem(entry, "lies in no class folder"))
-        elif not entry.is_dir():
-            ignored += 1
-    return Found(files, problems, ignored)
+    root = data
+    while (inner := _only_folder(root)) is not None:
+        if part_of(inner.name) in (VALIDATION, TEST):
+            raise UserError(
+                f"{printable(root)} holds a folder {printable(inner.name)}, but none to train on: "
+                "give `data` the folder that also holds train"
+            )
+        root = inner
+    notes: tuple[str, ...] = ()
+    if root != data:
+        notes = (f"using {printable(root)}, the only folder with images in {printable(data)}",)
+    folders = _folders_with_data(root)
+    named = {folder: part for folder in folders if (part := part_of(folder.name))}
+    if _is_divided(folders, named):
+        return _divided(root, folders, named)._replace(notes=notes)
+    if ask:
+        _refuse_parts(root, folders)
+        notes = (*notes, *_doubts(folders))
+    return ClassFolders(root, {"": root}, notes=notes)
+
+
+def part_of(name: str) -> str | None:
+    """Return the part that a name means; None for any other name."""
+    return PART_OF.get(name.strip().lower().replace("-", "_").replace(" ", "_"))
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return what is directly in `folder`, sorted.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(
+            f"{printable(folder)} cannot be read ({error.strerror}): check its permissions"
+        ) from None
 
 
 def class_folders(root: Path) -> list[Path]:
@@ -92,316 +107,178 @@ def class_folders(root: Path) -> list[Path]:
     ]
 
 
-def entries(folder: Path) -> list[Path]:
-    """Return what lies directly in `folder`, sorted."""
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise UserError(
-            f"{printable(folder)} cannot be read ({error.strerror}): check its permissions"
-        ) from None
+def is_link(path: Path) -> bool:
+    """Return whether a path is a symbolic link; not where its folder cannot be entered."""
+    return os.path.islink(path)  # noqa: PTH114, `Path.is_symlink` raises there
 
 
-def subfolders(folder: Path) -> frozenset[str]:
-    """Names of the folders in `folder`; none where it may not be read, which is said elsewhere."""
-    _, folders, _ = next(os.walk(folder), ("", [], []))
-    return frozenset(
-        name for name in folders if not _is_link(folder / name) and not is_foreign(folder / name)
-    )
+def may_be_image(name: str) -> bool:
+    """Return whether a file is named like an image."""
+    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
 
 
-def is_nested(folder: Path) -> bool:
-    """Whether `folder` holds folders, and no image beside them."""
-    return bool(subfolders(folder)) and not holds_loose_images(folder)
+def _only_folder(root: Path) -> Path | None:
+    """Return the one folder with images in `root`, unless it may be a class."""
+    folders = _folders_with_data(root)
+    links = any(entry.is_symlink() and entry.is_dir() for entry in entries(root))
+    if len(folders) != 1 or links or not (inside := _subfolders(folders[0])):
+        return None
+    # loose images: of a class that also has folders, or beside parts
+    if _holds_images(folders[0]) and not any(map(part_of, [folders[0].name, *inside])):
+        return None
+    return folders[0]
 
 
-def holds_loose_images(folder: Path) -> bool:
-    """Whether files named like images lie directly in `folder`."""
-    _, _, names = next(os.walk(folder), ("", [], []))
-    return any(map(may_be_image, names))
+def _folders_with_data(root: Path) -> list[Path]:
+    return [folder for folder in class_folders(root) if _holds_data(folder)]
 
 
-def holds_data(folder: Path) -> bool:
-    """Whether any file in or below `folder` may be a picture, or meant as one, by its name."""
-    unread: list[OSError] = []  # may hold images, too
+def _holds_data(folder: Path) -> bool:
+    """Return whether any file in or below `folder` may be an image, or meant as one, by its name.
+
+    A folder that cannot be read may hold images, too.
+    """
+    unread: list[OSError] = []
     for place, folders, names in os.walk(folder, onerror=unread.append):
         folders[:] = [name for name in folders if not is_foreign(Path(place, name))]
-        seen = (name for name in names if not name.startswith("."))
-        if any(Path(name).suffix.lower() not in DOCUMENTS for name in seen):
+        visible = (name for name in names if not name.startswith("."))
+        if any(Path(name).suffix.lower() not in DOCUMENTS for name in visible):
             return True
     return bool(unread)
 
 
-def may_be_image(name: str) -> bool:
-    """Whether a file is named like an image."""
-    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+def _subfolders(folder: Path) -> frozenset[str]:
+    """Return the names of the folders in `folder`; none where it cannot be read."""
+    _, names, _ = next(os.walk(folder), ("", [], []))
+    paths = [folder / name for name in names]
+    return frozenset(p.name for p in paths if not is_link(p) and not is_foreign(p))
 
 
-def _find_below(class_folder: Path, whole: Path, *, follow: bool) -> Found:
-    problems: list[Problem] = []
-
-    def unreadable(error: OSError) -> None:
-        problems.append(Problem(Path(error.filename), f"cannot be read ({error.strerror})"))
-
-    files: list[Path] = []
-    ignored = 0
-    walked = {os.path.realpath(class_folder)}
-    for place, folders, names in os.walk(class_folder, onerror=unreadable, followlinks=follow):
-        here = Path(place)
-        folders[:] = [name for name in folders if not is_foreign(here / name)]
-        links = [name for name in folders if _is_link(here / name)]
-        walked |= {os.path.realpath(here / name) for name in folders if name not in links}
-        for name in links:
-            if not follow:
-                problems.append(Problem(here / name, "is a symbolic link, which is not followed"))
-            elif _is_around(here / name, walked):
-                problems.append(Problem(here / name, "is a symbolic link in a circle"))
-                folders.remove(name)
-            else:
-                walked.add(os.path.realpath(here / name))
-        for name in names:
-            path = here / name
-            if name.startswith("."):
-                ignored += 1
-            elif _is_link(path) and not follow and not _leads_inside(path, whole):
-                problems.append(Problem(path, "is a symbolic link that leads out of the folder"))
-            else:
-                files.append(path)
-    files.sort(key=lambda path: (str(path.parent), path.name))
-    return Found(files, problems, ignored)
+def _holds_images(folder: Path) -> bool:
+    """Return whether files named like images are directly in `folder`."""
+    _, _, names = next(os.walk(folder), ("", [], []))
+    return any(map(may_be_image, names))
 
 
-def _is_around(link: Path, walked: set[str]) -> bool:
-    """Whether a link leads to a folder that was or will be walked, or to one around it."""
-    target = os.path.realpath(link)
-    return any(target == place or place.startswith(target + os.sep) for place in walked)
+def _is_nested(folder: Path) -> bool:
+    return bool(_subfolders(folder)) and not _holds_images(folder)
 
 
-def _is_link(path: Path) -> bool:
-    try:
-        return path.is_symlink()
-    except OSError:  # a folder that may be listed but not entered; opening will name the file
-        return False
-
-
-def _leads_inside(link: Path, root: Path) -> bool:
-    return Path(os.path.realpath(link)).is_relative_to(root)
-
-
-@dataclass(frozen=True)
-class ClassFolders:
-    """Where the classes of a folder lie."""
-
-    root: Path  # holds the class folders, or the parts
-    parts: dict[str, Path] = field(default_factory=dict)  # part -> what holds its class folders
-    problems: tuple[Problem, ...] = ()  # what lies beside the parts
-    notes: tuple[str, ...] = ()  # what was decided, in words
-
-    @property
-    def tops(self) -> list[Path]:
-        """The folders that hold class folders; of a divided one train, validation, test."""
-        return list(self.parts.values()) or [self.root]
-
-    def find(self, *, follow: bool) -> Found:
-        """Every file that may be an image, by part; `follow` as in `find_files`."""
-        found = [find_files(top, self.root, follow=follow) for top in self.tops]
-        return Found(
-            [path for one in found for path in one.files],
-            [*self.problems, *(problem for one in found for problem in one.problems)],
-            sum(one.ignored for one in found),
-        )
-
-    def class_folders(self) -> list[Path]:
-        """The folders that may be classes."""
-        return [folder for top in self.tops for folder in class_folders(top)]
-
-    def place_of(self, path: Path) -> tuple[str, ...]:
-        """The part ("" where there is none), the class folder's name, and what follows it."""
-        for part, top in self.parts.items():
-            if path.is_relative_to(top):
-                return part, *path.relative_to(top).parts
-        return "", *path.relative_to(self.root).parts
-
-
-def find_layout(data: Path, *, ask: bool = True) -> ClassFolders:
-    """Look for the classes in `data`; without `ask`, folders inside of classes are no doubt.
-
-    Raises `UserError` where folders may be parts or classes and nobody can tell, where the parts
-    lack one to train on, and where a folder cannot be read.
-    """
-    root = data
-    while (inner := _only_folder(root)) is not None:
-        if part_of(inner.name) in (VALIDATION, TEST):
-            raise UserError(
-                f"{printable(root)} holds a folder {_name(inner)} and none to train on: give "
-                "`data` the folder that holds train, too"
-            )
-        root = inner
-    notes = (_taken(root, data),) if root != data else ()
-    tops = [folder for folder in class_folders(root) if holds_data(folder)]
-    named = {top: part for top in tops if (part := part_of(top.name))}
-    if _is_divided(tops, named):
-        return _by_names(root, tops, named, notes)
-    if ask:
-        _ask_about(root, tops)
-        notes = (*notes, *_doubts(tops))
-    return ClassFolders(root, notes=notes)
-
-
-def part_of(name: str) -> str | None:
-    """The part that a name means; None for any other name."""
-    return PART_OF.get(name.strip().lower().replace("-", "_").replace(" ", "_"))
-
-
-def _taken(root: Path, data: Path) -> str:
-    return f"taken: {printable(root)}, the only folder with images in {printable(data)}"
-
-
-def _only_folder(root: Path) -> Path | None:
-    """The one folder with images in `root`, if it is no class but what holds the classes."""
-    tops = [folder for folder in class_folders(root) if holds_data(folder)]
-    links = any(entry.is_symlink() and entry.is_dir() for entry in entries(root))
-    if len(tops) != 1 or not subfolders(tops[0]) or links:
-        return None
-    inside = subfolders(tops[0])
-    loose = holds_loose_images(tops[0])  # of a class with folders, or beside parts
-    return None if loose and not any(map(part_of, [tops[0].name, *inside])) else tops[0]
-
-
-def _is_divided(tops: Sequence[Path], named: dict[Path, str]) -> bool:
-    """Two parts by name, or one beside any other folder that may be a part."""
-    nested = [top for top in tops if is_nested(top)]
+def _is_divided(folders: Sequence[Path], named: Mapping[Path, str]) -> bool:
+    """Return whether there are two parts by name, or one beside another folder of folders."""
     if len(named) > 1:
-        return any(map(subfolders, named))
-    return any(top in named for top in nested) and len(nested) > 1
+        return any(map(_subfolders, named))
+    nested = [folder for folder in folders if _is_nested(folder)]
+    return len(nested) > 1 and any(folder in named for folder in nested)
 
 
-def _by_names(
-    root: Path, tops: Sequence[Path], named: dict[Path, str], notes: tuple[str, ...]
-) -> ClassFolders:
-    """The layout of a folder with parts known by name."""
-    holding = {top: part for top, part in named.items() if subfolders(top)}
-    _check_parts(root, holding)
-    parts = {
-        part: _unwrapped(top, part)
+def _divided(root: Path, folders: Sequence[Path], named: Mapping[Path, str]) -> ClassFolders:
+    """Return the class folders of a folder with parts known by name."""
+    having = {folder: part for folder, part in named.items() if _subfolders(folder)}
+    _check_parts(root, having)
+    folder_of = {part: folder for folder, part in having.items()}
+    tops = {
+        part: _unwrapped(folder_of[part], part)
         for part in (TRAIN, VALIDATION, TEST)
-        for top, its in holding.items()
-        if its == part and not (part != TRAIN and _is_unlabelled(top, holding))
+        if part in folder_of
     }
-    holding = {top: part for top, part in holding.items() if part in parts}
-    classes = {name for top in parts.values() for name in subfolders(top)}
-    others = [top for top in tops if top not in holding]
-    for top in others:
-        same = classes & subfolders(top)
-        if top not in named and (len(named) == 1 or same):
-            raise UserError(_question(root, tops, same))
-    return ClassFolders(root, parts, tuple(_beside(root, others, holding)), notes)
+    trained = _subfolders(tops[TRAIN])
+    for part in tops.keys() - {TRAIN}:
+        inside = _subfolders(tops[part])
+        if len(inside) == 1 and not inside & trained:  # `test/unknown`: images of unknown classes
+            del tops[part]
+    used = [folder_of[part] for part in tops]
+    others = [folder for folder in folders if folder not in used]
+    classes = {name for top in tops.values() for name in _subfolders(top)}
+    for folder in others:
+        same = classes & _subfolders(folder)
+        if folder not in named and (len(named) == 1 or same):
+            raise UserError(_question(root, folders, same))
+    beside = f"is not one of the parts {_names(used)}"
+    problems = tuple(Problem(one, UNKNOWN if one in named else beside) for one in others)
+    return ClassFolders(root, tops, problems)
 
 
-def _beside(root: Path, others: Sequence[Path], holding: Iterable[Path]) -> Iterator[Problem]:
-    """What lies beside the parts and is left out."""
-    for entry in entries(root):
-        if entry.is_symlink() and entry.is_dir():
-            yield Problem(entry, "is a symbolic link, which is not followed")
-        elif may_be_image(entry.name) and entry.is_file():
-            yield Problem(entry, "lies in no class folder")
-    for top in others:
-        unknown = "has no class folders named like those of train, so its classes are not known"
-        yield Problem(top, unknown if part_of(top.name) else f"is no part beside {_names(holding)}")
-
-
-def _is_unlabelled(top: Path, holding: Mapping[Path, str]) -> bool:
-    """`test/unknown`: one folder that is no class, around images whose classes nobody tells."""
-    inside = subfolders(_unwrapped(top, holding[top]))
-    train = (subfolders(_unwrapped(one, TRAIN)) for one, part in holding.items() if part == TRAIN)
-    return len(inside) == 1 and not inside & next(train)
-
-
-def _check_parts(root: Path, holding: dict[Path, str]) -> None:
-    for part, count in Counter(holding.values()).items():
+def _check_parts(root: Path, having: Mapping[Path, str]) -> None:
+    for part, count in Counter(having.values()).items():
         if count > 1:
+            same = _names(folder for folder, its in having.items() if its == part)
             raise UserError(
-                f"{printable(root)} holds {_names(t for t, its in holding.items() if its == part)},"
-                f" which all mean {part}: join them, or leave one in the folder"
+                f"{printable(root)} holds {same}, which all mean {part}: merge them, or keep "
+                "only one of them"
             )
-    if TRAIN not in holding.values():
+    if TRAIN not in having.values():
         raise UserError(
-            f"{printable(root)} holds {_names(holding)} and no folder train with class folders to "
+            f"{printable(root)} holds {_names(having)}, but no folder train with class folders to "
             "train on: add it, or rename the folder that holds the training images to train"
         )
 
 
 def _unwrapped(top: Path, part: str) -> Path:
-    """`training_set/training_set/cats`: what holds the class folders of a part."""
+    """Return what holds the class folders of a part, as in `training_set/training_set/cats`."""
     while (inner := _only_folder(top)) is not None and part_of(inner.name) == part:
         top = inner
     return top
 
 
-def _ask_about(root: Path, tops: Sequence[Path]) -> None:
-    """Refuse where the same folders lie below most others, and where all are flat parts."""
-    if len(tops) > 1 and all(part_of(top.name) for top in tops):
+def _refuse_parts(root: Path, folders: Sequence[Path]) -> None:
+    """Refuse parts without class folders, and the same folders inside most of the others."""
+    if len(folders) > 1 and all(part_of(folder.name) for folder in folders):
         raise UserError(
-            f"{printable(root)} is divided into {_names(tops)}, which hold images but no class "
+            f"{printable(root)} is divided into {_names(folders)}, which hold images but no class "
             "folders: put the images of each into one folder per class"
         )
-    below = Counter(name for top in tops if is_nested(top) for name in subfolders(top))
-    common = {name for name, count in below.items() if count > len(tops) / 2 and count > 1}
+    inside = Counter(
+        name for folder in folders if _is_nested(folder) for name in _subfolders(folder)
+    )
+    common = {name for name, count in inside.items() if count > len(folders) / 2 and count > 1}
     if len(common) < 2:
         return
     if all(map(part_of, common)):
+        part = printable(max(common, key=lambda name: (part_of(name) == TRAIN, name)))
+        label = printable(folders[0].name)
         raise UserError(
             f"{printable(root)} holds classes that are each divided into {_names(common)}: put the "
-            f"parts on top and the classes inside, {_turned(common, tops)}"
+            f"classes inside the parts, as in {part}/{label} instead of {label}/{part}"
         )
-    raise UserError(_question(root, tops, common))
+    raise UserError(_question(root, folders, common))
 
 
-def _doubts(tops: Sequence[Path]) -> Iterator[str]:
-    """What makes it doubtful that these are the classes, in words."""
-    beside = [top for top in tops if top.name.strip().lower() in ANNOTATIONS]
-    if beside and len(beside) < len(tops):
-        yield f"warning: {_names(beside)} is taken as a class, but named like annotations"
-    nested = [top for top in tops if is_nested(top)]
-    inside = {name for top in nested for name in subfolders(top)}
-    if len(nested) == len(tops) > 1 and len(inside) > len(tops):
+def _doubts(folders: Sequence[Path]) -> Iterator[str]:
+    """Yield what makes it doubtful that these are the classes, in words."""
+    odd = [folder for folder in folders if folder.name.strip().lower() in ANNOTATIONS]
+    if odd and len(odd) < len(folders):
+        yield f"warning: used as a class, but named like annotations: {_names(odd)}"
+    inside = {name for folder in folders for name in _subfolders(folder)}
+    if len(inside) > len(folders) > 1 and all(map(_is_nested, folders)):
         yield (
-            f"warning: the classes ({_names(tops)}) hold only folders; if these are the classes "
-            f"({_names(inside)}), put them side by side into one folder"
+            f"warning: the classes ({_names(folders)}) hold only folders; if those "
+            f"({_names(inside)}) are the classes, put them side by side into one folder"
         )
 
 
-def _turned(common: Iterable[str], tops: Sequence[Path]) -> str:
-    train = max(common, key=lambda name: (part_of(name) == TRAIN, name))
-    part, name = printable(train), _name(tops[0])
-    return f"{part}/{name} in place of {name}/{part}"
-
-
-def _question(root: Path, tops: Sequence[Path], common: Iterable[str]) -> str:
-    same = sorted(common)
-    what = f" with the same folders ({_names(same)})" if same else " that hold folders"
-    way = "what is in them so that no two hold a folder of the same name"
-    if not same:
-        way = "the one that is named like a part"
-    looks = first_few(map(_looks_like, tops), NAMED)
+def _question(root: Path, folders: Sequence[Path], common: Iterable[str]) -> str:
+    what, way = "that hold folders", "rename the one that is named like a part"
+    if same := _names(common):
+        what = f"with the same folders inside ({same})"
+        way = (
+            "rename the folders inside so that no name occurs twice, or give `group` subfolder if "
+            "each of them holds one subject"
+        )
     return (
-        f"{printable(root)} holds folders{what}, so they may be parts of a division and not "
-        f"classes: {looks}; name the parts train, val and test and move all else away, or, if they "
-        f"are classes, rename {way}"
-        + (", or give `group` subfolder if each holds one subject" if same else "")
+        f"{printable(root)} holds folders {what}, so they may be parts of a division and not "
+        f"classes: {first_few(map(_guess, folders), NAMED)}; if they are parts, name them train, "
+        f"val and test and move all others away; if they are classes, {way}"
     )
 
 
-def _looks_like(folder: Path) -> str:
-    part = part_of(folder.name)
-    found = [part] if part else [its for word, its in LOOKS.items() if word in folder.name.lower()]
-    guess = f"looks like {found[0]}" if len(found) == 1 else "no part by its name"
-    return f"{_name(folder)} ({guess})"
+def _guess(folder: Path) -> str:
+    """Return a folder's name, and the part that it looks like."""
+    name = folder.name.lower()
+    found = [part_of(name)] if part_of(name) else [p for word, p in LIKELY.items() if word in name]
+    guess = f"looks like {found[0]}" if len(found) == 1 else "not a part by its name"
+    return f"{printable(folder.name)} ({guess})"
 
 
 def _names(folders: Iterable[Path | str]) -> str:
     return first_few(sorted(Path(folder).name for folder in folders), NAMED)
-
-
-def _name(folder: Path) -> str:
-    return printable(folder.name)

@@ -1,6 +1,7 @@
-"""Folders that are no part of the data, at every depth: this program's own, other programs' litter.
+"""Folders to ignore at any depth: output of this program and leftovers of others.
 
-They are passed over like hidden ones. A study is known by its `study.json`, whatever its name.
+They are ignored as hidden folders are. A study is recognized by its `study.json`, whatever its
+name.
 """
 
 from collections.abc import Iterator
@@ -17,37 +18,34 @@ LITTER = frozenset(
 
 
 def is_foreign(folder: Path) -> bool:
-    """Whether nothing in `folder` is data."""
+    """Return whether nothing in `folder` is data."""
     name = folder.name
     return name.startswith(".") or name.casefold() in LITTER or is_output(folder)
 
 
 def is_output(folder: Path) -> bool:
-    """Whether this program wrote it: a study, or a folder of studies and samples only."""
-    return _is_study(folder) or _holds_studies_only(folder)
+    """Return whether this program wrote it: a study, or a folder of studies and samples only."""
+    if _is_study(folder):
+        return True
+    own = list(_own_entries(folder))
+    return bool(own) and all(own)
+
+
+def _own_entries(folder: Path) -> Iterator[bool]:
+    """Yield for each visible entry, up to the first other one, whether this program wrote it."""
+    try:
+        for entry in folder.iterdir():
+            if not entry.name.startswith("."):
+                yield (own := entry.name == SAMPLES or _is_study(entry))
+                if not own:
+                    return
+    except OSError:
+        yield False
 
 
 def _is_study(folder: Path) -> bool:
     try:
         text = (folder / STUDY_FILE).read_text(encoding="utf-8", errors="replace")
-    except OSError:  # there is none, or nobody may read it
+    except OSError:  # no such file, or not readable
         return False
     return STUDY_KEY in text
-
-
-def _holds_studies_only(folder: Path) -> bool:
-    inside = list(_own(folder))
-    return bool(inside) and all(inside)
-
-
-def _own(folder: Path) -> Iterator[bool]:
-    """For each visible entry, up to the first other one, whether this program wrote it."""
-    try:
-        for entry in folder.iterdir():
-            if not entry.name.startswith("."):
-                own = entry.name == SAMPLES or _is_study(entry)
-                yield own
-                if not own:
-                    return
-    except OSError:
-        yield False

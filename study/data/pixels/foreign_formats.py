@@ -1,6 +1,6 @@
-"""First bytes of a file -> what it is, in words, and what to do: for all that is no usable image.
+"""First bytes of a file -> what it is, in words, and what to do: for all but usable images.
 
-Only asked of files that Pillow does not know, and of TIFFs, whose header camera raw shares: there
+Only for files that Pillow does not know, and for TIFFs, whose header camera raw shares: there
 Pillow would show the small preview inside as if it were the photo.
 """
 
@@ -11,14 +11,14 @@ from PIL import TiffImagePlugin
 
 TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")  # the last two are BigTIFF's
 RAW = (
-    "is camera raw (DNG, NEF, CR2 or the like), of which only the small preview inside could be "
-    "read: develop it to JPEG or TIFF"
+    "is camera raw (DNG, NEF, CR2 or similar), of which only the small preview could be read: "
+    "develop it to JPEG or TIFF"
 )
 POINTER = "is a Git LFS pointer, not the image itself: fetch the images with `git lfs pull`"
 ANNEX = "is a git-annex pointer, not the image itself: fetch the images with `git annex get`"
 HEIC = (
-    'is a HEIC photo, which is read with the extra "phone" only: get it with '
-    'pip install -e ".[phone]" (or "optimizer-study[phone]"), or save the photo as JPEG'
+    'is a HEIC photo, which needs the extra "phone": install it with pip install -e ".[phone]" (or '
+    '"optimizer-study[phone]"), or save the photo as JPEG'
 )
 AVIF = HEIC.replace("a HEIC photo", "an AVIF image").replace("the photo", "the image")
 PDF = "is a PDF: save its pages or pictures as images"
@@ -38,21 +38,37 @@ STARTS = {
     b"FUJIFILMCCD-RAW": RAW, b"IIU\x00": RAW, b"IIRO": RAW, b"IIRS": RAW, b"MMOR": RAW,
     b"FOVb": RAW, b"\x00MRM": RAW, b"II\x1a\x00\x00\x00HEAPCCDR": RAW,
 }
-RAW_SUFFIXES = frozenset((
-    ".dng", ".nef", ".nrw", ".cr2", ".arw", ".sr2", ".srf", ".pef", ".srw", ".3fr", ".iiq", ".erf",
-    ".dcr", ".kdc", ".mos", ".rwl",
-))
 # fmt: on
+RAW_SUFFIXES = frozenset(
+    (
+        ".dng",
+        ".nef",
+        ".nrw",
+        ".cr2",
+        ".arw",
+        ".sr2",
+        ".srf",
+        ".pef",
+        ".srw",
+        ".3fr",
+        ".iiq",
+        ".erf",
+        ".dcr",
+        ".kdc",
+        ".mos",
+        ".rwl",
+    )
+)  # fmt: skip
 HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 SUB_FILE, PHOTOMETRIC, SUB_IFDS, DNG_VERSION = 254, 262, 330, 50706  # tags of TIFF 6.0, of DNG
 BITS, BANDS, KIND = 258, 277, 339
-PLACES = {273: 279, 324: 325}  # of the strips or tiles: how long each is
-SENSOR = (32803, 34892)  # photometric: pixels of a colour filter, linear raw
+PLACES = {273: 279, 324: 325}  # where strips or tiles are -> how long each is
+SENSOR = (32803, 34892)  # values of PHOTOMETRIC: pixels of a colour filter, linear raw
 NUMBERS = {1: "", 2: "signed ", 3: "floating-point ", 5: "complex ", 6: "complex "}
 
 
 def kind_in_words(head: bytes) -> str:
-    """What a file that begins with `head` is, to be read after its name; "" for the unknown."""
+    """Return what a file that starts with `head` is, to be read after its name; "" if unknown."""
     for start, words in STARTS.items():
         if head.startswith(start):
             return words
@@ -64,7 +80,7 @@ def kind_in_words(head: bytes) -> str:
 
 
 def _of_brands(head: bytes) -> str:
-    """Phone photos and videos share a container: its brands say which it is."""
+    """Return what the brands of a container say: phone photos and videos share it."""
     end = min(int.from_bytes(head[:4], "big"), len(head))
     brands = {head[8:12], *(head[place : place + 4] for place in range(16, end, 4))}
     if head[8:12] == b"crx ":
@@ -75,9 +91,10 @@ def _of_brands(head: bytes) -> str:
 
 
 def tiff_in_words(file: BinaryIO, head: bytes, suffix: str, *, decodable: bool) -> str:
-    """What is wrong with a TIFF, to be read after its name; "" if nothing is.
+    """Return what is wrong with a TIFF, to be read after its name; "" if nothing is.
 
-    Raises whatever Pillow raises for a damaged header.
+    Raises:
+        Exception: of any kind, by Pillow, for a damaged header.
     """
     file.seek(0)
     tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if b"+" in head[:4] else 8))
@@ -98,9 +115,9 @@ def tiff_in_words(file: BinaryIO, head: bytes, suffix: str, *, decodable: bool) 
 
 
 def _is_raw(tags: TiffImagePlugin.ImageFileDirectory_v2, head: bytes, suffix: str) -> bool:
-    """By its tags, or where the maker wrote an ordinary TIFF, by its name.
+    """Return whether it is camera raw by its tags, or by its name if it looks like any TIFF.
 
-    NEF, ARW and their like begin with a reduced picture and keep the photo in a sub-directory.
+    NEF, ARW and similar files start with a reduced image and keep the photo in a sub-directory.
     """
     preview = tags.get(SUB_FILE, 0) & 1 and SUB_IFDS in tags
     sensor = DNG_VERSION in tags or tags.get(PHOTOMETRIC) in SENSOR
@@ -108,6 +125,6 @@ def _is_raw(tags: TiffImagePlugin.ImageFileDirectory_v2, head: bytes, suffix: st
 
 
 def _end(tags: TiffImagePlugin.ImageFileDirectory_v2) -> int:
-    """Where the pixels end; a `KeyError` if the header does not say where they are."""
+    """Return where the pixels end; a `KeyError` if the header does not say where they are."""
     places = next((key for key in PLACES if key in tags), 273)
     return max(map(sum, zip(tags[places], tags[PLACES[places]], strict=False)))

@@ -1,13 +1,13 @@
-"""An image and a number come in; out come its pixels as one looks a second time: a view.
+"""An image and a number -> the pixels of a view, which shows the image slightly differently.
 
 A view is a crop of four fifths of the side or more, turned by some degrees, perhaps mirrored, a
 little darker or brighter. Where a turned corner leaves the image, it shows the image's reflection,
-as Keras's layers have it. What is drawn depends on the image's content and the view's number alone,
-so its features can be kept.
+as Keras's layers do. What is drawn depends only on the image's content and the view's number, so
+its features can be kept.
 
-A turned crop inside the image would be an eighth smaller than it at least, and heads that see
-mostly enlarged images do worse on those that are not: tried so on 400 faces, four views cost 4.1
-points, with reflected corners 1.2.
+A turned crop inside the image would be at least an eighth smaller than it, and heads that see
+mostly enlarged images do worse on others: on 400 faces, four such views cost 4.1 points, but only
+1.2 with reflected corners.
 """
 
 import hashlib
@@ -16,29 +16,30 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 from study.data.pixels.decoding import decode
 from study.data.pixels.deep_grey import Scales
 
-VERSION = 1  # raise it when views are drawn or made otherwise: kept features are then left alone
+VERSION = 1  # raise it when views are drawn or made differently: kept features are then ignored
 ANGLE = 8.0  # degrees to either side
 SMALLEST = 0.8  # of the side
 BRIGHTNESS = 0.2  # of the pixels' values, more or less
 
 
 class View(NamedTuple):
-    """How an image is looked at; number 0 of an image is the image itself and has none."""
+    """What a view shows; number 0 is the image itself and has none."""
 
     mirrored: bool  # left is right
     angle: float  # degrees
-    side: float  # of the crop, as a part of the image's
-    centre: tuple[float, float]  # of the crop, as parts of the width and the height
+    side: float  # of the crop, as a fraction of the image's
+    centre: tuple[float, float]  # of the crop, as fractions of the width and the height
     brightness: float  # factor
 
 
 def view_of(key: str, number: int) -> View:
-    """View `number`, 1 or more, of the image whose content has the digest `key`."""
+    """Draw view `number`, 1 or more, of the image whose content has the digest `key`."""
     rng = np.random.default_rng(list(_digest(key, number)))
     angle = rng.uniform(-ANGLE, ANGLE)
     side = rng.uniform(SMALLEST, 1.0)
@@ -48,34 +49,28 @@ def view_of(key: str, number: int) -> View:
 
 
 def view_key(key: str, number: int) -> str:
-    """What the features of a view are kept by; those of the image itself by its own key."""
+    """Return the key of a view's features; for the image itself its own key."""
     return _digest(key, number).hex() if number else key
 
 
 def decode_view(
     path: Path, size: int, scales: Scales | None, *, key: str, number: int
-) -> np.ndarray:
-    """View `number` of an image as `(size, size, 3)` uint8 RGB; 0 is the image, see `decode`.
-
-    Args:
-        path: of the image.
-        size: side in pixels.
-        scales: white points of deep grey.
-        key: digest of its content.
-        number: of the view.
-    """
+) -> UInt8[np.ndarray, "size size 3"]:
+    """Return view `number` of an image whose content has the digest `key`; see `decode`."""
     if not number:
         return decode(path, size, scales)
     pixels = decode(path, math.ceil(size / SMALLEST), scales)  # a crop keeps all of its detail
     return seen(pixels, size, view_of(key, number))
 
 
-def seen(pixels: np.ndarray, size: int, view: View) -> np.ndarray:
-    """The view of an image, (height, width, 3) uint8, as `(size, size, 3)` uint8."""
+def seen(
+    pixels: UInt8[np.ndarray, "height width 3"], size: int, view: View
+) -> UInt8[np.ndarray, "size size 3"]:
+    """Return the view of an image."""
     height, width = pixels.shape[:2]
     cos, sin = math.cos(math.radians(view.angle)), math.sin(math.radians(view.angle))
     across = -view.side if view.mirrored else view.side
-    # a place in the view, counted from its middle -> the place in the image that is shown there
+    # a point in the view, counted from its centre -> the point in the image that is shown there
     a, b = across * cos * width / size, -view.side * sin * width / size
     d, e = across * sin * height / size, view.side * cos * height / size
     margin = math.ceil(view.side * abs(sin) / 2 * max(height, width)) + 1  # beyond it

@@ -3,54 +3,50 @@
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from jaxtyping import Int, Int32, Integer, Shaped
 
 from study.common.text import near, printable
 from study.data.files.class_folders import PART_OF, TEST, TRAIN, VALIDATION, part_of
-from study.data.rows.npz_file import NpzFile, sized
+from study.data.rows.npz_file import NpzFile
 
 LONGEST = 1000  # characters of a name
 Names = tuple[str, ...]
 
 
-def class_column(file: NpzFile) -> tuple[np.ndarray, Names, list[str]]:
-    """(N,) int32 labels, the names of the classes that have rows, and what to say of others.
+def class_column(file: NpzFile) -> tuple[Int32[np.ndarray, " N"], Names, list[str]]:
+    """Return the labels, the names of the classes that have rows, and a note about any others.
 
     Raises:
         UserError: `y` or `class_names` cannot be used, or there are fewer than two classes.
     """
-    said: list[str] = []
-    if file.headers["y"].dtype.kind in "US":
-        if "class_names" in file.headers:
-            raise file.error("class_names", "are names for class numbers, but y holds names itself")
-        names, labels = np.unique(_texts(file, "y"), return_inverse=True)
-        found = tuple(map(str, names.tolist()))
-    else:
-        numbers, labels = np.unique(_numbers(file), return_inverse=True)
-        found = tuple(map(str, numbers.tolist()))
-        if "class_names" in file.headers:
-            given = _class_names(file)
-            _check_range(file, numbers, labels, len(given))
-            used = set(numbers.tolist())
-            found = tuple(given[number] for number in sorted(used))
-            unused = (name for number, name in enumerate(given) if number not in used)
-            if count := len(given) - len(used):
-                said.append(
-                    f"class_names: {count} of {len(given)} have no row and are left out, such as "
-                    f"{next(unused)}"
-                )
+    notes: list[str] = []
+    named = file.headers["y"].dtype.kind in "US"
+    if named and "class_names" in file.headers:
+        raise file.error("class_names", "names class numbers, but y holds names already: drop one")
+    values = _texts(file, "y") if named else _numbers(file)
+    numbers, labels = np.unique(values, return_inverse=True)
+    found = tuple(map(str, numbers.tolist()))
+    if "class_names" in file.headers:
+        given = _class_names(file)
+        _check_range(file, numbers, labels, len(given))
+        found = tuple(given[number] for number in numbers.tolist())
+        if unused := sorted(set(given).difference(found), key=given.index):
+            notes.append(
+                f"class_names: {len(unused)} of {len(given)} have no rows and are left out, such "
+                f"as {unused[0]}"
+            )
     if len(found) < 2:
-        raise file.error("y", f"holds one class only, {printable(found[0])}; two are needed")
-    return labels.astype(np.int32), _distinct(file, "y", found), said
+        raise file.error("y", f"holds only one class, {printable(found[0])}, but needs two")
+    return labels.astype(np.int32), _distinct(file, "y", found), notes
 
 
 def group_column(file: NpzFile) -> Names:
-    """N names of whom a row is about; an empty name: of nobody else.
+    """Return N names of groups; "" for none.
 
     Raises:
-        UserError: `group` holds something else than whole numbers or names.
+        UserError: `group` holds something other than whole numbers or names.
     """
     if file.headers["group"].dtype.kind in "US":
         return tuple(_texts(file, "group", empty=True).tolist())
@@ -58,9 +54,9 @@ def group_column(file: NpzFile) -> Names:
 
 
 def split_column(
-    file: NpzFile, labels: np.ndarray, names: Names
+    file: NpzFile, labels: Int32[np.ndarray, " N"], names: Names
 ) -> tuple[Names, Mapping[str, str]]:
-    """N parts (none without `split`), and what the file calls each of them.
+    """Return N parts (none without `split`), and what the file calls each of them.
 
     Raises:
         UserError: `split` holds an unknown word, or a class has nothing to train on.
@@ -76,8 +72,8 @@ def split_column(
             row = int((words == word).argmax())
             raise file.error(
                 "split",
-                f"{printable(word)!r} in row {row} (from 0) is no part{near(word, PART_OF)}; "
-                "valid: train, val, test and what else such folders are called",
+                f"{printable(word)!r} in row {row} (from 0) is not a part{near(word, PART_OF)}; "
+                "valid: train, val, test and other usual names of such folders",
             )
         parts_of[word] = part
         called[part].append(printable(word.strip()))
@@ -89,13 +85,13 @@ def split_column(
     return parts, {part: "/".join(found) for part, found in called.items() if found}
 
 
-def _numbers(file: NpzFile, key: str = "y") -> np.ndarray:
-    """(N,) whole numbers; of classes from 0."""
+def _numbers(file: NpzFile, key: str = "y") -> Integer[np.ndarray, " N"]:
+    """Return whole numbers; of classes from 0."""
     dtype = file.headers[key].dtype
     if dtype.kind not in "iu":
         raise file.error(
             key,
-            f"is {dtype}, but has to hold whole numbers or names: {key}.astype(int) or "
+            f"is {dtype}, but must hold whole numbers or names: {key}.astype(int) or "
             f"{key}.astype(str)",
         )
     values = file.column(key)
@@ -104,47 +100,50 @@ def _numbers(file: NpzFile, key: str = "y") -> np.ndarray:
         raise file.error(
             key,
             f"{values[row]} in row {row} (from 0), but classes are numbered from 0: give names "
-            "(y.astype(str)), or leave such rows out",
+            "(y.astype(str)), or remove these rows",
         )
     return values
 
 
-def _texts(file: NpzFile, key: str, *, empty: bool = False) -> np.ndarray:
-    """Names, (n,); refused where one is too long or, unless `empty`, has no letters."""
+def _texts(file: NpzFile, key: str, *, empty: bool = False) -> Shaped[np.ndarray, " n"]:
+    """Return names.
+
+    Raises:
+        UserError: a name is too long or, unless `empty`, blank.
+    """
     dtype = file.headers[key].dtype
     if dtype.kind not in "US":
-        raise file.error(key, f"is {dtype}, but has to hold names: {key}.astype(str)")
+        raise file.error(key, f"is {dtype}, but must hold names: {key}.astype(str)")
     longest = dtype.itemsize // (4 if dtype.kind == "U" else 1)
     if longest > LONGEST:
-        raise file.error(
-            key, f"has names of up to {longest:,} characters, but {LONGEST:,} are the most"
-        )
+        what = f"has names of up to {longest:,} characters, but may have at most {LONGEST:,}"
+        raise file.error(key, what)
     values = file.column(key)
     if dtype.kind == "U" and values.nbytes and values.view(np.uint32).max() > sys.maxunicode:
-        raise file.error(key, "holds numbers that are no characters: the file is damaged")
+        raise file.error(key, "holds numbers that are not characters: the file is damaged")
     try:
-        texts = [_text(value) for value in values.tolist()]
+        texts = [one.decode() if isinstance(one, bytes) else str(one) for one in values.tolist()]
     except ValueError:
-        raise file.error(key, "holds bytes that are no text (UTF-8)") from None
-    if not empty and (bare := [row for row, text in enumerate(texts) if not text.strip()]):
-        where = f"{len(bare):,} names are empty, the first" if len(bare) > 1 else "a name is empty,"
-        raise file.error(key, f"{where} in row {bare[0]} (from 0)")
+        raise file.error(key, "holds bytes that are not text (UTF-8)") from None
+    if not empty and (blank := [row for row, text in enumerate(texts) if not text.strip()]):
+        what = (
+            f"{len(blank):,} names are empty, the first" if len(blank) > 1 else "a name is empty,"
+        )
+        raise file.error(key, f"{what} in row {blank[0]} (from 0)")
     return np.array(texts, dtype=f"<U{max(longest, 1)}")
 
 
-def _text(value: Any) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
-
-
 def _class_names(file: NpzFile) -> Names:
-    shape = file.shape("class_names")
+    shape = file.headers["class_names"].shape
     if len(shape) != 1:
-        raise file.error("class_names", f"is {sized(shape)}, but has to be (C,), a name a class")
+        raise file.error("class_names", f"is {shape}, but must be (C,), one name per class")
     names = tuple(map(str, _texts(file, "class_names").tolist()))
     return _distinct(file, "class_names", names)
 
 
-def _check_range(file: NpzFile, numbers: np.ndarray, labels: np.ndarray, count: int) -> None:
+def _check_range(
+    file: NpzFile, numbers: Integer[np.ndarray, " C"], labels: Int[np.ndarray, " N"], count: int
+) -> None:
     if int(numbers[-1]) >= count:
         row = int((labels == len(numbers) - 1).argmax())
         raise file.error(
@@ -155,7 +154,7 @@ def _check_range(file: NpzFile, numbers: np.ndarray, labels: np.ndarray, count: 
 
 
 def _distinct(file: NpzFile, key: str, names: Names) -> Names:
-    """The names, printable."""
+    """Return the names, printable."""
     shown = tuple(map(printable, names))
     twice = next((name for name, count in Counter(shown).items() if count > 1), None)
     if twice is not None:

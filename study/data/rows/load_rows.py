@@ -1,38 +1,39 @@
-"""Rows that somebody else computed, as `.npz`: checked, and brought into memory -> `RowSet`.
+"""Rows that any model computed, as `.npz`: checked, and brought into memory -> `RowSet`.
 
     np.savez("rows.npz", x=embeddings, y=labels)
 
-`x` (N, d) of floats; `y` (N,) of class numbers from 0 or of names; and, where there are such,
-`class_names` (C,) for the numbers, `group` (N,) of whose rows never stand on both sides of a split,
-`split` (N,) of train, val, test. Numbers become float32. Class numbers that are floats are refused,
-even if they are whole: they may as well be what a regression predicts.
+`x` (N, d) of floats; `y` (N,) of class numbers from 0 or of names; and optionally `class_names`
+(C,) for the numbers, `group` (N,) of rows that are never on both sides of a split, `split` (N,) of
+train, val, test. Numbers become float32. Class numbers that are floats are refused, even if they
+are whole: they may as well be what a regression predicts.
 """
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 
 from study.common.progress import progress
 from study.common.text import first_few
 from study.data.examples import Examples
+from study.data.files.listing import local_path
 from study.data.groups import groups_in_words
 from study.data.rows.label_columns import class_column, group_column, split_column
-from study.data.rows.npz_file import PIECE, NpzFile, Piece, opened, sized
+from study.data.rows.npz_file import PIECE, NpzFile, opened
 from study.data.rows.row_room import feature_rows
 
 KEYS = ("x", "y", "group", "split", "class_names")
 FLOATS = ("float16", "float32", "float64")
 MOST_ROWS = 2**31 - 1  # row numbers are int32
-NAMED = 10  # columns named in one line
-NAMED_ROWS = 5  # rows of one content in one line, lines of them
+NAMED = 10  # columns listed in one line
+NAMED_ROWS = 5  # rows of one content in one line, and such lines
 HINTS = {
-    1: "one number a row is x[:, None]",
-    3: "average over what is left, as in x.mean(axis=1), or x.reshape(len(x), -1)",
-    4: "average over what is left, as in x.mean(axis=(1, 2)), or x.reshape(len(x), -1)",
+    1: ": one number a row is x[:, None]",
+    3: ": average over the rest, as in x.mean(axis=1), or x.reshape(len(x), -1)",
+    4: ": average over the rest, as in x.mean(axis=(1, 2)), or x.reshape(len(x), -1)",
 }
 
 
@@ -42,16 +43,8 @@ class RowSet(Examples):
 
     noun: str = "row"
     part_noun: str = "part"
-    rows: np.ndarray  # (N, d) float32
+    rows: Float32[np.ndarray, "N d"]
     constant: tuple[int, ...]  # columns that never vary
-
-    def in_several_classes(self) -> list[list[int]]:
-        """Rows of one content in different classes, group by group."""
-        found: dict[str, list[int]] = defaultdict(list)
-        for row, digest in enumerate(self.digests):
-            found[digest].append(row)
-        equal = (rows for rows in found.values() if len(rows) > 1)
-        return [rows for rows in equal if len(set(self.labels[rows].tolist())) > 1]
 
     def doubts(self) -> list[str]:
         """Return lines to print on rows of one content in several classes."""
@@ -62,10 +55,8 @@ class RowSet(Examples):
             for rows in groups[:NAMED_ROWS]
         ]
         if groups:
-            lines.append(
-                f"{several}: {sum(map(len, groups))} rows in all, which a stratified split trains "
-                "on and never judges"
-            )
+            count = sum(map(len, groups))
+            lines.append(f"{several}: {count} rows in all, which a stratified split only trains on")
         return lines
 
 
@@ -74,20 +65,20 @@ def load_rows(features: str | Path, *, folder: Path | None = None) -> RowSet:
 
     Args:
         features: the file; `~` is the user's home.
-        folder: where rows lie that are too large for the memory; see `feature_rows`.
+        folder: for rows that are too large for the memory; see `feature_rows`.
 
     Raises:
-        UserError: the file is no such file, is damaged, or a value in it cannot be used.
+        UserError: the file is not an `.npz` file, is damaged, or holds a value that cannot be used.
     """
-    path = _typed_file(features)
+    path = local_path(features, "features", "an .npz file")
     with opened(path, KEYS) as file:
         count, width = _check_shapes(file)
-        labels, names, said = class_column(file)
+        labels, names, notes = class_column(file)
         groups = group_column(file) if "group" in file.headers else ()
         parts, part_names = split_column(file, labels, names)
         rows = feature_rows(count, width, folder)
         _fill(rows, file)
-        digests, constant = _looked_at(rows)
+        digests, constant = _digests(rows)
     if len(constant) == width:
         raise file.error("x", "all rows are equal, so there is nothing to learn")
     found = RowSet(
@@ -100,94 +91,69 @@ def load_rows(features: str | Path, *, folder: Path | None = None) -> RowSet:
         parts=parts,
         part_names=part_names,
         constant=constant,
-        notes=(*said, *_constant(constant, width)),
+        notes=(*notes, *_constant(constant, width)),
     )
     return replace(found, notes=(*groups_in_words(found), *found.notes))
 
 
-def _typed_file(features: str | Path) -> Path:
-    try:
-        return Path(features).expanduser()
-    except RuntimeError:  # nobody of that name
-        return Path(features)
-
-
 def _check_shapes(file: NpzFile) -> tuple[int, int]:
-    """(N, d), after every array was found to fit to the others."""
-    for key in ("x", "y"):
+    """Return (N, d), after checking that the arrays fit together."""
+    for key, wanted in (("x", "(N, d) of floats"), ("y", "(N,) of class numbers or names")):
         if key not in file.headers:
-            wanted = "(N, d) of floats" if key == "x" else "(N,) of class numbers or names"
             there = f"holds {', '.join(file.headers)}" if file.headers else "is empty"
-            raise file.error(key, f"is missing (the file {there}); wanted: {key} {wanted}")
+            raise file.error(key, f"is missing (the file {there}): add {key} {wanted}")
     x = file.headers["x"]
     if len(x.shape) != 2:
-        hint = f": {HINTS[len(x.shape)]}" if len(x.shape) in HINTS else ""
-        raise file.error("x", f"is {sized(x.shape)}, but has to be (N, d), a row each{hint}")
+        hint = HINTS.get(len(x.shape), "")
+        raise file.error("x", f"is {x.shape}, but must be (N, d), one row each{hint}")
     if x.dtype.newbyteorder("=").name not in FLOATS:
-        raise file.error(
-            "x", f"is {x.dtype}, but has to be one of {', '.join(FLOATS)}: x.astype('float32')"
-        )
+        choices = ", ".join(FLOATS)
+        raise file.error("x", f"is {x.dtype}, but must be one of {choices}: x.astype('float32')")
     count, width = x.shape
     if not count or not width or count > MOST_ROWS:
-        raise file.error("x", f"is {sized(x.shape)}: at least one row and column are needed")
+        raise file.error("x", f"is {x.shape}, but needs at least one row and column")
     for key in set(file.headers) - {"x", "class_names"}:
-        shape = file.shape(key)
+        shape = file.headers[key].shape
         if shape != (count,):
             hint = f": {key}.argmax(axis=1)" if key == "y" and len(shape) == 2 else ""
             hint = f": {key}.ravel()" if shape == (count, 1) else hint
-            raise file.error(key, f"is {sized(shape)}, but x has {count:,} rows{hint}")
+            raise file.error(key, f"is {shape}, but x has {count:,} rows{hint}")
     return count, width
 
 
-def _fill(rows: np.ndarray, file: NpzFile) -> None:
+def _fill(rows: Float32[np.ndarray, "N d"], file: NpzFile) -> None:
     """Copy `x` into `rows`.
 
     Raises:
-        UserError: a number is none, infinite, or beyond float32.
+        UserError: a number is NaN, infinite, or beyond float32.
     """
-    wrong = _Wrong()
-    quiet = np.errstate(over="ignore", invalid="ignore")  # they are counted
+    counts: Counter[str] = Counter()
+    first: dict[str, int] = {}  # kind -> row
+    quiet = np.errstate(over="ignore", invalid="ignore")  # such numbers are counted
     with progress("reading x", rows.size, "numbers") as advance, quiet:
         for piece in file.pieces("x"):
             target = rows[piece.rows, piece.columns]
             target[:] = piece.values
             target += np.float32(0)  # -0.0 is 0.0: a model sees the same, and so do the digests
-            wrong.look(piece, target)
             advance(piece.values.size)
-    if sentence := wrong.sentence():
-        raise file.error("x", sentence)
+            if (wrong := ~np.isfinite(target)).any():
+                own = ~np.isfinite(piece.values)
+                for kind, where in (("NaN or infinite", own), ("beyond float32", wrong & ~own)):
+                    if where.any():
+                        counts[kind] += int(where.sum())
+                        row = piece.rows.start + int(where.any(axis=1).argmax())
+                        first[kind] = min(row, first.get(kind, row))
+    for kind, count in counts.items():
+        what = "1 number is" if count == 1 else f"{count:,} numbers are"
+        raise file.error(
+            "x",
+            f"{what} {kind}, the first in row {first[kind]} (rows from 0): remove these rows, or "
+            "replace the numbers",
+        )
 
 
-class _Wrong:
-    """Counts what is no finite float32."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.first: dict[str, int] = {}  # kind -> row
-
-    def look(self, piece: Piece, stored: np.ndarray) -> None:
-        finite = np.isfinite(stored)
-        if finite.all():
-            return
-        own = ~np.isfinite(piece.values)
-        for kind, where in (("NaN or infinite", own), ("beyond float32", ~finite & ~own)):
-            if where.any():
-                self.counts[kind] += int(where.sum())
-                row = piece.rows.start + int(where.any(axis=1).argmax())
-                self.first[kind] = min(row, self.first.get(kind, row))
-
-    def sentence(self) -> str:
-        for kind, count in self.counts.items():
-            what = "1 number is" if count == 1 else f"{count:,} numbers are"
-            return (
-                f"{what} {kind}, the first in row {self.first[kind]} (rows from 0): leave such "
-                "rows out, or put finite numbers there"
-            )
-        return ""
-
-
-def _looked_at(rows: np.ndarray) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """N digests, and the columns that never vary."""
+def _digests(rows: Float32[np.ndarray, "N d"]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return N digests, and the columns that never vary."""
     digests: list[str] = []
     varies = np.zeros(rows.shape[1], bool)
     step = max(1, PIECE // (rows.shape[1] * rows.itemsize))
@@ -199,12 +165,11 @@ def _looked_at(rows: np.ndarray) -> tuple[tuple[str, ...], tuple[int, ...]]:
     return tuple(digests), tuple(np.flatnonzero(~varies).tolist())
 
 
-def _constant(columns: tuple[int, ...], width: int) -> Iterable[str]:
-    if columns:
-        named = ", ".join(map(str, columns[:NAMED]))
-        more = f" and {len(columns) - NAMED} more" if len(columns) > NAMED else ""
-        vary = "varies, so it tells" if len(columns) == 1 else "vary, so they tell"
-        yield (
-            f"warning: column{'' if len(columns) == 1 else 's'} {named}{more} of {width} (from 0) "
-            f"never {vary} nothing; a head that normalizes does not divide there"
-        )
+def _constant(columns: tuple[int, ...], width: int) -> list[str]:
+    if not columns:
+        return []
+    many, vary = ("", "varies: it carries") if len(columns) == 1 else ("s", "vary: they carry")
+    return [
+        f"warning: column{many} {first_few(map(str, columns), NAMED)} of {width} (from 0) never "
+        f"{vary} no information; a head that normalizes does not divide by their deviation"
+    ]

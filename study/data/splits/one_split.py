@@ -1,15 +1,17 @@
 """`Examples` -> `Split`: which rows are for training, for validation, for the final test.
 
 Everything is seeded and stratified: each class gives each part its share, rounded, but at least one
-row, in units that never part (`units.py`).
+row, in units that are never divided (`units.py`).
 """
 
 import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int32
 
 from study.common.errors import UserError
 from study.common.text import printable
@@ -23,11 +25,11 @@ KERAS_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 
 
 class Split(NamedTuple):
-    """Row numbers of `Examples`, int32, sorted; the parts are disjoint."""
+    """Row numbers of `Examples`, sorted; the parts are disjoint."""
 
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
+    train: Int32[np.ndarray, " n_train"]
+    validation: Int32[np.ndarray, " n_validation"]
+    test: Int32[np.ndarray, " n_test"]
 
     @property
     def digest(self) -> str:
@@ -37,11 +39,13 @@ class Split(NamedTuple):
         return hashlib.sha256(lengths.encode() + b"".join(parts)).hexdigest()[:16]
 
 
-def set_aside_test(examples: Examples, test_split: float, *, seed: int) -> np.ndarray:
+def set_aside_test(
+    examples: Examples, test_split: float, *, seed: int
+) -> Int32[np.ndarray, " n_test"]:
     """Return the test rows, about `test_split` of every class; none for 0.
 
-    Raises `UserError` for a fraction outside 0 <= fraction < 1 and for a class with fewer than
-    three different images.
+    Raises:
+        UserError: `test_split` is out of range, or a class has fewer than three units.
     """
     _check_seed(seed)
     if not 0 <= test_split < 1:
@@ -54,16 +58,16 @@ def set_aside_test(examples: Examples, test_split: float, *, seed: int) -> np.nd
 
 
 def stratified_split(
-    examples: Examples, test: np.ndarray, validation_split: float, *, seed: int
+    examples: Examples, test: Int32[np.ndarray, " n_test"], validation_split: float, *, seed: int
 ) -> Split:
     """Divide the rows outside `test`: about `validation_split` of ALL rows of a class validate.
 
-    Raises `UserError` for a fraction outside 0 < fraction < 1, for fractions that leave nothing to
-    train on, and for a class with too few different images.
+    Raises:
+        UserError: `validation_split` is out of range, nothing is left to train on, or a class has
+            too few units.
     """
     _check_seed(seed)
-    if not 0 < validation_split < 1:
-        raise UserError(f"`validation_split` must lie between 0 and 1, but is {validation_split}")
+    _check_validation_split(validation_split)
     held = frozenset(test.tolist())
     parts = "training, validation and test" if held else "training and validation"
     units = units_of(examples)
@@ -76,38 +80,38 @@ def stratified_split(
         )
     free = [unit for unit in units if not held.intersection(unit.rows)]
     validation = drawn(examples, free, validation_split, leave=1, seed=seed, part="validation")
-    used = held.union(validation)
-    train = [row for row in range(len(examples.labels)) if row not in used]
-    return Split(_rows(train), _rows(validation), _rows(list(held)))
+    train = set(range(len(examples.labels))) - held.union(validation)
+    return Split(_rows(train), _rows(validation), _rows(held))
 
 
 def keras_split(images: ImageSet, validation_split: float, *, seed: int) -> Split:
     """Return the split of `keras.utils.image_dataset_from_directory` with this seed, shuffled.
 
-    Files are numbered as Keras lists them, unreadable and hidden ones included, and the rows we
-    have keep the side they get there. Images that Keras does not list (WebP, PGM, TIFF ...) are
-    divided among themselves by the same rule, so that none is lost. Class folders that are
-    symbolic links are left out. Equal content may end on both sides: it does so in Keras.
+    Files are numbered as Keras lists them, unreadable and hidden ones included, and our rows keep
+    the side they get there. Images that Keras does not list (WebP, PGM, TIFF ...) are divided among
+    themselves by the same rule, so that none is lost. Class folders that are symbolic links are
+    left out. Equal content may end up on both sides, as it does in Keras.
+
+    Raises:
+        UserError: `validation_split` is out of range, the images are already divided, or too few.
     """
     _check_seed(seed)
-    if not 0 < validation_split < 1:
-        raise UserError(f"`validation_split` must lie between 0 and 1, but is {validation_split}")
+    _check_validation_split(validation_split)
     if images.parts:
         raise UserError(
             f"`split` keras would mix the parts that {printable(images.root)} is divided into: use "
             "`split` stratified, or `split` folders to keep them as they are"
         )
     row_of = {str(path): row for row, path in enumerate(images.paths)}
-    listed = _listed_by_keras(images.root)
+    listed = list(_listed_by_keras(images.root))
     others = sorted(set(row_of).difference(listed), key=row_of.__getitem__)
     train: list[int] = []
     validation: list[int] = []
     for files in (listed, others):
-        order = list(files)
-        np.random.RandomState(seed).shuffle(order)  # the old generator, because Keras uses it
-        first = len(order) - int(validation_split * len(order))
-        train += [row_of[file] for file in order[:first] if file in row_of]
-        validation += [row_of[file] for file in order[first:] if file in row_of]
+        np.random.RandomState(seed).shuffle(files)  # the old generator, because Keras uses it
+        first = len(files) - int(validation_split * len(files))
+        train += [row_of[file] for file in files[:first] if file in row_of]
+        validation += [row_of[file] for file in files[first:] if file in row_of]
     if not train or not validation:
         raise UserError(
             f"{len(images.paths)} images are too few for Keras's split with `validation_split` "
@@ -116,33 +120,35 @@ def keras_split(images: ImageSet, validation_split: float, *, seed: int) -> Spli
     return Split(_rows(train), _rows(validation), _rows([]))
 
 
-def folders_split(examples: Examples) -> Split:
-    """Return the parts of a divided folder as they are; `UserError` where one is missing."""
-    if not examples.parts:
-        raise UserError(
-            f"`split` folders keeps {examples.part_noun}s train, val and test as they are, but "
-            f"{printable(examples.source)} is not divided into such: use `split` stratified"
-        )
-    if VALIDATION not in examples.parts:
-        raise UserError(
-            f"`split` folders needs a part val beside train, and {printable(examples.source)} has "
-            f"none: use `split` stratified, which draws the validation {examples.noun}s from train"
-        )
-    return Split(*(examples.of_part(part) for part in (TRAIN, VALIDATION, TEST)))
-
-
-def _listed_by_keras(root: Path) -> list[str]:
-    files: list[str] = []
+def _listed_by_keras(root: Path) -> Iterator[str]:
     for folder in class_folders(root):
         places: list[tuple[str, list[str]]] = []
         for place, folders, names in os.walk(folder):
             folders[:] = [name for name in folders if not is_output(Path(place, name))]
             places.append((place, names))
         for place, names in sorted(places):
-            files += [
-                str(Path(place, n)) for n in sorted(names) if n.lower().endswith(KERAS_SUFFIXES)
-            ]
-    return files
+            images = (name for name in sorted(names) if name.lower().endswith(KERAS_SUFFIXES))
+            yield from (str(Path(place, name)) for name in images)
+
+
+def folders_split(examples: Examples) -> Split:
+    """Return the parts of divided data as they are.
+
+    Raises:
+        UserError: the data are not divided, or lack a part.
+    """
+    where = printable(examples.source)
+    if not examples.parts:
+        raise UserError(
+            f"`split` folders keeps {examples.part_noun}s train, val and test as they are, but "
+            f"{where} has none: use `split` stratified"
+        )
+    if VALIDATION not in examples.parts:
+        raise UserError(
+            f"`split` folders needs a {examples.part_noun} val alongside train, but {where} has "
+            f"none: use `split` stratified, which draws the validation {examples.noun}s from train"
+        )
+    return Split(*(examples.of_part(part) for part in (TRAIN, VALIDATION, TEST)))
 
 
 def _check_seed(seed: int) -> None:
@@ -150,5 +156,10 @@ def _check_seed(seed: int) -> None:
         raise ValueError(f"a seed must be a positive whole number, but is {seed}")
 
 
-def _rows(rows: list[int]) -> np.ndarray:
+def _check_validation_split(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise UserError(f"`validation_split` must be between 0 and 1, but is {fraction}")
+
+
+def _rows(rows: Iterable[int]) -> Int32[np.ndarray, " n"]:
     return np.array(sorted(rows), dtype=np.int32)

@@ -1,12 +1,14 @@
 """The splits of all runs of a study: one test set, fresh training and validation rows.
 
-The test folder of a divided data set is the test set as it stands: nothing of it is drawn, and its
-content is never trained or validated on.
+The test part of divided data is the test set as it is: nothing of it is drawn, and its content is
+never trained or validated on.
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
+from jaxtyping import Int32
 
 from study.common.errors import UserError
 from study.common.seeds import derive_seed
@@ -25,20 +27,7 @@ from study.data.splits.units import units_of
 
 
 class Splits:
-    """The rows of every run: one test set, and fresh training and validation rows.
-
-    Args:
-        examples: what to divide.
-        split: "stratified", or one assignment for everything: "keras" for Keras's, "folders" for
-            that of a divided folder.
-        validation_split: part of all images outside a test folder, above 0 to below 1.
-        test_split: part of all images, 0 to below 1; not heeded where there is a test folder.
-        seed: of the study; every stratified split has a stream of its own.
-        split_seed: of Keras's assignment.
-
-    Raises:
-        UserError: a class has too few images, or `split` does not suit the folder.
-    """
+    """The rows of every run: one test set, and fresh training and validation rows."""
 
     def __init__(
         self,
@@ -50,38 +39,54 @@ class Splits:
         seed: int,
         split_seed: int,
     ) -> None:
+        """Draw the test set.
+
+        Args:
+            examples: what to divide.
+            split: "stratified", or one split for everything: "keras" for Keras's, "folders" for
+                that of divided data.
+            validation_split: fraction of all examples outside a test part, above 0 to below 1.
+            test_split: fraction of all examples, 0 to below 1; ignored if there is a test part.
+            seed: of the study; every stratified split has a stream of its own.
+            split_seed: of Keras's split.
+
+        Raises:
+            UserError: a class has too few examples, or `split` does not suit them.
+        """
         self.examples, self.validation_split, self.seed = examples, validation_split, seed
         self.split = split
-        self._made: dict[tuple[str, int, int], Split] = {}
+        self._made: dict[tuple[str | int, ...], Split] = {}
         self.fixed: Split | None = None
         if split == "keras":
             self.fixed = keras_split(_of_folders(examples), validation_split, seed=split_seed)
         elif split == "folders":
             self.fixed = folders_split(examples)
-        self.given_test = TEST in examples.parts  # where divided data have it
-        if self.fixed is None:
-            self.pool = _outside_test(examples)  # (n_pool,) rows to draw from
-            self._pooled = examples.only(self.pool)
+        else:
+            self.pool = _outside_test(examples)  # rows to draw from
+        self.given_test = TEST in examples.parts
         if self.given_test or split == "folders":
-            self.test = examples.of_part(TEST)  # (n_test,)
+            self.test = examples.of_part(TEST)
         else:
             self.test = set_aside_test(examples, test_split, seed=derive_seed(seed, "test"))
 
+    @cached_property
+    def _pooled(self) -> Examples:
+        return self.examples.only(self.pool)
+
     @property
-    def learners(self) -> np.ndarray:
-        """(n,) rows that are trained on in any split, in rising order."""
+    def learners(self) -> Int32[np.ndarray, " n"]:
+        """Rows that are trained on in any split, in ascending order."""
         if self.fixed is not None:
             return np.unique(self.fixed.train)
         return np.setdiff1d(self.pool, self.test)
 
     def __call__(self, purpose: str, repeat: int, number: int = 0) -> Split:
-        """The split of `purpose`, "search" or "confirm", in a repeat; of its run `number`."""
+        """Return the split for run `number` of a repeat; `purpose`: "search" or "confirm"."""
         if self.fixed is not None:
             return self.fixed
-        key = (purpose, repeat, number)
+        key = (purpose, repeat, number) if number else (purpose, repeat)
         if key not in self._made:
-            words = key if number else key[:2]
-            self._made[key] = self._drawn(derive_seed(self.seed, "split", *words))
+            self._made[key] = self._drawn(derive_seed(self.seed, "split", *key))
         return self._made[key]
 
     def _drawn(self, seed: int) -> Split:
@@ -94,116 +99,108 @@ class Splits:
     @property
     def origin(self) -> str:
         """Where the rows come from, in words."""
-        folders = self.examples.part_names
+        names = self.examples.part_names
         noun, part_noun = self.examples.noun, self.examples.part_noun
         if self.split == "keras":
-            return "Keras's one assignment, the same for all repeats"
+            return "Keras's own, the same for all repeats"
         if self.split == "folders":
-            return (
-                f"the {part_noun}s {', '.join(folders.values())} as they are, the same for all "
-                "repeats"
-            )
-        names = [name for part, name in folders.items() if part != TEST]
-        pool = f" from {' and '.join(names)}" if names else ""
-        drawn = f"training and validation {noun}s are drawn anew for every repeat{pool}"
+            listed = ", ".join(names.values())
+            return f"the {part_noun}s {listed} as they are, the same for all repeats"
+        pool = " and ".join(name for part, name in names.items() if part != TEST)
+        drawn = f"training and validation {noun}s are drawn afresh for every repeat"
+        drawn += f" from {pool}" if pool else ""
         judged = sum(len(unit.rows) for unit in units_of(self._pooled))
         if never := len(self.pool) - judged:
-            drawn += (
-                f"; {never:,} {noun}s of contents in several classes are trained on, never judged"
-            )
-        if self.given_test:
-            return (
-                f"the test set is the {part_noun} {folders[TEST]} as it is, so `test_split` does "
-                f"not apply; {drawn}"
-            )
-        return drawn
+            drawn += f"; {never:,} {noun}s with content of several classes are only trained on"
+        if not self.given_test:
+            return drawn
+        return (
+            f"the test set is the {part_noun} {names[TEST]} as it is, so `test_split` does not "
+            f"apply; {drawn}"
+        )
 
     def warnings(self, *, several: bool) -> list[str]:
-        """What a folder's or Keras's division lets happen, in words; none of a stratified split.
+        """Return what a split of folders or Keras allows, in words; nothing of a stratified split.
 
         Args:
             several: whether there is more than one repeat.
         """
-        found = self._of_one_split(several) if self.fixed is not None else self._copies_of_test()
-        return found + self.examples.without_test()
-
-    def _copies_of_test(self) -> list[str]:
-        count = len(self.examples.labels) - len(self.pool) - len(self.examples.of_part(TEST))
-        if not count:
-            return []
-        tested = {self.examples.seen[row] for row in self.examples.of_part(TEST)}
-        copies = sum(digest in tested for digest in self.examples.seen) - len(
-            self.examples.of_part(TEST)
-        )
-        noun, others = self.examples.noun, f"the other {self.examples.part_noun}s"
-        what = [f"as copies of test {noun}s: {copies} in {others}"] if copies else []
-        if related := count - copies:
-            what.append(f"because they belong to test {noun}s: {related} in {others}")
-        return [f"left out of the study, {text}" for text in what]
-
-    def _of_one_split(self, several: bool) -> list[str]:
-        assert self.fixed is not None
-        owner = f"the {self.examples.part_noun}s' split"
-        owner = "Keras's split" if self.split == "keras" else owner
-        found = [*self._on_both_sides(self.fixed, owner)]
+        if self.fixed is None:
+            return [*self._left_out(), *self.examples.without_test()]
+        owner = "Keras's" if self.split == "keras" else f"the {self.examples.part_noun}s'"
+        found = [*self._on_several_sides(self.fixed, f"{owner} split")]
         for part, rows in (("training", self.fixed.train), ("validation", self.fixed.validation)):
             present = set(self.examples.labels[rows].tolist())
-            missing = [n for i, n in enumerate(self.examples.class_names) if i not in present]
-            if missing:
+            names = enumerate(self.examples.class_names)
+            if missing := [name for label, name in names if label not in present]:
                 noun = self.examples.noun
-                found.append(f"{owner} leaves no {part} {noun} of {', '.join(missing)}")
+                found.append(f"{owner} split leaves no {part} {noun} of {', '.join(missing)}")
         if several:
             found.append(
-                f"with `split` {self.split} all repeats share one split, so the intervals leave "
-                "out the luck of the split; `split` stratified draws fresh ones"
+                f"with `split` {self.split} all repeats share one split, so the intervals ignore "
+                "variation between splits; `split` stratified draws a fresh one for each repeat"
             )
-        return found
+        return found + self.examples.without_test()
 
-    def _on_both_sides(self, split: Split, owner: str) -> Iterator[str]:
-        """Copies, and what belongs together, in words."""
-        seen, units = self.examples.seen, self.examples.units
-        noun = self.examples.noun
+    def _left_out(self) -> Iterator[str]:
+        """Yield how many examples outside the test part are copies of it, or belong to it."""
+        test = self.examples.of_part(TEST)
+        tested = {self.examples.seen[row] for row in test}
+        copies = sum(digest in tested for digest in self.examples.seen) - len(test)
+        related = len(self.examples.labels) - len(self.pool) - len(test) - copies
+        noun, others = self.examples.noun, f"in the other {self.examples.part_noun}s"
+        if copies:
+            yield f"left out of the study as copies of test {noun}s: {copies} {others}"
+        if related:
+            yield f"left out of the study because they belong to test {noun}s: {related} {others}"
+
+    def _on_several_sides(self, split: Split, owner: str) -> Iterator[str]:
+        """Yield how many copies, and examples that belong together, are divided, in words."""
+        seen, units, noun = self.examples.seen, self.examples.units, self.examples.noun
         train, validation, test = ({seen[row] for row in part} for part in split)
         if both := train & validation:
-            yield f"{len(both)} {noun}s stand on both sides of {owner}"
+            yield f"on both sides of {owner}: {counted(len(both), noun)}"
         if both := test & (train | validation):
             yield (
-                f"{len(both)} test {noun}s have copies outside the test "
-                f"{self.examples.part_noun}, so the test accuracy is too high; `split` stratified "
-                "leaves these copies out"
+                f"copied outside the test {self.examples.part_noun}: "
+                f"{counted(len(both), f'test {noun}')}, so the test accuracy is too high; `split` "
+                "stratified leaves these copies out"
             )
         if self.examples.grouped:
             learned, judged, tested = (set(units[part].tolist()) for part in split)
-            apart = len((learned & judged) | (tested & (learned | judged)))
-            if apart:
+            if divided := len((learned & judged) | (tested & (learned | judged))):
                 yield (
-                    f"{counted(apart, 'group')} of {noun}s that belong together "
-                    f"stand on several sides of {owner}, so what is measured is too high; `split` "
-                    "stratified keeps them on one"
+                    f"on several sides of {owner}: {counted(divided, 'group')} of {noun}s that "
+                    "belong together, so what is measured is too high; `split` stratified keeps "
+                    "each on one"
                 )
 
 
 def _of_folders(examples: Examples) -> ImageSet:
-    """Keras's split is one of class folders."""
     if isinstance(examples, ImageSet):
         return examples
     raise UserError(
-        f"`split` keras is that of a folder of images, and {printable(examples.source)} is none: "
+        f"`split` keras is for a folder of images, but {printable(examples.source)} is not one: "
         "use `split` stratified"
     )
 
 
-def _outside_test(examples: Examples) -> np.ndarray:
-    """Rows that are neither in the test part nor belong to what is."""
+def _outside_test(examples: Examples) -> Int32[np.ndarray, " n"]:
+    """Return the rows that are neither in the test part nor belong to what is.
+
+    Raises:
+        UserError: a class has no such row.
+    """
     tested = examples.units[examples.of_part(TEST)]
     rows = np.flatnonzero(~np.isin(examples.units, tested)).astype(np.int32)
     left = set(examples.labels[rows].tolist())
     lost = [name for label, name in enumerate(examples.class_names) if label not in left]
     if lost:
+        noun = examples.noun
         raise UserError(
-            f"all {examples.noun}s of {', '.join(lost)} outside the test {examples.part_noun} of "
-            f"{printable(examples.source)} are copies of test {examples.noun}s or belong to them, "
-            "so there is nothing to train on: divide the data anew, or keep them as they are with "
-            "`split` folders"
+            f"all {noun}s of {', '.join(lost)} outside the test {examples.part_noun} of "
+            f"{printable(examples.source)} are copies of test {noun}s or belong to them, so there "
+            "is nothing to train on: divide the data again, or keep them as they are with `split` "
+            "folders"
         )
     return rows
