@@ -425,7 +425,9 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)  # Python's way to say that there is none
-    with pytest.raises(UserError, match=r"Ray, which is not installed: pip install .*\[cluster\]"):
+    with pytest.raises(
+        UserError, match=r"Ray, which is not installed: run pip install .*\[cluster\]"
+    ):
         connected("local").__enter__()
 
 
