@@ -50,7 +50,7 @@ class ClusterTrainer(Trainer):
             workers.give((take,))
             size = _best_size(workers, space, *first)
         workers.give((take, ("prepare", size)))
-        super().__init__(table.n_classes, **rules._asdict(), size=size)
+        super().__init__(rules, size)
         self.workers, self.shared = workers, SharedArrays()
         self._places: dict[int, WorkerPlace] = {}
 

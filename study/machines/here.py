@@ -20,8 +20,8 @@ from study.space.head_config import HeadConfig
 from study.space.search_space import SearchSpace
 from study.training.places import Trainer
 from study.training.population import LocalTrainer, heads_at_once
-from study.training.program_key import Signature
-from study.training.programs import Ahead, Programs
+from study.training.program_key import ProgramShape, Signature
+from study.training.programs import Programs, compiled_ahead
 from study.training.rounding import rounding_digest
 from study.training.runs import TrainingRules, TrainingTable
 
@@ -75,12 +75,12 @@ class Here:
         size: int | None,
         certain: Sequence[tuple[Signature, HeadConfig]],
     ) -> Iterator[None]:
-        """Compile in a thread; see `Ahead`."""
+        """Compile in a thread; see `compiled_ahead`."""
         if size is None:  # a GPU is timed first
             yield
             return
-        self._programs = Programs(shape, n_classes, size=size, metric=metric)
-        with Ahead(self._programs, certain):
+        self._programs = Programs(ProgramShape(shape, n_classes, size, metric))
+        with compiled_ahead(self._programs, certain):
             yield
 
     def trainer(
@@ -100,5 +100,5 @@ class Here:
                 file=sys.stderr,
             )
         if size is None:
-            size = heads_at_once(partial(LocalTrainer.of, table, rules), space, *first)
-        return LocalTrainer.of(table, rules, size, self._programs)
+            size = heads_at_once(partial(LocalTrainer, table, rules), space, *first)
+        return LocalTrainer(table, rules, size, self._programs)

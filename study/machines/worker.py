@@ -179,7 +179,7 @@ class Worker:
         from study.training.population import LocalTrainer
 
         assert self._given is not None
-        return LocalTrainer.of(*self._given, size)
+        return LocalTrainer(*self._given, size)
 
     def train(self, runs: list[Any]) -> Trained:
         """Train a population, whose arrays and states are references."""
@@ -221,7 +221,7 @@ class Worker:
 
         state = result.state
         if state is not None:
-            state = StoredState(state.epoch, ray.put(state.parts), self._number)
+            state = StoredState(state.epoch, ray.put(state.packed), self._number)
         weights = result.best_weights if run.keep_weights else []
         return result._replace(state=state, best_weights=weights)
 
