@@ -96,7 +96,7 @@ def test_the_first_execution_has_the_weights_of_the_seed(tmp_path: Path) -> None
 )
 def test_of_data_in_batches_it_is_said_that_their_size_cannot_be_tuned(tmp_path: Path) -> None:
     ready = tf.data.Dataset.from_tensor_slices(TRAIN).batch(16)
-    with pytest.warns(UserWarning, match="so this trial's batch_size = .* has no effect"):
+    with pytest.warns(UserWarning, match="so this trial's batch_size = .* is ignored"):
         search(tmp_path, read(tmp_path, "batch_size = {choices = [4, 50]}"), ready)
 
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from jaxtyping import Float32
 
 from study.common.metrics import ACCURACY, from_counts
-from study.training.loss import row_losses, row_weights
+from study.training.loss import row_losses
 
 
 class RowSums(NamedTuple):
@@ -77,17 +77,13 @@ def counted_classes(metric: str, classes: int) -> int:
 def row_sums(
     labels: Any, outputs: Any, mask: Any, loss: Mapping[str, Any], *, classes: int
 ) -> RowSums:
-    """Return the sums over a batch.
+    """Return the sums over a batch of labels (rows,) and probabilities (rows, C).
 
-    Args:
-        labels: (rows,) int32.
-        outputs: (rows, C) probabilities.
-        mask: (rows,) which rows count; None if all do.
-        loss: hyperparameters, see `study.training.loss`.
-        classes: see `counted_classes`.
+    Only the rows in `mask` (rows,) count; all if it is None. For `classes` see `counted_classes`.
     """
     losses, hits = _of_rows(labels, outputs, mask, loss)
-    losses = row_weights(losses, labels, loss)
+    if "class_weight" in loss:
+        losses = losses * tf.gather(loss["class_weight"], labels)
     sums = RowSums(tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)))
     if not classes:
         return sums
@@ -99,7 +95,7 @@ def fold_sums(
 ) -> FoldSums:
     """Return the sums over validation rows, without class weights, as Keras's fit has them.
 
-    The rows are sorted by class, so each fold has rows of all classes. Args: see `row_sums`.
+    The rows are sorted by class, so each fold has rows of all classes. See also `row_sums`.
     """
     losses, hits = _of_rows(labels, outputs, mask, loss)
     counted = tf.cast(hits, tf.float32)
@@ -188,12 +184,7 @@ def from_table(
 
 @keras.saving.register_keras_serializable(package="optimizer_study")
 class ClassMetric(keras.metrics.Metric):
-    """A metric from counts by class for Keras's own training, without weights of rows.
-
-    Args:
-        metric: `balanced_accuracy` or `macro_f1`, also its name in Keras.
-        classes: number of classes.
-    """
+    """Balanced accuracy or macro F1 for Keras's own training, without weights of rows."""
 
     def __init__(self, metric: str, classes: int) -> None:
         super().__init__(name=metric)

@@ -25,7 +25,7 @@ from study.training.head_state import State
 from study.training.program_key import ProgramShape, Signature
 from study.training.vectorized_head import EvaluationBatch, TrainingBatch, VectorizedHead
 
-VALIDATION_ROWS = 512  # in one piece; even, so that each half has the same places in every piece
+VALIDATION_ROWS = 512  # in one piece; even, so that a fold has the same places in every piece
 CALL_ROWS = 16_384  # most training rows of a head in one call of several epochs
 CALL_EPOCHS = 32  # at most
 
@@ -177,12 +177,7 @@ class Epochs:
 def dropout_noise(seeds: Any, steps: Any, rates: Any, rows: int, units: int) -> Any:
     """Return (K, rows, units) factors: 0 with a head's dropout rate, else 1 / (1 - rate).
 
-    Args:
-        seeds: (K, 2) uint32; with `steps` they make the key.
-        steps: (K,) int32 numbers of the step.
-        rates: (K,).
-        rows: of a batch.
-        units: of the dense layer.
+    The key is made of `seeds` (K, 2) uint32 and the number of the step, `steps` (K,) int32.
     """
     half = -(-rows // 2)  # two words for each counter: rows 2i and 2i + 1
     key = (seeds[:, 0], tf.bitwise.bitwise_xor(seeds[:, 1], tf.cast(steps, tf.uint32)))

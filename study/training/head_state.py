@@ -63,23 +63,21 @@ class StateShape:
         self._accumulators = [v.name.endswith("accumulator") for v in optimizer.variables]
         best = [np.broadcast_to(np.float32(0), weight.shape) for weight in self.weights]
         self.template = State(
-            weights=self.trainable(best),
-            statistics=self.statistics(best),
+            *self.divided(best),
             optimizer=[
                 _light(value if copied is None else np.zeros_like(value))
                 for value, copied in zip(optimizer_values, self._copied, strict=True)
             ],
             best=best,
-            best_value=np.float32(-1.0),
+            best_value=np.array(-1, np.float32),
         )
 
-    def trainable(self, values: Sequence[Any]) -> list[Any]:
-        """Return the `values`, in the order of get_weights(), that an optimizer changes."""
-        return [v for v, weight in zip(values, self.weights, strict=True) if weight.trainable]
-
-    def statistics(self, values: Sequence[Any]) -> list[Any]:
-        """Return the `values`, in the order of get_weights(), of batch normalization."""
-        return [v for v, weight in zip(values, self.weights, strict=True) if not weight.trainable]
+    def divided(self, values: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """Return trainable weights and statistics of `values`, which are as in get_weights()."""
+        found: tuple[list[Any], list[Any]] = ([], [])
+        for value, weight in zip(values, self.weights, strict=True):
+            found[not weight.trainable].append(value)
+        return found
 
     def in_order(self, weights: Sequence[Any], statistics: Sequence[Any]) -> list[Any]:
         """Return trainable weights and statistics in the order of get_weights()."""
@@ -89,14 +87,9 @@ class StateShape:
     def fresh(self, config: HeadConfig, seed: int) -> Arrays:
         """Return the state of a new head, with the weights of `build_head(config, seed=seed)`."""
         values = self._initial_weights(config, seed)
-        weights = self.trainable(values)
-        state = State(
-            weights=weights,
-            statistics=self.statistics(values),
-            optimizer=self._initial_optimizer(config, weights),
-            best=values,
-            best_value=np.float32(-1.0),
-        )
+        weights, statistics = self.divided(values)
+        optimizer = self._initial_optimizer(config, weights)
+        state = State(weights, statistics, optimizer, values, np.array(-1, np.float32))
         return tuple(tf.nest.flatten(state))
 
     def _initial_weights(self, config: HeadConfig, seed: int) -> list[Float32[np.ndarray, "..."]]:

@@ -125,42 +125,31 @@ class HeadHyperModel(keras_tuner.HyperModel):
         """
         config = self._space.resolve(hp.values)
         self._trained[str(config)] += 1
-        rows = rows_per_step(config, self.n_train)
-        given = kwargs.pop("batch_size", None)
+        rows, given = rows_per_step(config, self.n_train), kwargs.pop("batch_size", None)
         x = args[0] if args else kwargs.get("x")
         y = args[1] if len(args) > 1 else kwargs.get("y")
         if "class_weight" in config.loss_hyperparameters:
-            kwargs["class_weight"] = self._class_weight(config, y, kwargs.get("class_weight"))
+            if kwargs.get("class_weight") is not None:
+                _warn("class_weight is ignored: the search space decides; set it in one place only")
+            kwargs["class_weight"] = None
+            if y is not None:  # Keras takes validation rows from the end
+                kwargs["class_weight"] = keras_class_weight(config, np.asarray(y)[: self.n_train])
         if not hasattr(x, "shape"):  # a dataset or a generator, not an array
-            warnings.warn(
-                f"the data are already in batches, so this trial's batch_size = {rows} has no "
-                f"effect, but its schedule assumes {steps_per_epoch(config, self.n_train)} steps "
-                "per epoch; pass arrays to tune the batch size",
-                stacklevel=2,
+            steps = steps_per_epoch(config, self.n_train)
+            weights = " and class_weight = 'balanced' are" if config.balanced else " is"
+            _warn(
+                f"the data are already in batches, so this trial's batch_size = {rows}{weights} "
+                f"ignored, but its schedule assumes {steps} steps per epoch; pass arrays instead"
             )
             return model.fit(*args, **kwargs)
         if given not in (None, rows):
-            warnings.warn(
+            _warn(
                 f"batch_size={given} is ignored: the search space decides, and this trial has "
-                f"{rows}; set batch_size in the search space",
-                stacklevel=2,
+                f"{rows}; set batch_size in the search space"
             )
         return model.fit(*args, batch_size=rows, **kwargs)
 
-    def _class_weight(self, config: HeadConfig, y: Any, given: Any) -> dict[int, float] | None:
-        """Return the trial's weights, from the training rows: Keras validates on the last rows."""
-        if given is not None:
-            warnings.warn(
-                "class_weight is ignored: the search space decides; set it in one place only",
-                stacklevel=3,
-            )
-        if not config.balanced:
-            return None
-        if y is None:
-            warnings.warn(
-                "the data are already in batches, so this trial's class_weight = 'balanced' has "
-                "no effect; pass arrays to weight classes",
-                stacklevel=3,
-            )
-            return None
-        return keras_class_weight(config, np.asarray(y)[: self.n_train])
+
+def _warn(text: str) -> None:
+    """Warn of a call of `HeadHyperModel.fit`."""
+    warnings.warn(text, stacklevel=3)

@@ -70,23 +70,8 @@ def stacked(
     return {key: every[key] for key in wanted}
 
 
-def zeros(wanted: Sequence[str], size: int, n_classes: int) -> dict[str, tf.Tensor]:
-    """Return zeros in the shape of `stacked`, to trace a program."""
-    every = {
-        "class_weight": tf.zeros((size, n_classes)),
-        "label_smoothing": tf.zeros(size, tf.float64),
-    }
-    return {key: every[key] for key in wanted}
-
-
 def row_losses(labels: Any, outputs: Any, loss: Mapping[str, Any]) -> Any:
-    """Return the cross-entropy (rows,) without weights.
-
-    Args:
-        labels: (rows,) int32.
-        outputs: (rows, C) probabilities.
-        loss: hyperparameters of one head.
-    """
+    """Return the cross-entropy (rows,), without weights, of probabilities (rows, C)."""
     if "label_smoothing" not in loss:
         return keras.losses.sparse_categorical_crossentropy(labels, outputs)
     smoothing, classes = loss["label_smoothing"], outputs.shape[-1]
@@ -96,10 +81,3 @@ def row_losses(labels: Any, outputs: Any, loss: Mapping[str, Any]) -> Any:
     return keras.losses.categorical_crossentropy(
         tf.one_hot(labels, classes) * kept + spread, outputs
     )
-
-
-def row_weights(losses: Any, labels: Any, loss: Mapping[str, Any]) -> Any:
-    """Return the losses (rows,) times the weights of their classes."""
-    if "class_weight" not in loss:
-        return losses
-    return losses * tf.gather(loss["class_weight"], labels)

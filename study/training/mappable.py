@@ -42,13 +42,12 @@ def trained_alone(space: SearchSpace) -> dict[str, Alone]:
     Raises:
         Exception: any error of an optimizer's code where plain Keras runs it.
     """
-    found = {}
-    for name, optimizer in space.optimizers.items():
-        if optimizer.keras_class in own_optimizers():
-            alone = _compared([space.default(name), _low_point(space, name)])
-            if alone:
-                found[name] = alone
-    return found
+    found = {
+        name: _compared([space.default(name), _low_point(space, name)])
+        for name, optimizer in space.optimizers.items()
+        if optimizer.keras_class in own_optimizers()
+    }
+    return {name: alone for name, alone in found.items() if alone}
 
 
 def _compared(configs: Sequence[HeadConfig]) -> Alone | None:

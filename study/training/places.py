@@ -69,12 +69,12 @@ class Trainer(ABC):
     @property
     def compilations(self) -> int:
         """Number of programs that its places compiled or read."""
-        return 0
+        return len(self.compiled_here)
 
     @property
     def compile_seconds(self) -> float:
-        """Wall time of these compilations."""
-        return 0.0
+        """Wall time of these compilations, added up also where they ran concurrently."""
+        return sum(one.end - one.start for one in list(self.compiled_here))
 
     @property
     def compiled_here(self) -> Sequence[Compilation]:
@@ -120,8 +120,15 @@ class _Distribution:
         self._running: dict[Future[Results], tuple[Place, Population]] = {}
         self._given_up = ""  # an error, raised once all other populations have ended
         self._used: list[Place] = []
-        for found in self._populations():
-            self._waiting.setdefault(found.signature, deque()).append(found)
+        groups: dict[Signature, list[int]] = {}
+        for index, run in enumerate(left):
+            groups.setdefault(trainer.signature(run), []).append(index)
+        for signature, members in groups.items():
+            members.sort(key=lambda index: -left[index].remaining)  # similar numbers of epochs
+            self._waiting[signature] = deque(
+                Population(tuple(members[at : at + trainer.size]), signature)
+                for at in range(0, len(members), trainer.size)
+            )
 
     def results(self) -> Iterator[list[tuple[int, HeadResult]]]:
         """Yield results; see `Trainer.train`."""
@@ -143,17 +150,6 @@ class _Distribution:
         finally:
             for place in self._used:
                 place.stop(patient=patient)
-
-    def _populations(self) -> Iterator[Population]:
-        """Yield runs that train together: of one signature, with similar numbers of epochs left."""
-        groups: dict[Signature, list[int]] = {}
-        for index, run in enumerate(self._left):
-            groups.setdefault(self._trainer.signature(run), []).append(index)
-        size = self._trainer.size
-        for signature, members in groups.items():
-            members.sort(key=lambda index: -self._left[index].remaining)
-            for at in range(0, len(members), size):
-                yield Population(tuple(members[at : at + size]), signature)
 
     def _distribute(self) -> None:
         """Give every place as much as it can take, the least busy one first."""

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -50,31 +49,21 @@ BUSY = 16  # populations for each worker: with fewer, some workers wait at the e
 
 CPU_HEADS = 2  # fewer share less of each step's cost, more gain nothing and leave slots empty
 # On an H200 twice 128 heads take 8 to 13 % less of a program's time, but copies of states take more
-# than that; and of the default study's five repeats a program gets 34 heads at once, 134 at most.
+# than that; and of the default study's five repeats a program gets 34 heads concurrently, 134 at most.
 GPU_HEADS = (16, 32, 64, 128)
 GAIN = 1.1  # times faster for each head that the next size must be
 ROWS = 1024  # training rows of a timed run
 OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
 
 
-class End(NamedTuple):
-    """A run after its last epoch."""
-
-    state: HeadState | None  # to continue from
-    best_weights: list[Float32[np.ndarray, "..."]]
+End = tuple[HeadState | None, list[Float32[np.ndarray, "..."]]]  # fields of a `HeadResult`
 
 
 class LocalTrainer(Trainer):
     """Trains heads in this process, which is its only place.
 
     Several populations train concurrently, in threads: one prepares or compiles in Python while
-    others compute.
-
-    Args:
-        table: what the heads are trained on.
-        rules: how they are trained.
-        size: heads in one program.
-        programs: made before, or being made by another thread.
+    others compute. Other threads may be making `programs` already.
     """
 
     def __init__(
@@ -100,19 +89,9 @@ class LocalTrainer(Trainer):
         self._stop, self._pool = threading.Event(), ThreadPoolExecutor(self.side_by_side)
 
     @property
-    def compilations(self) -> int:
-        """Number of programs that were compiled or read."""
-        return len(self.programs.compilations)
-
-    @property
     def compiled_here(self) -> Sequence[Compilation]:
         """The programs that were compiled or read, all in this process."""
         return self.programs.compilations
-
-    @property
-    def compile_seconds(self) -> float:
-        """Wall time of the compilations, added up also where they ran concurrently."""
-        return sum(one.end - one.start for one in list(self.programs.compilations))
 
     def places(self) -> Sequence[Place]:
         """Return this process."""
@@ -145,10 +124,9 @@ class LocalTrainer(Trainer):
         return [
             HeadResult(
                 from_table(curves[: run.remaining, :, slot], self.metric, self._table.n_classes),
-                learning_rate=rates[slot][run.first : run.epochs, -1].copy(),
-                state=ends[slot].state,
-                best_weights=ends[slot].best_weights,
-                seconds=seconds,
+                rates[slot][run.first : run.epochs, -1].copy(),
+                *ends[slot],
+                seconds,
             )
             for slot, run in enumerate(runs)
         ]
@@ -231,7 +209,7 @@ def _ends(shape: StateShape, state: State, runs: Sequence[HeadRun], done: int) -
     pausing = [slot for slot in ending if runs[slot].pauses]
     paused = dict(zip(pausing, taken(state, pausing), strict=True))
     return {
-        slot: End(
+        slot: (
             HeadState.of(runs[slot].epochs, paused[slot]) if slot in paused else None,
             shape.best_weights(best, runs[slot].config),
         )
@@ -247,11 +225,7 @@ def heads_at_once(
 ) -> int:
     """Return the best number of heads in a program: known for CPUs, timed once a study on a GPU.
 
-    Args:
-        make: a trainer with so many heads in a program.
-        space: its first optimizer with its widest head is timed.
-        train: rows.
-        validation: rows.
+    `make` returns a trainer with so many heads in a program.
     """
     if not tf.config.get_visible_devices("GPU"):
         return CPU_HEADS  # measured by tests/benchmarks/trainer.py

@@ -11,21 +11,13 @@ from study.space.head_config import HeadConfig
 from study.training.epochs import Epoch, Epochs, Inputs
 from study.training.head import Statistics
 from study.training.head_state import State
-from study.training.loss import stacked, zeros
+from study.training.loss import stacked
 from study.training.program_cache import disk_errors, function_of, seal
 from study.training.program_key import ProgramShape, Signature, key_of
 
 
 class Program:
-    """A program, compiled as soon as it is made unless `program_cache` has kept it.
-
-    Args:
-        signature: what its heads share.
-        config: any configuration with this signature.
-        shape: what it has in common with other programs.
-        features: (R, d); only the shape matters.
-        labels: (R,); only the shape matters.
-    """
+    """A program, compiled at once unless `program_cache` has kept it; see `Programs.of`."""
 
     def __init__(
         self,
@@ -41,7 +33,7 @@ class Program:
         self.state_shape = epochs.state_shape
         self._hyperparameters = tuple(epochs.vectorized.samples)
         self.kept = True  # until it has to be traced
-        self._run = self._compiled(epochs, features, labels)
+        self._run = self._compiled(epochs, config, features, labels)
 
     def inputs(
         self,
@@ -90,8 +82,8 @@ class Program:
         Args:
             features: (R, d).
             labels: (R,).
-            heads: what the heads need in all epochs.
-            state: their state so far.
+            heads: from `inputs`.
+            state: of the heads so far.
             orders: for each epoch and head, the training rows in their order.
             rates: for each epoch and head, the learning rates of its steps.
             numbers: for each epoch and head, the number of the epoch, counted from 0.
@@ -110,21 +102,20 @@ class Program:
         state = tf.nest.pack_sequence_as(self.state_shape.template, flat)
         return metrics.numpy()[: len(epochs)], state
 
-    def _compiled(self, epochs: Epochs, features: tf.Tensor, labels: tf.Tensor) -> Any:
+    def _compiled(
+        self, epochs: Epochs, config: HeadConfig, features: tf.Tensor, labels: tf.Tensor
+    ) -> Any:
         """Return a function of flat tensors, compiled, or read, by a call of no epochs."""
         size, signature = self.shape.size, self.signature
         state: State = tf.nest.map_structure(
             lambda value: tf.zeros((size, *np.shape(value)), value.dtype), self.state_shape.template
         )
-        heads = Inputs(
-            hyperparameters={name: tf.zeros(size, tf.float64) for name in self._hyperparameters},
-            dropout=tf.zeros(size),
-            units=tf.zeros((size, signature.width)),
-            seeds=tf.zeros((size, 2), tf.uint32),
-            mean=tf.zeros((size, self.shape.rows[1])),
-            variance=tf.zeros((size, self.shape.rows[1])),
-            validation=tf.zeros((size, signature.n_validation), tf.int32),
-            loss=zeros(signature.loss, size, self.shape.n_classes),
+        heads = self.inputs(
+            [config] * size,
+            np.zeros((size, signature.n_validation), np.int32),
+            np.zeros((size, 2), np.int64),
+            [None] * size,
+            [np.ones(self.shape.n_classes, np.float32)] * size,
         )
         arguments = (features, labels, heads, state, self._stacked([]), tf.constant(0))
 

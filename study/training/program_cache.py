@@ -123,11 +123,9 @@ def sweep(shared: Path) -> None:
 
 
 class ProgramFiles:
-    """The shared folder and this process's own; any thread may use it.
+    """The shared folder, which exists, and this process's own in `processes`, on the same disk.
 
-    Args:
-        shared: exists.
-        processes: with the folders of processes, on the same disk.
+    Any thread may use it.
 
     Raises:
         OSError: of the disk.
@@ -170,7 +168,7 @@ class ProgramFiles:
     def find(self, name: str) -> Path | None:
         """Return a checked file, also one that another process has published since, or None."""
         if name not in self._published:
-            with contextlib.suppress(OSError):  # it is only not reused
+            with contextlib.suppress(OSError):  # an error prevents only its reuse
                 self.take()
         path = self.own / name
         return path if name in self._published and path.exists() else None
@@ -240,7 +238,7 @@ def _definitions(name: str, key: str, trace: Callable[[], Any]) -> Any:
     library.function.append(concrete.function_def)
     _rename(library, name)
     for files in _kept[-1:]:
-        with contextlib.suppress(OSError):  # it is only not reused
+        with contextlib.suppress(OSError):  # an error prevents only its reuse
             write_atomically(files.own / _graph(key), library.SerializeToString(deterministic=True))
     return library.function
 

@@ -32,13 +32,9 @@ class Programs:
     def of(
         self, signature: Signature, config: HeadConfig, features: tf.Tensor, labels: tf.Tensor
     ) -> Program:
-        """Return the program of a signature; wait while another thread makes it.
+        """Return the program of a signature, which `config` has; wait if another thread makes it.
 
-        Args:
-            signature: what the program is compiled for.
-            config: any configuration with this signature.
-            features: (R, d); only the shape matters.
-            labels: (R,); only the shape matters.
+        Of `features` (R, d) and `labels` (R,) only the shapes matter.
         """
         with self._locks.setdefault(signature, threading.Lock()):
             if signature not in self._ready:
@@ -58,10 +54,7 @@ def compiled_ahead(
 
     After the `with` block the thread finishes the program it is compiling and begins no other. The
     caller waits for it only where it needs the same program; an error is raised there again.
-
-    Args:
-        programs: where the compiled programs are put.
-        wanted: signatures, each with any of its configurations, in the order of their use.
+    `wanted` holds signatures with any of their configurations, in the order of their use.
     """
     stop, thread = threading.Event(), ThreadPoolExecutor(1, "ahead")
 

@@ -102,13 +102,7 @@ class VectorizedHead:
         )
 
     def train_step(self, batch: TrainingBatch, mask: Any, real: Any) -> TrainingStep:
-        """Take one step, as Keras's `train_step` does.
-
-        Args:
-            batch: inputs and state of the head.
-            mask: (batch,) which rows count; None if all do.
-            real: number of rows that count.
-        """
+        """Take one step, as Keras's `train_step` does, on the `real` rows in `mask` (batch,)."""
         count = tf.cast(real, tf.float32)
         with tf.GradientTape() as tape:
             tape.watch(batch.weights)
