@@ -49,7 +49,7 @@ BUSY = 16  # populations for each worker: with fewer, some workers wait at the e
 
 CPU_HEADS = 2  # fewer share less of each step's cost, more gain nothing and leave slots empty
 # On an H200 twice 128 heads take 8 to 13 % less of a program's time, but copies of states take more
-# than that; and of the default study's five repeats a program gets 34 heads concurrently, 134 at most.
+# than that; of the default study's five repeats a program gets 34 heads concurrently, 134 at most.
 GPU_HEADS = (16, 32, 64, 128)
 GAIN = 1.1  # times faster for each head that the next size must be
 ROWS = 1024  # training rows of a timed run
