@@ -9,7 +9,7 @@ import numpy as np
 from study.space.search_space import load_space
 from study.training.places import Place, Results, Trainer
 from study.training.program_key import Signature
-from study.training.runs import HeadResult, HeadRun
+from study.training.runs import HeadResult, HeadRun, TrainingRules
 
 ROWS = np.arange(30, dtype=np.int32)
 ADAM = load_space("default").default("adam")
@@ -21,7 +21,7 @@ class Noted(Trainer):
     side_by_side = busy = 1
 
     def __init__(self, compiled: Collection[int]) -> None:
-        super().__init__(3, max_epochs=9, size=2, widths=(64, 128))
+        super().__init__(TrainingRules(9, (64, 128)), size=2)
         self.given: list[tuple[int, list[int]]] = []
         self._compiled = compiled
 

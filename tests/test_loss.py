@@ -31,7 +31,7 @@ from study.training.loss import class_weights
 from study.training.plain_keras import train_plainly
 from study.training.population import LocalTrainer
 from study.training.program_key import signature_of
-from study.training.runs import HeadRun
+from study.training.runs import HeadRun, TrainingRules, TrainingTable
 
 WEIGHED = {"class_weight": "balanced"}
 SMOOTHED = {"label_smoothing": 0.2}
@@ -130,7 +130,7 @@ def test_weights_and_smoothing_ride_along_in_one_program() -> None:
 def test_keras_alone_trains_the_same(loss: dict[str, object]) -> None:
     """The way of optimizers that cannot be mapped."""
     run = a_run(with_loss(loss, batch_norm=False), train=UNEVEN)
-    plain = train_plainly(run, DATA.features, DATA.labels, N_CLASSES, max_epochs=30)
+    plain = train_plainly(run, DATA.table, TrainingRules(max_epochs=30))
     (mapped,) = train(population(), [run])
     for found, wanted in zip(plain.metrics[:6], mapped.metrics[:6], strict=True):
         assert distance(found, wanted) < TOLERANCE
@@ -153,7 +153,7 @@ def test_balanced_raises_the_recall_of_a_rare_class() -> None:
     features = rng.normal(size=(600, 6)).astype(np.float32)
     features[:, 0] += 1.5 * labels
     rows = rng.permutation(600).astype(np.int32)
-    trainer = LocalTrainer(features, labels, 2, max_epochs=10, size=2)
+    trainer = LocalTrainer(TrainingTable(features, labels, 2), TrainingRules(10), size=2)
     runs = [
         HeadRun(
             with_loss(loss, dense_width=8, batch_norm=False), rows[:400], rows[400:],
@@ -236,9 +236,9 @@ def test_a_smoothed_model_is_saved_and_loaded(tmp_path: Path) -> None:
     assert again.evaluate(X, Y, verbose=0) == pytest.approx(wanted, rel=1e-6)
 
 
-@pytest.mark.filterwarnings("default:class_weight is not used")
+@pytest.mark.filterwarnings("default:class_weight is ignored")
 def test_a_class_weight_given_beside_the_space_is_not_dropped_silently(tmp_path: Path) -> None:
     model, hp = stock(tmp_path, 0.0, 230), keras_tuner.HyperParameters()
     head = model.build(hp)
-    with pytest.warns(UserWarning, match="class_weight is not used: the search space decides"):
+    with pytest.warns(UserWarning, match="class_weight is ignored: the search space decides"):
         model.fit(hp, head, X, Y, class_weight={0: 2.0}, verbose=0)

@@ -43,7 +43,7 @@ from study.search.tasks import Data, make_splits
 from study.space.search_space import load_space
 from study.training.head import head_probabilities
 from study.training.population import LocalTrainer
-from study.training.runs import HeadRun
+from study.training.runs import HeadRun, TrainingRules
 from study.verdicts.looks import planned_looks
 from study.verdicts.results import value_step
 
@@ -77,9 +77,8 @@ def searched(
         source=Path("blobs"), labels=labels, class_names=("a", "b", "c"), digests=digests
     )
     data = Data(features, labels, 3, make_splits(images, chosen))
-    population = LocalTrainer(
-        features, labels, 3, max_epochs=chosen.max_epochs, size=4, metric=chosen.metric
-    )
+    rules = TrainingRules(chosen.max_epochs, metric=chosen.metric)
+    population = LocalTrainer(data.table, rules, size=4)
     promoted = promotions(chosen.tuner, chosen.max_epochs, chosen.factor)
     saved: list[TrialRecord] = []
     runner = Runner(data, population, promoted, known, saved.extend)

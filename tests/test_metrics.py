@@ -27,7 +27,7 @@ from study.training.head import head_probabilities
 from study.training.hypermodel import HeadHyperModel
 from study.training.plain_keras import train_plainly
 from study.training.population import LocalTrainer
-from study.training.runs import HeadResult, HeadRun
+from study.training.runs import HeadResult, HeadRun, TrainingRules, TrainingTable
 
 pytestmark = [  # scikit-learn says that classes are missing, which is what is tested
     pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true"),
@@ -111,9 +111,8 @@ DATA = Data()
 
 
 def population(metric: str) -> LocalTrainer:
-    return LocalTrainer(
-        DATA.features, DATA.labels, CLASSES, max_epochs=EPOCHS, size=2, widths=(16,), metric=metric
-    )
+    table = TrainingTable(DATA.features, DATA.labels, CLASSES)
+    return LocalTrainer(table, TrainingRules(EPOCHS, (16,), metric=metric), size=2)
 
 
 def a_run(**changes: object) -> HeadRun:
@@ -219,9 +218,8 @@ def test_a_run_that_keras_trains_alone_has_the_same_curves(metric: str) -> None:
     # rows weigh differently in the loss, and count one each here
     run = a_run(loss_hyperparameters={"class_weight": "balanced"})
     (together,) = train(metric, run)
-    alone = train_plainly(
-        run, DATA.features, DATA.labels, CLASSES, max_epochs=EPOCHS, metric=metric
-    )
+    table = TrainingTable(DATA.features, DATA.labels, CLASSES)
+    alone = train_plainly(run, table, TrainingRules(EPOCHS, metric=metric))
     assert np.allclose(alone.metrics.train_metric, together.metrics.train_metric, atol=TIPS)
     assert np.allclose(alone.metrics.val_metric, together.metrics.val_metric, atol=TIPS)
     assert alone.metrics.val_counts.shape == together.metrics.val_counts.shape == (EPOCHS, 2, 3, 5)

@@ -19,7 +19,7 @@ from study.space.search_space import SearchSpace, load_space
 from study.training.mappable import trained_alone
 from study.training.plain_keras import train_plainly
 from study.training.population import LocalTrainer
-from study.training.runs import HeadRun
+from study.training.runs import HeadRun, TrainingRules, TrainingTable
 
 SIGN = '''
 import keras
@@ -269,10 +269,12 @@ def test_a_run_is_the_same_mapped_and_alone(tmp_path: Path, alone: bool) -> None
         )
         for i, change in enumerate(changes)
     ]  # fmt: skip
-    trainer = LocalTrainer(rows, labels, 3, max_epochs=3, size=2, alone=["whole"] if alone else [])
+    table = TrainingTable(rows, labels, 3)
+    rules = TrainingRules(max_epochs=3, alone=["whole"] if alone else [])
+    trainer = LocalTrainer(table, rules, size=2)
     found = dict(pair for part in trainer.train(runs) for pair in part)
     for index, run in enumerate(runs):
-        wanted = train_plainly(run, rows, labels, 3, max_epochs=3)
+        wanted = train_plainly(run, table, rules)
         for key in ("loss", "accuracy", "val_loss", "val_accuracy", "val_hits_a", "val_hits_b"):
             ours, theirs = (getattr(one.metrics, key) for one in (found[index], wanted))
             np.testing.assert_allclose(ours, theirs, atol=1e-5)

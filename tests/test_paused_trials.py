@@ -11,7 +11,7 @@ from test_protocol import HEAD, RATE, options, read, study
 from study.records.trial_record import Phase, TrialRecord
 from study.search.runner import PausedTrials
 from study.training.head import head_probabilities
-from study.training.runs import HeadState, PackedArray, parts_of
+from study.training.runs import HeadState, PackedArray, packed
 
 
 def score(record: TrialRecord) -> float:
@@ -104,16 +104,16 @@ PADDED[:3, :2] = [[1, 2], [-0.0, 0], [0, 3]]
 def test_an_array_comes_back_bit_by_bit_from_what_is_not_constant_to_its_end(
     array: np.ndarray, kept: int
 ) -> None:
-    part = PackedArray.of(array)
-    found = part.restored()
+    one = PackedArray.of(array)
+    found = one.restored()
     assert (found.dtype, found.shape) == (array.dtype, array.shape)
     assert found.tobytes() == np.ascontiguousarray(array).tobytes()
-    assert part.values.size == kept
-    assert not np.shares_memory(part.values, array)
+    assert one.values.size == kept
+    assert not np.shares_memory(one.values, array)
 
 
 def test_equal_arrays_of_a_state_are_kept_once() -> None:
-    parts = parts_of((PADDED, PADDED.copy(), PADDED[:, :5], PADDED + 1))
-    assert parts[0] is parts[1]
-    assert len({id(part) for part in parts}) == 3
-    assert [part.restored().tolist() for part in parts[:2]] == [PADDED.tolist()] * 2
+    found = packed((PADDED, PADDED.copy(), PADDED[:, :5], PADDED + 1))
+    assert found[0] is found[1]
+    assert len({id(one) for one in found}) == 3
+    assert [one.restored().tolist() for one in found[:2]] == [PADDED.tolist()] * 2

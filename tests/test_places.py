@@ -18,7 +18,7 @@ from study.space.search_space import load_space
 from study.training.epoch_metrics import EpochMetrics
 from study.training.places import Place, PlaceLostError, Results, Trainer
 from study.training.program_key import Signature, signature_of
-from study.training.runs import HeadResult, HeadRun, HeadState
+from study.training.runs import HeadResult, HeadRun, HeadState, TrainingRules
 
 ROWS = np.arange(8, dtype=np.int32)
 CONFIG = load_space("quick").default("sgd")
@@ -81,7 +81,7 @@ class FakeTrainer(Trainer):
     """Places that are replaced once they are lost."""
 
     def __init__(self, make: Sequence[Callable[[], FakePlace]]) -> None:
-        super().__init__(3, max_epochs=4, size=2)
+        super().__init__(TrainingRules(max_epochs=4), size=2)
         self._make = make
         self.now = [one() for one in make]
         self.lost: list[FakePlace] = []

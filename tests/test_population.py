@@ -18,9 +18,9 @@ from study.training.epochs import dropout_noise, threefry
 from study.training.head import Statistics, build_head
 from study.training.hypermodel import HeadHyperModel
 from study.training.population import LocalTrainer
-from study.training.program_key import WIDTHS, few_widths
-from study.training.programs import Ahead, Programs
-from study.training.runs import HeadResult, HeadRun
+from study.training.program_key import WIDTHS, ProgramShape, few_widths
+from study.training.programs import Programs, compiled_ahead
+from study.training.runs import HeadResult, HeadRun, TrainingRules, TrainingTable
 from study.training.stateless_optimizers import stateless_optimizer
 
 N_FEATURES, N_CLASSES, MAX_EPOCHS = 24, 5, 30
@@ -56,6 +56,7 @@ class Data:
         self.features = np.maximum(centres[self.labels] + noise, 0).astype(np.float32)
         rows = rng.permutation(230).astype(np.int32)
         self.train, self.validation = rows[:106], rows[106:]  # 106 = 6 * 16 + 10: a partial batch
+        self.table = TrainingTable(self.features, self.labels, N_CLASSES)
 
 
 DATA = Data()
@@ -79,9 +80,7 @@ def of_class(keras_class: str, **changes: object) -> HeadConfig:
 
 @cache  # tests share compiled programs
 def population(size: int = 2, widths: tuple[int, ...] = WIDTHS) -> LocalTrainer:
-    return LocalTrainer(
-        DATA.features, DATA.labels, N_CLASSES, max_epochs=MAX_EPOCHS, size=size, widths=widths
-    )
+    return LocalTrainer(DATA.table, TrainingRules(MAX_EPOCHS, widths), size)
 
 
 def a_run(config: HeadConfig, seed: int = 11, epochs: int = 3, **more: object) -> HeadRun:
@@ -351,19 +350,17 @@ def test_continuing_from_a_state_is_one_uninterrupted_run(name: str) -> None:
 def test_programs_compiled_ahead_are_used_and_change_nothing() -> None:
     trainer, run = population(), a_run(configuration("adam"))
     (wanted,) = train(trainer, [run])
-    programs = Programs(DATA.features.shape, N_CLASSES, size=2)
+    programs = Programs(ProgramShape(DATA.features.shape, N_CLASSES, size=2))
     others = [run._replace(config=configuration(name)) for name in ("sgd", "momentum", "lion")]
     listed = [(trainer.signature(one), one.config) for one in (run, *others)]
-    with Ahead(programs, listed) as ahead:
+    with compiled_ahead(programs, listed) as ahead:
         while not programs.compilations:  # as long as something else is done
             time.sleep(0.001)
-    given = LocalTrainer(
-        DATA.features, DATA.labels, N_CLASSES, max_epochs=MAX_EPOCHS, size=2, programs=programs
-    )
+    given = LocalTrainer(DATA.table, TrainingRules(MAX_EPOCHS), 2, programs)
     (found,) = train(given, [run])
     assert next(iter(programs.ready)) == listed[0][0]
     assert np.array_equal(found.metrics.loss, wanted.metrics.loss)
-    ahead.join()
+    ahead.result()
     assert len(programs.compilations) <= 2  # what it was at when it was closed, no further
 
 
@@ -377,7 +374,7 @@ def test_a_program_keeps_neither_its_head_nor_numbers_of_it() -> None:
     program = trainer.programs.of(
         trainer.signature(run), run.config, trainer._features, trainer._labels
     )
-    arrays = [array for array in tf.nest.flatten(program.layout.template) if np.ndim(array)]
+    arrays = [array for array in tf.nest.flatten(program.state_shape.template) if np.ndim(array)]
     assert sum(array.size for array in arrays) > 4 * N_FEATURES * 48
     assert sum(array.itemsize if not any(array.strides) else array.nbytes for array in arrays) < 200
     assert heads() == before
@@ -564,7 +561,8 @@ def test_equal_programs_in_one_process_do_not_disturb_each_other() -> None:
 
     def made(n_classes: int) -> LocalTrainer:
         labels = DATA.labels % n_classes
-        return LocalTrainer(DATA.features, labels, n_classes, max_epochs=2, size=1, widths=(16,))
+        table = TrainingTable(DATA.features, labels, n_classes)
+        return LocalTrainer(table, TrainingRules(2, (16,)), size=1)
 
     first, second = made(N_CLASSES), made(N_CLASSES)
     losses = [train(one, [run])[0].metrics.loss for one in (first, made(N_CLASSES - 1), second)]

@@ -14,6 +14,7 @@ from study.training.population import (
     widest_run,
 )
 from study.training.program_key import few_widths
+from study.training.runs import TrainingRules, TrainingTable
 
 ROWS = np.arange(36, dtype=np.int32)
 SPACE = load_space("quick").restrict(["adam"])
@@ -22,7 +23,7 @@ SPACE = load_space("quick").restrict(["adam"])
 def population(size: int) -> LocalTrainer:
     features = np.random.default_rng(1).random((len(ROWS), 512), np.float32)
     widths = few_widths(SPACE.dense_widths())
-    return LocalTrainer(features, ROWS % 3, 3, max_epochs=1, size=size, widths=widths)
+    return LocalTrainer(TrainingTable(features, ROWS % 3, 3), TrainingRules(1, widths), size)
 
 
 def test_sizes_grow_as_long_as_it_pays():

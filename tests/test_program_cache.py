@@ -21,7 +21,7 @@ from study.training import program_cache as program_files
 from study.training import program_cache as programs
 from study.training.population import LocalTrainer
 from study.training.program_cache import ProgramFiles, disk_errors, keep_programs, seal
-from study.training.runs import HeadRun
+from study.training.runs import HeadRun, TrainingRules, TrainingTable
 
 FLAGS = "TF_XLA_FLAGS"
 TRAIN = """
@@ -30,23 +30,23 @@ from pathlib import Path
 from study.training.program_cache import is_kept, keep_programs
 folder = keep_programs(Path(sys.argv[1]))
 import numpy as np
-from study.training.population import Population
+from study.training.population import LocalTrainer
 from study.training.program_key import key_of
-from study.training.runs import HeadRun
+from study.training.runs import HeadRun, TrainingRules, TrainingTable
 from study.space.search_space import load_space
 space = load_space("quick")
 rows = np.arange(40, dtype=np.int32)
 features = np.random.default_rng(1).random((40, 8)).astype(np.float32)
-population = Population(features, rows % 4, 4, max_epochs=2, size=2, widths=(16,))
+trainer = LocalTrainer(TrainingTable(features, rows % 4, 4), TrainingRules(2, (16,)), size=2)
 kept = []
 for name in sys.argv[2:]:
     from dataclasses import replace
     config = replace(space.default(name), dense_width=16)
     run = HeadRun(config, rows[:30], rows[30:], 1, 2)
-    kept.append(is_kept(key_of(population.signature(run), features.shape, 4, 2, "accuracy")))
-    ((_, result),) = next(population.train([run]))
+    kept.append(is_kept(key_of(trainer.signature(run), trainer.programs.shape)))
+    ((_, result),) = next(trainer.train([run]))
     print(name, result.metrics.loss.tolist(), result.metrics.val_loss.tolist())
-print("kept", *kept, *(one.kept for one in population.programs.compilations))
+print("kept", *kept, *(one.kept for one in trainer.programs.compilations))
 print("programs", *(len(list(folder.glob(end))) for end in ("*.pb", "*.graph")))
 """
 
@@ -109,7 +109,7 @@ def test_the_graph_of_every_optimizer_can_be_kept(keras_class):
     )
     rows = np.arange(12, dtype=np.int32)
     features = np.random.default_rng(1).random((12, 5)).astype(np.float32)
-    population = LocalTrainer(features, rows % 3, 3, max_epochs=1, size=2)
+    population = LocalTrainer(TrainingTable(features, rows % 3, 3), TrainingRules(1), size=2)
     run = HeadRun(replace(config, dense_width=4), rows[:8], rows[8:], 1, 1)
     ((_, result),) = next(population.train([run]))
     assert np.isfinite(result.metrics.loss).all()

@@ -22,7 +22,7 @@ from study.search.runner import Runner, status_of
 from study.search.tasks import Data, make_splits
 from study.space.search_space import SearchSpace, load_space
 from study.training.population import LocalTrainer
-from study.training.runs import HeadResult, HeadRun
+from study.training.runs import HeadResult, HeadRun, TrainingRules, TrainingTable
 from study.verdicts.answer import Verdict
 from study.verdicts.judge import answer_of
 from study.verdicts.looks import planned_looks
@@ -66,7 +66,7 @@ def study(
     digests = tuple(f"{row:064d}" for row in range(N))
     images = Examples(source=Path("blobs"), labels=labels, class_names=names, digests=digests)
     data = Data(features, labels, classes, make_splits(images, chosen))
-    population = LocalTrainer(features, labels, classes, max_epochs=chosen.max_epochs, size=4)
+    population = LocalTrainer(data.table, TrainingRules(chosen.max_epochs), size=4)
     population.busy = busy or population.busy
     promoted = promotions(chosen.tuner, chosen.max_epochs, chosen.factor)
     runner = Runner(data, population, promoted, known, saved.extend)
@@ -333,7 +333,8 @@ def test_rows_mapped_from_the_disk_give_the_same_curves(tmp_path: Path) -> None:
     run = HeadRun(space.default("sgd"), rows[:40], rows[40:], seed=1, epochs=2)
     curves = []
     for features in (mapped, np.array(mapped)):
-        population = LocalTrainer(features, labels, CLASSES, max_epochs=2, size=2)
+        table = TrainingTable(features, labels, CLASSES)
+        population = LocalTrainer(table, TrainingRules(max_epochs=2), size=2)
         ((_, result),) = next(population.train([run]))
         curves.append(result.metrics.loss.tolist() + result.metrics.val_accuracy.tolist())
     assert curves[0] == curves[1]

@@ -21,7 +21,7 @@ from study.records.trials_file import load_trials
 from study.search import main
 from study.training.plain_keras import train_plainly
 from study.training.population import LocalTrainer
-from study.training.runs import order_of_rows
+from study.training.runs import TrainingRules, TrainingTable, order_of_rows
 
 KEY = "ab" * 32
 AS_IT_IS = View(mirrored=False, angle=0.0, side=1.0, centre=(0.5, 0.5), brightness=1.0)
@@ -30,6 +30,7 @@ NOISE = np.random.default_rng(7).normal(scale=0.1, size=(VIEWS - 1, *DATA.featur
 FEATURES = np.concatenate([DATA.features, *(DATA.features + NOISE)]).astype(np.float32)
 LABELS = np.tile(DATA.labels, VIEWS)
 ROWS = np.arange(N * VIEWS, dtype=np.int32).reshape(VIEWS, N).T  # (N, VIEWS)
+TABLE, RULES = TrainingTable(FEATURES, LABELS, N_CLASSES, ROWS), TrainingRules(MAX_EPOCHS)
 
 
 def picture(size: int = 64) -> np.ndarray:
@@ -100,15 +101,13 @@ def test_each_epoch_draws_a_view_of_each_row() -> None:
 
 @pytest.fixture(scope="module")
 def trainer() -> LocalTrainer:
-    return LocalTrainer(
-        FEATURES, LABELS, N_CLASSES, max_epochs=MAX_EPOCHS, size=2, views=ROWS
-    )  # fmt: skip
+    return LocalTrainer(TABLE, RULES, size=2)
 
 
 def test_views_train_heads_as_keras_does_on_these_rows(trainer: LocalTrainer) -> None:
     run = a_run(configuration("adam"))
     (found,) = train(trainer, [run])
-    plain = train_plainly(run, FEATURES, LABELS, N_CLASSES, max_epochs=MAX_EPOCHS, views=ROWS)
+    plain = train_plainly(run, TABLE, RULES)
     for curve, wanted in zip(found.metrics, plain.metrics, strict=True):
         if wanted is not None:
             np.testing.assert_allclose(curve, wanted, atol=1e-4, rtol=1e-4)
@@ -130,7 +129,7 @@ def test_no_view_of_a_validation_image_trains_and_validation_sees_the_image_itse
     run = a_run(configuration("adam"))
     features = FEATURES.copy()
     features[ROWS[run.validation, 1:]] = np.nan  # whoever looks at one of them is lost
-    others = LocalTrainer(features, LABELS, N_CLASSES, max_epochs=MAX_EPOCHS, size=2, views=ROWS)
+    others = LocalTrainer(TABLE._replace(features=features), RULES, size=2)
     (found,), (wanted,) = train(others, [run]), train(trainer, [run])
     assert (found.metrics.val_loss == wanted.metrics.val_loss).all()
     assert (found.metrics.loss == wanted.metrics.loss).all() and np.isfinite(

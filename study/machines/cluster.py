@@ -90,7 +90,7 @@ class ClusterTrainer(Trainer):
             workers.give((take,))
             size = _best_size(workers, order)
         workers.give((take, ("prepare", size)))
-        super().__init__(order.table.n_classes, **order.rules._asdict(), size=size)
+        super().__init__(order.rules, size)
         self.workers = workers
         self._places: dict[int, WorkerPlace] = {}
         self._references: dict[int, tuple[np.ndarray, Any]] = {}  # id -> array, Ray's reference

@@ -16,7 +16,8 @@ from study.features.extract import RowsOf, computed_rows
 from study.machines.machines import CertainPrograms, Machines, TrainerOrder
 from study.training.places import Trainer
 from study.training.population import LocalTrainer, heads_at_once
-from study.training.programs import Ahead, Programs
+from study.training.program_key import ProgramShape
+from study.training.programs import Programs, compiled_ahead
 from study.training.rounding import rounding_digest
 
 T = TypeVar("T")
@@ -53,13 +54,13 @@ class Here(Machines):
 
     @contextmanager
     def ahead(self, programs: CertainPrograms) -> Iterator[None]:
-        """Compile programs in a thread; see `Ahead`."""
+        """Compile programs in a thread; see `compiled_ahead`."""
         shape, n_classes, metric, size, wanted = programs
         if size is None:  # a GPU is timed first
             yield
             return
-        self._programs = Programs(shape, n_classes, size=size, metric=metric)
-        with Ahead(self._programs, wanted):
+        self._programs = Programs(ProgramShape(shape, n_classes, size, metric))
+        with compiled_ahead(self._programs, wanted):
             yield
 
     def trainer(self, order: TrainerOrder) -> Trainer:
@@ -73,5 +74,5 @@ class Here(Machines):
             )
         table, rules, space, first, size = order
         if size is None:
-            size = heads_at_once(partial(LocalTrainer.of, table, rules), space, *first)
-        return LocalTrainer.of(table, rules, size, self._programs)
+            size = heads_at_once(partial(LocalTrainer, table, rules), space, *first)
+        return LocalTrainer(table, rules, size, self._programs)

@@ -180,7 +180,7 @@ class Worker:
         from study.training.population import LocalTrainer
 
         assert self._given is not None
-        return LocalTrainer.of(*self._given, size)
+        return LocalTrainer(*self._given, size)
 
     def train(self, runs: list[Any]) -> Trained:
         """Train a population, whose arrays and states are references."""
@@ -202,7 +202,7 @@ class Worker:
         import ray
 
         state = result.state
-        stored = state and StoredState(state.epoch, ray.put(state.parts), self._number)
+        stored = state and StoredState(state.epoch, ray.put(state.packed), self._number)
         weights = result.best_weights if run.keep_weights else []
         return result._replace(state=stored, best_weights=weights)
 

@@ -24,7 +24,13 @@ from study.space.search_space import SearchSpace
 from study.training.head import steps_per_epoch
 from study.training.population import CPU_HEADS
 from study.training.program_cache import is_kept
-from study.training.program_key import Signature, few_widths, key_of, signature_of
+from study.training.program_key import (
+    ProgramShape,
+    Signature,
+    few_widths,
+    key_of,
+    signature_of,
+)
 
 LEVELS = 2  # at most
 MOST_PADDING = 8  # times a width: padded to more, narrow heads would need the memory of wide ones
@@ -47,9 +53,10 @@ def widths_of(
         return few_widths(space.dense_widths(), LEVELS)
     rows = count_rows(len(subject.examples.labels), views), n_features
     size = options.population or CPU_HEADS
+    shape = ProgramShape(rows, n_classes, size, options.metric)
 
     def kept(signature: Signature) -> bool:
-        return is_kept(key_of(signature, rows, n_classes, size, options.metric))
+        return is_kept(key_of(signature, shape))
 
     return chosen_widths(plan, space, split, n_features + n_classes, kept)
 

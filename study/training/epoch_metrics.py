@@ -1,8 +1,9 @@
-"""What is measured of a head: sums over rows, and from them the numbers of an epoch.
+"""The metrics of a head: sums over rows, and from them the numbers of an epoch.
 
-`RowSums` are taken of one head's batch, `EpochMetrics` become the curves of a record. Where another
-metric than accuracy judges (`study.common.metrics`), rows are counted by class, too; accuracy is
-measured without that.
+`RowSums` are sums over one head's batch, `EpochMetrics` become the curves of a record. Where
+another metric than accuracy chooses between epochs (`study.common.metrics`), rows are also counted
+by class. Most values are tensors inside a traced program and arrays outside, so they are `Any`,
+with their shapes in comments.
 """
 
 from collections.abc import Mapping
@@ -11,154 +12,135 @@ from typing import Any, NamedTuple, TypeVar
 import keras
 import numpy as np
 import tensorflow as tf
+from jaxtyping import Float32
 
 from study.common.metrics import ACCURACY, from_counts
-from study.training.loss import row_losses, row_weights
-
-PLAIN: Mapping[str, Any] = {}  # a loss without hyperparameters
+from study.training.loss import row_losses
 
 
 class RowSums(NamedTuple):
-    """Sums over the rows that count; scalars of one head, (K,) of a population."""
+    """Sums over the rows of a batch: scalars of one head, (K,) of a population."""
 
     loss: Any
-    hits: Any  # rows whose largest probability is at their label
-    counts: Any = ()  # (3, classes) of a head, as `from_counts` takes them; () for accuracy
+    hits: Any  # number of rows that are classified correctly
+    counts: Any = ()  # (3, C) of a head, for `from_counts`; () for accuracy
 
     @classmethod
     def none(cls, heads: int, classes: int) -> "RowSums":
-        """Over no rows of a population; `classes` are counted."""
+        """Return the sums of a population over no rows, counted by so many classes."""
         counts = tf.zeros((heads, 3, classes)) if classes else ()
         return cls(tf.zeros(heads), tf.zeros(heads), counts)
 
 
-class HalfSums(NamedTuple):
-    """Sums over validation rows; hits apart for rows at even places, half A, and at odd ones, B."""
+class FoldSums(NamedTuple):
+    """Sums over validation rows; fold A has the rows at even places, fold B those at odd places."""
 
     loss: Any
     hits_a: Any
     hits_b: Any
-    counts: Any = ()  # (2, 3, classes) of a head: of half A and half B
+    counts: Any = ()  # (2, 3, C) of a head: of fold A and fold B
 
     @classmethod
-    def none(cls, heads: int, classes: int) -> "HalfSums":
-        """Over no rows of a population; `classes` are counted."""
+    def none(cls, heads: int, classes: int) -> "FoldSums":
+        """Return the sums of a population over no rows, counted by so many classes."""
         counts = tf.zeros((heads, 2, 3, classes)) if classes else ()
         return cls(tf.zeros(heads), tf.zeros(heads), tf.zeros(heads), counts)
 
 
-Sums = TypeVar("Sums", RowSums, HalfSums)
+Sums = TypeVar("Sums", RowSums, FoldSums)
 
 
 class EpochMetrics(NamedTuple):
-    """What an epoch reached: (K,) of a population, (epochs,) as a head's curves."""
+    """Results of an epoch, (K,) of a population; or a head's curves, (epochs,)."""
 
-    loss: Any  # mean over the training rows, with dropout and weights, as Keras's fit reports it
+    loss: Any  # mean over the training rows, with dropout and class weights, as in Keras's fit
     accuracy: Any
-    val_loss: Any  # without weights
+    val_loss: Any  # without class weights
     val_accuracy: Any
-    val_hits_a: Any  # validation rows of half A that were named rightly
+    val_hits_a: Any  # validation rows of fold A that are classified correctly
     val_hits_b: Any
-    train_metric: Any = None  # the metric that judges, where it is not accuracy
+    train_metric: Any = None  # the metric that chooses between epochs, unless it is accuracy
     val_metric: Any = None
-    val_counts: Any = None  # (K, 2, 3, classes), or (epochs, 2, 3, classes): of both halves
+    val_counts: Any = None  # (K, 2, 3, C) or (epochs, 2, 3, C): of both folds
 
 
-def judged(metrics: EpochMetrics) -> Any:
-    """What decides which epoch's weights are kept: the first highest (K,)."""
+def epoch_values(metrics: EpochMetrics) -> Any:
+    """Return the values by which the best epoch is chosen, the first with the highest value."""
     return metrics.val_accuracy if metrics.val_metric is None else metrics.val_metric
 
 
 def counted_classes(metric: str, classes: int) -> int:
-    """By how many classes rows are counted for a metric: none for accuracy."""
+    """Return by how many classes a metric counts rows: 0 for accuracy."""
     return 0 if metric == ACCURACY else classes
 
 
 def row_sums(
-    labels: Any,
-    outputs: Any,
-    mask: Any = None,
-    loss: Mapping[str, Any] = PLAIN,
-    *,
-    classes: int = 0,
+    labels: Any, outputs: Any, mask: Any, loss: Mapping[str, Any], *, classes: int
 ) -> RowSums:
-    """Sums over a batch of labels (rows,) and probabilities (rows, classes).
+    """Return the sums over a batch of labels (rows,) and probabilities (rows, C).
 
-    Args:
-        labels: int32.
-        outputs: the head's.
-        mask: (rows,) which rows count; None if all do.
-        loss: its hyperparameters, see `study.training.loss`.
-        classes: that are counted by themselves.
+    Only the rows in `mask` (rows,) count; all if it is None. For `classes` see `counted_classes`.
     """
     losses, hits = _of_rows(labels, outputs, mask, loss)
-    losses = row_weights(losses, labels, loss)
+    if "class_weight" in loss:
+        losses = losses * tf.gather(loss["class_weight"], labels)
     sums = RowSums(tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)))
     if not classes:
         return sums
     return sums._replace(counts=class_counts(labels, outputs, mask, classes))
 
 
-def half_sums(
-    labels: Any, outputs: Any, mask: Any, loss: Mapping[str, Any] = PLAIN, *, classes: int = 0
-) -> HalfSums:
-    """The same over validation rows. They are sorted by class, so each half has all classes.
+def fold_sums(
+    labels: Any, outputs: Any, mask: Any, loss: Mapping[str, Any], *, classes: int
+) -> FoldSums:
+    """Return the sums over validation rows, without class weights, as Keras's fit has them.
 
-    Class weights do not enter: Keras's fit has them in training only.
+    The rows are sorted by class, so each fold has rows of all classes. See also `row_sums`.
     """
     losses, hits = _of_rows(labels, outputs, mask, loss)
     counted = tf.cast(hits, tf.float32)
     even = tf.cast(tf.range(tf.shape(counted)[0]) % 2 == 0, tf.float32)
     in_a = tf.reduce_sum(counted * even)
-    sums = HalfSums(tf.reduce_sum(losses), in_a, tf.reduce_sum(counted) - in_a)
+    sums = FoldSums(tf.reduce_sum(losses), in_a, tf.reduce_sum(counted) - in_a)
     if not classes:
         return sums
-    halves = [even > 0, even == 0]
+    folds = [even > 0, even == 0]
     if mask is not None:
-        halves = [tf.logical_and(half, mask) for half in halves]
+        folds = [tf.logical_and(fold, mask) for fold in folds]
     return sums._replace(
-        counts=tf.stack([class_counts(labels, outputs, half, classes) for half in halves])
+        counts=tf.stack([class_counts(labels, outputs, fold, classes) for fold in folds])
     )
 
 
 def added(one: Sums, other: Sums) -> Sums:
-    """Both together."""
+    """Add two sums."""
     return type(one)(*[a + b for a, b in zip(one, other, strict=True)])
 
 
 def class_counts(labels: Any, outputs: Any, mask: Any, classes: int) -> Any:
-    """(3, classes) float32: rows of a class named rightly, rows named as it, rows of it."""
+    """Return (3, C) float32: rows of each class predicted correctly, predicted, and there."""
     numbers = tf.range(classes)
-    named = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32)[:, None], numbers)
-    there = tf.equal(labels[:, None], numbers)  # (rows, classes)
+    predicted = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32)[:, None], numbers)
+    there = tf.equal(labels[:, None], numbers)  # (rows, C)
     if mask is not None:
-        named, there = (tf.logical_and(found, mask[:, None]) for found in (named, there))
-    found = tf.stack([tf.logical_and(named, there), named, there])
+        predicted, there = (tf.logical_and(found, mask[:, None]) for found in (predicted, there))
+    found = tf.stack([tf.logical_and(predicted, there), predicted, there])
     return tf.reduce_sum(tf.cast(found, tf.float32), axis=1)
 
 
 def metric_of(metric: str, counts: Any) -> Any:
-    """(...) float32 of counts by class (..., 3, classes), inside a program or outside."""
+    """Return a metric, (...) float32, from counts by class (..., 3, C)."""
     return tf.cast(from_counts(metric, tf.cast(counts, tf.float64), keras.ops), tf.float32)
-
-
-def _of_rows(labels: Any, outputs: Any, mask: Any, loss: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Loss and hit of each row, (rows,); zero and False where `mask` does not let it count."""
-    losses = row_losses(labels, outputs, loss)
-    hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), labels)
-    if mask is not None:
-        losses, hits = tf.where(mask, losses, 0.0), tf.logical_and(hits, mask)
-    return losses, hits
 
 
 def epoch_metrics(
     training: RowSums,
-    validation: HalfSums,
+    validation: FoldSums,
     n_train: int,
     n_validation: int,
-    metric: str = ACCURACY,
+    metric: str,
 ) -> EpochMetrics:
-    """The numbers of an epoch from the sums over its rows; `metric` is what judges."""
+    """Return the results of an epoch from the sums over its rows."""
     found = EpochMetrics(
         training.loss / n_train,
         training.hits / n_train,
@@ -177,20 +159,22 @@ def epoch_metrics(
 
 
 def table_rows(metric: str, classes: int) -> int:
-    """How many rows `as_table` has."""
+    """Return the number of rows of `as_table`."""
     return _numbers(metric) + 2 * 3 * counted_classes(metric, classes)
 
 
 def as_table(found: EpochMetrics) -> Any:
-    """(rows, K) float32: what a program gives back of an epoch."""
+    """Return an epoch as a program returns it: (rows, K) float32."""
     if found.val_counts is None:
         return tf.stack([number for number in found if number is not None])
     counts = tf.reshape(found.val_counts, (found.val_counts.shape[0], -1))
     return tf.concat([tf.stack(list(found[:-1])), tf.transpose(counts)], axis=0)
 
 
-def from_table(table: np.ndarray, metric: str, classes: int) -> EpochMetrics:
-    """A head's curves from the tables of its epochs, (epochs, rows)."""
+def from_table(
+    table: Float32[np.ndarray, "epochs rows"], metric: str, classes: int
+) -> EpochMetrics:
+    """Return a head's curves from its column in the tables of its epochs."""
     numbers = _numbers(metric)
     found = EpochMetrics(*table[:, :numbers].T.copy())
     if metric == ACCURACY:
@@ -198,19 +182,9 @@ def from_table(table: np.ndarray, metric: str, classes: int) -> EpochMetrics:
     return found._replace(val_counts=table[:, numbers:].reshape(-1, 2, 3, classes).copy())
 
 
-def _numbers(metric: str) -> int:
-    """Of an epoch, besides counts by class."""
-    return 6 if metric == ACCURACY else 8
-
-
 @keras.saving.register_keras_serializable(package="optimizer_study")
 class ClassMetric(keras.metrics.Metric):
-    """A metric from counts by class for Keras's own training, by its name; rows have no weights.
-
-    Args:
-        metric: `balanced_accuracy` or `macro_f1`.
-        classes: how many.
-    """
+    """Balanced accuracy or macro F1 for Keras's own training, without weights of rows."""
 
     def __init__(self, metric: str, classes: int) -> None:
         super().__init__(name=metric)
@@ -218,14 +192,28 @@ class ClassMetric(keras.metrics.Metric):
         self.counts = self.add_weight(shape=(3, classes), initializer="zeros", name="counts")
 
     def get_config(self) -> dict[str, Any]:
-        """What rebuilds it."""
+        """Return the arguments that rebuild it."""
         return {"metric": self.metric, "classes": self.classes}
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch: labels (rows,) or (rows, 1), and probabilities (rows, classes)."""
+        """Count a batch: labels (rows,) or (rows, 1), and probabilities (rows, C)."""
         labels = tf.cast(tf.reshape(y_true, [-1]), tf.int32)
         self.counts.assign_add(class_counts(labels, y_pred, None, self.classes))
 
     def result(self) -> Any:
-        """Over all batches since the last reset."""
+        """Return the metric over all batches since the last reset."""
         return metric_of(self.metric, self.counts.value)
+
+
+def _of_rows(labels: Any, outputs: Any, mask: Any, loss: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return loss and hit of each row, (rows,); 0 and False for rows that do not count."""
+    losses = row_losses(labels, outputs, loss)
+    hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), labels)
+    if mask is not None:
+        losses, hits = tf.where(mask, losses, 0.0), tf.logical_and(hits, mask)
+    return losses, hits
+
+
+def _numbers(metric: str) -> int:
+    """Return the number of results of an epoch, counts by class left out."""
+    return 6 if metric == ACCURACY else 8

@@ -1,138 +1,80 @@
 """What a program computes: epochs, each with its validation, of K heads that share a signature.
 
-Random bits that depend on nothing but a head's key, the step, the row and the unit.
-
-Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011),
-as JAX uses it. TensorFlow's own stateless generators take one key for a whole tensor and cannot be
-mapped; here every head has its own, and neither the padding nor the neighbours change its noise.
+Dropout draws random bits that depend on nothing but a head's key, the step, the row and the unit,
+so neither padding nor the other heads change them: Threefry-2x32 with 20 rounds (Salmon et al.,
+"Parallel random numbers: as easy as 1, 2, 3", 2011), as JAX uses it. TensorFlow's own stateless
+generators take one key for a whole tensor and cannot be mapped over heads.
 """
 
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from study.common.metrics import ACCURACY
 from study.space.head_config import HeadConfig
 from study.training.epoch_metrics import (
-    HalfSums,
+    FoldSums,
     RowSums,
     added,
     as_table,
-    counted_classes,
     epoch_metrics,
-    judged,
+    epoch_values,
     table_rows,
 )
 from study.training.head import steps_per_epoch
 from study.training.head_state import State
-from study.training.program_key import Signature
+from study.training.program_key import ProgramShape, Signature
 from study.training.vectorized_head import EvaluationBatch, TrainingBatch, VectorizedHead
 
-VALIDATION_ROWS = 512  # in one piece; even, so that a row's half is that of its place
-CALL_ROWS = 16_384  # training rows a head sees in one call, if they are several epochs
+VALIDATION_ROWS = 512  # in one piece; even, so that a fold has the same places in every piece
+CALL_ROWS = 16_384  # most training rows of a head in one call of several epochs
 CALL_EPOCHS = 32  # at most
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
-def threefry(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Two random words for every pair of key words and counter words; all uint32, broadcast."""
-    parity = tf.bitwise.bitwise_xor(key[0], key[1])
-    schedule = (*key, tf.bitwise.bitwise_xor(parity, tf.constant(0x1BD11BDA, tf.uint32)))
-    x0, x1 = counter[0] + schedule[0], counter[1] + schedule[1]
-    for group in range(5):
-        for bits in _ROTATIONS[group % 2]:
-            x0 = x0 + x1
-            left, right = tf.constant(bits, tf.uint32), tf.constant(32 - bits, tf.uint32)
-            x1 = tf.bitwise.bitwise_or(
-                tf.bitwise.left_shift(x1, left), tf.bitwise.right_shift(x1, right)
-            )
-            x1 = tf.bitwise.bitwise_xor(x1, x0)
-        x0 = x0 + schedule[(group + 1) % 3]
-        x1 = x1 + schedule[(group + 2) % 3] + tf.constant(group + 1, tf.uint32)
-    return x0, x1
-
-
-def dropout_noise(seeds: Any, steps: Any, rates: Any, rows: int, units: int) -> Any:
-    """(K, rows, units): 0 with a head's probability `rates` (K,), else 1 / (1 - rate).
-
-    `seeds` (K, 2) uint32 and the step's number (K,) int32 make the key.
-    """
-    half = -(-rows // 2)  # two words for each counter: rows 2i and 2i + 1
-    key = (seeds[:, 0], tf.bitwise.bitwise_xor(seeds[:, 1], tf.cast(steps, tf.uint32)))
-    key = (key[0][:, None, None], key[1][:, None, None])
-    pairs = tf.cast(tf.range(half), tf.uint32)[None, :, None]
-    columns = tf.cast(tf.range(units), tf.uint32)[None, None, :]
-    shape = (seeds.shape[0], half, units)
-    words = threefry(key, (tf.broadcast_to(pairs, shape), tf.broadcast_to(columns, shape)))
-    bits = tf.reshape(tf.stack(words, axis=2), (shape[0], 2 * half, units))[:, :rows]
-    high = tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32))
-    uniform = tf.cast(tf.cast(high, tf.int32), tf.float32) * 2.0**-24
-    rates = rates[:, None, None]
-    return tf.where(uniform >= rates, 1.0 / (1.0 - rates), 0.0)
-
-
 class Inputs(NamedTuple):
-    """What a head brings along, stacked over K heads."""
+    """What K heads need in all epochs; tensors, so their shapes are not checked."""
 
     hyperparameters: dict[str, tf.Tensor]  # (K,) float64
     dropout: tf.Tensor  # (K,)
     units: tf.Tensor  # (K, width): 1 for real units, 0 for padding
     seeds: tf.Tensor  # (K, 2) uint32
-    mean: tf.Tensor  # (K, n_features)
-    variance: tf.Tensor  # (K, n_features)
+    mean: tf.Tensor  # (K, d)
+    variance: tf.Tensor  # (K, d)
     validation: tf.Tensor  # (K, n_validation) int32
-    loss: dict[str, tf.Tensor]  # see `study.training.loss`; empty where the plain one is meant
+    loss: dict[str, tf.Tensor]  # see `study.training.loss`; empty for the plain one
 
 
 class Epoch(NamedTuple):
-    """What K heads bring along for one epoch; in a call, one axis more in front: its epochs."""
+    """What K heads need in one epoch; in a call of a program all have an axis of epochs first."""
 
     rows: Any  # (K, steps, batch) int32: the training rows in their order
     rates: Any  # (K, steps): learning rates
-    numbers: Any  # (K,) int32: which epoch it is, counted from 0
+    numbers: Any  # (K,) int32: number of the epoch, counted from 0
 
 
 class Epochs:
-    """A function of tensors, to be traced; it holds a head and an optimizer with their numbers.
+    """A function of tensors, to be traced; it holds a Keras head and an optimizer."""
 
-    Args:
-        signature: what its heads share.
-        config: any configuration of the signature.
-        n_features: length of a feature row.
-        n_classes: how many classes.
-        size: K.
-        metric: what judges an epoch.
-    """
-
-    def __init__(
-        self,
-        signature: Signature,
-        config: HeadConfig,
-        n_features: int,
-        n_classes: int,
-        size: int,
-        metric: str = ACCURACY,
-    ) -> None:
-        self.signature, self.size, self.n_classes, self.metric = signature, size, n_classes, metric
-        self.counted = counted_classes(metric, n_classes)
+    def __init__(self, signature: Signature, config: HeadConfig, shape: ProgramShape) -> None:
+        self.signature, self.shape = signature, shape
         self.steps = steps_per_epoch(config, signature.n_train)
         self.most_epochs = min(max(CALL_ROWS // signature.n_train, 1), CALL_EPOCHS)  # in one call
-        self.vectorized = VectorizedHead(signature, config, n_features, n_classes, self.counted)
-        self.layout = self.vectorized.layout
+        self.vectorized = VectorizedHead(signature, config, shape)
+        self.state_shape = self.vectorized.state_shape
 
     def __call__(
         self, features: Any, labels: Any, heads: Inputs, state: State, given: Epoch, count: Any
     ) -> tuple[tf.Tensor, State]:
-        """`count` epochs; (most_epochs, rows, K), zero beyond `count`, and the new state."""
+        """Return the tables (most_epochs, rows, K), zeros after `count`, and the new state."""
         metrics = tf.TensorArray(
             tf.float32,
             self.most_epochs,
-            element_shape=(table_rows(self.metric, self.n_classes), self.size),
+            element_shape=(table_rows(self.shape.metric, self.shape.n_classes), self.shape.size),
         )
 
         def epoch(index: Any, metrics: Any, state: State) -> Any:
-            now = Epoch(*[tf.gather(part, index) for part in given])
+            now = Epoch(*[tf.gather(inputs, index) for inputs in given])
             found, state = self._epoch(features, labels, heads, state, now)
             return index + 1, metrics.write(index, found), state
 
@@ -144,24 +86,26 @@ class Epochs:
     def _epoch(
         self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch
     ) -> tuple[tf.Tensor, State]:
-        """One epoch and its validation: its table (rows, K) and the new state."""
+        """Train and validate one epoch; return its table (rows, K) and the new state."""
         signature = self.signature
         weights, statistics, optimizer, training = self._train(features, labels, heads, state, now)
         validation = self._validate(features, labels, heads, weights, statistics)
         metrics = epoch_metrics(
-            training, validation, signature.n_train, signature.n_validation, self.metric
+            training, validation, signature.n_train, signature.n_validation, self.shape.metric
         )
-        better = judged(metrics) > state.best_value
+        better = epoch_values(metrics) > state.best_value
         best = [
             tf.where(tf.reshape(better, [-1] + [1] * (old.shape.rank - 1)), new, old)
-            for new, old in zip(self.layout.in_order(weights, statistics), state.best, strict=True)
+            for new, old in zip(
+                self.state_shape.in_order(weights, statistics), state.best, strict=True
+            )
         ]
-        best_value = tf.where(better, judged(metrics), state.best_value)
+        best_value = tf.where(better, epoch_values(metrics), state.best_value)
         state = State(weights, statistics, optimizer, best, best_value)
         return as_table(metrics), state
 
     def _train(self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch) -> Any:
-        """All steps of an epoch: weights, statistics, optimizer variables and sums (K,)."""
+        """Take all steps; return weights, statistics, optimizer variables and sums (K,)."""
         n_train, batch, vectorized = self.signature.n_train, self.signature.batch, self.vectorized
 
         def step(i: Any, weights: Any, statistics: Any, optimizer: Any, sums: RowSums) -> Any:
@@ -193,21 +137,21 @@ class Epochs:
             )
             return i + 1, done.weights, done.statistics, done.optimizer, added(sums, done.sums)
 
-        nothing = RowSums.none(self.size, self.counted)
+        nothing = RowSums.none(self.shape.size, vectorized.counted)
         start = (0, state.weights, state.statistics, state.optimizer, nothing)
         return tf.while_loop(lambda i, *_: i < self.steps, step, start)[1:]
 
     def _validate(
         self, features: Any, labels: Any, heads: Inputs, weights: Any, statistics: Any
-    ) -> HalfSums:
-        """Sums over the validation rows, each (K,)."""
+    ) -> FoldSums:
+        """Return sums over the validation rows, each (K,)."""
         count = self.signature.n_validation
         piece = min(count, VALIDATION_ROWS)
         pieces = -(-count // piece)
         padded = tf.pad(heads.validation, [[0, 0], [0, pieces * piece - count]])
 
-        def step(i: Any, sums: HalfSums) -> Any:
-            rows = tf.slice(padded, [0, i * piece], [self.size, piece])
+        def step(i: Any, sums: FoldSums) -> Any:
+            rows = tf.slice(padded, [0, i * piece], [self.shape.size, piece])
             mask = tf.range(piece) + i * piece < count
             given = EvaluationBatch(
                 rows=tf.gather(features, rows),
@@ -225,6 +169,43 @@ class Epochs:
             )
             return i + 1, added(sums, found)
 
-        start = (0, HalfSums.none(self.size, self.counted))
-        found: HalfSums = tf.while_loop(lambda i, *_: i < pieces, step, start)[1]
+        start = (0, FoldSums.none(self.shape.size, self.vectorized.counted))
+        found: FoldSums = tf.while_loop(lambda i, *_: i < pieces, step, start)[1]
         return found
+
+
+def dropout_noise(seeds: Any, steps: Any, rates: Any, rows: int, units: int) -> Any:
+    """Return (K, rows, units) factors: 0 with a head's dropout rate, else 1 / (1 - rate).
+
+    The key is made of `seeds` (K, 2) uint32 and the number of the step, `steps` (K,) int32.
+    """
+    half = -(-rows // 2)  # two words for each counter: rows 2i and 2i + 1
+    key = (seeds[:, 0], tf.bitwise.bitwise_xor(seeds[:, 1], tf.cast(steps, tf.uint32)))
+    key = (key[0][:, None, None], key[1][:, None, None])
+    pairs = tf.cast(tf.range(half), tf.uint32)[None, :, None]
+    columns = tf.cast(tf.range(units), tf.uint32)[None, None, :]
+    shape = (seeds.shape[0], half, units)
+    words = threefry(key, (tf.broadcast_to(pairs, shape), tf.broadcast_to(columns, shape)))
+    bits = tf.reshape(tf.stack(words, axis=2), (shape[0], 2 * half, units))[:, :rows]
+    high = tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32))
+    uniform = tf.cast(tf.cast(high, tf.int32), tf.float32) * 2.0**-24
+    rates = rates[:, None, None]
+    return tf.where(uniform >= rates, 1.0 / (1.0 - rates), 0.0)
+
+
+def threefry(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return two random words for every pair of key and counter words; all uint32, broadcast."""
+    parity = tf.bitwise.bitwise_xor(key[0], key[1])
+    schedule = (*key, tf.bitwise.bitwise_xor(parity, tf.constant(0x1BD11BDA, tf.uint32)))
+    x0, x1 = counter[0] + schedule[0], counter[1] + schedule[1]
+    for group in range(5):
+        for bits in _ROTATIONS[group % 2]:
+            x0 = x0 + x1
+            left, right = tf.constant(bits, tf.uint32), tf.constant(32 - bits, tf.uint32)
+            x1 = tf.bitwise.bitwise_or(
+                tf.bitwise.left_shift(x1, left), tf.bitwise.right_shift(x1, right)
+            )
+            x1 = tf.bitwise.bitwise_xor(x1, x0)
+        x0 = x0 + schedule[(group + 1) % 3]
+        x1 = x1 + schedule[(group + 2) % 3] + tf.constant(group + 1, tf.uint32)
+    return x0, x1

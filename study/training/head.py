@@ -1,7 +1,7 @@
-"""Hyperparameter values come in; a Keras head, its optimizer and its schedule go out.
+"""A configuration comes in; a Keras head, not compiled, and its optimizer go out.
 
-The head is the blog post's: dense, batch normalization, dropout, softmax, over the pooled features
-of the frozen base. `HeadHyperModel` compiles it.
+The head is the blog post's, over the pooled features of the frozen base: dense layer, batch
+normalization, dropout, softmax. `HeadHyperModel` compiles it.
 """
 
 import functools
@@ -10,25 +10,26 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from jaxtyping import Float, Float32
 from keras import layers
 
 from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import optimizer_class
 
-DENSE, DROPOUT, PROBABILITIES = "dense", "dropout", "probabilities"  # layers that draw
+DENSE, DROPOUT, PROBABILITIES = "dense", "dropout", "probabilities"  # layers with random numbers
 
 
 class Statistics(NamedTuple):
-    """Mean and variance of the training rows, each (n_features,), for `normalize = true`."""
+    """Mean and variance of the training rows, for `normalize = true`."""
 
-    mean: np.ndarray
-    variance: np.ndarray
+    mean: Float[np.ndarray, " d"]
+    variance: Float[np.ndarray, " d"]
 
     @classmethod
-    def of(cls, rows: np.ndarray) -> "Statistics":
-        """Those of `rows`, (n, n_features).
+    def of(cls, rows: Float[np.ndarray, "n d"]) -> "Statistics":
+        """Return the statistics of `rows`.
 
-        A feature that never varies gets variance 1, so it is shifted only: Keras would divide the
+        A feature that never varies gets variance 1, so it is only shifted: Keras would divide the
         first other value by 1e-7.
         """
         constant = rows.min(axis=0) == rows.max(axis=0)
@@ -36,23 +37,23 @@ class Statistics(NamedTuple):
 
 
 def steps_per_epoch(config: HeadConfig, n_train: int) -> int:
-    """Steps an epoch of `n_train` rows takes; the last one may hold fewer rows."""
+    """Return the number of steps of an epoch; the last one may have fewer rows."""
     return -(-n_train // rows_per_step(config, n_train))
 
 
 def rows_per_step(config: HeadConfig, n_train: int) -> int:
-    """The batch size in rows, at most all of them."""
+    """Return the batch size in rows, at most all of them."""
     return n_train if isinstance(config.batch_size, str) else min(config.batch_size, n_train)
 
 
 def layer_seeds(seed: int) -> dict[str, int]:
-    """Layer -> the seed of what it draws: initial kernels, and dropout in Keras's own training."""
+    """Return a seed for each layer: of initial kernels, and of dropout in Keras's own training."""
     drawn = np.random.default_rng(seed).integers(1, 2**31, size=3)
     return {DENSE: int(drawn[0]), DROPOUT: int(drawn[1]), PROBABILITIES: int(drawn[2])}
 
 
-def real_part(layer: str, weight: str, config: HeadConfig) -> tuple[slice, ...]:
-    """Where the numbers of a head stand in a weight of the wider one that it is padded to."""
+def real_slices(layer: str, weight: str, config: HeadConfig) -> tuple[slice, ...]:
+    """Return the place of a head's numbers in a weight of the padded head."""
     units, everything = slice(config.dense_width), slice(None)
     if layer == PROBABILITIES:
         return (units, everything) if weight == "kernel" else (everything,)
@@ -67,23 +68,19 @@ def build_head(
     seed: int,
     statistics: Statistics | None = None,
 ) -> keras.Model:
-    """The head, not compiled: (batch, n_features) -> (batch, n_classes) probabilities.
+    """Return the head, not compiled, from features to class probabilities.
 
     Raises:
-        ValueError: the configuration normalizes, but there are no `statistics`.
+        ValueError: the configuration has `normalize = true`, but there are no `statistics`.
     """
     if config.normalize and statistics is None:
-        raise ValueError("normalize = true needs the statistics of the training rows")
+        raise ValueError("`normalize` = true needs the statistics of the training rows")
     seeds = layer_seeds(seed)
-    parts: list[Any] = [keras.Input((n_features,), name="features")]
-    if config.normalize and statistics is not None:
-        parts.append(
-            layers.Normalization(
-                mean=statistics.mean, variance=statistics.variance, name="normalize"
-            )
-        )
     glorot = keras.initializers.GlorotUniform
-    parts.append(
+    chain: list[Any] = [keras.Input((n_features,), name="features")]
+    if config.normalize and statistics is not None:
+        chain.append(layers.Normalization(**statistics._asdict(), name="normalize"))
+    chain.append(
         layers.Dense(
             config.dense_width,
             activation=config.activation,
@@ -92,9 +89,9 @@ def build_head(
         )
     )
     if config.batch_norm:
-        parts.append(layers.BatchNormalization(name="batch_norm"))
-    parts.append(layers.Dropout(config.dropout, seed=seeds[DROPOUT], name=DROPOUT))
-    parts.append(
+        chain.append(layers.BatchNormalization(name="batch_norm"))
+    chain.append(layers.Dropout(config.dropout, seed=seeds[DROPOUT], name=DROPOUT))
+    chain.append(
         layers.Dense(
             n_classes,
             activation="softmax",
@@ -102,22 +99,24 @@ def build_head(
             name=PROBABILITIES,
         )
     )
-    return keras.Sequential(parts, name="head")
+    return keras.Sequential(chain, name="head")
 
 
 def make_optimizer(config: HeadConfig, learning_rate: Any) -> keras.optimizers.Optimizer:
-    """The optimizer with this configuration's hyperparameters."""
+    """Return the optimizer with this configuration's hyperparameters."""
     keras_class = optimizer_class(config.keras_class)
     return keras_class(learning_rate=learning_rate, **config.optimizer_hyperparameters)
 
 
 def head_probabilities(
-    config: HeadConfig, weights: list[np.ndarray], rows: np.ndarray, statistics: Statistics | None
-) -> np.ndarray:
-    """What a trained head says about `rows` (n, n_features): (n, n_classes) probabilities."""
+    config: HeadConfig,
+    weights: list[Float32[np.ndarray, "..."]],
+    rows: Float[np.ndarray, "n d"],
+    statistics: Statistics | None,
+) -> Float32[np.ndarray, "n C"]:
+    """Return the probabilities that a trained head gives to the classes of `rows`."""
     if config.normalize and statistics is not None:
-        layer = layers.Normalization(mean=statistics.mean, variance=statistics.variance)
-        rows = keras.ops.convert_to_numpy(layer(rows))
+        rows = keras.ops.convert_to_numpy(layers.Normalization(**statistics._asdict())(rows))
     shape = (config.dense_width, config.activation, config.batch_norm)
     head = _untrained_head(
         *shape, n_features=rows.shape[1], n_classes=len(weights[-1]), thread=threading.get_ident()
@@ -126,10 +125,18 @@ def head_probabilities(
     return in_pieces(head, rows)
 
 
-def in_pieces(head: keras.Model, rows: np.ndarray) -> np.ndarray:
-    """`head(rows)` for any number of rows (n, n_features): (n, n_classes) probabilities."""
-    parts = [head(rows[at : at + 8192], training=False) for at in range(0, len(rows), 8192)]
-    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+def in_pieces(head: keras.Model, rows: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n C"]:
+    """Return `head(rows)` for any number of rows."""
+    pieces = [head(rows[at : at + 8192], training=False) for at in range(0, len(rows), 8192)]
+    return np.concatenate([keras.ops.convert_to_numpy(piece) for piece in pieces])
+
+
+def whole_model(backbone: keras.Model, head: keras.Model) -> keras.Model:
+    """Return the frozen base and a head as one model, from pixels 0..255 to probabilities."""
+    backbone.trainable = False
+    pixels = keras.Input(backbone.input_shape[1:], name="pixels")
+    features = keras.ops.cast(backbone(pixels, training=False), "float32")
+    return keras.Model(pixels, head(features), name="winner")
 
 
 @functools.lru_cache(maxsize=64)
@@ -140,9 +147,9 @@ def _untrained_head(
     *,
     n_features: int,
     n_classes: int,
-    thread: int,  # each has its own, since it sets the weights
+    thread: int,  # each thread has its own head, since it sets the weights
 ) -> keras.Model:
-    """One head for all runs of a shape: building it costs more than asking it."""
+    """Return the one head for all runs of a shape: building it takes longer than calling it."""
     config = HeadConfig(
         optimizer="",
         keras_class="",
@@ -158,11 +165,3 @@ def _untrained_head(
         normalize=False,
     )
     return build_head(config, n_features=n_features, n_classes=n_classes, seed=1)
-
-
-def whole_model(backbone: keras.Model, head: keras.Model) -> keras.Model:
-    """Frozen base and head as one model, from pixels 0..255 to probabilities."""
-    backbone.trainable = False
-    pixels = keras.Input(backbone.input_shape[1:], name="pixels")
-    features = keras.ops.cast(backbone(pixels, training=False), "float32")
-    return keras.Model(pixels, head(features), name="winner")

@@ -1,8 +1,8 @@
-"""The search space as an ordinary `keras_tuner.HyperModel`: stock tuners run with it.
+"""The search space as an ordinary `keras_tuner.HyperModel`, for stock tuners.
 
 It builds every model that Keras itself trains here: a stock tuner's, the run of an optimizer that
-cannot be mapped over heads, and the reference that the population trainer is tested against.
-`build` never touches VGG16, so the dozens of builds that conditional scopes cost are cheap.
+cannot be mapped over heads, and the reference in the tests of the population trainer. `build` never
+touches VGG16, so the dozens of builds that conditional scopes need are cheap.
 """
 
 import warnings
@@ -31,18 +31,19 @@ from study.training.schedules import make_schedule
 
 
 class HeadHyperModel(keras_tuner.HyperModel):
-    """The search space as a `keras_tuner.HyperModel` over features (n, n_features).
+    """The search space as a `keras_tuner.HyperModel` over rows of features.
 
     Args:
-        space: which hyperparameters there are; None: only `build_config` is called.
+        space: the hyperparameters; None if only `build_config` is called.
         n_features: length of a feature row.
-        n_classes: how many classes.
+        n_classes: number of classes.
         n_train: training rows, which give the steps of an epoch.
         max_epochs: horizon of every schedule, also for trials that stop earlier.
         seed: of initial weights and dropout.
-        optimizer: only this one (equal budgets); None searches over all of the space.
+        optimizer: only this one (equal budgets); None searches all of the space.
         statistics: of the training rows, if the space may normalize.
-        metric: measured beside accuracy; a tuner searches by it if its objective is `val_<metric>`.
+        metric: measured alongside accuracy; a tuner optimizes it if its objective is
+            `val_<metric>`.
     """
 
     def __init__(
@@ -63,12 +64,12 @@ class HeadHyperModel(keras_tuner.HyperModel):
         self.n_features, self.n_classes, self.n_train = n_features, n_classes, n_train
         self.max_epochs, self.seed, self.statistics = max_epochs, seed, statistics
         self.metric = metric
-        self._trained: Counter[str] = Counter()  # how often each configuration was
+        self._trained: Counter[str] = Counter()  # by configuration
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """A compiled head with the optimizer, its hyperparameters and schedule that `hp` holds.
+        """Return a compiled head with the hyperparameters in `hp`.
 
-        Executions of one trial begin with different weights: the first with those of `seed`.
+        Executions of one trial start with different weights, the first with those of `seed`.
         """
         self._space.declare(hp, self.optimizer)
         config = self._space.resolve(hp.values)
@@ -87,8 +88,8 @@ class HeadHyperModel(keras_tuner.HyperModel):
 
         Args:
             config: what to build.
-            seed: of initial weights and dropout; None: the model's own.
-            also: measured beside accuracy; None: `metric`, where it is another one.
+            seed: of initial weights and dropout; None: the seed of this object.
+            also: metrics measured alongside accuracy; None: `metric`, unless it is accuracy.
         """
         head = build_head(
             config,
@@ -104,7 +105,7 @@ class HeadHyperModel(keras_tuner.HyperModel):
         head.compile(
             optimizer=optimizer, loss=keras_loss(config), metrics=["accuracy", *(also or ())]
         )
-        # stock Hyperband loads a rung's state into it, which an optimizer without variables drops
+        # Stock Hyperband loads a rung's state; an optimizer without variables would ignore it.
         optimizer.build(head.trainable_variables)
         return head
 
@@ -117,49 +118,38 @@ class HeadHyperModel(keras_tuner.HyperModel):
     def fit(
         self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any
     ) -> Any:
-        """Train with the batch size and class weights that `hp` holds; else as `model.fit` has it.
+        """Call `model.fit` with the batch size and the class weights in `hp`.
 
-        Warns where that cannot be: of data that come in batches, of a `batch_size` or
-        `class_weight` given beside.
+        Warn if they have no effect because the data are already in batches, and of a `batch_size`
+        or `class_weight` that is ignored.
         """
         config = self._space.resolve(hp.values)
         self._trained[str(config)] += 1
-        rows = rows_per_step(config, self.n_train)
-        given = kwargs.pop("batch_size", None)
+        rows, given = rows_per_step(config, self.n_train), kwargs.pop("batch_size", None)
         x = args[0] if args else kwargs.get("x")
         y = args[1] if len(args) > 1 else kwargs.get("y")
         if "class_weight" in config.loss_hyperparameters:
-            kwargs["class_weight"] = self._class_weight(config, y, kwargs.get("class_weight"))
-        if not hasattr(x, "shape"):  # a dataset or a generator, and no array
-            warnings.warn(
-                f"the data come in batches already, so this trial's batch_size = {rows} has no "
-                f"effect, while its schedule counts on {steps_per_epoch(config, self.n_train)} "
-                "steps an epoch; give arrays to tune the batch size",
-                stacklevel=2,
+            if kwargs.get("class_weight") is not None:
+                _warn("class_weight is ignored: the search space decides; set it in one place only")
+            kwargs["class_weight"] = None
+            if y is not None:  # Keras takes validation rows from the end
+                kwargs["class_weight"] = keras_class_weight(config, np.asarray(y)[: self.n_train])
+        if not hasattr(x, "shape"):  # a dataset or a generator, not an array
+            steps = steps_per_epoch(config, self.n_train)
+            weights = " and class_weight = 'balanced' are" if config.balanced else " is"
+            _warn(
+                f"the data are already in batches, so this trial's batch_size = {rows}{weights} "
+                f"ignored, but its schedule assumes {steps} steps per epoch; pass arrays instead"
             )
             return model.fit(*args, **kwargs)
         if given not in (None, rows):
-            warnings.warn(
-                f"batch_size={given} is not used: this trial's is {rows}, and the search space "
-                "decides it; fix batch_size there",
-                stacklevel=2,
+            _warn(
+                f"batch_size={given} is ignored: the search space decides, and this trial has "
+                f"{rows}; set batch_size in the search space"
             )
         return model.fit(*args, batch_size=rows, **kwargs)
 
-    def _class_weight(self, config: HeadConfig, y: Any, given: Any) -> dict[int, float] | None:
-        """The trial's weights, of the training rows: Keras takes validation rows from the end."""
-        if given is not None:
-            warnings.warn(
-                "class_weight is not used: the search space decides it; keep one of the two",
-                stacklevel=3,
-            )
-        if not config.balanced:
-            return None
-        if y is None:
-            warnings.warn(
-                "the data come in batches already, so this trial's class_weight = 'balanced' has "
-                "no effect; give arrays to weigh classes",
-                stacklevel=3,
-            )
-            return None
-        return keras_class_weight(config, np.asarray(y)[: self.n_train])
+
+def _warn(text: str) -> None:
+    """Warn of a call of `HeadHyperModel.fit`."""
+    warnings.warn(text, stacklevel=3)

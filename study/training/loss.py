@@ -1,14 +1,13 @@
-"""The cross-entropy of a head: labels that are smoothed, classes that weigh the same.
+"""The cross-entropy of a head, with smoothed labels or class weights where a search space has them.
 
-Both are `[head]` keys of a search space. `class_weight = "balanced"` lets a row of class c weigh
-n / (C n_c), where n_c of the n training rows are of this class and C classes have any: the weights
-of scikit-learn's "balanced" (King and Zeng, "Logistic regression in rare events data", 2001), which
-are 1 on average. `label_smoothing = s` asks for 1 - s + s / C at the label and s / C elsewhere
-(Szegedy et al., "Rethinking the Inception architecture for computer vision", 2016).
-
-In a program both are numbers that each head brings along: a mapping with the keys `class_weight`,
-(C,) float32, and `label_smoothing`, a float64 scalar, or those of them that the search space has.
-Keras has weights in training only, and divides the weighted sum by the number of rows.
+`class_weight = "balanced"` gives a row of class c the weight n / (C n_c), where n_c of the n
+training rows are of this class and C classes have any: the weights of scikit-learn's "balanced"
+(King and Zeng, "Logistic regression in rare events data", 2001), 1 on average. Keras uses weights
+in training only, and divides the weighted sum by the number of rows. `label_smoothing = s` makes
+the target 1 - s + s / C at the label and s / C elsewhere (Szegedy et al., "Rethinking the Inception
+architecture for computer vision", 2016). In a program both are inputs of each head: a mapping with
+the keys `class_weight`, (C,) float32, and `label_smoothing`, a float64 scalar, or with one or none
+of them. Tensors are traced, so they are `Any`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,30 +16,28 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from jaxtyping import Float32, Int
 
 from study.space.head_config import HeadConfig
 from study.training.smoothed_loss import SmoothedCrossentropy
 
-PLAIN = "sparse_categorical_crossentropy"
 
-
-def class_weights(config: HeadConfig, labels: np.ndarray, n_classes: int) -> np.ndarray:
-    """What a row of each class weighs, (n_classes,) float32.
-
-    Args:
-        config: 1 everywhere if it is not balanced.
-        labels: (n,) of the training rows; classes that are not among them weigh 0.
-        n_classes: how many classes there are.
-    """
+def class_weights(
+    config: HeadConfig, labels: Int[np.ndarray, " n"], n_classes: int
+) -> Float32[np.ndarray, " C"]:
+    """Return the weight of a row of each class: 0 for a class without training rows."""
     if not config.balanced:
         return np.ones(n_classes, np.float32)
     counts = np.bincount(labels, minlength=n_classes)
     equal = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    return np.where(counts > 0, equal, 0.0).astype(np.float32)
+    weights: np.ndarray = np.where(counts > 0, equal, 0.0).astype(np.float32)
+    return weights
 
 
-def keras_class_weight(config: HeadConfig, labels: np.ndarray) -> dict[int, float] | None:
-    """The same as `model.fit(class_weight=...)` takes it."""
+def keras_class_weight(
+    config: HeadConfig, labels: Int[np.ndarray, " n"]
+) -> dict[int, float] | None:
+    """Return the weights for `model.fit(class_weight=...)`; None if all classes weigh 1."""
     if not config.balanced:
         return None
     found = class_weights(config, labels, int(labels.max()) + 1)
@@ -48,25 +45,23 @@ def keras_class_weight(config: HeadConfig, labels: np.ndarray) -> dict[int, floa
 
 
 def keras_loss(config: HeadConfig) -> str | keras.losses.Loss:
-    """The loss as `model.compile` takes it, for class numbers (n,)."""
-    return SmoothedCrossentropy(config.label_smoothing) if config.label_smoothing else PLAIN
+    """Return the loss for `model.compile`, for labels that are class numbers."""
+    if config.label_smoothing:
+        return SmoothedCrossentropy(config.label_smoothing)
+    return "sparse_categorical_crossentropy"
 
 
 def smoothing_of(config: HeadConfig) -> dict[str, float]:
-    """What the validation loss of one head is computed with."""
+    """Return the hyperparameters of one head's validation loss, which has no class weights."""
     return {"label_smoothing": config.label_smoothing} if config.label_smoothing else {}
 
 
 def stacked(
-    wanted: Sequence[str], configs: Sequence[HeadConfig], weights: Sequence[np.ndarray]
+    wanted: Sequence[str],
+    configs: Sequence[HeadConfig],
+    weights: Sequence[Float32[np.ndarray, " C"]],
 ) -> dict[str, tf.Tensor]:
-    """What K heads bring along, those of them that are wanted.
-
-    Args:
-        wanted: keys of `[head]`.
-        configs: of the K heads.
-        weights: their class weights, each (n_classes,).
-    """
+    """Return the wanted hyperparameters of K heads, whose class weights are `weights`."""
     smoothing = [config.label_smoothing for config in configs]
     every = {
         "class_weight": tf.constant(np.stack(weights)),
@@ -75,36 +70,14 @@ def stacked(
     return {key: every[key] for key in wanted}
 
 
-def empty(wanted: Sequence[str], size: int, n_classes: int) -> dict[str, tf.Tensor]:
-    """The same with zeros: all that a program is traced with."""
-    every = {
-        "class_weight": tf.zeros((size, n_classes)),
-        "label_smoothing": tf.zeros(size, tf.float64),
-    }
-    return {key: every[key] for key in wanted}
-
-
 def row_losses(labels: Any, outputs: Any, loss: Mapping[str, Any]) -> Any:
-    """Cross-entropy of each row, (rows,), without weights.
-
-    Args:
-        labels: (rows,) int32.
-        outputs: (rows, n_classes) probabilities.
-        loss: of the one head.
-    """
+    """Return the cross-entropy (rows,), without weights, of probabilities (rows, C)."""
     if "label_smoothing" not in loss:
         return keras.losses.sparse_categorical_crossentropy(labels, outputs)
     smoothing, classes = loss["label_smoothing"], outputs.shape[-1]
-    # Keras's own smoothing asks in Python whether it is 0
+    # Keras's own smoothing tests in Python whether it is 0.
     kept = tf.cast(1.0 - smoothing, tf.float32)
     spread = tf.cast(smoothing, tf.float32) / classes
     return keras.losses.categorical_crossentropy(
         tf.one_hot(labels, classes) * kept + spread, outputs
     )
-
-
-def row_weights(losses: Any, labels: Any, loss: Mapping[str, Any]) -> Any:
-    """The losses of rows, (rows,), times what their classes weigh."""
-    if "class_weight" not in loss:
-        return losses
-    return losses * tf.gather(loss["class_weight"], labels)

@@ -1,8 +1,8 @@
-"""Optimizers of the user's come in; out come those that heads cannot be mapped over, and why.
+"""Find the user's optimizers that cannot be mapped over heads, and why.
 
 Mapping traces an optimizer's code once for all heads and steps. Code that keeps Python state,
-decides on values or hides an argument would train something else then, or nothing. So each one
-trains two small heads with different hyperparameters both ways, and the weights must agree.
+decides on values or hides an argument would then train something else, or fail. So each optimizer
+trains two small heads with different hyperparameters both ways, and their weights must agree.
 """
 
 import math
@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float32
 
 from study.common.aliases import Value
 from study.space.domains import Domain, argument_of, turned
@@ -22,35 +23,64 @@ from study.space.search_space import SearchSpace
 from study.training.head import build_head
 from study.training.plain_keras import train_plainly
 from study.training.population import OUT_OF_MEMORY, LocalTrainer
-from study.training.runs import HeadRun
+from study.training.runs import HeadRun, TrainingRules, TrainingTable
 
 STEPS, BATCH, FEATURES, CLASSES, WIDTH = 64, 16, 32, 5, 24
-TOLERANCE = 0.01  # of the way that Keras's weights went: rounding differs, and chaos amplifies it
+TOLERANCE = 0.01  # of the distance that Keras's weights moved: chaos amplifies rounding
 
 
 class Alone(NamedTuple):
     """An optimizer that plain Keras has to train."""
 
     reason: str
-    step_seconds: float  # that a step of a small head took
+    step_seconds: float  # of a step of a small head
 
 
 def trained_alone(space: SearchSpace) -> dict[str, Alone]:
-    """Of the user's optimizers in `space` those that cannot be mapped: name in the space -> why.
+    """Return the user's optimizers in `space` that cannot be mapped, by their names in the space.
 
-    What an optimizer's code raises where plain Keras runs it goes out as it is.
+    Raises:
+        Exception: any error of an optimizer's code where plain Keras runs it.
     """
-    found = {}
-    for name, optimizer in space.optimizers.items():
-        if optimizer.keras_class in own_optimizers():
-            alone = _compared([space.default(name), low_point(space, name)])
-            if alone:
-                found[name] = alone
-    return found
+    found = {
+        name: _compared([space.default(name), _low_point(space, name)])
+        for name, optimizer in space.optimizers.items()
+        if optimizer.keras_class in own_optimizers()
+    }
+    return {name: alone for name, alone in found.items() if alone}
 
 
-def low_point(space: SearchSpace, name: str) -> HeadConfig:
-    """Another configuration than the default: every range a quarter above its lower end."""
+def _compared(configs: Sequence[HeadConfig]) -> Alone | None:
+    """Train the configurations both ways; return None if the weights agree."""
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, CLASSES, STEPS * BATCH).astype(np.int32)
+    centres = rng.normal(size=(CLASSES, FEATURES))
+    features = (centres[labels] + rng.normal(size=(len(labels), FEATURES))).astype(np.float32)
+    rows = np.arange(len(labels), dtype=np.int32)
+    runs = [HeadRun(_small(config), rows, rows[:BATCH], seed=1, epochs=1) for config in configs]
+    table, rules = TrainingTable(features, labels, CLASSES), TrainingRules(max_epochs=1)
+    started = time.perf_counter()
+    plain = [train_plainly(run, table, rules) for run in runs]
+    seconds = (time.perf_counter() - started) / (STEPS * len(runs))
+    trainer = LocalTrainer(table, rules, len(runs))
+    try:
+        found = dict(pair for pairs in trainer.train(runs) for pair in pairs)
+    except OUT_OF_MEMORY:
+        raise
+    except Exception as error:  # any error of tracing is a reason
+        return Alone(f"it cannot be traced ({_in_short(error, configs[0].keras_class)})", seconds)
+    off = max(
+        _distance(found[index].best_weights, wanted.best_weights, run)
+        for index, (run, wanted) in enumerate(zip(runs, plain, strict=True))
+    )
+    if off <= TOLERANCE:
+        return None
+    reason = f"after {STEPS} steps its weights are {off:.0%} off those that plain Keras trains"
+    return Alone(reason, seconds)
+
+
+def _low_point(space: SearchSpace, name: str) -> HeadConfig:
+    """Return another configuration than the default: every range at a quarter of its length."""
     default, optimizer = space.default(name), space.optimizers[name]
     values = {
         argument_of(key): turned(key, _quarter(domain))
@@ -75,10 +105,10 @@ def _quarter(domain: Domain) -> Value:
 
 
 def _small(config: HeadConfig) -> HeadConfig:
-    """The same optimizer on a head without batch normalization and with the plain loss.
+    """Return the same optimizer on a small head with the plain loss.
 
-    Normalization makes gradients that are rounding errors only, and who takes their sign walks with
-    them.
+    It has no batch normalization, which makes some gradients pure rounding errors: sign-based
+    optimizers would follow them.
     """
     return replace(
         config,
@@ -91,36 +121,10 @@ def _small(config: HeadConfig) -> HeadConfig:
     )
 
 
-def _compared(configs: Sequence[HeadConfig]) -> Alone | None:
-    """None if both ways agree."""
-    rng = np.random.default_rng(1)
-    labels = rng.integers(0, CLASSES, STEPS * BATCH).astype(np.int32)
-    centres = rng.normal(size=(CLASSES, FEATURES))
-    features = (centres[labels] + rng.normal(size=(len(labels), FEATURES))).astype(np.float32)
-    rows = np.arange(len(labels), dtype=np.int32)
-    runs = [HeadRun(_small(config), rows, rows[:BATCH], seed=1, epochs=1) for config in configs]
-    started = time.perf_counter()
-    plain = [train_plainly(run, features, labels, CLASSES, max_epochs=1) for run in runs]
-    seconds = (time.perf_counter() - started) / (STEPS * len(runs))
-    trainer = LocalTrainer(features, labels, CLASSES, max_epochs=1, size=len(runs))
-    try:
-        found = dict(pair for part in trainer.train(runs) for pair in part)
-    except OUT_OF_MEMORY:
-        raise
-    except Exception as error:  # whatever tracing stumbles over is a reason
-        return Alone(f"it cannot be traced ({_in_short(error, configs[0].keras_class)})", seconds)
-    off = max(
-        _way_off(found[index].best_weights, wanted.best_weights, run)
-        for index, (run, wanted) in enumerate(zip(runs, plain, strict=True))
-    )
-    if off <= TOLERANCE:
-        return None
-    reason = f"after {STEPS} steps its weights are {off:.0%} off those that plain Keras trains"
-    return Alone(reason, seconds)
-
-
-def _way_off(found: list[np.ndarray], wanted: list[np.ndarray], run: HeadRun) -> float:
-    """How far two ends are apart, in parts of the way to `wanted` from the beginning."""
+def _distance(
+    found: list[Float32[np.ndarray, "..."]], wanted: list[Float32[np.ndarray, "..."]], run: HeadRun
+) -> float:
+    """Return how far `found` is from `wanted`, relative to how far training moved the weights."""
     head = build_head(run.config, n_features=FEATURES, n_classes=CLASSES, seed=run.seed)
     start, end, other = (
         np.concatenate([np.ravel(weight) for weight in weights])
@@ -128,12 +132,12 @@ def _way_off(found: list[np.ndarray], wanted: list[np.ndarray], run: HeadRun) ->
     )
     if not np.isfinite(end).all():
         return 0.0 if np.array_equal(np.isfinite(end), np.isfinite(other)) else math.inf
-    way = np.linalg.norm(end - start) + 1e-6 * np.linalg.norm(start)
-    return float(np.linalg.norm(other - end) / way)
+    moved = np.linalg.norm(end - start) + 1e-6 * np.linalg.norm(start)
+    return float(np.linalg.norm(other - end) / moved)
 
 
 def _in_short(error: Exception, keras_class: str) -> str:
-    """The first sentence of an error, and the line of the user's file where it is known."""
+    """Return the first sentence of an error, after the line of the user's file if it is known."""
     *trace, text = str(error).strip().split("\n\n")  # TensorFlow puts a traceback before it
     file = own_optimizers()[keras_class].file.name
     lines = re.findall(rf'{re.escape(file)}", line (\d+)', "".join(trace))

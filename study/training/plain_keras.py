@@ -1,7 +1,7 @@
-"""A run trained by Keras itself, batch by batch and eagerly: slow, but whatever its optimizer does.
+"""A run that Keras itself trains, batch by batch and eagerly: slow, but right for any optimizer.
 
-For optimizers that cannot be mapped over heads (see `mappable`): what their code says is done step
-by step, Python state and decisions on values included. Such a run cannot be continued.
+Optimizers that cannot be mapped over heads (see `mappable`) are trained so: their code runs step by
+step, with its Python state and its decisions on values. Such a run cannot be continued.
 """
 
 import time
@@ -10,77 +10,46 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 import tensorflow as tf
+from jaxtyping import Int
 
-from study.common.metrics import ACCURACY
 from study.training.epoch_metrics import (
     ClassMetric,
     EpochMetrics,
-    HalfSums,
+    FoldSums,
     RowSums,
     counted_classes,
     epoch_metrics,
-    half_sums,
-    judged,
+    epoch_values,
+    fold_sums,
 )
 from study.training.head import Statistics, rows_per_step
 from study.training.hypermodel import HeadHyperModel
 from study.training.loss import keras_class_weight, smoothing_of
-from study.training.runs import HeadResult, HeadRun, order_of_rows
+from study.training.runs import HeadResult, HeadRun, TrainingRules, TrainingTable, order_of_rows
 
 
 def train_plainly(
     run: HeadRun,
-    features: np.ndarray,
-    labels: np.ndarray,
-    n_classes: int,
-    *,
-    max_epochs: int,
-    metric: str = ACCURACY,
-    views: np.ndarray | None = None,
+    table: TrainingTable,
+    rules: TrainingRules,
     enough: Callable[[], bool] = lambda: False,
 ) -> HeadResult:
-    """Train a run from its first epoch.
-
-    Args:
-        run: what to train.
-        features: (N, n_features) float32.
-        labels: (N,) int32.
-        n_classes: how many classes.
-        max_epochs: horizon of the schedule.
-        metric: what decides between epochs.
-        views: (N, n_views) row numbers, see `order_of_rows`.
-        enough: asked after every epoch; the rest is left out if it says so.
-    """
+    """Train a run from its first epoch; stop after any epoch if `enough()` is true."""
     start = time.perf_counter()
-    config, batch = run.config, rows_per_step(run.config, len(run.train))
-    counted = counted_classes(metric, n_classes)
-    also = [ClassMetric(metric, counted)] if counted else []
-    head = HeadHyperModel(
-        None,
-        n_features=features.shape[1],
-        n_classes=n_classes,
-        n_train=len(run.train),
-        max_epochs=max_epochs,
-        seed=run.seed,
-        statistics=Statistics.of(features[run.train]) if config.normalize else None,
-    ).build_config(config, also=also)
-    head.run_eagerly = True
-    weights = keras_class_weight(config, labels[run.train])
+    training = _KerasTraining(run, table, rules)
     curves: list[EpochMetrics] = []
     rates = []
-    best_value, best_weights = -1.0, head.get_weights()
+    best_value, best_weights = -1.0, training.head.get_weights()
     for epoch in range(run.epochs):
-        rows = order_of_rows(run, epoch, views)
-        training = RowSums(0.0, 0.0, np.zeros((3, counted), np.float32) if counted else ())
-        for at in range(0, len(rows), batch):
-            if at + batch >= len(rows):
-                rates.append(_learning_rate(head.optimizer))
-            training = _step(head, features, labels, rows[at : at + batch], training, weights, also)
-        validation = _validation(head, features, labels, run, counted)
-        found = epoch_metrics(training, validation, len(rows), len(run.validation), metric)
+        rows = order_of_rows(run, epoch, table.views)
+        sums, rate = training.epoch(rows)
+        found = epoch_metrics(
+            sums, training.validation(), len(rows), len(run.validation), rules.metric
+        )
         curves.append(found)
-        if judged(found) > best_value:
-            best_value, best_weights = float(judged(found)), head.get_weights()
+        rates.append(rate)
+        if epoch_values(found) > best_value:
+            best_value, best_weights = float(epoch_values(found)), training.head.get_weights()
         if enough():
             break
     return HeadResult(
@@ -92,42 +61,65 @@ def train_plainly(
     )
 
 
-def _step(
-    head: keras.Model,
-    features: np.ndarray,
-    labels: np.ndarray,
-    rows: np.ndarray,
-    sums: RowSums,
-    weights: dict[int, float] | None,
-    also: Sequence[ClassMetric],
-) -> RowSums:
-    """One step of Keras's own `train_step`; adds what it saw."""
-    head.reset_metrics()
-    found = head.train_on_batch(
-        features[rows], labels[rows], class_weight=weights, return_dict=True
-    )
-    count = len(rows)
-    counts = sums.counts
-    for one in also:
-        counts = counts + keras.ops.convert_to_numpy(one.counts)
-    return RowSums(sums.loss + found["loss"] * count, sums.hits + found["accuracy"] * count, counts)
+class _KerasTraining:
+    """A compiled head and the rows of its run."""
 
+    def __init__(self, run: HeadRun, table: TrainingTable, rules: TrainingRules) -> None:
+        self._run, self._table = run, table
+        self._counted = counted_classes(rules.metric, table.n_classes)
+        self._also = [ClassMetric(rules.metric, self._counted)] if self._counted else []
+        self._class_weight = keras_class_weight(run.config, table.labels[run.train])
+        normalize, train = run.config.normalize, run.train
+        self.head = HeadHyperModel(
+            None,
+            n_features=table.features.shape[1],
+            n_classes=table.n_classes,
+            n_train=len(train),
+            max_epochs=rules.max_epochs,
+            seed=run.seed,
+            statistics=Statistics.of(table.features[train]) if normalize else None,
+        ).build_config(run.config, also=self._also)
+        self.head.run_eagerly = True
 
-def _validation(
-    head: keras.Model, features: np.ndarray, labels: np.ndarray, run: HeadRun, counted: int
-) -> HalfSums:
-    outputs = head(features[run.validation], training=False)
-    truth = tf.constant(labels[run.validation], tf.int32)
-    return half_sums(truth, outputs, None, smoothing_of(run.config), classes=counted)
+    def epoch(self, rows: Int[np.ndarray, " n"]) -> tuple[RowSums, float]:
+        """Train on all rows; return their sums and the learning rate of the last step."""
+        batch = rows_per_step(self._run.config, len(rows))
+        counts = np.zeros((3, self._counted), np.float32) if self._counted else ()
+        sums, rate = RowSums(0.0, 0.0, counts), 0.0
+        for at in range(0, len(rows), batch):
+            if at + batch >= len(rows):
+                rate = float(keras.ops.convert_to_numpy(self.head.optimizer.learning_rate))
+            sums = self._step(rows[at : at + batch], sums)
+        return sums, rate
+
+    def _step(self, rows: Int[np.ndarray, " batch"], sums: RowSums) -> RowSums:
+        """Take one step of Keras's own `train_step`; return `sums` with these rows added."""
+        self.head.reset_metrics()
+        found = self.head.train_on_batch(
+            self._table.features[rows],
+            self._table.labels[rows],
+            class_weight=self._class_weight,
+            return_dict=True,
+        )
+        count, counts = len(rows), sums.counts
+        for one in self._also:
+            counts = counts + keras.ops.convert_to_numpy(one.counts)
+        return RowSums(
+            sums.loss + found["loss"] * count, sums.hits + found["accuracy"] * count, counts
+        )
+
+    def validation(self) -> FoldSums:
+        """Return the sums over the validation rows."""
+        rows = self._run.validation
+        outputs = self.head(self._table.features[rows], training=False)
+        labels = tf.constant(self._table.labels[rows], tf.int32)
+        smoothing = smoothing_of(self._run.config)
+        return fold_sums(labels, outputs, None, smoothing, classes=self._counted)
 
 
 def _stacked(curves: Sequence[EpochMetrics]) -> EpochMetrics:
-    """The numbers of all epochs, each (epochs, ...)."""
+    """Return the results of all epochs, each (epochs, ...)."""
     columns = zip(*curves, strict=True)
     return EpochMetrics(
         *[None if of[0] is None else np.stack([np.float32(one) for one in of]) for of in columns]
     )
-
-
-def _learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
-    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))

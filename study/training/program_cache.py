@@ -1,19 +1,14 @@
-"""Programs on disk: a key goes in, a compiled function comes out, traced only where it is new.
+"""Programs on disk: a key goes in, a compiled function comes out, traced only if it is new.
 
-Tracing a program takes Python half a second and XLA another two. Two files spare both: the traced
+Tracing a program takes Python half a second and XLA another two. Two files save both: the traced
 graph (`.graph`, a `FunctionDefLibrary`), and what XLA made of it (`.pb`), kept by its own file
-cache. XLA looks a program up by its graph, names included, and TensorFlow numbers names in the
-order in which a process happens to make them, so the functions of a graph are named after its key.
-
-TensorFlow checks nothing that it reads: which files it sees is up to `ProgramFiles`.
-
-Files that processes make and share: whole, whoever writes, dies or sweeps at the same moment.
-
-In the shared folder the name of a file ends in the digest of its content, and a rename puts it
-there. So anybody can see whether it is what its maker vouched for, and nothing else ever takes its
-place. But XLA names its files itself, replaces them, looks for them at any moment and checks
-nothing. So each process has a folder of its own, which no other touches: of links to what it has
-checked, and of what it makes.
+cache. XLA finds a program by its graph, names included, and TensorFlow numbers names in the order
+in which a process makes them, so the functions of a graph are named after its key. Many processes
+share these files and may die at any moment. In the shared folder the name of a file ends in the
+digest of its content, and a rename puts it there: any process can check it, and it is never
+replaced. XLA, however, names its files itself, replaces them, looks for them at any moment and
+checks nothing. So each process has a folder of its own, with links to files that it has checked,
+and with the files that it makes.
 """
 
 import ast
@@ -38,30 +33,99 @@ from platformdirs import user_cache_path
 from study.common.files import OwnFolder, write_atomically
 
 PACKAGE = Path(__file__).parents[1]
-ROOTS = ("training/program.py", "training/schedules.py")  # the graph, and what is fed to it
+ROOTS = ("training/program.py", "training/schedules.py")  # the graph, and what it is given
 PROGRAMS = "programs"
 PROCESSES = "processes"
-LAYOUT = 2  # of the folder; versions of this program with another one would delete its files
+FOLDER_VERSION = 2  # otherwise other versions of this program would delete the files
 ROOM = 100 * 2**20  # bytes that must be free, else nothing is kept
+MOST_FILES = 800  # of a quarter to a whole megabyte; the oldest are deleted first
+HALF_WRITTEN = 3600  # seconds after which an unfinished file is deleted
+GRAPH, COMPILED = ".graph", ".pb"
+_SHARED = re.compile(rf"(.+)\.([0-9a-f]{{64}})({GRAPH}|{COMPILED})")
 _FLAGS = (
     '--tf_xla_persistent_cache_directory="{}" '
     "--tf_xla_persistent_cache_device_types=CPU,XLA_CPU_JIT"
 )
-_TOLD = re.compile(_FLAGS.format(rf'(?:[^"\\]|\\.)*{PROCESSES}(?:/|\\\\)\d+') + " ")
+_OWN_FLAGS = re.compile(_FLAGS.format(rf'(?:[^"\\]|\\.)*{PROCESSES}(?:/|\\\\)\d+') + " ")
+
+# Folders that this process has used; the last is in use, but XLA keeps the first it was given. Only
+# `keep_programs` changes the list, before any thread trains; threads may only read it.
+_kept: "list[ProgramFiles]" = []
+# Held by the one thread that looks for a function in TensorFlow's runtime, which all threads share,
+# and adds it there.
 _adding = threading.Lock()
 
-GRAPH, COMPILED = ".graph", ".pb"
-MOST_FILES = 800  # of a quarter to a whole megabyte; the oldest go first
-HALF_WRITTEN = 3600  # seconds after which nobody finishes a file any more
-_SHARED = re.compile(rf"(.+)\.([0-9a-f]{{64}})({GRAPH}|{COMPILED})")
+
+class Compilation(NamedTuple):
+    """How long it took to make a program, by `time.monotonic`."""
+
+    start: float
+    end: float
+    kept: bool  # whether it was read from the disk
+
+
+def keep_programs(cache_dir: Path | None) -> Path | None:
+    """Use the folder of this machine and these versions; call it before TensorFlow is imported.
+
+    If called later, as in a notebook, graphs are kept, but what XLA makes of them is not.
+
+    Returns:
+        the folder; None if it cannot be written, so that programs are compiled every time.
+    """
+    programs = (cache_dir or user_cache_path("optimizer-study")) / PROGRAMS
+    shared = programs / _machine()
+    try:
+        shared.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sweep(shared)
+        if shutil.disk_usage(shared).free < ROOM or not os.access(shared, os.W_OK):
+            return None
+        known = [files for files in _kept if files.shared == shared]
+        files = known[0] if known else ProgramFiles(shared, programs / PROCESSES)
+        files.take()
+    except (OSError, NotImplementedError):  # `filelock` raises the latter on a disk without locks
+        return None
+    _kept[:] = [*(other for other in _kept if other is not files), files]
+    _give_xla(files.own)
+    return shared
+
+
+def _give_xla(folder: Path) -> None:
+    """Set the folder, in place of one that this process or its parent has set before."""
+    quoted = re.sub(r'["\\]', r"\\\g<0>", str(folder))
+    given = _OWN_FLAGS.sub("", os.environ.get("TF_XLA_FLAGS", ""))  # comes last, so it has priority
+    os.environ["TF_XLA_FLAGS"] = f"{_FLAGS.format(quoted)} {given}"
+
+
+def _machine() -> str:
+    """Return a digest of what a compiled program depends on, and of how files are named."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+        flags = next(line for line in text.splitlines() if line.startswith(("flags", "Features")))
+    except (OSError, StopIteration):
+        flags = platform.processor()
+    facts = (
+        FOLDER_VERSION, platform.machine(), flags, os.cpu_count(), metadata.version("tensorflow"),
+        os.environ.get("XLA_FLAGS", ""),
+    )  # fmt: skip
+    return _digest(repr(facts).encode())[:16]
+
+
+def sweep(shared: Path) -> None:
+    """Delete the oldest files beyond `MOST_FILES`, unfinished files and unknown ones."""
+    now, ages = time.time(), {}
+    for path in shared.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # swept by another process
+            ages[path] = now - path.stat().st_mtime
+    whole = sorted((path for path in ages if _SHARED.fullmatch(path.name)), key=ages.__getitem__)
+    others = [path for path in ages.keys() - whole if ages[path] > HALF_WRITTEN]
+    for path in whole[MOST_FILES:] + others:
+        path.unlink(missing_ok=True)
 
 
 class ProgramFiles:
-    """The shared folder as this process sees it.
+    """The shared folder, which exists, and this process's own in `processes`, on the same disk.
 
-    Args:
-        shared: is there.
-        processes: where processes have their own folders, on the same disk.
+    Any thread may use it.
 
     Raises:
         OSError: of the disk.
@@ -75,7 +139,7 @@ class ProgramFiles:
         self._busy = threading.Lock()
 
     def take(self) -> None:
-        """Have in `own` what others have published; what is damaged is named and deleted."""
+        """Take into `own` what others have published; report damaged files and delete them."""
         with self._busy:
             made = {path.name for path in self.own.iterdir()}
             for path in self.shared.iterdir():
@@ -86,35 +150,39 @@ class ProgramFiles:
                         self._take(path, name, found[2])
 
     def _take(self, path: Path, name: str, digest: str) -> None:
-        unchecked = self.own / f"{name}.unchecked"  # XLA does not look at it yet
+        unchecked = self.own / f"{name}.unchecked"  # XLA does not find it under this name
         try:
-            _link(path, unchecked)
+            try:
+                os.link(path, unchecked)
+            except OSError:  # a disk without links
+                shutil.copyfile(path, unchecked)
             if _digest(unchecked.read_bytes()) == digest:
                 unchecked.replace(self.own / name)
                 self._published.add(name)
                 return
         finally:
             unchecked.unlink(missing_ok=True)
-        print(f"warning: {path} is damaged; it is made again", file=sys.stderr)
+        print(f"warning: {path} is damaged: it is deleted and made again", file=sys.stderr)
         path.unlink(missing_ok=True)
 
     def find(self, name: str) -> Path | None:
-        """A checked file, also one that another process has published since."""
+        """Return a checked file, also one that another process has published since, or None."""
         if name not in self._published:
-            with contextlib.suppress(OSError):  # costs only its reuse
+            with contextlib.suppress(OSError):  # an error prevents only its reuse
                 self.take()
         path = self.own / name
         return path if name in self._published and path.exists() else None
 
     def publish(self) -> None:
-        """Share what was made since.
+        """Share the files made since the last call.
 
         Raises:
-            OSError: the disk is full; the next call tries again.
+            OSError: the disk is full, for instance; the next call tries again.
         """
         with self._busy:
             made = [path for path in self.own.iterdir() if path.suffix in (GRAPH, COMPILED)]
-            for path in sorted(made, key=lambda path: path.suffix == GRAPH):  # who sees it has all
+            # a graph last: once it is there, so is what XLA made of it
+            for path in sorted(made, key=lambda path: path.suffix == GRAPH):
                 if path.name not in self._published:
                     content = path.read_bytes()
                     name = f"{path.stem}.{_digest(content)}{path.suffix}"
@@ -122,112 +190,27 @@ class ProgramFiles:
                     self._published.add(path.name)
 
 
-def sweep(shared: Path) -> None:
-    """Delete the oldest files beyond `MOST_FILES`, and what nobody finishes or knows any more."""
-    ages = _ages(shared)
-    whole = [path for path in ages if _SHARED.fullmatch(path.name)]
-    whole.sort(key=lambda path: ages[path])
-    others = [path for path in ages.keys() - whole if ages[path] > HALF_WRITTEN]
-    for path in whole[MOST_FILES:] + others:
-        path.unlink(missing_ok=True)
-
-
-def _ages(folder: Path) -> dict[Path, float]:
-    """Files -> seconds since they were written."""
-    now, found = time.time(), {}
-    for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # swept by another process
-            found[path] = now - path.stat().st_mtime
-    return found
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _link(path: Path, new: Path) -> None:
-    """A second name of a file, or a copy where the disk has none."""
-    try:
-        os.link(path, new)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copyfile(path, new)
-
-
-_kept: list[ProgramFiles] = []  # the last is in use; XLA stays with what it was told first
-
-
-class Compilation(NamedTuple):
-    """How long a program took to be there, by `time.monotonic`."""
-
-    start: float
-    end: float
-    kept: bool  # it was read from the disk
-
-
-def keep_programs(cache_dir: Path | None) -> Path | None:
-    """Use the folder of this machine and these versions; call it before TensorFlow is imported.
-
-    Called later, as a notebook may, graphs are kept, but what XLA makes of them is not.
-
-    Returns:
-        the folder; None, and programs are compiled every time, where it cannot be written.
-    """
-    programs = (cache_dir or user_cache_path("optimizer-study")) / PROGRAMS
-    shared = programs / _machine()
-    try:
-        shared.mkdir(parents=True, exist_ok=True, mode=0o700)
-        sweep(shared)
-        if shutil.disk_usage(shared).free < ROOM or not os.access(shared, os.W_OK):
-            return None
-        known = [files for files in _kept if files.shared == shared]
-        files = known[0] if known else ProgramFiles(shared, programs / PROCESSES)
-        files.take()
-    except (OSError, NotImplementedError):  # the latter of `filelock`, where a disk has no locks
-        return None
-    _kept[:] = [*(other for other in _kept if other is not files), files]
-    _tell_xla(files.own)
-    return shared
-
-
-def _tell_xla(folder: Path) -> None:
-    """Set the folder, in place of one that this process or its parent has set before."""
-    quoted = re.sub(r'["\\]', r"\\\g<0>", str(folder))
-    given = _TOLD.sub("", os.environ.get("TF_XLA_FLAGS", ""))  # comes last, so it stays in force
-    os.environ["TF_XLA_FLAGS"] = f"{_FLAGS.format(quoted)} {given}"
-
-
-def _machine() -> str:
-    """A digest of what a compiled program depends on besides itself, and of how files are named."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-        flags = next(line for line in text.splitlines() if line.startswith(("flags", "Features")))
-    except (OSError, StopIteration):
-        flags = platform.processor()
-    parts = (
-        LAYOUT, platform.machine(), flags, os.cpu_count(), metadata.version("tensorflow"),
-        os.environ.get("XLA_FLAGS", ""),
-    )  # fmt: skip
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
 def seal() -> None:
-    """Publish programs that were made since; an error costs only their reuse."""
+    """Publish programs that were made since the last call; after an error they are not reused."""
     with contextlib.suppress(OSError):
         for files in _kept:
             files.publish()
 
 
+def is_kept(key: str) -> bool:
+    """Return whether the program of a key is in the folder, so that it need not be compiled."""
+    return any(files.find(_graph(key)) for files in _kept[-1:])
+
+
 def function_of(key: str, trace: Callable[[], Any]) -> Callable[[list[Any]], list[Any]]:
-    """The program of a key: from this process, from the folder, or traced now and kept.
+    """Return the program of a key: from this process, from the folder, or traced now and kept.
 
     Args:
-        key: all that decides the graph, besides the code and the versions.
-        trace: makes the concrete function of a `tf.function` of flat arguments, without captures.
+        key: all that decides the graph besides code and versions.
+        trace: makes the concrete function of a `tf.function`, of flat arguments, with no captures.
 
     Returns:
-        the function, from a flat list of tensors to a flat list of tensors.
+        a function from a flat list of tensors to a flat list of tensors.
     """
     from tensorflow.python.eager import context
 
@@ -241,23 +224,8 @@ def function_of(key: str, trace: Callable[[], Any]) -> Callable[[list[Any]], lis
     return lambda flat: runtime.call_function(name.encode(), flat, outputs)
 
 
-def is_kept(key: str) -> bool:
-    """Whether the program of a key would be found in the folder, and nothing compiled."""
-    return any(files.find(_graph(key)) for files in _kept[-1:])
-
-
-def _name(key: str) -> str:
-    return f"program_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-
-
-def _graph(key: str) -> str:
-    """The name of the file with the graph of a key."""
-    made_of = hashlib.sha256(f"{key} {_code()}".encode()).hexdigest()[:16]
-    return f"{_name(key)}-{made_of}{GRAPH}"
-
-
 def _definitions(name: str, key: str, trace: Callable[[], Any]) -> Any:
-    """The graph's functions."""
+    """Return the functions of a graph, read from the folder or traced and kept."""
     from tensorflow.core.framework import function_pb2
 
     for files in _kept[-1:]:
@@ -265,18 +233,71 @@ def _definitions(name: str, key: str, trace: Callable[[], Any]) -> Any:
             return function_pb2.FunctionDefLibrary.FromString(path.read_bytes()).function
     concrete = trace()
     if concrete.captured_inputs:
-        raise ValueError(f"the program reads tensors that are no arguments: {concrete.graph}")
+        raise ValueError(f"the program reads tensors that are not arguments: {concrete.graph}")
     library = concrete.graph.as_graph_def().library
     library.function.append(concrete.function_def)
     _rename(library, name)
     for files in _kept[-1:]:
-        with contextlib.suppress(OSError):  # costs only its reuse
+        with contextlib.suppress(OSError):  # an error prevents only its reuse
             write_atomically(files.own / _graph(key), library.SerializeToString(deterministic=True))
     return library.function
 
 
+def _rename(library: Any, name: str) -> None:
+    """Name the last function `name`, and number the others in the order they were made."""
+    *inner, whole = [definition.signature.name for definition in library.function]
+    inner.sort(key=lambda old: int(old.rpartition("_")[2]))  # TensorFlow's running number
+    names = {old: f"{name}_{number}" for number, old in enumerate(inner)} | {whole: name}
+    for definition in library.function:
+        definition.signature.name = names[definition.signature.name]
+        for node in definition.node_def:
+            node.op = names.get(node.op, node.op)
+            for attribute in node.attr.values():
+                for called in [attribute.func, *attribute.list.func]:
+                    if called.name:
+                        called.name = names[called.name]
+
+
+@contextlib.contextmanager
+def disk_errors() -> Iterator[None]:
+    """Raise TensorFlow's error about a file of the folder as an OSError, not as lack of memory."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for files in _kept:
+            if str(files.own) in str(error.message):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(files.own)) from error
+        raise
+
+
+def _name(key: str) -> str:
+    return f"program_{_digest(key.encode())[:16]}"
+
+
+def _graph(key: str) -> str:
+    """Return the name of the file with the graph of a key."""
+    made_of = _digest(f"{key} {_code()}".encode())[:16]
+    return f"{_name(key)}-{made_of}{GRAPH}"
+
+
+@functools.cache
+def _code() -> str:
+    """Return what a traced graph depends on besides its key: our code, Keras and its settings."""
+    import keras
+
+    settings = (keras.__version__, keras.config.floatx(), keras.config.epsilon())
+    return repr((code_digest(), *settings))
+
+
+def code_digest(package: Path = PACKAGE) -> str:
+    """Return the digest of the files that decide a program."""
+    return _digest(b"".join(path.read_bytes() for path in deciding_files(package)))
+
+
 def deciding_files(package: Path = PACKAGE) -> list[Path]:
-    """The files of `study/` that decide a program: those of `ROOTS` and all they import."""
+    """Return the files of `study/` that decide a program: `ROOTS` and all that they import."""
     found: set[Path] = set()
     waiting = [package / root for root in ROOTS]
     while waiting:
@@ -291,44 +312,5 @@ def deciding_files(package: Path = PACKAGE) -> list[Path]:
     return sorted(found)
 
 
-def code_digest(package: Path = PACKAGE) -> str:
-    """Sha256 of those files, hex."""
-    return hashlib.sha256(b"".join(p.read_bytes() for p in deciding_files(package))).hexdigest()
-
-
-@functools.cache
-def _code() -> str:
-    """What a traced graph depends on besides its key: our code, Keras and its settings."""
-    import keras
-
-    settings = (keras.__version__, keras.config.floatx(), keras.config.epsilon())
-    return repr((code_digest(), *settings))
-
-
-def _rename(library: Any, name: str) -> None:
-    """Name the last function `name` and the others after it, by the order they were made in."""
-    *parts, whole = [definition.signature.name for definition in library.function]
-    parts.sort(key=lambda part: int(part.rpartition("_")[2]))  # TensorFlow's running number
-    names = {part: f"{name}_{number}" for number, part in enumerate(parts)} | {whole: name}
-    for definition in library.function:
-        definition.signature.name = names[definition.signature.name]
-        for node in definition.node_def:
-            node.op = names.get(node.op, node.op)
-            for attribute in node.attr.values():
-                for called in [attribute.func, *attribute.list.func]:
-                    if called.name:
-                        called.name = names[called.name]
-
-
-@contextlib.contextmanager
-def disk_errors() -> Iterator[None]:
-    """TensorFlow's error about a file of the folder becomes an OSError, no lack of memory."""
-    import tensorflow as tf
-
-    try:
-        yield
-    except tf.errors.OpError as error:
-        for files in _kept:
-            if str(files.own) in str(error.message):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(files.own)) from error
-        raise
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

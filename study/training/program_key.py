@@ -1,4 +1,4 @@
-"""What decides a compiled program, and to which widths dense layers are padded to share one."""
+"""What decides a compiled program, and the widths that dense layers are padded to."""
 
 import itertools
 from collections.abc import Sequence
@@ -17,8 +17,17 @@ COMPILED = ("dense_width", "activation", "batch_norm", "batch_size")  # keys of 
 WIDTHS = (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 
 
+class ProgramShape(NamedTuple):
+    """What all programs of a study have in common."""
+
+    rows: tuple[int, int]  # shape (R, d) of the features
+    n_classes: int
+    size: int  # heads in one program
+    metric: str = ACCURACY  # chooses between epochs
+
+
 class Signature(NamedTuple):
-    """Heads that agree in it train together in one program."""
+    """What heads share that train together in one program."""
 
     keras_class: str
     code: str  # digest of a user's class, empty for one of Keras
@@ -29,11 +38,11 @@ class Signature(NamedTuple):
     batch: int
     n_train: int
     n_validation: int
-    alone: bool = False  # plain Keras trains them, no program
-    loss: tuple[str, ...] = ()  # of its hyperparameters those that are fed
+    alone: bool = False  # plain Keras trains these heads, without a program
+    loss: tuple[str, ...] = ()  # keys of `HeadConfig.loss_hyperparameters`, whose values are inputs
 
     def __repr__(self) -> str:
-        """Without a field that is not used: programs that were kept have this name."""
+        """Leave `loss` out where it is empty: kept programs are found by this text."""
         shown = {key: value for key, value in self._asdict().items() if key != "loss" or value}
         return f"Signature({', '.join(f'{key}={value!r}' for key, value in shown.items())})"
 
@@ -41,7 +50,7 @@ class Signature(NamedTuple):
 def signature_of(
     config: HeadConfig, n_train: int, n_validation: int, widths: Sequence[int] = WIDTHS
 ) -> Signature:
-    """The signature of a run with these many rows, its width padded to one of `widths`."""
+    """Return the signature of a run with so many rows, its width padded to one of `widths`."""
     statics = tuple(
         (name, int(np.sign(value)) if isinstance(value, float) else value)
         for name, value in sorted(config.optimizer_hyperparameters.items())
@@ -60,33 +69,21 @@ def signature_of(
     )
 
 
-def key_of(
-    signature: Signature, rows: tuple[int, int], n_classes: int, size: int, metric: str
-) -> str:
-    """All that decides a program besides code and versions; `rows` is the features' shape."""
-    judged_by = () if metric == ACCURACY else (metric,)
-    return repr((signature, tf.TensorShape(rows), n_classes, size, *judged_by))
-
-
-def _padded(config: HeadConfig, widths: Sequence[int]) -> int:
-    zero_epsilon = any(
-        "epsilon" in name and not value for name, value in config.optimizer_hyperparameters.items()
-    )
-    # a user's class may look at a whole variable; 0/0 in a unit that never moves
-    if not OPTIMIZERS.get(config.keras_class, False) or zero_epsilon:
-        return config.dense_width
-    fitting = [width for width in widths if width >= config.dense_width]
-    return min(fitting, default=config.dense_width)
+def key_of(signature: Signature, shape: ProgramShape) -> str:
+    """Return all that decides a program besides code and versions."""
+    rows, n_classes, size, metric = shape
+    deciding = () if metric == ACCURACY else (metric,)
+    return repr((signature, tf.TensorShape(rows), n_classes, size, *deciding))
 
 
 def few_widths(possible: Sequence[int], levels: int = 3) -> tuple[int, ...]:
-    """At most `levels` padded widths for equally likely `possible` ones, least work on the whole.
+    """Return the at most `levels` padded widths with the least work.
 
-    Work grows with the padded width. Widths are rounded up to whole vectors of 16 numbers. Studies
-    whose `study.json` names no widths have three `levels`.
+    Work grows with the padded width, and the `possible` widths are equally likely. Padded widths
+    are multiples of 16, whole vectors.
     """
     rounded = sorted({-(-width // 16) * 16 for width in possible})
-    if len(rounded) > 16:  # a wide range: levels among evenly spaced ones
+    if len(rounded) > 16:  # a wide range: choose among evenly spaced widths
         rounded = sorted({rounded[round(i)] for i in np.linspace(0, len(rounded) - 1, 16)})
 
     def work(chosen: tuple[int, ...]) -> float:
@@ -94,3 +91,14 @@ def few_widths(possible: Sequence[int], levels: int = 3) -> tuple[int, ...]:
 
     below = itertools.combinations(rounded[:-1], min(levels, len(rounded)) - 1)
     return min(((*some, rounded[-1]) for some in below), key=work)
+
+
+def _padded(config: HeadConfig, widths: Sequence[int]) -> int:
+    zero_epsilon = any(
+        "epsilon" in name and not value for name, value in config.optimizer_hyperparameters.items()
+    )
+    # A user's class may use a whole variable; without an epsilon an idle unit computes 0 / 0.
+    if not OPTIMIZERS.get(config.keras_class, False) or zero_epsilon:
+        return config.dense_width
+    fitting = [width for width in widths if width >= config.dense_width]
+    return min(fitting, default=config.dense_width)

@@ -1,38 +1,56 @@
-"""What a trainer of heads is given and gives back.
+"""What a trainer of heads receives and returns.
 
-A padded array comes in; what of it is not constant to its end is kept, bit by bit.
-
-A head that is narrower than its program has zeros, or what its optimizer begins with, in the
-padding of each of its arrays. Nothing here knows where: whatever is the same number up to the end
-of an axis is left out, so an array comes back exactly as it was, whoever made it.
+A paused head is kept as small as possible. The padding of its arrays holds zeros, or whatever its
+optimizer starts with; nothing here knows where it is. Instead, a number that is constant up to the
+end of an axis is stored once, so every array is restored bit by bit.
 """
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Float32, Int, Int32, Shaped
 
+from study.common.metrics import ACCURACY
 from study.common.seeds import stream
 from study.space.head_config import HeadConfig
 from study.training.epoch_metrics import EpochMetrics
 from study.training.head_state import Arrays
+from study.training.program_key import WIDTHS
+
+
+class TrainingTable(NamedTuple):
+    """What all heads of a study are trained on: N examples have R rows, more than N with views."""
+
+    features: Float32[np.ndarray, "R d"]
+    labels: Int32[np.ndarray, " R"]
+    n_classes: int
+    views: Int32[np.ndarray, "N V"] | None = None  # rows of each example, its own first
+
+
+class TrainingRules(NamedTuple):
+    """How all heads of a study are trained."""
+
+    max_epochs: int  # horizon of every schedule
+    widths: Sequence[int] = WIDTHS  # dense widths are padded to the next of these
+    alone: Collection[str] = ()  # optimizers that cannot be mapped, so plain Keras trains them
+    metric: str = ACCURACY  # chooses between epochs, a key of `study.common.metrics.WORDS`
 
 
 class PackedArray(NamedTuple):
     """An array without its constant end."""
 
     shape: tuple[int, ...]
-    values: np.ndarray  # from the beginning of every axis
-    rest: np.ndarray  # what stands everywhere else, ()
+    values: Shaped[np.ndarray, "..."]  # from the start of every axis
+    rest: Shaped[np.ndarray, ""]  # the number everywhere else
 
     @classmethod
-    def of(cls, array: np.ndarray) -> "PackedArray":
-        """The smallest part from which `array` comes back; a copy."""
+    def of(cls, array: Shaped[np.ndarray, "..."]) -> "PackedArray":
+        """Return the smallest piece from which `array` can be restored; a copy."""
         if not array.size or not array.ndim:
             return cls(array.shape, array.copy(), np.zeros((), array.dtype))
-        rest = array[(-1,) * array.ndim].copy()  # ()
-        bits = f"u{array.itemsize}"  # -0.0 is not 0.0, and a NaN is itself
+        rest = array[(-1,) * array.ndim].copy()
+        bits = f"u{array.itemsize}"  # 0.0 == -0.0, and a NaN differs from itself
         other = array.view(bits) != rest.view(bits)
         lengths = []
         for axis in range(array.ndim):
@@ -40,99 +58,80 @@ class PackedArray(NamedTuple):
             lengths.append(slice(found[-1] + 1 if len(found) else 0))
         return cls(array.shape, array[tuple(lengths)].copy(), rest)
 
-    def restored(self) -> np.ndarray:
-        """The array."""
+    def restored(self) -> Shaped[np.ndarray, "..."]:
+        """Return the whole array."""
         array = np.full(self.shape, self.rest, self.values.dtype)
         array[tuple(map(slice, self.values.shape))] = self.values
         return array
 
 
-def parts_of(arrays: Sequence[np.ndarray]) -> tuple[PackedArray, ...]:
-    """Those of a head's arrays; of equal ones, as weights that are the best so far, one is kept."""
+def packed(arrays: Arrays) -> tuple[PackedArray, ...]:
+    """Pack a head's arrays; equal ones, as weights that are the best so far, are kept once."""
     known: dict[tuple[object, ...], PackedArray] = {}
     found = []
     for array in arrays:
-        part = PackedArray.of(array)
-        key = (part.shape, part.values.shape, part.rest.tobytes(), part.values.tobytes())
-        found.append(known.setdefault(key, part))
+        one = PackedArray.of(array)
+        key = (one.shape, one.values.shape, one.rest.tobytes(), one.values.tobytes())
+        found.append(known.setdefault(key, one))
     return tuple(found)
 
 
 class HeadState(NamedTuple):
-    """All that continuing a run exactly takes."""
+    """All that is needed to continue a run exactly."""
 
     epoch: int  # epochs trained so far
-    parts: tuple[PackedArray, ...]  # of a flattened `State`
+    packed: tuple[PackedArray, ...]  # a flattened `State`
 
     @classmethod
     def of(cls, epoch: int, arrays: Arrays) -> "HeadState":
-        """That of a head whose padded `State`, flattened, is `arrays`."""
-        return cls(epoch, parts_of(arrays))
+        """Return the state of a head after `epoch` epochs."""
+        return cls(epoch, packed(arrays))
 
     @property
     def arrays(self) -> Arrays:
         """A flattened `State`, padded."""
-        return tuple(part.restored() for part in self.parts)
-
-
-class TrainingTable(NamedTuple):
-    """What all heads of a study are trained on: N examples have R rows, more than N with views."""
-
-    features: np.ndarray  # (R, n_features) float32
-    labels: Int32[np.ndarray, " R"]
-    n_classes: int
-    views: np.ndarray | None = None  # (N, n_views) int32 rows of each example; None: its own alone
-
-
-class TrainingRules(NamedTuple):
-    """How all heads of a study are trained; see `Trainer`."""
-
-    max_epochs: int
-    widths: Sequence[int]
-    alone: Collection[str]
-    metric: str
+        return tuple(one.restored() for one in self.packed)
 
 
 class HeadRun(NamedTuple):
     """One head to train."""
 
     config: HeadConfig
-    train: np.ndarray  # (n,) row numbers
-    validation: np.ndarray  # (m,) row numbers
+    train: Int32[np.ndarray, " n"]  # rows
+    validation: Int32[np.ndarray, " m"]  # rows
     seed: int  # initial weights, order of rows and dropout: three streams derived from it
-    epochs: int  # until this many are done in all
+    epochs: int  # in all, those of `state` included
     state: HeadState | None = None  # continue from here
-    pauses: bool = True  # whether it may be continued
-    keep_weights: bool = True  # whether its best weights are asked for: elsewhere, they are sent
+    pauses: bool = True  # whether it may be continued later
+    keep_weights: bool = True  # whether a worker sends its best weights
 
     @property
     def first(self) -> int:
-        """The epoch it begins with, counted from 0."""
+        """The epoch it starts with, counted from 0."""
         return self.state.epoch if self.state else 0
 
     @property
     def remaining(self) -> int:
-        """Epochs to train."""
+        """Number of epochs to train."""
         return self.epochs - self.first
 
 
 class HeadResult(NamedTuple):
-    """Curves over the epochs trained now, each (epochs,), and what they ended in."""
+    """Curves over the epochs trained now, and the head after them."""
 
     metrics: EpochMetrics
-    learning_rate: np.ndarray  # of the epoch's last step
-    state: HeadState | None  # None: it is not to be continued, or can only be trained again
-    best_weights: list[np.ndarray]  # as build_head(...).get_weights(), first that is judged best
+    learning_rate: Float32[np.ndarray, " epochs"]  # of the last step of each
+    state: HeadState | None  # None: the run does not pause, or plain Keras trained it
+    best_weights: list[Float32[np.ndarray, "..."]]  # of the first best epoch, as get_weights()
     seconds: float  # this run's share of the wall time, without compiling
 
 
-def order_of_rows(run: HeadRun, epoch: int, views: np.ndarray | None = None) -> np.ndarray:
-    """The rows that epoch `epoch`, counted from 0, trains on, in their order.
+def order_of_rows(
+    run: HeadRun, epoch: int, views: Int[np.ndarray, "N V"] | None = None
+) -> Int[np.ndarray, " n"]:
+    """Return the rows that an epoch, counted from 0, trains on, in their order.
 
-    Args:
-        run: its training rows are shuffled.
-        epoch: has a stream of its own.
-        views: (N, n_views) row numbers; of each training row one of its views is drawn.
+    With `views`, one view of each training row is drawn.
     """
     order: np.ndarray = run.train[stream(run.seed, "order", epoch).permutation(len(run.train))]
     if views is None:

@@ -1,9 +1,10 @@
-"""A configuration's learning rates: one of Keras's schedules, with an optional warmup."""
+"""The learning rates of a configuration: one of Keras's schedules, with an optional warm-up."""
 
 from typing import Any
 
 import keras
 import numpy as np
+from jaxtyping import Float32
 
 from study.space.head_config import HeadConfig
 from study.space.schedule_table import shape
@@ -11,10 +12,10 @@ from study.training.warm_up import WarmUp
 
 
 def make_schedule(config: HeadConfig, total_steps: int) -> Any:
-    """The learning rate over `total_steps`: a number, or one of Keras's schedules.
+    """Return the learning rate over `total_steps`: a number or a Keras schedule.
 
     Raises:
-        ValueError: there is no such schedule.
+        ValueError: no schedule has the configuration's name.
     """
     peak = config.learning_rate
     found = shape(config.schedule, peak, total_steps, config.schedule_hyperparameters)
@@ -25,8 +26,8 @@ def make_schedule(config: HeadConfig, total_steps: int) -> Any:
     return WarmUp(peak, found.rising, schedule) if found.rising else schedule
 
 
-def learning_rates(config: HeadConfig, total_steps: int) -> np.ndarray:
-    """The schedule as a table: (total_steps,) float32, entry i for the step counted from 0."""
+def learning_rates(config: HeadConfig, total_steps: int) -> Float32[np.ndarray, " steps"]:
+    """Return the learning rate of each step."""
     schedule = make_schedule(config, total_steps)
     if not callable(schedule):
         return np.full(total_steps, schedule, np.float32)

@@ -1,4 +1,4 @@
-"""The one loss that Keras does not have. The report prints this class, so it stands alone."""
+"""The only loss not in Keras. The report prints this class, so it is self-contained."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Loss of each row, (N,), for probabilities (N, classes)."""
+        """Return the loss of each row, (N,), for probabilities (N, classes)."""
         numbers = keras.ops.cast(keras.ops.reshape(y_true, (-1,)), "int32")
         one_hot = keras.ops.one_hot(numbers, y_pred.shape[-1])
         return keras.losses.categorical_crossentropy(
@@ -22,5 +22,5 @@ class SmoothedCrossentropy(keras.losses.Loss):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """What rebuilds it."""
+        """Return the arguments that rebuild it."""
         return {**super().get_config(), "label_smoothing": self.label_smoothing}

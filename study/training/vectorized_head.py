@@ -1,10 +1,10 @@
 """Keras's head, loss and optimizer as functions of one head's tensors, to be mapped over K heads.
 
-The layers are those of `build_head`, called with the head's weights in their place; the update is
-the optimizer's own. Nothing here knows how many heads there are.
+The layers are those of `build_head`, called with the head's weights in place of their own; the
+update is the optimizer's own. Nothing here depends on how many heads there are. All tensors are
+traced, so their shapes stand in comments and are not checked.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -15,10 +15,16 @@ from keras import layers
 
 from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import optimizer_class
-from study.training.epoch_metrics import HalfSums, RowSums, half_sums, row_sums
+from study.training.epoch_metrics import (
+    FoldSums,
+    RowSums,
+    counted_classes,
+    fold_sums,
+    row_sums,
+)
 from study.training.head import build_head
 from study.training.head_state import StateShape
-from study.training.program_key import Signature
+from study.training.program_key import ProgramShape, Signature
 from study.training.stateless_optimizers import (
     NotMappableError,
     TracedHyperparameter,
@@ -27,22 +33,22 @@ from study.training.stateless_optimizers import (
 
 
 class TrainingBatch(NamedTuple):
-    """What one head sees in one step."""
+    """What one head needs in one step."""
 
-    rows: Any  # (batch, n_features)
+    rows: Any  # (batch, d)
     labels: Any  # (batch,)
-    noise: Any  # (batch, width): of dropout, 0 in padded units
-    mean: Any  # (n_features,)
-    variance: Any  # (n_features,)
-    hyperparameters: dict[str, Any]  # float64 scalars
-    loss: dict[str, Any]  # its hyperparameters, see `study.training.loss`
+    noise: Any  # (batch, width): factors of dropout, 0 in padded units
+    mean: Any  # (d,)
+    variance: Any  # (d,)
+    hyperparameters: dict[str, Any]  # float64 scalars of the optimizer
+    loss: dict[str, Any]  # hyperparameters, see `study.training.loss`
     weights: list[Any]
     statistics: list[Any]  # of batch normalization
-    optimizer: list[Any]  # its variables
+    optimizer: list[Any]  # variables
 
 
 class TrainingStep(NamedTuple):
-    """What a step changes, and its sums over the batch."""
+    """What a step returns of one head: its new state and the sums over the batch."""
 
     weights: list[Any]
     statistics: list[Any]
@@ -51,39 +57,25 @@ class TrainingStep(NamedTuple):
 
 
 class EvaluationBatch(NamedTuple):
-    """What one head is asked about."""
+    """What one head needs to evaluate a piece of the validation rows."""
 
-    rows: Any  # (rows, n_features)
+    rows: Any  # (rows, d)
     labels: Any  # (rows,)
-    mean: Any  # (n_features,)
-    variance: Any  # (n_features,)
+    mean: Any  # (d,)
+    variance: Any  # (d,)
     loss: dict[str, Any]
     weights: list[Any]
     statistics: list[Any]
 
 
 class VectorizedHead:
-    """One head of a signature.
+    """One head of a signature, which any of its configurations describes."""
 
-    Args:
-        signature: what its program is compiled for.
-        config: any configuration of the signature.
-        n_features: length of a feature row.
-        n_classes: how many classes.
-        counted: by how many classes rows are counted, see `counted_classes`.
-    """
-
-    def __init__(
-        self,
-        signature: Signature,
-        config: HeadConfig,
-        n_features: int,
-        n_classes: int,
-        counted: int = 0,
-    ) -> None:
-        self.counted = counted
+    def __init__(self, signature: Signature, config: HeadConfig, shape: ProgramShape) -> None:
+        self.counted = counted_classes(shape.metric, shape.n_classes)
+        n_features = shape.rows[1]
         wide = replace(config, dense_width=signature.width, normalize=False)
-        self.head = build_head(wide, n_features=n_features, n_classes=n_classes, seed=1)
+        self.head = build_head(wide, n_features=n_features, n_classes=shape.n_classes, seed=1)
         self.normalization = layers.Normalization(
             mean=np.zeros(n_features, np.float32),
             variance=np.ones(n_features, np.float32),
@@ -99,21 +91,18 @@ class VectorizedHead:
         for argument, value in self.samples.items():
             if getattr(self.optimizer, argument, None) != value:
                 raise NotMappableError(
-                    f"it keeps its argument {argument} in no attribute of that name"
+                    f"it does not keep its argument {argument} in an attribute of that name"
                 )
         self.optimizer.build(self.head.trainable_variables)
         self.statistics = [weight for weight in self.head.weights if not weight.trainable]
-        self.layout = StateShape(self.head, self.optimizer)
-        self.rate_index = _index(self.optimizer.variables, self.optimizer._learning_rate)
+        self.state_shape = StateShape(self.head, self.optimizer)
+        rate = self.optimizer._learning_rate
+        self.rate_index = next(
+            index for index, variable in enumerate(self.optimizer.variables) if variable is rate
+        )
 
     def train_step(self, batch: TrainingBatch, mask: Any, real: Any) -> TrainingStep:
-        """One step, as Keras's `train_step` does it.
-
-        Args:
-            batch: what the head sees.
-            mask: (batch,) which rows count; None if all do.
-            real: how many do.
-        """
+        """Take one step, as Keras's `train_step` does, on the `real` rows in `mask` (batch,)."""
         count = tf.cast(real, tf.float32)
         with tf.GradientTape() as tape:
             tape.watch(batch.weights)
@@ -128,10 +117,10 @@ class VectorizedHead:
         )
         return TrainingStep(weights, statistics, optimizer, sums._replace(loss=loss * count))
 
-    def evaluate(self, batch: EvaluationBatch, mask: Any) -> HalfSums:
-        """Sums over the rows that `mask` (rows,) lets count."""
+    def evaluate(self, batch: EvaluationBatch, mask: Any) -> FoldSums:
+        """Return sums over the rows that count by `mask` (rows,)."""
         outputs, _ = self._forward(batch, training=False)
-        return half_sums(batch.labels, outputs, mask, batch.loss, classes=self.counted)
+        return fold_sums(batch.labels, outputs, mask, batch.loss, classes=self.counted)
 
     def _forward(
         self,
@@ -141,9 +130,9 @@ class VectorizedHead:
         mask: Any = None,
         training: bool,
     ) -> Any:
-        """The head's layers in their order; noise and mask of the rows come from outside."""
+        """Call the head's layers; return probabilities and the new statistics."""
         self.normalization.mean, self.normalization.variance = batch.mean, batch.variance
-        values = self.layout.in_order(batch.weights, batch.statistics)
+        values = self.state_shape.in_order(batch.weights, batch.statistics)
         mapping = list(zip(self.head.weights, values, strict=True))
         with keras.StatelessScope(state_mapping=mapping) as scope:
             x = self.normalization(batch.rows)
@@ -155,7 +144,3 @@ class VectorizedHead:
                 else:
                     x = layer(x)
         return x, [scope.get_current_value(variable) for variable in self.statistics]
-
-
-def _index(variables: Sequence[Any], wanted: Any) -> int:
-    return next(index for index, variable in enumerate(variables) if variable is wanted)

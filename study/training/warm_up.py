@@ -1,4 +1,4 @@
-"""The one schedule that Keras does not have. The report prints this class, so it stands alone."""
+"""The only schedule not in Keras. The report prints this class, so it is self-contained."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ import keras
 
 @keras.saving.register_keras_serializable(package="optimizer_study")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises linearly to the peak in `steps` steps, then follows `schedule` from its beginning."""
+    """Rises linearly to the peak in `steps` steps, then follows `schedule` from its start."""
 
     def __init__(self, peak: float, steps: int, schedule: Any) -> None:
         self.peak, self.steps, self.schedule = peak, steps, schedule
 
     def __call__(self, step: Any) -> Any:
-        """The learning rate at `step`, counted from 0."""
+        """Return the learning rate at `step`, counted from 0."""
         step = keras.ops.cast(step, "float32")
         rising = self.peak * (step + 1.0) / self.steps
         after = keras.ops.maximum(step - self.steps, 0.0)
@@ -21,12 +21,12 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         return keras.ops.where(step < self.steps, rising, settled)
 
     def get_config(self) -> dict[str, Any]:
-        """What rebuilds it."""
+        """Return the arguments that rebuild it."""
         schedule = keras.saving.serialize_keras_object(self.schedule)
         return {"peak": self.peak, "steps": self.steps, "schedule": schedule}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "WarmUp":
-        """The schedule that `get_config` describes."""
+        """Return the schedule that `get_config` describes."""
         schedule = keras.saving.deserialize_keras_object(config["schedule"])
         return cls(config["peak"], config["steps"], schedule)

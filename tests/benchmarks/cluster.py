@@ -70,7 +70,7 @@ def main() -> None:
     space = load_space("default")
     nothing = np.zeros(0, np.int32)  # is only timed where the number of heads is to be found out
     kinds = {"small": runs_of(SMALL, count), "large": runs_of(LARGE, max(count // 10, 16))}
-    here = LocalTrainer.of(table, rules, HEADS)
+    here = LocalTrainer(table, rules, HEADS)
     local = {kind: milliseconds(here, runs) for kind, runs in kinds.items()}
     print(f"this process: {_words(local, local)}")
     from ray.cluster_utils import Cluster

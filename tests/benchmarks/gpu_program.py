@@ -42,15 +42,18 @@ def export(folder: Path, rows: int, optimizer: str, sizes: list[int]) -> None:
     from study.space.search_space import load_space
     from study.training.epochs import Epochs
     from study.training.population import LocalTrainer
-    from study.training.runs import HeadRun
+    from study.training.runs import HeadRun, TrainingRules, TrainingTable
 
     tf.config.experimental.enable_tensor_float_32_execution(False)
     features, labels = data(rows)
     config = replace(load_space("default").default(optimizer), dense_width=WIDTH)
     every = np.arange(len(labels), dtype=np.int32)
     runs = [HeadRun(config, every[:rows], every[rows:], seed, EPOCHS) for seed in range(1, FEW + 1)]
-    population = LocalTrainer(features, labels, CLASSES, max_epochs=30, size=FEW, widths=[WIDTH])
-    program: Any = population._program(runs[0])
+    table = TrainingTable(features, labels, CLASSES)
+    population = LocalTrainer(table, TrainingRules(30, [WIDTH]), FEW)
+    program: Any = population.programs.of(
+        population.signature(runs[0]), config, population._features, population._labels
+    )
     train, run, seen = program.train, program._run, []
 
     def recorded(*given: Any) -> Any:
@@ -70,7 +73,7 @@ def export(folder: Path, rows: int, optimizer: str, sizes: list[int]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / "inputs.npz", axes=axes, curves=curves, **inputs)
     for size in sizes:
-        epochs = Epochs(program.signature, config, FEATURES, CLASSES, size)
+        epochs = Epochs(program.signature, config, program.shape._replace(size=size))
         specs = [
             tf.TensorSpec([size if at == axis else n for at, n in enumerate(one.shape)], one.dtype)
             for one, axis in zip(flat, axes, strict=True)

@@ -93,7 +93,7 @@ def simulated(data: Any, at_once: int) -> Any:
 
     from study.training.epoch_metrics import EpochMetrics
     from study.training.population import LocalTrainer
-    from study.training.runs import HeadResult, HeadRun
+    from study.training.runs import HeadResult, HeadRun, TrainingRules
 
     class Simulated(LocalTrainer):
         def train(self, runs: Sequence[HeadRun]) -> Iterator[list[tuple[int, HeadResult]]]:
@@ -126,7 +126,7 @@ def simulated(data: Any, at_once: int) -> Any:
         rate = (run.config.learning_rate * (1 - epochs / 60)).astype(np.float32)
         return HeadResult(EpochMetrics(**curves), rate, None, [], 0.01)
 
-    return Simulated(data.features, data.labels, CLASSES, max_epochs=MAX_EPOCHS, size=at_once)
+    return Simulated(data.table, TrainingRules(MAX_EPOCHS), at_once)
 
 
 def search(folder: Path, count: int, at_once: int) -> int:

@@ -31,7 +31,7 @@ def train(count: int, on_disk: bool) -> dict[str, float]:
     from study.data.rows.row_room import feature_rows
     from study.space.search_space import load_space
     from study.training.population import LocalTrainer
-    from study.training.runs import HeadRun
+    from study.training.runs import HeadRun, TrainingRules, TrainingTable
 
     rng = np.random.default_rng(1)
     labels = rng.integers(0, CLASSES, count).astype(np.int32)
@@ -44,7 +44,8 @@ def train(count: int, on_disk: bool) -> dict[str, float]:
     config = replace(load_space("default").default("adam"), batch_size=BATCH)
     rows = rng.permutation(count).astype(np.int32)
     validation, training = rows[: count // 5], rows[count // 5 :]
-    population = LocalTrainer(features, labels, CLASSES, max_epochs=EPOCHS, size=HEADS)
+    table = TrainingTable(features, labels, CLASSES)
+    population = LocalTrainer(table, TrainingRules(EPOCHS), HEADS)
     runs = [HeadRun(config, training, validation, seed, EPOCHS) for seed in range(1, HEADS + 1)]
     start = time.perf_counter()
     results = [result for found in population.train(runs) for _, result in found]

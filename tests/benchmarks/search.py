@@ -44,7 +44,8 @@ from study.tensorboard.event_folder import EventFolder
 from study.training.hypermodel import HeadHyperModel
 from study.training.population import CPU_HEADS, LocalTrainer
 from study.training.program_cache import is_kept, keep_programs
-from study.training.program_key import Signature, key_of
+from study.training.program_key import ProgramShape, Signature, key_of
+from study.training.runs import TrainingRules
 from study.verdicts.looks import planned_looks
 
 TRAIN, VALIDATION, CLASSES = 1440, 360, 17
@@ -79,14 +80,14 @@ def ours(max_epochs: int, repeats: int, folder: Path, cache: Path) -> tuple[floa
     start = time.perf_counter()
     split = data.splits("confirm", 0)
 
+    shape = ProgramShape(features.shape, CLASSES, CPU_HEADS, options.metric)
+
     def kept(signature: Signature) -> bool:
-        return is_kept(key_of(signature, features.shape, CLASSES, CPU_HEADS, options.metric))
+        return is_kept(key_of(signature, shape))
 
     plan = make_plan(options, space)
     widths = chosen_widths(plan, space, split, features.shape[1] + CLASSES, kept)
-    population = LocalTrainer(
-        features, labels, CLASSES, max_epochs=max_epochs, size=CPU_HEADS, widths=widths
-    )
+    population = LocalTrainer(data.table, TrainingRules(max_epochs, widths), CPU_HEADS)
     events = EventFolder.recreate(folder / "tensorboard", space)
     events.begin("the end", {})
 

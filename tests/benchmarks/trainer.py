@@ -22,7 +22,7 @@ from study.space.head_config import HeadConfig
 from study.space.search_space import load_space
 from study.training.hypermodel import HeadHyperModel
 from study.training.population import LocalTrainer
-from study.training.runs import HeadRun
+from study.training.runs import HeadRun, TrainingRules, TrainingTable
 
 TRAIN, VALIDATION, FEATURES, CLASSES, EPOCHS = 1440, 360, 512, 17, 4
 
@@ -62,7 +62,8 @@ def population_milliseconds(
     config: HeadConfig, features: np.ndarray, labels: np.ndarray, size: int
 ) -> tuple[float, float]:
     """An epoch and head, states in and out included; and the seconds of compiling."""
-    trainer = LocalTrainer(features, labels, CLASSES, max_epochs=100, size=size, widths=[176])
+    table = TrainingTable(features, labels, CLASSES)
+    trainer = LocalTrainer(table, TrainingRules(100, [176]), size)
     rows = np.arange(TRAIN + VALIDATION, dtype=np.int32)
     runs = [
         HeadRun(config, rows[:TRAIN], rows[TRAIN:], seed, EPOCHS)

@@ -32,6 +32,7 @@ from study.search.study_folder import study_meta
 from study.search.tasks import Data, Task, make_splits
 from study.space.search_space import SearchSpace, load_space
 from study.training.population import CPU_HEADS, LocalTrainer
+from study.training.runs import TrainingRules, TrainingTable
 from study.verdicts.answer import Answer, Verdict, share_interval
 from study.verdicts.judge import answer_of
 
@@ -72,9 +73,8 @@ def main() -> None:
     subject = ImageSubject(options, Here(options.device))
     images, features = subject.examples, subject.features()
     classes = len(images.class_names)
-    population = LocalTrainer(
-        features, images.labels, classes, max_epochs=options.max_epochs, size=CPU_HEADS
-    )
+    table = TrainingTable(features, images.labels, classes)
+    population = LocalTrainer(table, TrainingRules(options.max_epochs), CPU_HEADS)
     same, crippled = _space(NAMES), _space((*NAMES, "crippled"))
     counts: Counter[str] = Counter()
     end = time.monotonic() + 60 * given.minutes
