@@ -129,11 +129,6 @@ def _numbers(metric: str) -> dict[str, str]:
     return {name.replace("_value", f"_{metric}"): name for name in fields}
 
 
-def ranking_csv(summary: Summary) -> str:
-    """Return ranking.csv."""
-    return as_csv(ranking_head(summary.meta.metric), ranking_rows(summary))
-
-
 def ranking_json(summary: Summary, warnings: Iterable[tuple[str, str]]) -> str:
     """Return ranking.json; `warnings` are (kind, text)."""
     meta = summary.meta

@@ -208,7 +208,10 @@ def study_table(summary: Summary) -> Table:
         "runs": len(summary.records),
         "device": ", ".join(str(v) for key, v in meta.device.items() if key not in INNER and v),
         "weights": meta.weights.get("source", ""),
-        "versions": "; then ".join(map(_versions, meta.versions)),
+        "versions": "; then ".join(
+            ", ".join(f"{name} {version}" for name, version in found.items())
+            for found in meta.versions
+        ),
         "git commit": meta.git_commit or "",
     }
     facts |= {f"--{key.replace('_', '-')}": value for key, value in meta.settings.items()}
@@ -234,10 +237,6 @@ def _white_points(points: Mapping[str, Mapping[str, float]]) -> str:
         f"{point['images']} images"
         for kind, point in points.items()
     )
-
-
-def _versions(found: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
 def trials_table(summary: Summary) -> Table:

@@ -6,7 +6,7 @@ from study.common.errors import UserError
 from study.common.files import sweep, write_atomically
 from study.records.study_folders import find_study
 from study.report.analysis.summary import load_study
-from study.report.data_files import as_csv, flat_trials, ranking_csv, ranking_json
+from study.report.data_files import as_csv, flat_trials, ranking_head, ranking_json, ranking_rows
 from study.report.figures.draw import draw_figures, write_figures
 from study.report.html import page
 from study.report.markdown import markdown
@@ -39,7 +39,9 @@ def write_report(logs: Path, name: str | None = None, *, margin: str | None = No
         sweep(own, seconds=HALF_WRITTEN)
     write_figures(pictures, folder / "figures")
     write_atomically(folder / "report.md", markdown(summary, pictures, texts))
-    write_atomically(folder / "ranking.csv", ranking_csv(summary))
+    write_atomically(
+        folder / "ranking.csv", as_csv(ranking_head(summary.meta.metric), ranking_rows(summary))
+    )
     write_atomically(folder / "trials.csv", as_csv(*flat_trials(summary.records)))
     write_atomically(folder / "ranking.json", ranking_json(summary, warnings))
     write_atomically(folder / "report.html", page(summary, pictures, texts))

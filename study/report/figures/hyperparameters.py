@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from study.common.plot_look import GRID, INK, MUTED, SEQUENTIAL, Fonts, Mark, margins, new_figure
 from study.common.text import label_width, number, plain
-from study.report.analysis.importance import Importance, Slices
+from study.report.analysis.importance import Slices
 from study.report.analysis.search_trials import Choices
 from study.report.analysis.summary import Summary
 from study.report.figures.picture import (
@@ -104,19 +104,8 @@ def draw_importance(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -
     found = summary.importance
     if found is None:
         return
-    yield (
-        "importance",
-        "Importance of each hyperparameter",
-        "How much of the differences between a search's trials one hyperparameter explains by "
-        "itself (among trials of equal length). The rest up to 100 % comes from combinations of "
-        "hyperparameters and from chance. Empty: the optimizer has no such hyperparameter.",
-        _importance_figure(found, marks),
-    )
-
-
-def _importance_figure(found: Importance, marks: Mapping[str, Mark]) -> Figure:
     shares = np.round(found.share, 2)
-    return _cells(
+    figure = _cells(
         "Which hyperparameters decide?",
         "Share of the differences between trials that one hyperparameter explains alone, %.",
         [marks[name].label for name in found.optimizers],
@@ -124,6 +113,14 @@ def _importance_figure(found: Importance, marks: Mapping[str, Mark]) -> Figure:
         "",
         shares,
         (0.0, max(float(np.nanmax(shares)), 0.1) if np.isfinite(shares).any() else 1.0),
+    )
+    yield (
+        "importance",
+        "Importance of each hyperparameter",
+        "How much of the differences between a search's trials one hyperparameter explains by "
+        "itself (among trials of equal length). The rest up to 100 % comes from combinations of "
+        "hyperparameters and from chance. Empty: the optimizer has no such hyperparameter.",
+        figure,
     )
 
 

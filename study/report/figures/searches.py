@@ -1,6 +1,6 @@
 """Figures about the search: learning rates, budgets, and what smaller budgets find."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from study.common.plot_look import Fonts, Mark, lower_limit
 from study.common.text import counted, points
 from study.report.analysis.search_trials import Sensitivity
 from study.report.analysis.summary import Summary
-from study.report.figures.picture import AxisScale, Drawn, Line, Panels, linear, logarithmic, titles
+from study.report.figures.picture import Drawn, Line, Panels, linear, logarithmic, titles
 
 MOST_DOTS = 20_000  # of a panel; more are a blot
 
@@ -21,6 +21,7 @@ def draw_sensitivity(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) 
         return
     stopped = any((~s.whole).any() for s in found)
     every = max(-(-len(s.value) // MOST_DOTS) for s in found)
+    rates = np.concatenate([s.learning_rate for s in found])
     panels = Panels(
         titles(marks, (s.optimizer for s in found)),
         "How much does the learning rate matter?",
@@ -28,7 +29,7 @@ def draw_sensitivity(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) 
         + ("; faint: stopped early by Hyperband. " if stopped else ". ")
         + "Line: the best trial nearby. Red cross: diverged.",
         "Peak learning rate",
-        _rates(found),
+        logarithmic(float(rates.min()) / 1.5, float(rates.max()) * 1.5),
         linear(-0.06, 1.02, percent=True),
     )
     for place, one in enumerate(found):
@@ -49,11 +50,6 @@ def draw_sensitivity(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) 
         "A broad hill tolerates a poor learning rate; a narrow one must be tuned.",
         panels.figure,
     )
-
-
-def _rates(found: Iterable[Sensitivity]) -> AxisScale:
-    rates = np.concatenate([s.learning_rate for s in found])
-    return logarithmic(float(rates.min()) / 1.5, float(rates.max()) * 1.5)
 
 
 def _envelope(one: Sensitivity) -> Line:
