@@ -1,0 +1,281 @@
+"""What each confirmation run named each image -> what a difference leaves open on new images.
+
+Repeats split the same images anew, so they cannot tell a lucky collection from a good optimizer.
+Single images can: over all runs, how much does each image favour one optimizer of a pair? The
+influence of image i on the value of run s is n times the derivative of the value with respect to
+the image's weight (Hampel 1974); h is 1 for a hit and else 0, n the images that the run judges, C
+the classes that count:
+
+    accuracy            h - value
+    balanced accuracy   n / C (h - recall_y) / n_y               y: true class, n_y images of it
+    macro F1            n / C (2 h / b_y - F_y / b_y - F_z / b_z)      z: class named for the image,
+                                             b: images of a class plus images named as it
+
+With T_g the sum of a pair's influences over the images of unit g (a group that never parts, else
+one image) and over runs, m_g the runs that judge g, G units and N images that any run judges:
+
+    raw  = (sum T_g^2 / sum m_g^2) G^2 / (N^2 (G - 1))   of the mean difference, by image
+    q^2  = max(0, w - u + raw)                           of one run's difference, beyond its images
+    V    = raw + 4 / G^2 + 0.15 q^2
+    half width = sqrt((c se)^2 + c_I^2 V)
+
+w is the variance of the runs' differences within repeats, u the part of it that the images of one
+run explain, c se as on these images, c_I the quantile with G - 1 degrees of freedom. Two quantiles,
+one for each variance: Banerjee 1961. Influences per image: Bayle, Bayle, Janson and Mackey 2020;
+runs as readers and images as cases: Gallas 2006. 4 / G^2 ("plus four") is for few images, 0.15 q^2
+for training images that are a chance, too; both are measured, not proven
+(`tests/benchmarks/pools.py`). Where all runs judge the same images nothing is claimed.
+
+A value is that of all images of a run together, as records have it: where two halves are
+cross-fitted, each image has the class that was named at the epoch chosen on the other half.
+"""
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Integer
+from scipy.special import stdtrit
+
+from study.common.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1
+from study.records.study_meta import Look
+from study.verdicts.bounds import Bounds, comparable, enough
+
+PLUS = 4.0  # units of influence 1 that are added
+TRAINING_SHARE = 0.15  # of a run's variance beyond its images, which stays with the collection
+
+
+class Collection(NamedTuple):
+    """The images of a study, N of them, and how they are judged."""
+
+    labels: Integer[np.ndarray, " N"]  # true class of each image, from 0
+    units: Integer[np.ndarray, " N"]  # number of what an image never parts from; from 0
+    classes: int  # number of classes
+    metric: str
+
+
+class ConfirmationRun(NamedTuple):
+    """One confirmation run of one repeat, by K optimizers that share its split."""
+
+    repeat: int  # from 0
+    rows: Integer[np.ndarray, " n"]  # images that are judged, each once
+    named: Sequence[Integer[np.ndarray, " n"] | None]  # K; None: absent, or it did not converge
+
+
+class NewImages(NamedTuple):
+    """Variances of the pairs' differences; NaN where nothing can be claimed of new images."""
+
+    raw: Float[np.ndarray, "K K"]  # of the mean difference, from its images
+    beyond: Float[np.ndarray, "K K"]  # of one run's difference, beyond its images
+    units: Float[np.ndarray, "K K"]  # number of units that any run judges
+
+    @property
+    def variance(self) -> Float[np.ndarray, "K K"]:
+        """The part of each pair's variance that further repeats do not shrink."""
+        found: Float[np.ndarray, "K K"] = (
+            self.raw + PLUS / self.units**2 + TRAINING_SHARE * self.beyond
+        )
+        return found
+
+    def half_width(self, bounds: Bounds) -> Float[np.ndarray, "K K"]:
+        """Return by how much a difference on new images may exceed the measured one."""
+        here = bounds.reach() * bounds.error
+        found: Float[np.ndarray, "K K"] = np.sqrt(
+            here**2 + self._quantile(bounds) ** 2 * self.variance
+        )
+        return found
+
+    def low(self, bounds: Bounds) -> Float[np.ndarray, "K K"]:
+        """Return by how much column is at least behind row on new images."""
+        found: Float[np.ndarray, "K K"] = bounds.difference - self.half_width(bounds)
+        return found
+
+    def high(self, bounds: Bounds) -> Float[np.ndarray, "K K"]:
+        """Return by how much column is at most behind row on new images."""
+        found: Float[np.ndarray, "K K"] = bounds.difference + self.half_width(bounds)
+        return found
+
+    def times_as_many(self, bounds: Bounds, margin: float) -> Float[np.ndarray, "K K"]:
+        """Return how many times as many images bring c_I sqrt(V) down to `margin`, a fraction.
+
+        raw and the training images' part fall with 1 / G, the plus four with 1 / G^2: a quadratic
+        equation for G.
+        """
+        spread = self.units * (self.raw + TRAINING_SHARE * self.beyond)
+        ratio = (self._quantile(bounds) / margin) ** 2
+        needed = (ratio * spread + np.sqrt((ratio * spread) ** 2 + 4 * PLUS * ratio)) / 2
+        found: Float[np.ndarray, "K K"] = needed / self.units
+        return found
+
+    def _quantile(self, bounds: Bounds) -> Float[np.ndarray, "K K"]:
+        """Return c_I: Student's quantile for all rivals of an optimizer at once."""
+        rivals = max(len(self.units) - 1, 1)
+        found: Float[np.ndarray, "K K"] = stdtrit(self.units - 1, 1 - bounds.alpha / rivals)
+        return found
+
+
+def judged_repeats(
+    table: Float[np.ndarray, "K R"], spent: Bool[np.ndarray, "K R"], looks: Sequence[Look]
+) -> Int[np.ndarray, "K K"]:
+    """Return the repeats of the latest look at which `compared` judges each pair; 0: at none."""
+    given = np.isfinite(table) & spent
+    found = np.zeros((len(table), len(table)), int)
+    for look in looks:
+        reached = comparable(table, spent, look)
+        until = given[:, : look.repeats].astype(int)
+        found[reached[:, None] & reached & (until @ until.T >= enough(look))] = look.repeats
+    np.fill_diagonal(found, 0)
+    return found
+
+
+def new_images(
+    collection: Collection, runs: Sequence[ConfirmationRun], repeats: Int[np.ndarray, "K K"]
+) -> NewImages:
+    """Return the variances of all pairs, each over the runs that converged for both.
+
+    Memory: a few numbers per optimizer and image, however many runs there are. `runs` are gone
+    through more than once, where pairs are judged on different runs.
+
+    Args:
+        collection: images of the study.
+        runs: confirmation runs; of any order.
+        repeats: number of repeats on which each pair is judged, as `judged_repeats` has it.
+    """
+    size = len(repeats)
+    found = NewImages(*[np.full((size, size), math.nan) for _ in NewImages._fields])
+    there = np.array([[named is not None for named in run.named] for run in runs], bool)
+    there = there.reshape(len(runs), size)
+    numbers = np.array([run.repeat for run in runs], int)
+    alike: dict[bytes, list[tuple[int, int]]] = defaultdict(list)  # pairs on the same runs
+    for one, other in itertools.combinations(range(size), 2):
+        common = there[:, one] & there[:, other] & (numbers < repeats[one, other])
+        alike[common.tobytes()].append((one, other))
+    for key, pairs in alike.items():
+        chosen = [run for run, of in zip(runs, np.frombuffer(key, bool), strict=True) if of]
+        places = sorted({place for pair in pairs for place in pair})
+        if not chosen:
+            continue
+        mine = _variances(collection, chosen, places)
+        where = {place: number for number, place in enumerate(places)}
+        for one, other in pairs:
+            for whole, part in zip(found, mine, strict=True):
+                whole[one, other] = whole[other, one] = part[where[one], where[other]]
+    return found
+
+
+def _variances(
+    collection: Collection, runs: Sequence[ConfirmationRun], places: Sequence[int]
+) -> NewImages:
+    """Return the variances of all pairs of `places`, over runs that converged for all of them."""
+    units = int(collection.units.max()) + 1
+    seen = np.zeros(len(collection.labels), bool)
+    judging = np.zeros(units)  # runs that judge each unit
+    totals = np.zeros((len(places), units))  # influences, summed over runs
+    values = np.empty((len(places), len(runs)))
+    by_images = np.zeros((len(places), len(places)))
+    for number, run in enumerate(runs):
+        labels, own = collection.labels[run.rows], collection.units[run.rows]
+        seen[run.rows] = True
+        here = np.bincount(own, minlength=units) > 0
+        judging += here
+        sums = np.empty_like(totals)
+        for place, optimizer in enumerate(places):
+            named = run.named[optimizer]
+            assert named is not None
+            values[place, number], influence = value_and_influences(
+                labels, named, collection.classes, collection.metric
+            )
+            sums[place] = np.bincount(own, influence, units)
+        totals += sums
+        count = int(here.sum())
+        correction = count / (count - 1) if count > 1 else math.nan
+        by_images += correction * _squared_distances(sums) / len(run.rows) ** 2 / len(runs)
+    shape, judged, images = by_images.shape, int((judging > 0).sum()), int(seen.sum())
+    if judged < 2 or judging.sum() == judged * len(runs):  # all runs judge the same units
+        return NewImages(*[np.full(shape, math.nan) for _ in NewImages._fields])
+    raw = _squared_distances(totals) / (judging**2).sum() * judged**2 / (images**2 * (judged - 1))
+    of_runs = _variance_within(
+        values[:, None] - values[None], np.array([run.repeat for run in runs])
+    )
+    beyond = np.maximum(of_runs - by_images + raw, 0.0)
+    return NewImages(raw, beyond, np.full(shape, float(judged)))
+
+
+def _squared_distances(rows: Float[np.ndarray, "k G"]) -> Float[np.ndarray, "k k"]:
+    """Return the sums of squared differences of all pairs of rows, without a cube of them."""
+    products = rows @ rows.T
+    squares = np.diag(products)
+    found: Float[np.ndarray, "k k"] = np.maximum(squares[:, None] + squares - 2 * products, 0.0)
+    return found
+
+
+def _variance_within(
+    differences: Float[np.ndarray, "k k S"], repeats: Int[np.ndarray, " S"]
+) -> Float[np.ndarray, "k k"]:
+    """Return the variance of runs' differences, pooled within repeats.
+
+    Where repeats have about one run each, over all runs: chance in the search then counts as the
+    runs' own, which is too much rather than too little.
+    """
+    numbers, places = np.unique(repeats, return_inverse=True)
+    freedom = len(repeats) - len(numbers)
+    if freedom < len(numbers) - 1:
+        places, freedom = np.zeros_like(places), len(repeats) - 1
+    member = np.eye(int(places.max()) + 1)[places]  # (runs, repeats)
+    means = (differences @ member / member.sum(axis=0)) @ member.T
+    squares: Float[np.ndarray, "k k"] = ((differences - means) ** 2).sum(axis=-1)
+    return squares / freedom if freedom else np.full(squares.shape, math.nan)
+
+
+def value_and_influences(
+    labels: Integer[np.ndarray, " n"],
+    named: Integer[np.ndarray, " n"],
+    classes: int,
+    metric: str,
+) -> tuple[float, Float[np.ndarray, " n"]]:
+    """Return a run's value and the influence of each image on it; influences sum to 0.
+
+    Values are scikit-learn's `accuracy_score`, `balanced_accuracy_score` and
+    `f1_score(average="macro", zero_division=0)`, as in `study.common.metrics`.
+
+    Raises:
+        ValueError: the metric is unknown.
+    """
+    hits = (labels == named).astype(float)
+    if metric == ACCURACY:
+        value = float(hits.mean())
+        return value, hits - value
+    there = np.bincount(labels, minlength=classes)
+    right = np.bincount(labels, hits, classes)
+    if metric == BALANCED_ACCURACY:
+        possible, worth = there, 1.0
+    elif metric == MACRO_F1:
+        possible, worth = there + np.bincount(named, minlength=classes), 2.0
+    else:
+        raise ValueError(f"metric {metric!r} is unknown")
+    scores = worth * right / np.maximum(possible, 1)  # recall or F1 of each class
+    counting = int((possible > 0).sum())
+    scale = len(labels) / counting / np.maximum(possible, 1)
+    influence = worth * scale[labels] * hits - (scale * scores)[labels]
+    if metric == MACRO_F1:
+        influence -= (scale * scores)[named]
+    return float(scores.sum() / counting), influence
+
+
+def cross_fitted_classes(
+    chosen_by_a: Integer[np.ndarray, " n"], chosen_by_b: Integer[np.ndarray, " n"]
+) -> Integer[np.ndarray, " n"]:
+    """Return the class named for each validation row at the epoch that the other half chose.
+
+    Half A are the rows at even places, half B those at odd ones, as in training.
+
+    Args:
+        chosen_by_a: classes named at the first best epoch of half A.
+        chosen_by_b: classes named at the first best epoch of half B.
+    """
+    in_a = np.arange(len(chosen_by_a)) % 2 == 0
+    found: Integer[np.ndarray, " n"] = np.where(in_a, chosen_by_b, chosen_by_a)
+    return found
