@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from simulated import draw, equal, one_erratic
 
-from study.verdicts.collapse import Collapse, collapsed_repeats, collapses
+from study.verdicts.collapse import collapsed_repeats, fall
 
 STEADY = np.array([0.90, 0.91, 0.89, 0.90, 0.92])
 
@@ -16,7 +16,7 @@ def test_a_repeat_far_below_the_others_of_its_optimizer_collapsed() -> None:
     table = np.array([STEADY, STEADY - 0.3, STEADY])
     table[2, 3] = 0.45
     assert np.argwhere(collapsed_repeats(table)).tolist() == [[2, 3]]
-    assert collapses(table) == [Collapse(0, 5), Collapse(0, 5), Collapse(1, 5)]
+    assert fall(table[2], collapsed_repeats(table)[2]) == pytest.approx(np.delete(STEADY, 3).mean() - 0.45)
 
 
 def test_a_poor_optimizer_and_a_high_repeat_are_no_collapse() -> None:
@@ -45,13 +45,9 @@ def test_where_all_are_erratic_one_with_steady_repeats_so_far_may_fall_as_well()
 
 def test_repeats_without_a_result_are_neither_collapsed_nor_counted() -> None:
     table = np.array([[*STEADY, 0.3, math.nan], [0.9, 0.3] + [math.nan] * 5, [math.nan] * 7])
-    assert collapses(table) == [Collapse(1, 6), Collapse(0, 2), Collapse(0, 0)]
-    assert collapses(np.full((2, 3), math.nan)) == [Collapse(0, 0)] * 2
-
-
-def test_what_was_never_seen_may_still_happen() -> None:
-    low, high = Collapse(0, 12).interval
-    assert (low, round(high, 2)) == (0.0, 0.22)
+    assert collapsed_repeats(table).sum(axis=1).tolist() == [1, 0, 0]
+    assert not collapsed_repeats(np.full((2, 3), math.nan)).any()
+    assert fall(table[2], np.zeros(7, bool)) == 0.0
 
 
 @pytest.mark.parametrize("truth", [equal(), equal(2), equal(spread=0.04), one_erratic()])

@@ -17,6 +17,7 @@ from study.report.analysis.conclusion import headline, repeats_until_known
 from study.report.analysis.search_trials import choices
 from study.report.analysis.summary import load_study, summarize
 from study.report.analysis.winners import evaluation_line
+from study.report.tables import ranking_table
 from study.verdicts.answer import Verdict
 
 CLASSES = [f"s{i}" for i in range(40)]
@@ -266,6 +267,21 @@ def test_search_summaries_keep_diverged_trials_and_drop_failed_ones():
 
 def warned(summary):
     return {c.kind: c.text for c in summary.cautions}
+
+
+def test_a_search_that_missed_is_reported_with_how_often_and_how_far():
+    missed = runs("sgd", [[v] for v in [*BASE[:4], BASE[4] - 0.4]])
+    found = study(near("adam", 0, 0), missed)
+    sgd = found.answer.about("sgd")
+    assert (sgd.collapsed, round(sgd.fall, 2)) == (1, 0.38) and not found.answer.about(
+        "adam"
+    ).collapsed
+    said = "Searches that missed: in 1 of 5 repeats sgd ended 38 points lower than in its others"
+    assert any(text.startswith(said) for text in found.headline.details)
+    table = ranking_table(found)
+    column = table.head.index("missed")
+    assert {row[0]: row[column] for row in table.rows} == {"adam": "0/5", "sgd": "1/5"}
+    assert "missed" not in ranking_table(study(near("adam", 0), near("sgd", 0.1))).head
 
 
 def test_what_was_doubtful_about_the_images_is_said_again():

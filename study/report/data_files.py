@@ -11,8 +11,9 @@
                       then is it judged), verdict ("good enough", "excluded", "undecided"),
                       at_most_behind (the best, on these images) and at_most_behind_new_images
                       (null where no bound is known), behind (the leader, as measured), excluded_by
-                      and at_least_behind, repeats, reruns (confirmation runs), reruns_diverged with
-                      the 95 % interval of its share (reruns_diverged_low, _high); mean, low, high
+                      and at_least_behind, repeats, reruns (confirmation runs), reruns_diverged
+                      with the 95 % interval of its share (reruns_diverged_low, _high), collapsed
+                      (repeats far below the others) with its own; mean, low, high
                       (95 % over interval_over), spread and the other numbers of
                       `analysis.ranking.Row`; by_repeat; hyperparameters (of a typical winner);
                       other_repeats (where they differ); evaluation {val_loss, val_accuracy or
@@ -49,7 +50,10 @@ JUDGED = (
     *("verdict", "at_most_behind", "at_most_behind_new_images", "behind", "excluded_by"),
     *("at_least_behind", "repeats", "reruns"),
 )
-EXTRA = ("reruns_diverged", "reruns_diverged_low", "reruns_diverged_high")
+EXTRA = (
+    *("reruns_diverged", "reruns_diverged_low", "reruns_diverged_high"),
+    *("collapsed", "collapsed_low", "collapsed_high"),
+)
 NUMBERS = (  # of a `Row`
     *("mean", "low", "high", "interval_over", "spread", "minimum", "maximum", "train_value"),
     *("test_value", "val_loss", "last_value", "last_loss", "best_epoch", "trained_epochs"),
@@ -189,8 +193,8 @@ def ranking_rows(summary: Summary) -> list[dict[str, Any]]:
 def _entry(row: Row, one: Judged, columns: Mapping[str, str]) -> dict[str, Any]:
     entry = {"optimizer": row.optimizer, "confirmed": row.basis is Phase.CONFIRM}
     entry |= {key: finite(getattr(one, key)) for key in JUDGED}
-    low, high = one.diverging
-    entry |= dict(zip(EXTRA, (one.diverged, low, high), strict=True))
+    extra = (one.diverged, *one.diverging, one.collapsed, *one.collapsing)
+    entry |= dict(zip(EXTRA, extra, strict=True))
     return entry | {key: finite(getattr(row, name)) for key, name in columns.items()}
 
 

@@ -32,6 +32,7 @@ def ranking_table(summary: Summary) -> Table:
     """Return the ranking, best optimizer first."""
     metric, noun = summary.meta.metric, summary.meta.noun
     both = metric != ACCURACY  # accuracy has columns of its own then
+    missed = any(one.collapsed for one in summary.answer.optimizers)
     rows = []
     for row in summary.rows:
         one = summary.answer.about(row.optimizer)
@@ -46,6 +47,7 @@ def ranking_table(summary: Summary) -> Table:
                 percent(row.test_value),
                 *((percent(row.val_accuracy), percent(row.test_accuracy)) if both else ()),
                 f"{one.diverged}/{one.reruns}" if confirmed else "–",
+                *((f"{one.collapsed}/{one.repeats}" if confirmed else "–",) if missed else ()),
                 str(one.repeats),
                 decimal(row.val_loss),
                 percent(row.last_value),
@@ -67,11 +69,13 @@ def ranking_table(summary: Summary) -> Table:
         f"optimizer exceeds 100 %. {PLURAL[metric]} in percent, means over the confirmation runs; "
         f"val {short} is adjusted to the leader's repeats. "
         f"{'Acc: accuracy at the best epoch. ' if both else ''}"
+        f"{'Missed: repeats that ended far below the others. ' if missed else ''}"
         "Diverged counts confirmation runs, search diverged counts trials.",
         (
             *("optimizer", "verdict", "behind ≤", "new ≤", f"val {short}", f"test {short}"),
             *(("val acc", "test acc") if both else ()),
-            *("diverged", "repeats", "val loss", f"last {short}", "best epoch", "s/trial"),
+            *("diverged", *(("missed",) if missed else ()), "repeats", "val loss"),
+            *(f"last {short}", "best epoch", "s/trial"),
             *("trials", "epochs", "search diverged", "failed"),
         ),
         tuple(rows),

@@ -35,6 +35,8 @@ class Judged(NamedTuple):
     reruns: int  # confirmation runs
     diverged: int  # confirmation runs that diverged
     apart: bool  # whether too few confirmation runs converged for a comparison
+    collapsed: int  # repeats that ended far below the others although their runs converged
+    fall: float  # how far below on average
 
     @property
     def bound(self) -> float:
@@ -45,6 +47,11 @@ class Judged(NamedTuple):
     def diverging(self) -> tuple[float, float]:
         """95 % interval of the share of confirmation runs that diverge."""
         return share_interval(self.diverged, self.reruns)
+
+    @property
+    def collapsing(self) -> tuple[float, float]:
+        """95 % interval of the share of searches that collapse."""
+        return share_interval(self.collapsed, self.repeats)
 
 
 class Standing(NamedTuple):

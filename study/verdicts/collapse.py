@@ -12,36 +12,13 @@ The own deviation lets an erratic optimizer be erratic, the common one corrects 
 of a single one. Measured with `tests/benchmarks/collapses.py`.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Bool, Float
-
-from study.verdicts.answer import share_interval
 
 FALL = 0.20  # a smaller fall is never a collapse
 DEVIATIONS = 4.0
 FEWEST = 3  # repeats with a result; fewer have no middle
 OF_NORMAL = 1.4826  # standard deviation / median of |r|, of a normal distribution
-
-
-class Collapse(NamedTuple):
-    """How often the repeats of one optimizer collapsed."""
-
-    collapsed: int  # number of repeats
-    repeats: int  # number of repeats with a result
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of the share of repeats that collapse (Clopper and Pearson 1934)."""
-        return share_interval(self.collapsed, self.repeats)
-
-
-def collapses(table: Float[np.ndarray, "K R"]) -> list[Collapse]:
-    """Return the count of each optimizer; `table` as `collapsed_repeats` takes it."""
-    found = collapsed_repeats(table).sum(axis=1).tolist()
-    there = np.isfinite(table).sum(axis=1).tolist()
-    return [Collapse(*counts) for counts in zip(found, there, strict=True)]
 
 
 def collapsed_repeats(table: Float[np.ndarray, "K R"]) -> Bool[np.ndarray, "K R"]:
@@ -67,3 +44,14 @@ def collapsed_repeats(table: Float[np.ndarray, "K R"]) -> Bool[np.ndarray, "K R"
     limit = np.maximum(FALL, DEVIATIONS * np.maximum(own, usual))
     found: Bool[np.ndarray, "K R"] = falls > limit[:, None]
     return found
+
+
+def fall(values: Float[np.ndarray, " R"], collapsed: Bool[np.ndarray, " R"]) -> float:
+    """Return how far the collapsed repeats of an optimizer end below its others on average.
+
+    0 without a collapsed repeat, and where no other repeat has a result.
+    """
+    others = values[np.isfinite(values) & ~collapsed]
+    return (
+        float(others.mean() - values[collapsed].mean()) if collapsed.any() and others.size else 0.0
+    )

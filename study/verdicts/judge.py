@@ -23,6 +23,7 @@ from study.records.study_meta import Look, StudyMeta
 from study.records.trial_record import TrialRecord
 from study.verdicts.answer import Answer, Judged, Verdict
 from study.verdicts.bounds import Bounds, comparable, compared, over
+from study.verdicts.collapse import collapsed_repeats, fall
 from study.verdicts.looks import FEWEST_REPEATS
 from study.verdicts.results import Results, results_of
 
@@ -199,6 +200,8 @@ class _Race:
         results, (excluded, least, by) = self.results, self.exclusions
         otherwise = [Verdict.EXCLUDED if out else Verdict.UNDECIDED for out in excluded]
         on_new_images = self._claimed_on_new_images()
+        table = np.where(results.spent, results.table, math.nan)
+        collapsed = collapsed_repeats(table)
         return tuple(
             Judged(
                 optimizer=name,
@@ -212,6 +215,8 @@ class _Race:
                 reruns=results.reruns[name],
                 diverged=results.diverged[name],
                 apart=bool(self.apart[place]),
+                collapsed=int(collapsed[place].sum()),
+                fall=fall(table[place], collapsed[place]),
             )
             for place, name in enumerate(results.optimizers)
         )

@@ -33,7 +33,7 @@ from sklearn.datasets import load_digits
 from study.common.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1
 from study.verdicts.answer import share_interval
 from study.verdicts.bounds import Bounds, compared
-from study.verdicts.collapse import collapses
+from study.verdicts.collapse import collapsed_repeats
 from study.verdicts.looks import planned_looks
 from study.verdicts.new_images import (
     TRAINING_SHARE,
@@ -466,7 +466,7 @@ def _row(name: str, kind: Kind, pools: int, share: float, seed: int) -> None:
         study = studied(kind, np.random.default_rng([seed, number]))
         found.append(widths_of(study, share))
         fresh.append(study.fresh)
-        fallen += sum(one.collapsed for one in collapses(study.table))
+        fallen += int(collapsed_repeats(study.table).sum())
     all_ = Widths(*[np.stack(part) for part in zip(*found, strict=True)])
     reached = np.mean(fresh, axis=0)
     truth = reached[:, None] - reached[None]  # how far column is behind row

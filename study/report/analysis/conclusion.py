@@ -80,10 +80,10 @@ def _conclusion(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Headlin
     if not answer.looked:
         return _nothing_compared(meta, confirmed, answer)
     first = _good_enough(meta, answer) if answer.known else _open(answer)
-    details = (*_own(meta, answer), _how_sure(meta, answer), _new_images(meta, answer))
+    details = (*_own(meta, answer), _collapsing(answer), _how_sure(meta, answer))
     return Headline(
         " ".join(filter(None, (first, _excluded(answer), _undecided(answer)))),
-        tuple(filter(None, (*details, _diverging(answer)))),
+        tuple(filter(None, (*details, _new_images(meta, answer), _diverging(answer)))),
         _reason(meta, answer),
     )
 
@@ -325,6 +325,18 @@ def _rounded(images: float) -> str:
     """Return a rough number with two digits."""
     digits = max(len(str(int(images))) - 2, 0)
     return f"{round(images, -digits):,.0f}"
+
+
+def _collapsing(answer: Answer) -> str:
+    """Report searches that ended far below the others of their optimizer, with an interval."""
+    found = [one for one in answer.optimizers if one.collapsed]
+    counts = [
+        f"in {one.collapsed} of {counted(one.repeats, 'repeat')} {one.optimizer} ended "
+        f"{100 * one.fall:.0f} points lower than in its others (95 % CI "
+        f"{100 * one.collapsing[0]:.0f} to {100 * one.collapsing[1]:.0f} %)"
+        for one in found
+    ]
+    return f"Searches that missed: {join(counts)}." if found else ""
 
 
 def _diverging(answer: Answer) -> str:
