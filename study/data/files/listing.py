@@ -102,7 +102,7 @@ def local_path(given: str | Path, name: str, wanted: str) -> Path:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # a `Path` keeps one of two slashes
         raise UserError(
             f"{printable(text)} is a web address, but only local files are read: download the "
-            "images, or mount the store as a folder (on every machine of a cluster at the same "
+            "data, or mount the store as a folder (on every machine of a cluster at the same "
             f"path), then give `{name}` {wanted}"
         )
     try:
