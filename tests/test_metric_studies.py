@@ -324,8 +324,8 @@ def test_two_studies_with_different_metrics_are_not_compared(
 @pytest.mark.parametrize(
     "metric, level, words",
     [
-        (BALANCED_ACCURACY, 0.5, "naming one class, which has a balanced accuracy of 50.0 %"),
-        (MACRO_F1, 0.482143, "naming the largest class, a, which has a macro F1 of 48.2 %"),
+        (BALANCED_ACCURACY, 0.5, "predicting one class, which has a balanced accuracy of 50.0 %"),
+        (MACRO_F1, 0.482143, "predicting the largest class, a, which has a macro F1 of 48.2 %"),
     ],
 )
 def test_what_beats_nothing_is_said_by_the_level_of_the_metric(

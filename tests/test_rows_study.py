@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 
 import study
 from study.common.errors import UserError
+from study.compare import main as compare_main
 from study.data.load_images import load_images
 from study.features.backbone import load_backbone
 from study.features.extract import extract_features
@@ -25,7 +26,6 @@ from study.records.predictions import load_predictions
 from study.records.study_meta import load_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import load_trials
-from study.report import main as report_main
 from study.search import main
 from study.search.command_line import parse, resolve_options
 from study.search.options import Options
@@ -84,8 +84,8 @@ def test_it_is_told_and_reported_as_one_of_rows(printed: str, folder: Path) -> N
     assert "rows: 360 of digits.npz, 64 numbers each, in 10 classes" in printed
     assert "training and validation rows are drawn afresh" in printed
     report = (folder / "report" / "report.md").read_text()
-    assert "given features (digits.npz, 64 numbers a row), on 360 rows of 10 classes" in report
-    assert "never vary, so they tell nothing." in report
+    assert "given features (digits.npz, 64 numbers per row), on 360 rows of 10 classes" in report
+    assert "never vary, so they carry no information." in report
     said = f"{printed}{report}{(folder / 'study.json').read_text()}"
     assert not NOT_OF_ROWS.findall(said.replace(str(folder.parent), ""))
     for name in ("ranking", "confusion", "per_class", "curves"):
@@ -174,7 +174,7 @@ def test_two_such_studies_are_compared(
     np.savez(top / "half.npz", x=x[::2], y=y[::2])
     assert search(top / "half.npz", top, "--name", "half", "--repeats", "1") == 0
     both = ["--study", "digits", "--study", "half", "--logs", str(top / "logs")]
-    assert report_main(both) == 0
+    assert compare_main(both) == 0
     said = capsys.readouterr().out
     assert "other rows" in said and "The rows are not the same" in said
 

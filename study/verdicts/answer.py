@@ -72,7 +72,7 @@ class Answer(NamedTuple):
     racing: tuple[str, ...]  # their further repeats may settle an open verdict
     looks: tuple[Look, ...]
     looked: int  # number of looks that at least one pair has reached
-    images_needed: float  # factor on the images for the leader's bound on new ones; NaN: unknown
+    images_needed: float  # factor that brings the bound on new images to the margin; NaN: unknown
     bounds: Bounds  # after the latest look; NaN before the first
     new_error: Float[np.ndarray, "K K"]  # error of a difference on new images of the same kind
 

@@ -3,8 +3,8 @@
 For optimizer i against every other j in the race, U_i = max_j (D_ji + c se_ji), at least 0: "i is
 at most U_i behind the best" (Hsu 1984, multiple comparisons with the best). With the user's margin,
 i is *good enough* if U_i is no larger and none of its confirmation runs diverged, *excluded* if the
-bounds put some j ahead of it, else *undecided*. With probability 1 - ALPHA all of this is true
-simultaneously, at every look: the true best is never excluded, so it is enough to compare with
+bounds put some j ahead of it, else *undecided*. With probability at least 1 - ALPHA all of this is
+true simultaneously, at every look: the true best is never excluded, so it is enough to compare with
 optimizers that are not. One with too few converged runs is not compared. The leader and those that
 may be ahead of it by more than the margin run on, and so does an optimizer of the user's, with its
 own rivals, until its own verdict is known; all others cost nothing more. An optimizer that waits
@@ -166,7 +166,7 @@ class _Race:
         return [
             float(bound) if bound < 1 and (bound < most or bound <= self.margin) else None
             for bound, most in zip(_at_most(high, self.excluded, self.apart), room, strict=True)
-        ]  # NaN is smaller than nothing, so it becomes None
+        ]  # comparisons with NaN are false, so it becomes None
 
     def _claimed_on_new_images(self) -> list[float | None]:
         """Return each U_i on new images of the same kind; None where all repeats share one split.
