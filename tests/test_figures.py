@@ -34,10 +34,23 @@ def drawn(tmp_path, names=None, **settings):
     return {picture.name: picture for picture in pictures}, warnings
 
 
-def test_twelve_optimizers_get_a_panel_each(tmp_path):
-    pictures, warnings = drawn(tmp_path, repeats=2, trials=12, confirm=2)
+@pytest.fixture(scope="module")
+def twelve(tmp_path_factory):
+    """The figures of twelve optimizers, and warnings."""
+    return drawn(tmp_path_factory.mktemp("twelve"), repeats=2, trials=12, confirm=2)
+
+
+def test_twelve_optimizers_get_a_panel_each(twelve):
+    pictures, warnings = twelve
     assert set(pictures) == EVERY | {"curves_accuracy", "curves_loss"}
     assert warnings == []
+
+
+def test_the_legend_of_the_slices_takes_the_rows_that_it_needs(twelve):
+    figure = twelve[0]["slices"].figure
+    (legend,) = figure.legends
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+    assert len(legend.get_texts()) == len(OPTIMIZERS)
 
 
 def test_a_matplotlibrc_of_the_user_changes_no_figure(tmp_path):

@@ -279,6 +279,12 @@ def test_names_of_any_length_leave_room_for_the_picture(tmp_path):
         assert picture.width > 1000
 
 
+def test_a_study_name_that_no_font_has_is_never_drawn_as_boxes(tmp_path):
+    # Warnings are errors here, so a box (matplotlib's missing-glyph warning) would fail this.
+    write_studies(several_studies([study(), study("\U00012000", by=0.05)]), tmp_path)
+    assert (tmp_path / "pair_1.png").is_file()
+
+
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory):
     top = tmp_path_factory.mktemp("several") / "logs"
