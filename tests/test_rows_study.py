@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 
 import study
 from study.common.errors import UserError
+from study.compare import main as compare_main
 from study.data.load_images import load_images
 from study.features.backbone import load_backbone
 from study.features.extract import extract_features
@@ -25,7 +26,6 @@ from study.records.predictions import load_predictions
 from study.records.study_meta import load_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import load_trials
-from study.report import main as report_main
 from study.search import main
 from study.search.command_line import parse, resolve_options
 from study.search.options import Options
@@ -174,7 +174,7 @@ def test_two_such_studies_are_compared(
     np.savez(top / "half.npz", x=x[::2], y=y[::2])
     assert search(top / "half.npz", top, "--name", "half", "--repeats", "1") == 0
     both = ["--study", "digits", "--study", "half", "--logs", str(top / "logs")]
-    assert report_main(both) == 0
+    assert compare_main(both) == 0
     said = capsys.readouterr().out
     assert "other rows" in said and "The rows are not the same" in said
 
