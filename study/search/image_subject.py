@@ -133,15 +133,15 @@ class ImageSubject(Subject):
             views=views,
             rows_of=self._machines.rows_of(base, backbone, images.scales),
         )
+        self._digest = backbone.digest
+        del backbone, self.backbone  # its 100 MB and more are free for the heads
+        give_back(cycles=True)
         words = f"nothing had to be computed, all {found.cached} are in the cache"
         if found.computed:
             rate = found.computed / max(found.seconds, 1e-9)
             words = f"{found.computed} images computed in {found.seconds:.0f} s "
             words += f"({rate:.1f} images/s), {found.cached} from the cache"
         print(f"features: {words}")
-        self._digest = backbone.digest
-        del backbone, self.backbone  # its 100 MB and more are free for the heads
-        give_back(cycles=True)
         return found.features
 
     def samples(self, rows: Int32[np.ndarray, " n"], *, seed: int) -> bytes:

@@ -92,10 +92,7 @@ class StudyProtocol:
             wanted = self._next(answer, ran) if race else None
 
     def _next(self, answer: Answer, ran: dict[str, int]) -> dict[str, int] | None:
-        """Return the repeats of the next round, if any.
-
-        Where a smaller margin has led to more repeats before, it continues from these.
-        """
+        """Return the repeats of the next round, after all that a smaller margin ran before."""
         wanted = next_round(answer, ran, self.meta.looks)
         if wanted is None:
             records = self.records()
@@ -111,7 +108,7 @@ class StudyProtocol:
     def _run(self, now: Round) -> None:
         """Search and confirm; a search that was cut short is confirmed only before the first look.
 
-        A joint search has no budget of one optimizer, so no budget runs.
+        There are no budget runs of a joint search, which has no budget for each optimizer.
         """
         fresh = [(name, repeat) for name in self.space.optimizers for repeat in now.new(name)]
         ended = self._search(fresh)

@@ -66,9 +66,10 @@ def run_each(every: Sequence[Options], space: SearchSpace, spent: TimeSpent) -> 
         UserError: a mistake that the user can fix.
     """
     several = len(every) > 1
-    for options in every if several else ():  # fail before the first study trains, not hours later
-        device = "cpu" if options.cluster else options.device  # a GPU here is for a worker
-        load_backbone(**base_choice(options)._asdict(), device=device)
+    if several:  # a wrong base fails before the first study trains, not hours later
+        for options in every:
+            device = "cpu" if options.cluster else options.device  # a GPU here is for a worker
+            load_backbone(**base_choice(options)._asdict(), device=device)
     for number, options in enumerate(every, start=1):
         if several:
             name = short_name(options.base)

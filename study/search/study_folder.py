@@ -179,11 +179,7 @@ def _all_versions(old: StudyMeta, new: StudyMeta) -> list[Mapping[str, str]]:
 
 
 def _continued_looks(old: StudyMeta, new: StudyMeta, known: Sequence[TrialRecord]) -> list[Look]:
-    """Return the looks of `old`, and those that the settings of `new` add.
-
-    Raises:
-        UserError: the settings of `new` do not fit the looks of `old`.
-    """
+    """Return the looks of `old`, and those that the settings of `new` add; refuse others."""
     now, before = new.settings, old.settings
     if now["confirm"] < before["confirm"]:
         raise UserError(
