@@ -16,7 +16,9 @@ def test_a_repeat_far_below_the_others_of_its_optimizer_collapsed() -> None:
     table = np.array([STEADY, STEADY - 0.3, STEADY])
     table[2, 3] = 0.45
     assert np.argwhere(collapsed_repeats(table)).tolist() == [[2, 3]]
-    assert fall(table[2], collapsed_repeats(table)[2]) == pytest.approx(np.delete(STEADY, 3).mean() - 0.45)
+    assert fall(table[2], collapsed_repeats(table)[2]) == pytest.approx(
+        np.delete(STEADY, 3).mean() - 0.45
+    )
 
 
 def test_a_poor_optimizer_and_a_high_repeat_are_no_collapse() -> None:
