@@ -276,7 +276,7 @@ def test_a_search_that_missed_is_reported_with_how_often_and_how_far():
     assert (sgd.collapsed, round(sgd.fall, 2)) == (1, 0.38) and not found.answer.about(
         "adam"
     ).collapsed
-    said = "Searches that missed: in 1 of 5 repeats sgd ended 38 points lower than in its others"
+    said = "Searches that found no good configuration: in 1 of 5 repeats sgd ended 38 points lower"
     assert any(text.startswith(said) for text in found.headline.details)
     table = ranking_table(found)
     column = table.head.index("missed")

@@ -27,8 +27,8 @@ PLURAL = {  # several values, at the beginning of a sentence
     BALANCED_ACCURACY: "Balanced accuracies",
     MACRO_F1: "Macro F1 values",
 }
-# Of a metric from counts by class: fewer than a record's, so that the epoch whose weights a program
-# keeps is the one that the record names, also where equal sums differ in their last bit.
+# Digits of a metric that is computed from class counts. Fewer than a record keeps: equal sums that
+# differ in the last bit must not make a program keep the weights of another epoch.
 DIGITS = 6
 
 
@@ -87,7 +87,7 @@ def guessing(metric: str, class_counts: Sequence[int]) -> float:
 
 
 def steps(metric: str, class_counts: Sequence[int], images: int) -> float:
-    """Return into how many steps of one image a metric is divided, over `images` of such classes.
+    """Return how many steps of one image there are from 0 to 1, given `images` in these shares.
 
     Accuracy: one for each image. An image of a class with n of them changes balanced accuracy by
     1 / (classes n), and macro F1, near its top, by half of that in the class that it leaves and

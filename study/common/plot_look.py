@@ -68,7 +68,7 @@ def _regular_fonts() -> dict[str, str]:
     manager = font_manager.fontManager
     known = {entry.fname for entry in manager.ttflist}
     for path in set(font_manager.findSystemFonts()) - known:
-        with contextlib.suppress(OSError, RuntimeError, ValueError):  # a broken file is no reason
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # a broken font file
             manager.addfont(path)
 
     def likeliest(entry: font_manager.FontEntry) -> tuple[int, str]:

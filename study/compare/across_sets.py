@@ -248,7 +248,7 @@ def _more(
         return (
             f"About {needed - len(sets)} more data sets of this sort would bring the bound of "
             f"{placed[0].optimizer} to {points(margin)} points, if its lead and the spread over "
-            "data sets stay as they are: a rough guess, since it comes from few."
+            "data sets stay as they are: a rough guess, because it is based on few data sets."
         )
     if len(sets) < FEWEST_SETS:
         return f"At least {FEWEST_SETS - len(sets)} more data sets are needed."

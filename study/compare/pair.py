@@ -237,7 +237,7 @@ def _headline(
         f"{c.optimizer} ({points_signed(c.difference)})" for c in known if c.says is Says.DIFFERS
     ]
     which = join(real) if real else f"none of the {len(known)} optimizers by itself"
-    text = f"{_average_words(names, average, margin)} Larger than chance explains: {which}."
+    text = f"{_average_words(names, average, margin)} Too large to be chance: {which}."
     return f"{text} Good enough in both: {join(good)}." if good else text
 
 
@@ -256,7 +256,7 @@ def _bounded(change: Change, margin: float) -> str:
 def _average_words(names: tuple[str, str], average: Change, margin: float) -> str:
     bounded = _bounded(average, margin)
     if abs(average.difference) < LEVEL:
-        return f"On average over optimizers {names[1]} reaches what {names[0]} reaches{bounded}."
+        return f"Averaged over the optimizers, {names[1]} does as well as {names[0]}{bounded}."
     side = "above" if average.difference > 0 else "below"
     gap = points(abs(average.difference))
-    return f"On average over optimizers {names[1]} is {gap} points {side} {names[0]}{bounded}."
+    return f"Averaged over the optimizers, {names[1]} is {gap} points {side} {names[0]}{bounded}."

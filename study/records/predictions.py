@@ -60,7 +60,7 @@ def worst_mistakes(found: Predictions) -> list[int]:
     """Return the places of up to `MOST_MISTAKES` wrong predictions to show.
 
     Frequent pairs of classes come first, but each shows only its two surest mistakes before the
-    next pair's turn: twelve times the same confusion would say less.
+    next pair's turn: showing the same confusion twelve times would say less.
     """
     pairs = list(zip(found.labels, found.predictions, strict=True))
     wrong = [place for place, (label, predicted) in enumerate(pairs) if label != predicted]

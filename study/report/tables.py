@@ -144,9 +144,9 @@ def robustness_table(summary: Summary) -> Table:
     ]
     return Table(
         "Robustness and cost",
-        "What a configuration reaches that is drawn at random from the search space and trained to "
-        "the end: half of them at least the median, nine of ten at least the 10 % quantile (one "
-        "that diverged scores at chance). Diverged: of all configurations drawn at random, with "
+        "Scores of configurations drawn at random from the search space and trained to the end: "
+        "half reach the median or more, nine in ten the 10 % quantile or more (one that diverged "
+        "scores at chance). Diverged: of all configurations drawn at random, with "
         "the 95 % interval of their share in percent. Epochs, seconds: until a confirmation run of "
         f"the winner is within {points(summary.answer.margin)} points of its own best.",
         (

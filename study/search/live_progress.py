@@ -105,7 +105,7 @@ class Watch(AbstractContextManager["Watch"]):
         if trained:
             remaining = max(self.epochs - self._trained, 0)
             seconds = (time.monotonic() - self._start) / trained * remaining
-            until = "left" if len(self.plan.looks) < 2 else "until it"
+            until = "left" if len(self.plan.looks) < 2 else "until then"
             left = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
             left = f"{left} {until}"
         where = self._where()

@@ -38,7 +38,8 @@ def check_used(space: SearchSpace) -> None:
         raise UserError(
             f"`code` {own[name].file}: no optimizer of the search space {space.name} has "
             f"class {' or '.join(own)}; add a table like this one to your own search space, with "
-            f'suitable ranges (`extends = "default"` at its top keeps the 12 others):\n{table}'
+            'suitable ranges (`extends = "default"` at its top keeps the optimizers of that space):'
+            f"\n{table}"
         )
 
 

@@ -44,7 +44,7 @@ def without_equal_values(space: SearchSpace, rows: int) -> tuple[SearchSpace, li
 
 
 def _within(domain: Domain, rows: int) -> Domain:
-    """Return batch sizes of at most all rows; a single value stays, for it equals no other."""
+    """Return batch sizes of at most all rows; a single value is kept, it duplicates no other."""
     if domain.fixed:
         return domain
     if not domain.choices:

@@ -49,7 +49,7 @@ class Weight(NamedTuple):
 class StateShape:
     """The contents of the `State` of a padded head and its built optimizer, in order.
 
-    A study has one for each of its programs, so it keeps almost none of their numbers.
+    A study holds one per program, so it stores almost none of the arrays' values.
     """
 
     def __init__(self, head: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:

@@ -1,4 +1,4 @@
-"""What each confirmation run named each image -> what a difference leaves open on new images.
+"""Classes predicted by each confirmation run -> how uncertain differences are on new images.
 
 Repeats split the same images anew, so they cannot tell a lucky collection from a good optimizer.
 Single images can: over all runs, how much does each image favour one optimizer of a pair? The
@@ -23,7 +23,7 @@ w is the variance of the runs' differences within repeats, u the part of it that
 run explain, c se as on these images, c_I the quantile with G - 1 degrees of freedom. Two quantiles,
 one for each variance: Banerjee 1961. Influences per image: Bayle, Bayle, Janson and Mackey 2020;
 runs as readers and images as cases: Gallas 2006. 4 / G^2 ("plus four") is for few images, 0.15 q^2
-for training images that are a chance, too; both are measured, not proven
+allows for the training images, which are a random sample, too; both are measured, not proven
 (`tests/benchmarks/pools.py`). Where all runs judge the same images nothing is claimed.
 
 A value is that of all images of a run together, as records have it: where two halves are
@@ -52,7 +52,7 @@ class Collection(NamedTuple):
     """The images of a study, N of them, and how they are judged."""
 
     labels: Integer[np.ndarray, " N"]  # true class of each image, from 0
-    units: Integer[np.ndarray, " N"]  # number of what an image never parts from; from 0
+    units: Integer[np.ndarray, " N"]  # index of the group that an image is never split from
     classes: int  # number of classes
     metric: str
 
@@ -136,8 +136,8 @@ def new_images(
 ) -> NewImages:
     """Return the variances of all pairs, each over the runs that converged for both.
 
-    Memory: a few numbers per optimizer and image, however many runs there are. `runs` are gone
-    through more than once, where pairs are judged on different runs.
+    Memory: a few numbers per optimizer and image, however many runs there are. `runs` is iterated
+    over several times if pairs are judged on different runs.
 
     Args:
         collection: images of the study.

@@ -305,7 +305,7 @@ def _absurd(meta: StudyMeta, rows: Iterable[Row]) -> Iterator[Caution]:
     if absurd:
         yield Caution(
             "absurd loss",
-            f"The validation loss is absurd for {join(absurd)}; guessing has {guess:.2f}. Such a "
+            f"The validation loss of {join(absurd)} is absurd; guessing gives {guess:.2f}. Such a "
             "head is as confident when wrong as when right: trust the classes it predicts as far "
             f"as the {meta.metric_words} goes, but not its probabilities.",
         )

@@ -336,7 +336,7 @@ def _collapsing(answer: Answer) -> str:
         f"{100 * one.collapsing[0]:.0f} to {100 * one.collapsing[1]:.0f} %)"
         for one in found
     ]
-    return f"Searches that missed: {join(counts)}." if found else ""
+    return f"Searches that found no good configuration: {join(counts)}." if found else ""
 
 
 def _diverging(answer: Answer) -> str:

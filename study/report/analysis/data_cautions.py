@@ -29,17 +29,17 @@ def data_cautions(meta: StudyMeta) -> Iterator[Caution]:
     if dark := meta.data.get("dark", []):
         yield Caution(
             "dark images",
-            f"{_images(dark)} nearly black ({first_few(dark, NAMED)}): label masks are, and so are "
-            "16-bit colour images that use only 12 bits. Save these as 8-bit images that range "
-            "from black to white.",
+            f"{_images(dark)} nearly black ({first_few(dark, NAMED)}). Label masks look like this, "
+            "and so do 16-bit colour images that use only 12 of their bits. Save these as 8-bit "
+            "images that range from black to white.",
         )
     yield from _near_copies(meta)
     if inside := meta.data.get("subfolders", []):
         yield Caution(
             "subfolders",
             f"Every class has folders inside ({join(inside)}). If each of these is one subject or "
-            "scene, its images are in several parts of a split, and all values are too high: "
-            "search again with --group subfolder and another --name.",
+            "scene, its images end up in several parts of a split, which makes every score too "
+            "high: search again with --group subfolder and another --name.",
         )
     if constant := meta.data.get("constant", []):
         never = "Column {} of {} (from 0) never varies, so it carries no information."
