@@ -309,7 +309,7 @@ def test_what_was_doubtful_about_the_images_is_said_again():
     assert said["flat images"].startswith("16 images are one flat colour (cats/0.png, cats/1.png, ")
     assert "and 13 more), so" in said["flat images"]
     assert said["split"] == "Keras's split leaves no training image of birds."
-    assert said["dark images"].startswith("1 image is nearly black (cats/mask.png): ")
+    assert said["dark images"].startswith("1 image is nearly black (cats/mask.png). ")
     assert said["shortcut"] == "The mode alone tells the class of 98% of the images; look."
     assert said["deep grey"] == "Whole numbers beside floats."
 

@@ -19,6 +19,7 @@ from study.records.trial_record import Phase, TrialRecord, TrialStatus, rounded
 
 # Fractions of a search's budget: the best trial that each would have found is retrained, too.
 BUDGETS = (0.125, 0.25, 0.5)
+ABSURD_LOSS = 10.0  # times the loss of guessing, ln(n_classes)
 
 
 def chance(metric: str, class_counts: Sequence[int]) -> float:

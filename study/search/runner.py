@@ -20,7 +20,7 @@ from jaxtyping import Float32
 from study.common.errors import UserError
 from study.common.freed_memory import give_back
 from study.common.metrics import ACCURACY
-from study.records.outcomes import chance, score
+from study.records.outcomes import ABSURD_LOSS, chance, score
 from study.records.trial_record import (
     CURVES,
     Phase,
@@ -44,7 +44,6 @@ from study.training.runs import HeadResult, HeadRun, HeadState
 JUDGES = 4  # threads that judge results
 UNJUDGED = 16  # results; while there are more of them no new population starts
 
-ABSURD_LOSS = 10.0  # times the loss of guessing, ln(n_classes)
 NO_GUESSING = 0.75  # accuracy
 
 Ended = tuple[Task, HeadResult | None]  # None: the run does not fit into memory

@@ -10,6 +10,7 @@ import numpy as np
 from study.common.aliases import Value
 from study.common.metrics import PLURAL
 from study.common.text import join, number, points
+from study.records.outcomes import ABSURD_LOSS
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.data_cautions import Caution, data_cautions
@@ -24,7 +25,6 @@ MANY_DIVERGED = 0.25  # share of an optimizer's trials
 UNEQUAL = 1.1  # largest / smallest budget
 OVERFIT = 0.15  # training minus validation value at the last epoch
 LOST = 0.01  # of the metric
-ABSURD_LOSS = 10.0  # times the loss of guessing
 LATE = 0.9  # best epoch / trained epochs
 EDGE = 0.04  # share of a range, on its own scale
 

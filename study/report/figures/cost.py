@@ -33,9 +33,9 @@ def draw_gains(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Dra
         7.5,
         max(3.4, 1.6 + 0.36 * len(found)),
         "What does tuning gain?",
-        f"Validation {summary.meta.metric_words} with Keras's defaults and tuned. Equal steps to "
-        f"the right divide the {'errors' if summary.meta.metric == ACCURACY else 'gap to 100 %'} by "
-        "equal factors.",
+        f"Validation {summary.meta.metric_words} with Keras's defaults and tuned. Equal steps "
+        f"divide the {'errors' if summary.meta.metric == ACCURACY else 'gap to 100 %'} by equal "
+        "factors.",
     )
     axis = figure.subplots()
     room = 0.5 + label_width([f"{name} 00.0 %" for name in names], 8)
