@@ -239,7 +239,7 @@ def _too_few_classes(images: ImageSet) -> str:
 
 
 def _table_nearby(root: Path) -> str:
-    """Return a way out if there is a table in the folder or beside it."""
+    """Return another way if there is a table in the folder or next to it."""
     places = [*entries(root), *entries(root.parent)]
     tables = [entry for entry in places if entry.suffix.lower() in (".csv", ".tsv")]
     if not tables:

@@ -1,1 +1,1 @@
-"""A folder, or a table -> the files that may be images, and what is said of each."""
+"""A folder, or a table -> the files that may be images, with class, part and group."""

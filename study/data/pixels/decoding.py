@@ -68,7 +68,7 @@ UPRIGHT = {  # EXIF orientation -> what undoes it
 SHADES, COLOURS = (17, 16), (4, 4)  # width, height
 THUMBNAIL_BYTES = math.prod(SHADES) + 3 * math.prod(COLOURS)
 BETWEEN = (4 * SHADES[0], 4 * SHADES[1])  # a multiple of both
-LARGE = 16  # times `BETWEEN`; the box filter counts whole pixels, so of fewer it is less exact
+LARGE = 16  # times `BETWEEN`; the box filter counts whole pixels, so with fewer it is less exact
 
 
 class StoredAs(NamedTuple):
