@@ -221,11 +221,11 @@ def test_a_new_kind_of_schedule_is_one_entry(
 def test_what_cannot_be_printed_is_named() -> None:
     meta, run = a_run(a_config("Adam"))
     other = {"optimizers": {run.optimizer: {"class": "Adamant"}}}
-    with pytest.raises(UserError, match="class 'Adamant' of optimizer adam is none"):
+    with pytest.raises(UserError, match="class 'Adamant' of optimizer adam cannot be printed"):
         keras_code(replace(meta, space={"name": "x", "table": other}), run)
     strange = {**run.hyperparameters, "schedule": "zigzag"}
     with pytest.raises(UserError, match="no such schedule: 'zigzag'"):
         keras_code(meta, replace(run, hyperparameters=strange))
     less = {key: value for key, value in run.hyperparameters.items() if key != "dropout"}
-    with pytest.raises(UserError, match="hyperparameter 'dropout' is missing"):
+    with pytest.raises(UserError, match="lacks the hyperparameter 'dropout'"):
         keras_code(meta, replace(run, hyperparameters=less))
