@@ -130,7 +130,7 @@ def test_the_command_compares_and_writes_page_table_and_numbers(logs, capsys):
 
 def test_a_report_of_two_studies_names_the_command_that_compares_them(logs, capsys):
     assert report_main(["--logs", str(logs), "--study", "a", "--study", "b"]) == 2
-    assert "study.compare --study a --study b`" in capsys.readouterr().err
+    assert f"study.compare --study a --study b --logs {logs}`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", [[], ["--study", "a"]])

@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_trials(options.logs, options.study or [], options.trials_to)
         elif options.study and len(options.study) > 1:
             given = [word for name in options.study for word in ("--study", name)]
+            given += [] if options.logs == Path("logs") else ["--logs", options.logs]
             raise UserError(
                 f"a report covers one study; to compare several, run `{typed('compare', *given)}`"
             )
