@@ -121,7 +121,7 @@ def test_the_printed_code_trains_a_head_on_such_rows(folder: Path) -> None:
     x, y = digits()
     head = space["train"](x, y, verbose=0)
     assert head.output_shape == (None, 10)
-    assert "rows (N, 64) go in" in code and "VGG" not in code
+    assert "it turns rows (N, 64) into" in code and "VGG" not in code
 
 
 def test_a_killed_study_resumes_and_ends_with_the_same_records(
@@ -212,7 +212,7 @@ def test_groups_and_parts_of_the_file_are_honoured(
     assert search(tmp_path / "d.npz", tmp_path, "--optimizers", "adam", "--repeats", "1") == 0
     said = capsys.readouterr().out
     assert "the test set is the part test as it is, so --test-split does not apply" in said
-    assert "groups: 180 of 360 rows, none stands on several sides of a stratified split" in said
+    assert "groups: 180 of 360 rows, each on one side of every stratified split" in said
     found = load_predictions(tmp_path / "logs" / "digits")
     assert found is not None and found.optimizers["adam"].set == "test"
     tested = [int(name.removeprefix("row ")) for name in found.optimizers["adam"].paths]

@@ -415,7 +415,7 @@ def test_broken_odd_and_misnamed_files_are_named_and_left_out(
     [
         (["--data", "no/such/folder"], ["no/such/folder", "does not exist", "--data"]),
         (["--data", ""], ["--data", "received ''"]),
-        (["--data", "https://x.org/photos"], ["https://x.org/photos", "an address on the web"]),
+        (["--data", "https://x.org/photos"], ["https://x.org/photos", "a web address"]),
         (["--space", "fast"], ["--space fast", "default, quick"]),
         (["--optimizers", "adam,sdg"], ["'sdg'", "valid: sgd"]),
         (["--seed", "0"], ["--seed", "'0'", "at least 1"]),

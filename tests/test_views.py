@@ -189,4 +189,4 @@ def test_a_study_with_views_goes_on_to_the_same_records(
     assert main([*study[:-2], "--views", "2"]) == 2
     assert "views 3 -> 2" in capsys.readouterr().err
     report = (trials.parent / "report" / "report.md").read_text(encoding="utf-8")
-    assert "of 3 views of each training image, one an epoch" in report
+    assert "of 3 views of each training image, one per epoch" in report
