@@ -1,4 +1,4 @@
-"""Checks the shapes that annotations name while tests run, and no other type.
+"""Checks the shapes that annotations name while tests run with `--shapes`, and no other type.
 
 `jaxtyping`'s import hook hands every function and dataclass of `study` to `check_shapes`; beartype
 does the checking. mypy sees all other types before any test runs.

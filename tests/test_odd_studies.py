@@ -186,7 +186,7 @@ def test_the_first_sentence_says_what_happened(case: str, said: str) -> None:
         ("one repeat", "one repeat", "the spread of confirmation runs, not that of searches."),
         ("spread out", "tuning lost", " % tuned): the search was cut short."),
         ("one rerun of one trial", "tuning lost", "a search of one trial tunes nothing."),
-        ("absurd loss", "absurd loss", "(250,000); guessing has 3.69."),
+        ("absurd loss", "absurd loss", "(250,000) is absurd; guessing gives 3.69."),
     ],
 )
 def test_the_cautions_say_what_happened(case: str, kind: str, said: str) -> None:

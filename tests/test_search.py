@@ -270,6 +270,9 @@ def test_the_cells_of_the_readme_resume_the_study_of_the_command(
     assert names["model"].output_shape == (None, 3)
 
 
+@pytest.mark.filterwarnings(  # an interrupt may land between opening a file and its `with`
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 def test_an_interrupted_cell_loses_nothing(
     finished: tuple[Path, str], picture_folder: Path, tmp_path: Path
 ) -> None:
