@@ -343,6 +343,7 @@ def test_where_a_worker_cannot_read_an_image_its_machine_is_named(asked: Asked) 
     )
 
 
+@pytest.mark.slow  # two minutes; that a local study ends, is stopped and resumed runs always
 def test_lost_workers_nodes_and_drivers_change_no_record_and_no_row(
     here: Study, tmp_path: Path, nodes: Nodes
 ) -> None:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FILES = ("splits", "statistics", "importance", "outcomes")
+FILES = ("statistics", "outcomes")
 
 REFUSED = """
 from jaxtyping import TypeCheckError, install_import_hook
