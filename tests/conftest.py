@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jaxtyping import install_import_hook
 from PIL import Image
+from shapes import check_shapes
 
+check_shapes()  # before anything of `study` is imported
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 CLASSES = ("circles", "stripes", "дома 家")
@@ -15,16 +16,6 @@ LONGEST = (  # half a minute of a processor and more; they begin first, so no co
     "population", "cluster", "search", "kills", "keras_code", "rows_study", "loss",
     "own_optimizers", "figures", "report", "program_cache", "metric_studies",
 )  # fmt: skip
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    words = "check the shapes in annotations in every call: a third slower"
-    parser.addoption("--shapes", action="store_true", help=words)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--shapes"):  # before anything of `study` is imported
-        install_import_hook("study", "shapes.check_shapes")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
