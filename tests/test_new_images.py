@@ -4,14 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
-from sklearn import metrics as sk
-
-from study.common.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1
-from study.records.study_meta import Look
-from study.records.trial_record import cross_fitted, cross_fitted_by_class
-from study.verdicts.bounds import Bounds, compared
-from study.verdicts.new_images import (
+from new_images import (
     Collection,
     ConfirmationRun,
     NewImages,
@@ -20,6 +13,13 @@ from study.verdicts.new_images import (
     new_images,
     value_and_influences,
 )
+from scipy import stats
+from sklearn import metrics as sk
+
+from study.common.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1
+from study.records.study_meta import Look
+from study.records.trial_record import cross_fitted, cross_fitted_by_class
+from study.verdicts.bounds import Bounds, compared
 
 METRICS = (ACCURACY, BALANCED_ACCURACY, MACRO_F1)
 CLASSES = 4

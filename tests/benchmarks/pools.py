@@ -28,14 +28,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.datasets import load_digits
-
-from study.common.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1
-from study.verdicts.answer import share_interval
-from study.verdicts.bounds import Bounds, compared
-from study.verdicts.collapse import collapsed_repeats
-from study.verdicts.looks import planned_looks
-from study.verdicts.new_images import (
+from new_images import (
     TRAINING_SHARE,
     Collection,
     ConfirmationRun,
@@ -44,7 +37,14 @@ from study.verdicts.new_images import (
     new_images,
     value_and_influences,
 )
-from study.verdicts.quantile import joint_quantile
+from quantile import joint_quantile
+from sklearn.datasets import load_digits
+
+from study.common.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1
+from study.verdicts.answer import share_interval
+from study.verdicts.bounds import Bounds, compared
+from study.verdicts.collapse import collapsed_repeats
+from study.verdicts.looks import planned_looks
 
 LOOKS = planned_looks("auto", 12)
 REPEATS, RERUNS, TRIALS = 12, 5, 3

@@ -26,8 +26,7 @@ runs as readers and images as cases: Gallas 2006. 4 / G^2 ("plus four") is for f
 allows for the training images, which are a random sample, too; both are measured, not proven
 (`tests/benchmarks/pools.py`). Where all runs judge the same images nothing is claimed.
 
-No verdict uses this yet: `tests/benchmarks/pools.py` holds it against `Bounds.new_error`, the rule
-in force.
+`tests/benchmarks/pools.py` holds it against `Bounds.new_error`, the rule in force.
 
 A value is that of all images of a run together, as records have it: where two halves are
 cross-fitted, each image has the class that was named at the epoch chosen on the other half.

@@ -8,7 +8,7 @@ rivals, Y standard normal and s^2 chi-squared over its degrees of freedom (Dunne
     P(all m differences below c standard errors) = E[Phi(sqrt(2) c s + Y)^m] = 1 - alpha
 
 That is exact for one pooled variance. Here each pair has its own, moderated: measured, not proven.
-No verdict uses it yet; `tests/benchmarks/pools.py` holds it against the union bound.
+`tests/benchmarks/pools.py` holds it against the union bound, which is in force.
 """
 
 import functools
