@@ -25,9 +25,13 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.datasets import load_digits
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/new_images.py, tests/quantile.py
 from new_images import (
     TRAINING_SHARE,
     Collection,
@@ -38,7 +42,6 @@ from new_images import (
     value_and_influences,
 )
 from quantile import joint_quantile
-from sklearn.datasets import load_digits
 
 from study.common.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1
 from study.verdicts.answer import share_interval
