@@ -61,7 +61,7 @@ def test_optimizers_are_aligned_and_those_of_one_study_are_shown_without_a_diffe
     assert [change.optimizer for change in found.changes] == ["adam", "sgd", "lion"]
     assert math.isnan(found.changes[2].difference) and not math.isnan(found.changes[2].second)
     assert found.average is not None and found.average.difference == pytest.approx(0.05)
-    assert "Too large to be chance: sgd (+10.0)." in found.headline
+    assert "More than chance explains: sgd (+10.0)." in found.headline
 
 
 def test_an_order_that_turns_round_is_named():

@@ -237,7 +237,7 @@ def _headline(
         f"{c.optimizer} ({points_signed(c.difference)})" for c in known if c.says is Says.DIFFERS
     ]
     which = join(real) if real else f"none of the {len(known)} optimizers by itself"
-    text = f"{_average_words(names, average, margin)} Too large to be chance: {which}."
+    text = f"{_average_words(names, average, margin)} More than chance explains: {which}."
     return f"{text} Good enough in both: {join(good)}." if good else text
 
 

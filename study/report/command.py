@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif options.study and len(options.study) > 1:
             given = [word for name in options.study for word in ("--study", name)]
             given += [] if options.logs == Path("logs") else ["--logs", options.logs]
+            given += [] if options.margin is None else ["--margin", options.margin]
             raise UserError(
                 f"a report covers one study; to compare several, run `{typed('compare', *given)}`"
             )
