@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _refuse_rows(study)
         if sentence := outdated(study):
             print(f"warning: {sentence}", file=sys.stderr)
-        images = []
+        scales, images = white_points(study), []
         for path in given.images:
             found = inspect(path)
             if found.digest:
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 bad = True
                 reason = found.reason or "is not an image"
                 print(f"error: {printable(path)}: {reason}", file=sys.stderr)
-            if found.grey and found.grey.kind not in white_points(study):
+            if found.grey and found.grey.kind not in scales:
                 print(
                     f"warning: {printable(path)} is 16/32-bit grey of {found.grey.kind}, which the "
                     "study has never seen, so its white point is a guess: save it in the format of "

@@ -14,6 +14,7 @@ from study.records.trial_record import Phase
 from study.records.trials_file import load_trials
 from study.report.keras_code import keras_code
 from study.search import main
+from study.space.keras_optimizers import argument_rules
 from study.space.own_optimizers import blamed, load_code, own_optimizers
 from study.space.search_space import SearchSpace, load_space
 from study.training.mappable import trained_alone
@@ -190,6 +191,14 @@ def test_an_error_in_the_code_is_blamed_on_it_and_shown_from_there(tmp_path: Pat
 def test_a_class_is_unknown_without_its_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"optimizers.sign.class: received 'Sign'.*`code`"):
         space_of(tmp_path, "Sign")
+
+
+def test_arguments_are_ruled_by_how_their_names_end(tmp_path: Path) -> None:
+    text = "import keras\n\n\nclass Ends(keras.optimizers.Optimizer):\n"
+    text += "    def __init__(self, learning_rate=0.1, slow_beta_1=0.9, sync_steps=1, **more):\n"
+    load_code([code(tmp_path, text + "        super().__init__(learning_rate, **more)\n")])
+    rules = argument_rules("Ends")
+    assert not rules["slow_beta_1"].check(1.5) and not rules["sync_steps"].check(0.5)
 
 
 def test_arguments_come_from_the_signature_and_those_behind_kwargs(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from study.search.plan import (
 from study.search.protocol import Round
 from study.search.studies import open_subject
 from study.space.search_space import SearchSpace, load_space
+from study.training.program_key import few_widths
 from study.verdicts.answer import Answer
 from study.verdicts.judge import judge
 
@@ -55,9 +56,13 @@ def test_a_fixed_study_is_all_counted_at_once():
     assert plan.looks == (7,) and plan.first == 7 and not plan.race
 
 
+def widths_of(space: SearchSpace) -> tuple[int, ...]:
+    return few_widths(space.dense_widths())
+
+
 def planned(space: SearchSpace, *argv: str) -> str:
     given = options(*argv)
-    return "\n".join(plan_lines(make_plan(given, space), given, space, SPLIT))
+    return "\n".join(plan_lines(make_plan(given, space), given, space, SPLIT, widths_of(space)))
 
 
 def test_a_hyperband_of_too_few_epochs_says_that_it_stops_nothing_early():
@@ -107,7 +112,9 @@ def test_the_plan_says_what_was_cut(tmp_path: Path):
         '[optimizers.adam]\nclass = "Adam"\nlearning_rate = {min = 1e-4, max = 0.1}\n'
     )
     space = load_space(str(path))
-    lines = "\n".join(plan_lines(make_plan(options(), space), options(), space, SPLIT))
+    lines = "\n".join(
+        plan_lines(make_plan(options(), space), options(), space, SPLIT, widths_of(space))
+    )
     assert "sgd has too few configurations for hyperband: a grid search of 3 instead" in lines
     assert "adam has too few" not in lines
     assert "3 trials (90 epochs) or 90 trials (576 epochs) each" in lines
@@ -123,29 +130,35 @@ def test_the_plan_says_what_was_cut(tmp_path: Path):
 )
 def test_the_plan_reads_as_a_sentence(argv: tuple[str, ...], words: str):
     space = load_space("default")
-    first = plan_lines(make_plan(options(*argv), space), options(*argv), space, SPLIT)[0]
+    first = plan_lines(
+        make_plan(options(*argv), space),
+        options(*argv),
+        space,
+        SPLIT,
+        widths_of(space),
+    )[0]
     assert words in first and first.startswith("plan: ")
 
 
 def test_the_plan_says_how_many_programs_are_compiled():
     space = load_space("quick")
-    lines = plan_lines(make_plan(options(), space), options(), space, SPLIT)
-    programs = len(signatures_of(space, SPLIT))
+    lines = plan_lines(make_plan(options(), space), options(), space, SPLIT, widths_of(space))
+    programs = len(signatures_of(space, SPLIT, widths_of(space)))
     assert f"plan: at most {programs} programs to compile, about 2 s each" in lines
     assert 1 <= programs <= 12
-    assert len(signatures_of(space.restrict(["adam"]), SPLIT)) == 1
+    assert len(signatures_of(space.restrict(["adam"]), SPLIT, widths_of(space))) == 1
 
 
 def test_the_plan_says_what_the_first_look_and_the_longest_study_cost():
     space = load_space("default")
     plan = make_plan(options(), space)
-    lines = "\n".join(plan_lines(plan, options(), space, SPLIT))
+    lines = "\n".join(plan_lines(plan, options(), space, SPLIT, widths_of(space)))
     first, most = (plan.epochs(plan.equal_repeats(n)) for n in (5, 27))
     assert f"first planned look (interim analysis) after 5 repeats, {first:,} epochs" in lines
     assert f"looks at 8, 12, 18, 27: at most {most:,} epochs in all" in lines
     assert "at most 2 points behind the best is good enough (--margin)" in lines
     fixed = options("--repeats", "1", "--margin", "1")
-    lines = "\n".join(plan_lines(make_plan(fixed, space), fixed, space, SPLIT))
+    lines = "\n".join(plan_lines(make_plan(fixed, space), fixed, space, SPLIT, widths_of(space)))
     assert "1 repeat, then one look at the results;" in lines and "at most 1 point behind" in lines
 
 

@@ -186,7 +186,7 @@ def test_the_fingerprint_is_that_of_the_content_not_of_the_file(
 def test_rows_that_do_not_fit_into_the_memory_lie_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaded: Write
 ) -> None:
-    monkeypatch.setattr("study.data.rows.row_room.MEMORY_PART", 1e-12)
+    monkeypatch.setattr("study.data.rows.row_room.MEMORY_FRACTION", 1e-12)
     found = loaded(x=np.asfortranarray(X), y=Y)
     assert isinstance(found.rows, np.memmap)
     np.testing.assert_array_equal(found.rows, X)
@@ -202,8 +202,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"x": X, "y": Y, "groups": Y}, "groups: unknown key (did you mean group?)"),
     ({"x": X[0], "y": Y}, "x: is (4,), but must be (N, d), one row each: one number a row"),
     ({"x": X[:, :, None, None], "y": Y}, "x: is (30, 4, 1, 1), but must be (N, d)"),
-    ({"x": X[:0], "y": Y[:0]}, "x: is (0, 4), but needs at least one row and column"),
-    ({"x": X[:, :0], "y": Y}, "x: is (30, 0), but needs at least one row and column"),
+    ({"x": X[:0], "y": Y[:0]}, "x: is (0, 4), but needs 1 to 2,147,483,647 rows"),
+    ({"x": X[:, :0], "y": Y}, "x: is (30, 0), but needs 1 to 2,147,483,647 rows"),
     ({"x": X.astype(int), "y": Y}, "x: is int64, but must be one of float16, float32, float64"),
     ({"x": X.astype(complex), "y": Y}, "x: is complex128, but must be"),
     ({"x": X > 0, "y": Y}, "x: is bool, but must be"),

@@ -2,7 +2,7 @@
 
 A library function names its arguments in backquotes ("`image_size` must be ..."); a command prints
 the same sentence with its own flags (--image-size). `optimizer-study search` is the same command as
-`python -m study.search`. The first Ctrl-C or SIGTERM stops a command once the current piece of work
+`python -m study.search`. The first Ctrl-C or SIGTERM stops a search once the current piece of work
 has ended; a second one does not wait: the process ends as after a kill, which a study survives, but
 without the complaints of threads that are still at work.
 """
@@ -35,7 +35,7 @@ OURS = {  # argparse's words -> ours
     "the following arguments are required:": "missing:",
 }
 COMMANDS = {
-    "search": "find and rank the best settings of every optimizer",
+    "search": "tune every optimizer and rank them",
     "report": "write the report of a study",
     "compare": "compare studies on one page",
     "data": "check the data before a study",

@@ -9,7 +9,6 @@ and draws some of the images.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,9 +36,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             _show_rows(given, parser)
     except ENDS as error:
         return complain(error, given)
-    except OSError as error:
-        print(f"error: {printable(given.grid)}: {error.strerror}", file=sys.stderr)
-        return 2
     return 0
 
 
@@ -78,7 +74,11 @@ def _show_images(given: argparse.Namespace) -> None:
     images = load_images(**loading)
     print(overview(images))
     rows = np.arange(len(images.paths))
-    write_atomically(given.grid, sample_grid(images, rows, seed=1, title="Images and classes"))
+    grid = sample_grid(images, rows, seed=1, title="Images and classes")
+    try:
+        write_atomically(given.grid, grid)
+    except OSError as error:
+        raise UserError(f"`grid` {printable(given.grid)}: {error.strerror}") from None
     print(f"sample grid: {printable(given.grid)}")
 
 

@@ -27,7 +27,7 @@ class Examples:
     near: tuple[tuple[int, ...], ...] = ()  # groups of rows that are near-duplicates
     notes: tuple[str, ...] = ()  # how the data were understood, in words
     noun: str = "image"  # what sentences call an example
-    part_noun: str = "folder"  # what sentences call that which holds a part of divided data
+    part_noun: str = "folder"  # what sentences call the thing that holds a part of divided data
 
     def of_part(self, part: str) -> Int32[np.ndarray, " n"]:
         """Return the rows of a part of divided data."""

@@ -78,7 +78,7 @@ class Worker:
     def __init__(self, number: int) -> None:
         self._number = number
         os.environ.pop("OMP_NUM_THREADS", None)  # set by Ray, so that one core would do all work
-        self._population: Any = None
+        self._trainer: Any = None
         self._given: tuple[TrainingTable, TrainingRules] | None = None
         self._forward: tuple[RowOrder, Any, Any] | None = None
         self._loading = threading.Lock()
@@ -173,8 +173,8 @@ class Worker:
 
     def prepare(self, size: int) -> tuple[int, int]:
         """Get ready for populations of a size; return `side_by_side` and `busy` of the `Place`."""
-        self._population = self._of_size(size)
-        return self._population.side_by_side, self._population.busy
+        self._trainer = self._of_size(size)
+        return self._trainer.side_by_side, self._trainer.busy
 
     def _of_size(self, size: int) -> Any:
         from study.training.population import LocalTrainer
@@ -186,16 +186,16 @@ class Worker:
         """Train a population, whose arrays and states are references."""
         fetched = [_fetched(run) for run in runs]
         with _plain_errors(self._names):
-            results = self._population.submit(fetched).result()
+            results = self._trainer.submit(fetched).result()
         return Trained(
             [self._light(run, result) for run, result in zip(runs, results, strict=True)],
-            self._population.compilations,
-            self._population.compile_seconds,
+            self._trainer.compilations,
+            self._trainer.compile_seconds,
         )
 
     def stop(self, patient: bool) -> None:
         """Give up what is under way."""
-        self._population.stop(patient=patient)
+        self._trainer.stop(patient=patient)
 
     def _light(self, run: Any, result: Any) -> Any:
         """Return a result without weights that are not needed; its state stays here."""

@@ -185,11 +185,11 @@ def pairs_table(summary: Summary) -> Table:
         "Differences",
         f"In points of validation {summary.meta.metric_words}, paired by repeat. The intervals "
         "hold simultaneously for all pairs and all planned looks (interim analyses), so they are "
-        "wider than those of the verdicts. Separated: on these "
-        f"{noun}s the difference is more than chance in splits, searches and seeds explains. "
-        f"Carries over: the same holds on new {noun}s of the same kind. P(A > B): the probability that a confirmation run of A beats one of B on the "
-        "same rows; meaningful if it is at least 0.75 and its interval stays above 0.5 "
-        "(Bouthillier et al. 2021).",
+        f"wider than those of the verdicts. Separated: on these {noun}s the difference is more "
+        "than chance in splits, searches and seeds explains. Carries over: the same holds on new "
+        f"{noun}s of the same kind. P(A > B): the probability that a confirmation run of A beats "
+        "one of B on the same rows; meaningful if it is at least 0.75 and its interval stays above "
+        "0.5 (Bouthillier et al. 2021).",
         (
             *("pair", "repeats", "difference", "95 %", "separated"),
             *(f"95 % new {noun}s", "carries over", "P(A > B)", "95 % of P", "meaningful"),

@@ -209,7 +209,7 @@ class Options:
         "answer", continued="looks")
     time_limit: float | None = option(
         "answer", None, real("MINUTES", "minutes, above 0", lambda x: 0 < x < math.inf),
-        "start no new trials after this time; the winners so far are still confirmed",
+        "stop the search after this time; the winners so far are still confirmed",
         continued="free")
     confirm: int = option(
         "answer", 5, whole(1, 10_000), "confirmation runs of each winner, each with a fresh seed "

@@ -31,9 +31,8 @@ from study.space.head_config import HeadConfig
 from study.space.search_space import SearchSpace
 
 MOST_COLLISIONS = 100_000  # draws of known points before a space counts as exhausted
-
-CANDIDATES = 4000
-REFINED = 3
+CANDIDATES = 4000  # random points that the Gaussian process predicts
+REFINED = 3  # best of them, minimized further
 FIT_RESTARTS = 2  # of the kernel's length scale; Keras Tuner has 20
 
 

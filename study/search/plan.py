@@ -18,7 +18,7 @@ from study.space.head_config import SINGLE_ROWS, normalizes_single_rows
 from study.space.search_space import SearchSpace
 from study.training.head import Statistics
 from study.training.hypermodel import HeadHyperModel
-from study.training.program_key import COMPILED, Signature, few_widths, signature_of
+from study.training.program_key import COMPILED, Signature, signature_of
 from study.verdicts.looks import AUTO, planned_looks
 
 
@@ -106,7 +106,7 @@ def plan_lines(
     options: Options,
     space: SearchSpace,
     split: Split,
-    widths: Sequence[int] | None = None,
+    widths: Sequence[int],
 ) -> list[str]:
     """Return the plan in words, line by line; see `signatures_of` for `split` and `widths`."""
     lines = [f"plan: {text}" for text in _sentences(plan, options)]
@@ -163,15 +163,11 @@ def _looks(plan: Plan) -> str:
     )
 
 
-def signatures_of(
-    space: SearchSpace, split: Split, widths: Sequence[int] | None = None
-) -> set[Signature]:
+def signatures_of(space: SearchSpace, split: Split, widths: Sequence[int]) -> set[Signature]:
     """Return the programs for all heads of this space; rungs and confirmation runs add none.
 
-    `split` is of any repeat: all have the same sizes. Dense layers are padded to `widths`, or to
-    the usual ones.
+    `split` is of any repeat: all have the same sizes. Dense layers are padded to `widths`.
     """
-    widths = widths or few_widths(space.dense_widths())
     shapes = {key: one.choices or widths for key, one in space.head.items() if key in COMPILED}
     found = set()
     for name in space.optimizers:

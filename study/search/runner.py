@@ -1,4 +1,4 @@
-"""Tasks come in, records go out: runs are trained together, judged, and saved as they end.
+"""Tasks come in, records go out: runs are trained together and recorded as they end.
 
 A recorded run is not trained again. A trial that may still be promoted keeps its state in memory,
 several megabytes; where a kill lost that, the promoted run is trained from its first epoch, with
@@ -41,10 +41,9 @@ from study.training.population import OUT_OF_MEMORY
 from study.training.program_key import Signature
 from study.training.runs import HeadResult, HeadRun, HeadState
 
-JUDGES = 4  # threads that judge results
-UNJUDGED = 16  # results; while there are more of them no new population starts
-
-NO_GUESSING = 0.75  # accuracy
+SCORERS = 4  # threads that make records of results
+MOST_UNSAVED = 16  # results; while there are more of them no new population starts
+NO_GUESSING = 0.75  # accuracy that is never guessing
 
 Ended = tuple[Task, HeadResult | None]  # None: the run does not fit into memory
 Unsaved = tuple[Task, HeadResult | None, Future[TrialRecord]]
@@ -53,7 +52,7 @@ Rung = tuple[str, int, int | None, int | None]  # search, repeat, bracket, rung
 
 
 class Runner:
-    """Trains tasks, which are judged by the metric of the `trainer`.
+    """Trains tasks, which the metric of the `trainer` scores.
 
     Args:
         promoted: see `promotions`.
@@ -91,10 +90,10 @@ class Runner:
         self._paused.keep_only(task.run.continues for task in tasks)
         missing = [task for task in tasks if task.run.trial_id not in self.records]
         with (
-            ThreadPoolExecutor(JUDGES, "judge") as judges,
+            ThreadPoolExecutor(SCORERS, "scorer") as scorers,
             contextlib.closing(self._train(missing)) as batches,  # also stops them after Ctrl-C
         ):
-            self._judge_all(batches, judges, enough)
+            self._record_all(batches, scorers, enough)
         give_back()
         return [self.records[t.run.trial_id] for t in tasks if t.run.trial_id in self.records]
 
@@ -170,35 +169,35 @@ class Runner:
             keep_weights=task.run.phase != Phase.SEARCH,
         )
 
-    def _judge_all(
+    def _record_all(
         self,
         batches: Iterable[list[Ended]],
-        judges: ThreadPoolExecutor,
+        scorers: ThreadPoolExecutor,
         enough: Callable[[], bool],
     ) -> None:
-        """Judge results in threads and save them as they come, until `enough()` is true.
+        """Make records of results in threads and save them as they come, until `enough()` is true.
 
-        Judges that predict test rows wait for the heads in training, not the other way round.
+        Threads that predict test rows wait for the heads in training, not the other way round.
         """
         waiting: deque[Unsaved] = deque()
         try:
             for finished in batches:
-                waiting += [(*one, judges.submit(self._record, *one)) for one in finished]
-                judged = []
-                while waiting and (waiting[0][-1].done() or len(waiting) > UNJUDGED):
-                    judged.append(waiting.popleft())
-                self._collect(judged)
+                waiting += [(*one, scorers.submit(self._record, *one)) for one in finished]
+                ended = []
+                while waiting and (waiting[0][-1].done() or len(waiting) > MOST_UNSAVED):
+                    ended.append(waiting.popleft())
+                self._collect(ended)
                 if enough():
                     break
         finally:  # also runs that ended before an error or Ctrl-C
             self._collect(waiting)
 
-    def _collect(self, judged: Iterable[Unsaved]) -> None:
-        """Save the records of judged runs, also those beside and after an error; then raise it."""
+    def _collect(self, ended: Iterable[Unsaved]) -> None:
+        """Save the records of ended runs, also those beside and after an error; then raise it."""
         records: list[TrialRecord] = []
         errors: list[BaseException] = []
         try:
-            for task, result, future in judged:
+            for task, result, future in ended:
                 error = future.exception()
                 if error:
                     errors.append(error)
@@ -209,7 +208,7 @@ class Runner:
                     self._paused.forget(self.records[task.run.continues])
                 if result and result.state:
                     self._paused.add(records[-1], result.state)
-        finally:  # also runs that were judged before Ctrl-C
+        finally:  # also runs that ended before Ctrl-C
             if records:
                 self.save(records)
         if errors:

@@ -101,7 +101,7 @@ class PreparedStudy(NamedTuple):
     views: Int32[np.ndarray, "N V"] | None  # see `view_rows`
     plan: Plan
     meta: StudyMeta
-    lines: list[str]  # data, settings and plan in words, for TensorBoard
+    lines: list[str]  # data, split, device and plan in words, for TensorBoard
     known: Sequence[TrialRecord] = ()  # records of an earlier run
 
     @property
@@ -137,14 +137,14 @@ def _prepared(options: Options, space: SearchSpace, machines: Machines) -> Prepa
     alone = trained_alone(space)
     meta = study_meta(options, space, subject, splits, code_facts(space, alone))
     sizes, device = meta.split_sizes, meta.device
-    setting = [
+    about = [
         f"split: {sizes['train']} train, {sizes['validation']} validation, {sizes['test']} test",
         ", ".join(filter(None, (f"device: {device['kind']} ({device['name']})", subject.base))),
         f"split: {in_flags(splits.origin, options)}",
     ]
     warnings = splits.warnings(several=options.repeats != 1)
     warnings = [*(in_flags(text, options) for text in warnings), *alone_words(alone)]
-    print("\n".join([*setting, *(f"warning: {text}" for text in warnings)]))
+    print("\n".join([*about, *(f"warning: {text}" for text in warnings)]))
     plan, views = make_plan(options, space), view_rows(splits, options.views)
     confirmed = splits("confirm", 0)
     widths = widths_of(options, plan, space, subject, confirmed, views)
@@ -156,7 +156,7 @@ def _prepared(options: Options, space: SearchSpace, machines: Machines) -> Prepa
     print("\n".join(lines))
     shared = {"rounding": machines.rounding} if machines.rounding else {}
     meta = replace(meta, device={**device, "widths": list(widths), **shared})
-    shown = [*subject.heading, *setting, f"optimizers: {', '.join(space.optimizers)}", *lines]
+    shown = [*subject.heading, *about, f"optimizers: {', '.join(space.optimizers)}", *lines]
     return PreparedStudy(options, space, subject, splits, views, plan, meta, shown)
 
 

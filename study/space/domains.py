@@ -1,7 +1,7 @@
 """The values that hyperparameters may take.
 
 A key `one_minus_X` of an optimizer samples 1 - X, for arguments that are between 0 and 1 and
-matter most near 1: `argument_of` and `turned` are all that knows about it.
+matter most near 1: `argument_of` and `turned` translate between the key and the argument.
 """
 
 import math

@@ -82,7 +82,7 @@ class HeadConfig:
 
     @property
     def has_own_loss(self) -> bool:
-        """Whether its loss is another than plain cross-entropy."""
+        """Whether its loss differs from plain cross-entropy."""
         return self.balanced or self.label_smoothing > 0
 
     def hyperparameters(self) -> dict[str, Value]:

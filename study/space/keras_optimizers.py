@@ -54,11 +54,12 @@ AVERAGE = SearchKey(0.0, is_fraction, "a number from 0 to below 1")  # at 1 noth
 ONE_MINUS_AVERAGE = SearchKey(0.0, is_factor, "a number above 0, at most 1")
 LEARNING_RATE = SearchKey(0.0, lambda v: is_number(v) and v > 0, "a number above 0")
 NOT_NEGATIVE = SearchKey(0.0, lambda v: is_number(v) and v >= 0, "a number, at least 0")
-ARGUMENTS = {  # whose default's type says too little
-    **dict.fromkeys(("beta_1", "beta_2", "adam_beta_1", "adam_beta_2", "rho", "momentum"), AVERAGE),
+# Arguments whose default's type says too little: by name, else by how the name ends.
+ARGUMENTS = {
+    **dict.fromkeys(("rho", "momentum"), AVERAGE),
     **dict.fromkeys(("beta_2_decay", "learning_rate_power", "muon_a", "muon_b", "muon_c"), NUMBER),
 }
-STEPS = ("ns_steps", "warmup_steps")
+ENDINGS = {"beta_1": AVERAGE, "beta_2": AVERAGE}  # adam_beta_1, or a user's slow_beta_1
 
 
 def argument_rules(keras_class: str) -> dict[str, SearchKey]:
@@ -76,14 +77,15 @@ def _rule(argument: inspect.Parameter, *, own: bool) -> SearchKey:
     name, default = argument.name, _default(argument)
     if isinstance(default, bool):
         return switch(default)
-    if isinstance(default, int) and name in STEPS:
+    if isinstance(default, int) and name.endswith("steps"):
         return SearchKey(
             default, lambda v: _is_integer(v) and v >= 0, "a whole number, at least 0", True
         )
     if isinstance(default, str):
         return SearchKey(default, lambda v: isinstance(v, str), "text")
-    if name in ARGUMENTS:
-        return ARGUMENTS[name]
+    known = ARGUMENTS.get(name) or ENDINGS.get(name[-len("beta_1") :])
+    if known is not None:
+        return known
     if own and (argument.annotation in (int, "int") or (isinstance(default, int) and default > 1)):
         return SearchKey(0, _is_integer, "a whole number", True)
     return NUMBER if own else NOT_NEGATIVE

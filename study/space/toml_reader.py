@@ -65,7 +65,7 @@ class SpaceReader(ValueReader):
     """Reads the tables of one file."""
 
     def read(self, table: dict[str, Any]) -> dict[str, Any]:
-        """Check all tables and return the fields of a `SearchSpace` but its name.
+        """Check all tables and return every field of a `SearchSpace` except its name.
 
         Raises:
             UserError: with file, key, value received and what is valid.

@@ -1,7 +1,7 @@
 """The search space as an ordinary `keras_tuner.HyperModel`, for stock tuners.
 
 It builds every model that Keras itself trains here: a stock tuner's, the run of an optimizer that
-cannot be mapped over heads, and the reference in the tests of the population trainer. `build` never
+cannot be mapped over heads, and the reference in the tests of `LocalTrainer`. `build` never
 touches VGG16, so the dozens of builds that conditional scopes need are cheap.
 """
 

@@ -241,7 +241,7 @@ def one_step(name: str, folder: Path, count: int, at_once: int) -> dict[str, Any
     import keras_tuner  # noqa: F401, everything heavy, before memory is counted
 
     from study.report import write  # noqa: F401
-    from study.search import studies as study_run  # noqa: F401
+    from study.search import studies  # noqa: F401
     from study.training import population  # noqa: F401
 
     before = memory()

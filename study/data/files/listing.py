@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from study.common.errors import UserError
-from study.common.text import printable
+from study.common.text import counted, printable
 from study.data.files.class_folders import (
     TEST,
     TRAIN,
@@ -247,7 +247,7 @@ def _list_table(source: Path, root: Path) -> Listing:
     there = [row for row in rows if row.path.is_file()]
     notes = [f"labels: {printable(source)}, {len(rows):,} files"]
     if table.repeated:
-        notes.append(f"labels: lines that repeat an earlier one: {table.repeated}")
+        notes.append(f"labels: {counted(table.repeated, 'line')} that repeat an earlier one")
     return Listing(
         source=source,
         root=root,

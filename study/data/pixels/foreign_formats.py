@@ -39,26 +39,12 @@ STARTS = {
     b"FOVb": RAW, b"\x00MRM": RAW, b"II\x1a\x00\x00\x00HEAPCCDR": RAW,
 }
 # fmt: on
-RAW_SUFFIXES = frozenset(
-    (
-        ".dng",
-        ".nef",
-        ".nrw",
-        ".cr2",
-        ".arw",
-        ".sr2",
-        ".srf",
-        ".pef",
-        ".srw",
-        ".3fr",
-        ".iiq",
-        ".erf",
-        ".dcr",
-        ".kdc",
-        ".mos",
-        ".rwl",
-    )
-)  # fmt: skip
+# fmt: off
+RAW_SUFFIXES = frozenset((
+    ".dng", ".nef", ".nrw", ".cr2", ".arw", ".sr2", ".srf", ".pef", ".srw", ".3fr", ".iiq", ".erf",
+    ".dcr", ".kdc", ".mos", ".rwl",
+))
+# fmt: on
 HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 SUB_FILE, PHOTOMETRIC, SUB_IFDS, DNG_VERSION = 254, 262, 330, 50706  # tags of TIFF 6.0, of DNG
 BITS, BANDS, KIND = 258, 277, 339

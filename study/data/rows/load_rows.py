@@ -111,7 +111,9 @@ def _check_shapes(file: NpzFile) -> tuple[int, int]:
         raise file.error("x", f"is {x.dtype}, but must be one of {choices}: x.astype('float32')")
     count, width = x.shape
     if not count or not width or count > MOST_ROWS:
-        raise file.error("x", f"is {x.shape}, but needs at least one row and column")
+        raise file.error(
+            "x", f"is {x.shape}, but needs 1 to {MOST_ROWS:,} rows of one number or more"
+        )
     for key in set(file.headers) - {"x", "class_names"}:
         shape = file.headers[key].shape
         if shape != (count,):

@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from study.common.errors import UserError
 from study.common.text import printable
 
-MEMORY_PART = 0.5  # fraction of the machine's memory that rows may fill before they go to the disk
+MEMORY_FRACTION = 0.5  # of the machine's memory that rows may fill before they go to the disk
 GB = 1e9
 
 
@@ -34,15 +34,15 @@ def feature_rows(
         UserError: `folder` lacks the room: written through the map, a full disk ends the process.
     """
     needed = count * width * 4
-    if needed <= MEMORY_PART * (memory or _memory()):
+    if needed <= MEMORY_FRACTION * (memory or _memory()):
         return np.empty((count, width), np.float32)
     place = folder or tempfile.gettempdir()
     free = shutil.disk_usage(place).free
     if needed > free:
         raise UserError(
             f"{count:,} rows of {width:,} numbers take {needed / GB:.1f} GB, more than half of "
-            f"this machine's memory, and {printable(place)} has {free / GB:.1f} GB free: give "
-            "`cache_dir` a folder with more room"
+            f"this machine's memory, and {printable(place)} has {free / GB:.1f} GB free: free "
+            "some space there, or give a search a `cache_dir` with more room"
         )
     with tempfile.TemporaryFile(dir=place) as file:
         file.truncate(needed)

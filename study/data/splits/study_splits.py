@@ -120,7 +120,7 @@ class Splits:
         )
 
     def warnings(self, *, several: bool) -> list[str]:
-        """Return what a split of folders or Keras allows, in words; nothing of a stratified split.
+        """Return warnings: what folders or Keras let leak, what a stratified split leaves out.
 
         Args:
             several: whether there is more than one repeat.
