@@ -267,5 +267,5 @@ def test_rows_that_do_not_fit_into_the_memory_are_mapped_from_an_unnamed_file(
     large[:] = np.arange(11 * 512, dtype=np.float32).reshape(11, 512)
     assert large[10, 511] == 11 * 512 - 1
     assert not list(tmp_path.iterdir())  # nothing is left behind, whatever happens
-    with pytest.raises(UserError, match=r"take 4000000\.0 GB, .* give `cache_dir` a folder"):
+    with pytest.raises(UserError, match=r"take 4000000\.0 GB, .* give a search a `cache_dir`"):
         feature_rows(10**9, 10**6, tmp_path, memory=1)
