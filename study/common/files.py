@@ -39,6 +39,18 @@ def write_atomically(path: Path, content: bytes | str | Iterable[str]) -> None:
         raise
 
 
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Append lines of text, given without their ends, and flush them to the disk."""
+    text = "".join(f"{line}\n" for line in lines)
+    if not text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def sweep(folder: Path, *, seconds: float = 0.0) -> None:
     """Delete the temporary files of killed processes.
 

@@ -16,6 +16,7 @@ from study.common.errors import UserError
 STUDY_FILE = "study.json"
 TRIALS_FILE = "trials.jsonl"
 DAMAGED_FILE = "trials.damaged.jsonl"
+PREDICTED_FILE = "predicted.jsonl"
 PREDICTIONS_FILE = "best/predictions.json"
 WINNER_FILE = "best/winner.keras"
 MISTAKES_FOLDER = "best/mistakes"

@@ -1,26 +1,18 @@
 """`trials.jsonl`: one line for each finished run, on the disk before the next one is trained."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from study.common.errors import UserError
-from study.common.files import write_atomically
+from study.common.files import append_lines, write_atomically
 from study.records.study_files import DAMAGED_FILE, TRIALS_FILE
 from study.records.trial_record import TrialRecord, from_line, to_line
 
 
 def append_trials(study: Path, records: Iterable[TrialRecord]) -> None:
     """Append lines to `trials.jsonl` and flush them to the disk before returning."""
-    lines = "".join(to_line(record) + "\n" for record in records)
-    if not lines:
-        return
-    study.mkdir(parents=True, exist_ok=True)
-    with (study / TRIALS_FILE).open("a", encoding="utf-8") as file:
-        file.write(lines)
-        file.flush()
-        os.fsync(file.fileno())
+    append_lines(study / TRIALS_FILE, map(to_line, records))
 
 
 def rewrite_trials(study: Path, records: Iterable[TrialRecord]) -> None:

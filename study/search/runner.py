@@ -21,6 +21,7 @@ from study.common.errors import UserError
 from study.common.freed_memory import give_back
 from study.common.metrics import ACCURACY
 from study.records.outcomes import ABSURD_LOSS, chance, score
+from study.records.predicted_classes import PredictedRun
 from study.records.trial_record import (
     CURVES,
     Phase,
@@ -58,6 +59,7 @@ class Runner:
         promoted: see `promotions`.
         known: records of an earlier process.
         save: called with each batch of new records as soon as it exists.
+        keep: called before that with what the confirmation runs of the batch predict.
         versions: index of the versions in force in `StudyMeta.versions`.
     """
 
@@ -69,9 +71,10 @@ class Runner:
         known: Iterable[TrialRecord],
         save: Callable[[list[TrialRecord]], None],
         *,
+        keep: Callable[[list[PredictedRun]], None] = lambda runs: None,
         versions: int = 0,
     ) -> None:
-        self.data, self.trainer, self.save = data, trainer, save
+        self.data, self.trainer, self.save, self.keep = data, trainer, save, keep
         counts = np.bincount(data.labels, minlength=data.n_classes).tolist()
         self._guess = chance(trainer.metric, counts)
         self.versions = versions
@@ -167,6 +170,7 @@ class Runner:
             state=self._paused.state_of(before) if before else None,
             pauses=self._paused.may_pause(task.run.bracket, task.run.rung),
             keep_weights=task.run.phase != Phase.SEARCH,
+            keep_classes=task.run.phase == Phase.CONFIRM,
         )
 
     def _record_all(
@@ -195,6 +199,7 @@ class Runner:
     def _collect(self, ended: Iterable[Unsaved]) -> None:
         """Save the records of ended runs, also those beside and after an error; then raise it."""
         records: list[TrialRecord] = []
+        predicted: list[PredictedRun] = []
         errors: list[BaseException] = []
         try:
             for task, result, future in ended:
@@ -204,12 +209,16 @@ class Runner:
                     continue
                 records.append(future.result())
                 self.records[task.run.trial_id] = records[-1]
+                if result and result.classes is not None:
+                    rows, its = task.split.validation, task.run
+                    predicted.append(PredictedRun(its.trial_id, its.split, rows, result.classes))
                 if result and task.run.continues in self.records:
                     self._paused.forget(self.records[task.run.continues])
                 if result and result.state:
                     self._paused.add(records[-1], result.state)
         finally:  # also runs that ended before Ctrl-C
             if records:
+                self.keep(predicted)
                 self.save(records)
         if errors:
             raise errors[0]

@@ -24,6 +24,12 @@ from study.data.splits.study_splits import Splits
 from study.features.backbone import load_backbone
 from study.machines.machines import CertainPrograms, Machines, TrainerOrder
 from study.machines.opened import opened
+from study.records.predicted_classes import (
+    Labelled,
+    PredictedClasses,
+    PredictedRun,
+    append_predicted,
+)
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import TrialRecord
 from study.records.trials_file import append_trials, rewrite_trials
@@ -45,7 +51,14 @@ from study.search.programs_needed import (
 from study.search.protocol import Round, StudyProtocol
 from study.search.row_subject import RowSubject
 from study.search.runner import Runner
-from study.search.study_folder import clear, locked, recorded_device, resume, study_meta
+from study.search.study_folder import (
+    clear,
+    locked,
+    recorded_device,
+    resume,
+    study_meta,
+    with_predictions,
+)
 from study.search.subject import Subject
 from study.search.tasks import Data, count_rows, make_splits, view_rows
 from study.search.time_spent import TimeSpent
@@ -102,6 +115,7 @@ class PreparedStudy(NamedTuple):
     plan: Plan
     meta: StudyMeta
     lines: list[str]  # data, split, device and plan in words, for TensorBoard
+    predicted: PredictedClasses  # grows with the study
     known: Sequence[TrialRecord] = ()  # records of an earlier run
 
     @property
@@ -157,7 +171,8 @@ def _prepared(options: Options, space: SearchSpace, machines: Machines) -> Prepa
     shared = {"rounding": machines.rounding} if machines.rounding else {}
     meta = replace(meta, device={**device, "widths": list(widths), **shared})
     shown = [*subject.heading, *about, f"optimizers: {', '.join(space.optimizers)}", *lines]
-    return PreparedStudy(options, space, subject, splits, views, plan, meta, shown)
+    predicted = PredictedClasses()
+    return PreparedStudy(options, space, subject, splits, views, plan, meta, shown, predicted)
 
 
 def open_subject(options: Options, machines: Machines) -> Subject:
@@ -173,8 +188,9 @@ def _resumed(study: PreparedStudy) -> PreparedStudy:
     if options.overwrite:
         clear(folder)
     meta, known = resume(folder, study.meta, longer=partial(is_longer, options, study.space))
+    predicted, known = with_predictions(folder, known)
     print(f"study: {folder}" + (f", resumed after {len(known)} runs" if known else ""))
-    return study._replace(meta=meta, known=known)
+    return study._replace(meta=meta, known=known, predicted=predicted)
 
 
 def _events(study: PreparedStudy) -> EventFolder:
@@ -235,6 +251,12 @@ class Journal:
             line = round_line(now, self._study.plan)
             self._events.show_text("search/looks", [line], step=now.answer.looked)
 
+    def keep(self, runs: list[PredictedRun]) -> None:
+        """Write what confirmation runs predict to the disk."""
+        examples = self._study.subject.examples
+        labelled = Labelled(examples.labels, examples.units, len(examples.class_names))
+        append_predicted(self._study.folder, self._study.predicted, labelled, runs)
+
     def save(self, records: list[TrialRecord]) -> None:
         """Write new records to the disk, then show them."""
         append_trials(self._study.folder, records)
@@ -262,8 +284,11 @@ def _train(
     journal = Journal(study, events, where)
     start = time.monotonic()
     promoted = promotions(options.tuner, options.max_epochs, options.factor)
-    versions = len(meta.versions) - 1
-    runner = Runner(data, trainer, promoted, study.known, journal.save, versions=versions)
+    runner = Runner(
+        *(data, trainer, promoted, study.known, journal.save),
+        keep=journal.keep,
+        versions=len(meta.versions) - 1,
+    )
     protocol = StudyProtocol(options, study.space, runner, meta, journal.begin)
     with journal.watch:
         protocol.run()

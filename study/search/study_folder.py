@@ -25,7 +25,13 @@ from study.common.errors import UserError
 from study.common.files import sweep
 from study.common.text import counted
 from study.data.splits.study_splits import Splits
-from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
+from study.records.predicted_classes import (
+    PredictedClasses,
+    lacks_classes,
+    read_predicted,
+    repair_predicted,
+)
+from study.records.study_files import DAMAGED_FILE, PREDICTED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import PACKAGES, Look, StudyMeta, load_meta, save_meta
 from study.records.trial_record import Phase, TrialRecord
 from study.records.trials_file import TrialLines, read_trials, repair_trials, rewrite_trials
@@ -76,7 +82,7 @@ def clear(folder: Path) -> None:
     Raises:
         UserError: the folder holds something that is not part of a study.
     """
-    own = [TRIALS_FILE, DAMAGED_FILE, "tensorboard", "best", "report", STUDY_FILE]
+    own = [TRIALS_FILE, DAMAGED_FILE, PREDICTED_FILE, "tensorboard", "best", "report", STUDY_FILE]
     found = {path.name: path for path in folder.iterdir()}
     strange = sorted(found.keys() - {*own, ".lock"})
     if strange:
@@ -138,6 +144,25 @@ def resume(
         rewrite_trials(folder, known)
     save_meta(folder, merged)
     return merged, known
+
+
+def with_predictions(
+    folder: Path, known: Sequence[TrialRecord]
+) -> tuple[PredictedClasses, list[TrialRecord]]:
+    """Return what confirmation runs predict, and the records without those that lack it.
+
+    These runs are repeated. `predicted.jsonl` is made safe to append to.
+    """
+    predicted = read_predicted(folder)
+    repair_predicted(folder, predicted)
+    kept = [record for record in known if not lacks_classes(record, predicted)]
+    if lost := len(known) - len(kept):
+        print(
+            f"warning: {folder / PREDICTED_FILE} lacks what {counted(lost, 'confirmation run')} "
+            f"predicted; {'it' if lost == 1 else 'they'} will be repeated",
+            file=sys.stderr,
+        )
+    return predicted, kept
 
 
 def recorded_device(options: Options) -> Mapping[str, Any]:

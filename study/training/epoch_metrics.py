@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import keras
 import numpy as np
 import tensorflow as tf
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt
 
 from study.common.metrics import ACCURACY, from_counts
 from study.training.loss import row_losses
@@ -180,6 +180,25 @@ def from_table(
     if metric == ACCURACY:
         return found
     return found._replace(val_counts=table[:, numbers:].reshape(-1, 2, 3, classes).copy())
+
+
+def cross_fitted_classes(
+    found: EpochMetrics, metric: str, classes: UInt[np.ndarray, "epochs m"]
+) -> UInt[np.ndarray, " m"]:
+    """Return the class predicted for each validation row, each fold at the best epoch of the other.
+
+    Args:
+        found: a head's curves, of all of its epochs.
+        metric: chooses the epochs, in each fold the first of equals.
+        classes: predicted after each epoch.
+    """
+    folds = np.stack([found.val_hits_a, found.val_hits_b], axis=1)
+    if metric != ACCURACY:
+        folds = from_counts(metric, np.asarray(found.val_counts, np.float64))
+    chosen_a, chosen_b = np.argmax(folds, axis=0)
+    even = np.arange(classes.shape[1]) % 2 == 0
+    fitted: UInt[np.ndarray, " m"] = np.where(even, classes[chosen_b], classes[chosen_a])
+    return fitted
 
 
 @keras.saving.register_keras_serializable(package="optimizer_study")

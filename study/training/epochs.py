@@ -65,31 +65,34 @@ class Epochs:
 
     def __call__(
         self, features: Any, labels: Any, heads: Inputs, state: State, given: Epoch, count: Any
-    ) -> tuple[tf.Tensor, State]:
-        """Return the tables (most_epochs, rows, K), zeros after `count`, and the new state."""
-        metrics = tf.TensorArray(
-            tf.float32,
-            self.most_epochs,
-            element_shape=(table_rows(self.shape.metric, self.shape.n_classes), self.shape.size),
+    ) -> tuple[tf.Tensor, tf.Tensor, State]:
+        """Return tables, predicted classes and the new state; zeros after `count` epochs.
+
+        The tables are (most_epochs, rows, K), the classes (most_epochs, K, n_validation) int32.
+        """
+        size, rows = self.shape.size, table_rows(self.shape.metric, self.shape.n_classes)
+        metrics = tf.TensorArray(tf.float32, self.most_epochs, element_shape=(rows, size))
+        classes = tf.TensorArray(
+            tf.int32, self.most_epochs, element_shape=(size, self.signature.n_validation)
         )
 
-        def epoch(index: Any, metrics: Any, state: State) -> Any:
+        def epoch(index: Any, metrics: Any, classes: Any, state: State) -> Any:
             now = Epoch(*[tf.gather(inputs, index) for inputs in given])
-            found, state = self._epoch(features, labels, heads, state, now)
-            return index + 1, metrics.write(index, found), state
+            found, predicted, state = self._epoch(features, labels, heads, state, now)
+            return index + 1, metrics.write(index, found), classes.write(index, predicted), state
 
-        _, metrics, state = tf.while_loop(
-            lambda index, *_: index < count, epoch, (0, metrics, state)
+        _, metrics, classes, state = tf.while_loop(
+            lambda index, *_: index < count, epoch, (0, metrics, classes, state)
         )
-        return metrics.stack(), state
+        return metrics.stack(), classes.stack(), state
 
     def _epoch(
         self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch
-    ) -> tuple[tf.Tensor, State]:
-        """Train and validate one epoch; return its table (rows, K) and the new state."""
+    ) -> tuple[tf.Tensor, tf.Tensor, State]:
+        """Train and validate one epoch; return its table, predicted classes and the new state."""
         signature = self.signature
         weights, statistics, optimizer, training = self._train(features, labels, heads, state, now)
-        validation = self._validate(features, labels, heads, weights, statistics)
+        validation, predicted = self._validate(features, labels, heads, weights, statistics)
         metrics = epoch_metrics(
             training, validation, signature.n_train, signature.n_validation, self.shape.metric
         )
@@ -102,7 +105,7 @@ class Epochs:
         ]
         best_value = tf.where(better, epoch_values(metrics), state.best_value)
         state = State(weights, statistics, optimizer, best, best_value)
-        return as_table(metrics), state
+        return as_table(metrics), predicted, state
 
     def _train(self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch) -> Any:
         """Take all steps; return weights, statistics, optimizer variables and sums (K,)."""
@@ -143,15 +146,17 @@ class Epochs:
 
     def _validate(
         self, features: Any, labels: Any, heads: Inputs, weights: Any, statistics: Any
-    ) -> FoldSums:
-        """Return sums over the validation rows, each (K,)."""
+    ) -> tuple[FoldSums, tf.Tensor]:
+        """Return sums over the validation rows, each (K,), and their classes (K, n_validation)."""
         count = self.signature.n_validation
         piece = min(count, VALIDATION_ROWS)
         pieces = -(-count // piece)
         padded = tf.pad(heads.validation, [[0, 0], [0, pieces * piece - count]])
+        size = self.shape.size
+        classes = tf.TensorArray(tf.int32, pieces, element_shape=(size, piece))
 
-        def step(i: Any, sums: FoldSums) -> Any:
-            rows = tf.slice(padded, [0, i * piece], [self.shape.size, piece])
+        def step(i: Any, sums: FoldSums, classes: Any) -> Any:
+            rows = tf.slice(padded, [0, i * piece], [size, piece])
             mask = tf.range(piece) + i * piece < count
             given = EvaluationBatch(
                 rows=tf.gather(features, rows),
@@ -162,16 +167,17 @@ class Epochs:
                 weights=weights,
                 statistics=statistics,
             )
-            found = tf.vectorized_map(
+            found, predicted = tf.vectorized_map(
                 lambda one: self.vectorized.evaluate(one, mask),
                 given,
                 fallback_to_while_loop=False,
             )
-            return i + 1, added(sums, found)
+            return i + 1, added(sums, found), classes.write(i, predicted)
 
-        start = (0, FoldSums.none(self.shape.size, self.vectorized.counted))
-        found: FoldSums = tf.while_loop(lambda i, *_: i < pieces, step, start)[1]
-        return found
+        start = (0, FoldSums.none(size, self.vectorized.counted), classes)
+        _, sums, classes = tf.while_loop(lambda i, *_: i < pieces, step, start)
+        rows = tf.transpose(classes.stack(), [1, 0, 2])  # (K, pieces, piece)
+        return sums, tf.reshape(rows, (size, pieces * piece))[:, :count]
 
 
 def dropout_noise(seeds: Any, steps: Any, rates: Any, rows: int, units: int) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-from jaxtyping import Int
+from jaxtyping import Int, UInt
 
 from study.training.epoch_metrics import (
     ClassMetric,
@@ -18,6 +18,7 @@ from study.training.epoch_metrics import (
     FoldSums,
     RowSums,
     counted_classes,
+    cross_fitted_classes,
     epoch_metrics,
     epoch_values,
     fold_sums,
@@ -38,26 +39,30 @@ def train_plainly(
     start = time.perf_counter()
     training = _KerasTraining(run, table, rules)
     curves: list[EpochMetrics] = []
-    rates = []
+    rates, predicted = [], []
     best_value, best_weights = -1.0, training.head.get_weights()
     for epoch in range(run.epochs):
         rows = order_of_rows(run, epoch, table.views)
         sums, rate = training.epoch(rows)
-        found = epoch_metrics(
-            sums, training.validation(), len(rows), len(run.validation), rules.metric
-        )
+        validation, classes = training.validation()
+        found = epoch_metrics(sums, validation, len(rows), len(run.validation), rules.metric)
         curves.append(found)
         rates.append(rate)
+        predicted.append(classes)
         if epoch_values(found) > best_value:
             best_value, best_weights = float(epoch_values(found)), training.head.get_weights()
         if enough():
             break
+    of_epochs = _stacked(curves)
     return HeadResult(
-        _stacked(curves),
+        of_epochs,
         learning_rate=np.array(rates, np.float32),
         state=None,
         best_weights=best_weights,
         seconds=time.perf_counter() - start,
+        classes=cross_fitted_classes(of_epochs, rules.metric, np.stack(predicted))
+        if run.keep_classes
+        else None,
     )
 
 
@@ -108,13 +113,15 @@ class _KerasTraining:
             sums.loss + found["loss"] * count, sums.hits + found["accuracy"] * count, counts
         )
 
-    def validation(self) -> FoldSums:
-        """Return the sums over the validation rows."""
+    def validation(self) -> tuple[FoldSums, UInt[np.ndarray, " m"]]:
+        """Return the sums over the validation rows, and their predicted classes."""
         rows = self._run.validation
         outputs = self.head(self._table.features[rows], training=False)
         labels = tf.constant(self._table.labels[rows], tf.int32)
         smoothing = smoothing_of(self._run.config)
-        return fold_sums(labels, outputs, None, smoothing, classes=self._counted)
+        sums = fold_sums(labels, outputs, None, smoothing, classes=self._counted)
+        small = np.min_scalar_type(self._table.n_classes - 1)
+        return sums, np.argmax(outputs, axis=-1).astype(small)
 
 
 def _stacked(curves: Sequence[EpochMetrics]) -> EpochMetrics:

@@ -11,17 +11,18 @@ so its gradients are zero. On a GPU, K is the fastest size that fits into memory
 import os
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Int, UInt
 
 from study.common.seeds import stream
 from study.space.search_space import SearchSpace
-from study.training.epoch_metrics import from_table, table_rows
+from study.training.epoch_metrics import cross_fitted_classes, from_table, table_rows
 from study.training.epochs import Inputs
 from study.training.head import Statistics
 from study.training.head_state import State, StateShape, row_tensor, taken
@@ -119,17 +120,18 @@ class LocalTrainer(Trainer):
         program = self.programs.of(signature, runs[0].config, self._features, self._labels)
         start = time.perf_counter()
         rates = [self._learning_rates(run, program) for run in runs]
-        curves, ends = self._through_epochs(program, runs, rates, stop)
+        curves, classes, ends = self._through_epochs(program, runs, rates, stop)
         seconds = (time.perf_counter() - start) / len(runs) / self.side_by_side
-        return [
-            HeadResult(
-                from_table(curves[: run.remaining, :, slot], self.metric, self._table.n_classes),
-                rates[slot][run.first : run.epochs, -1].copy(),
-                *ends[slot],
-                seconds,
-            )
-            for slot, run in enumerate(runs)
-        ]
+        results = []
+        for slot, run in enumerate(runs):
+            found = from_table(curves[: run.remaining, :, slot], self.metric, self._table.n_classes)
+            fitted = None
+            if run.keep_classes:
+                predicted = np.concatenate(classes[slot])[: run.remaining]
+                fitted = cross_fitted_classes(found, self.metric, predicted)
+            of_steps = rates[slot][run.first : run.epochs, -1].copy()
+            results.append(HeadResult(found, of_steps, *ends[slot], seconds, fitted))
+        return results
 
     def _train_alone(self, run: HeadRun, stop: threading.Event) -> HeadResult:
         result = train_plainly(run, self._table, self.rules, stop.is_set)
@@ -151,11 +153,16 @@ class LocalTrainer(Trainer):
         runs: list[HeadRun],
         rates: list[Float32[np.ndarray, "max_epochs steps"]],
         stop: threading.Event,
-    ) -> tuple[Float32[np.ndarray, "epochs rows size"], dict[int, End]]:
+    ) -> tuple[
+        Float32[np.ndarray, "epochs rows size"],
+        dict[int, list[UInt[np.ndarray, "e m"]]],
+        dict[int, End],
+    ]:
         """Train all remaining epochs, some in each call of the program.
 
         Returns:
-            an `as_table` of each epoch; and the end of the run in each slot.
+            an `as_table` of each epoch; of the runs that keep them, by slot, the predicted classes
+            of the epochs of each call; and the end of the run in each slot.
         """
         more = self.size - len(runs)  # empty slots repeat the last run: rounding stays the same
         slots, rates = runs + runs[-1:] * more, rates + rates[-1:] * more
@@ -163,12 +170,14 @@ class LocalTrainer(Trainer):
         lengths = sorted({run.remaining for run in runs})
         rows = table_rows(self.metric, self._table.n_classes)
         curves = np.zeros((lengths[-1], rows, self.size), np.float32)
+        small = np.min_scalar_type(self._table.n_classes - 1)
+        classes: dict[int, list[UInt[np.ndarray, "e m"]]] = defaultdict(list)
         ends: dict[int, End] = {}
         done = 0
         while True:
             ends |= _ends(program.state_shape, state, runs, done)
             if done == lengths[-1]:
-                return curves, ends
+                return curves, classes, ends
             if stop.is_set():
                 raise CancelledError
             until = min(next(at for at in lengths if at > done), done + program.most_epochs)
@@ -181,9 +190,11 @@ class LocalTrainer(Trainer):
                 for epoch in numbers
             ]
             now = [[of[e] for of, e in zip(rates, epoch, strict=True)] for epoch in numbers]
-            curves[done:until], state = program.train(
+            curves[done:until], predicted, state = program.train(
                 self._features, self._labels, heads, state, orders, now, numbers
             )
+            for slot in (slot for slot, run in enumerate(runs) if run.keep_classes):
+                classes[slot].append(predicted[:, slot].astype(small))
             done = until
 
     def _inputs(self, program: Program, slots: list[HeadRun]) -> Inputs:

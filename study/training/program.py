@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Int, Int32
 
 from study.space.head_config import HeadConfig
 from study.training.epochs import Epoch, Epochs, Inputs
@@ -76,8 +76,12 @@ class Program:
         orders: Sequence[Sequence[Int[np.ndarray, " n"]]],
         rates: Sequence[Sequence[Float32[np.ndarray, " steps"]]],
         numbers: Sequence[Sequence[int]],
-    ) -> tuple[Float32[np.ndarray, "E rows K"], State]:
-        """Train up to `most_epochs` epochs; return an `as_table` of each, and the new state.
+    ) -> tuple[Float32[np.ndarray, "E rows K"], Int32[np.ndarray, "E K m"], State]:
+        """Train up to `most_epochs` epochs.
+
+        Returns:
+            an `as_table` of each epoch, the class that each head predicts for each of its
+            validation rows after it, and the new state.
 
         Args:
             features: (R, d).
@@ -98,9 +102,10 @@ class Program:
             epochs.append(Epoch(rows.reshape(size, self.steps, batch), rate, number))
         count = tf.constant(len(epochs))
         given = self._stacked(epochs)
-        metrics, *flat = self._run(tf.nest.flatten((features, labels, heads, state, given, count)))
+        arguments = tf.nest.flatten((features, labels, heads, state, given, count))
+        metrics, classes, *flat = self._run(arguments)
         state = tf.nest.pack_sequence_as(self.state_shape.template, flat)
-        return metrics.numpy()[: len(epochs)], state
+        return metrics.numpy()[: len(epochs)], classes.numpy()[: len(epochs)], state
 
     def _compiled(
         self, epochs: Epochs, config: HeadConfig, features: tf.Tensor, labels: tf.Tensor

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int, Int32, Shaped
+from jaxtyping import Float32, Int, Int32, Shaped, UInt
 
 from study.common.metrics import ACCURACY
 from study.common.seeds import stream
@@ -104,6 +104,7 @@ class HeadRun(NamedTuple):
     state: HeadState | None = None  # continue from here
     pauses: bool = True  # whether it may be continued later
     keep_weights: bool = True  # whether a worker sends its best weights
+    keep_classes: bool = False  # whether its result has the predicted classes; not with `state`
 
     @property
     def first(self) -> int:
@@ -124,6 +125,7 @@ class HeadResult(NamedTuple):
     state: HeadState | None  # None: the run does not pause, or plain Keras trained it
     best_weights: list[Float32[np.ndarray, "..."]]  # of the first best epoch, as get_weights()
     seconds: float  # this run's share of the wall time, without compiling
+    classes: UInt[np.ndarray, " m"] | None = None  # cross-fitted, of the validation rows
 
 
 def order_of_rows(

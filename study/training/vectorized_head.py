@@ -117,10 +117,11 @@ class VectorizedHead:
         )
         return TrainingStep(weights, statistics, optimizer, sums._replace(loss=loss * count))
 
-    def evaluate(self, batch: EvaluationBatch, mask: Any) -> FoldSums:
-        """Return sums over the rows that count by `mask` (rows,)."""
+    def evaluate(self, batch: EvaluationBatch, mask: Any) -> tuple[FoldSums, Any]:
+        """Return sums over the rows that count by `mask` (rows,), and the classes of all rows."""
         outputs, _ = self._forward(batch, training=False)
-        return fold_sums(batch.labels, outputs, mask, batch.loss, classes=self.counted)
+        sums = fold_sums(batch.labels, outputs, mask, batch.loss, classes=self.counted)
+        return sums, tf.argmax(outputs, axis=-1, output_type=tf.int32)
 
     def _forward(
         self,

@@ -4,13 +4,12 @@ import enum
 import math
 from typing import NamedTuple
 
-import numpy as np
-from jaxtyping import Float
 from scipy.special import betaincinv
 
 from study.records.study_meta import Look
 from study.verdicts.bounds import Bounds
 from study.verdicts.looks import ALPHA
+from study.verdicts.new_images import NewImages
 
 
 class Verdict(enum.StrEnum):
@@ -74,7 +73,7 @@ class Answer(NamedTuple):
     looked: int  # number of looks that at least one pair has reached
     images_needed: float  # factor that brings the bound on new images to the margin; NaN: unknown
     bounds: Bounds  # after the latest look; NaN before the first
-    new_error: Float[np.ndarray, "K K"]  # error of a difference on new images of the same kind
+    new_images: NewImages  # what they add to the bounds; NaN: nothing is claimed
 
     def of(self, verdict: Verdict) -> list[Judged]:
         """Return the optimizers with this verdict, the smallest bound first."""

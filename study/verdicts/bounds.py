@@ -12,8 +12,7 @@ A look (interim analysis) that may spend `alpha` judges all K - 1 rivals of an o
 with Student's quantile at 1 - alpha / (K - 1) and d0 + n - 1 degrees of freedom. With d0 = 0 that
 is a theorem for normal differences; with d0 = 4 it is measured: `tests/benchmarks/calibration.py`.
 
-For new images of the same kind se^2 has a further term that repeats do not shrink, since all of
-them split the same images (after Nadeau and Bengio 2003): (n_val / n_train) V.
+Bounds on new images are in `study.verdicts.new_images`.
 """
 
 import math

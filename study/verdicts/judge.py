@@ -19,21 +19,30 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from study.records.predicted_classes import PredictedClasses
 from study.records.study_meta import Look, StudyMeta
 from study.records.trial_record import TrialRecord
 from study.verdicts.answer import Answer, Judged, Verdict
 from study.verdicts.bounds import Bounds, comparable, compared, over
 from study.verdicts.collapse import collapsed_repeats, fall
 from study.verdicts.looks import FEWEST_REPEATS
+from study.verdicts.new_images import NewImages, judged_repeats, new_images
 from study.verdicts.results import Results, results_of
 
 
 def answer_of(
-    meta: StudyMeta, records: Sequence[TrialRecord], ran: Mapping[str, int] | None = None
+    meta: StudyMeta,
+    records: Sequence[TrialRecord],
+    ran: Mapping[str, int] | None = None,
+    predicted: PredictedClasses | None = None,
 ) -> Answer:
-    """Return what a study says; with `ran`, after only so many repeats of each optimizer."""
+    """Return what a study says; with `ran`, after only so many repeats of each optimizer.
+
+    Without `predicted` nothing is claimed of new images.
+    """
+    results = results_of(meta, records, ran, predicted)
     margin = float(meta.settings["margin"]) / 100
-    return judge(results_of(meta, records, ran), meta.looks, margin=margin, asked=meta.code)
+    return judge(results, meta.looks, margin=margin, asked=meta.code)
 
 
 def judge(
@@ -64,7 +73,7 @@ def judge(
         looked=race.looked,
         images_needed=math.nan if leader is None else race.images_needed(leader),
         bounds=race.bounds,
-        new_error=race.new_error,
+        new_images=race.new_images,
     )
 
 
@@ -137,7 +146,10 @@ class _Race:
         steps = compared(results.table, results.spent, usable, step=results.step)
         self.looked = len(steps)
         self.bounds = steps[-1] if steps else Bounds.none(count)
-        self.new_error = self.bounds.new_error(results.ratio)
+        self.new_images = NewImages.none(count)
+        if results.evidence is not None:
+            judged = judged_repeats(results.table, results.spent, usable)
+            self.new_images = new_images(results.evidence, judged)
         self.exclusions = _exclusions(steps, count)
         self.excluded = self.exclusions.places
         self.apart = np.zeros(count, bool)  # repeats over, too few of them with a result
@@ -173,10 +185,7 @@ class _Race:
 
         An optimizer that is excluded on this split may be ahead on others.
         """
-        if math.isnan(self.results.ratio):
-            return [None] * len(self.excluded)
-        high: np.ndarray = self.bounds.difference + self.bounds.reach() * self.new_error
-        return self._claimed(high)
+        return self._claimed(self.new_images.high(self.bounds))
 
     def leader(self) -> int | None:
         """Return the place of the highest mean at the latest look; of equals the first.
@@ -251,14 +260,13 @@ class _Race:
     def images_needed(self, leader: int) -> float:
         """Return the factor on the images that brings the leader's bound on new ones to the margin.
 
-        With any number of repeats: the variance that these do not shrink falls with 1 / images.
+        With any number of repeats, and a leader that is level with its rivals.
         """
         rivals = self.rivals.copy()
         rivals[leader] = False
-        fixed = self.new_error[:, leader] ** 2 - self.bounds.error[:, leader] ** 2
-        reach = self.bounds.reach()[:, leader] * np.sqrt(np.maximum(fixed, 0))
-        known = reach[rivals & np.isfinite(reach)]
-        return float((known.max() / self.margin) ** 2) if known.size else math.nan
+        times = self.new_images.times_as_many(self.bounds, self.margin)[:, leader]
+        known = times[rivals & np.isfinite(times)]
+        return float(known.max()) if known.size else math.nan
 
 
 def first_round(optimizers: Iterable[str], looks: Sequence[Look], *, race: bool) -> dict[str, int]:

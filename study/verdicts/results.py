@@ -15,8 +15,10 @@ from jaxtyping import Bool, Float
 
 from study.common.metrics import steps
 from study.records.outcomes import by_optimizer, repeat_means
+from study.records.predicted_classes import PredictedClasses
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
+from study.verdicts.new_images import Evidence, evidence_of
 
 
 class Results(NamedTuple):
@@ -28,13 +30,19 @@ class Results(NamedTuple):
     reruns: Mapping[str, int]  # confirmation runs
     diverged: Mapping[str, int]  # confirmation runs that diverged
     step: float  # deviation of rounding a value to whole validation images
-    ratio: float  # validation / training rows; NaN: all repeats share one split
+    evidence: Evidence | None = None  # what is known of single images; None: nothing
 
 
 def results_of(
-    meta: StudyMeta, records: Iterable[TrialRecord], ran: Mapping[str, int] | None = None
+    meta: StudyMeta,
+    records: Iterable[TrialRecord],
+    ran: Mapping[str, int] | None = None,
+    predicted: PredictedClasses | None = None,
 ) -> Results:
-    """Return the results of a study; with `ran`, of only so many repeats of each optimizer."""
+    """Return the results of a study; with `ran`, of only so many repeats of each optimizer.
+
+    Without `predicted` nothing is known of single images.
+    """
     counted = [r for r in records if ran is None or r.repeat < ran.get(r.optimizer, 0)]
     grouped = by_optimizer(meta.optimizers, counted)
     names = tuple(dict.fromkeys([*meta.optimizers, *grouped]))
@@ -63,7 +71,7 @@ def results_of(
             for name, found in reruns.items()
         },
         step=value_step(meta),
-        ratio=image_ratio(meta),
+        evidence=evidence_of(meta.metric, names, counted, predicted) if predicted else None,
     )
 
 

@@ -53,9 +53,8 @@ def _pair(first: Row, second: Row, answer: Answer, place: tuple[int, int]) -> Pa
     repeats, difference = float(bounds.repeats[place]), float(bounds.difference[place])
     if math.isnan(difference):
         difference = _measured(first, second)
-    quantile = float(bounds.reach(strict=True)[place])
-    reach = quantile * float(bounds.error[place])
-    new_reach = quantile * float(answer.new_error[place])
+    reach = float((bounds.reach(strict=True) * bounds.error)[place])
+    new_reach = float(answer.new_images.half_width(bounds, strict=True)[place])
     probability, low, high = _probability(first, second)
     return Pair(
         first=first.optimizer,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from study.common.errors import UserError
+from study.records.predicted_classes import PredictedClasses, read_predicted
 from study.records.study_meta import StudyMeta, load_meta
 from study.records.trial_record import TrialRecord, TrialStatus
 from study.records.trials_file import load_trials
@@ -92,14 +93,19 @@ def load_study(folder: Path, *, margin: float | None = None) -> Summary:
             f"study {folder.name} has no finished runs yet{failed}: wait for the search, or run "
             "the same search command again to continue it"
         )
-    summary = summarize(meta, records)
+    summary = summarize(meta, records, read_predicted(folder))
     best = summary.rows[0].optimizer if summary.rows else ""
     return summary._replace(confusion=load_confusion(folder, meta, best))
 
 
-def summarize(meta: StudyMeta, records: Sequence[TrialRecord]) -> Summary:
-    """Return the summary of records; `confusion` needs files, so it is None."""
-    answer = answer_of(meta, records)
+def summarize(
+    meta: StudyMeta, records: Sequence[TrialRecord], predicted: PredictedClasses | None = None
+) -> Summary:
+    """Return the summary of records; `confusion` needs files, so it is None.
+
+    Without `predicted` nothing is claimed of new images.
+    """
+    answer = answer_of(meta, records, predicted=predicted)
     rows = rank(meta, records, answer)
     settings = best_settings(meta, rows, records)
     curves = winner_curves(meta, rows, records)

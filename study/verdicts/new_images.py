@@ -1,4 +1,4 @@
-"""Classes predicted by each confirmation run -> how uncertain differences are on new images.
+"""Predicted classes of confirmation runs -> how uncertain differences are on new images.
 
 Repeats split the same images anew, so they cannot tell a lucky collection from a good optimizer.
 Single images can: over all runs, how much does each image favour one optimizer of a pair? The
@@ -7,12 +7,12 @@ the image's weight (Hampel 1974); h is 1 for a hit and else 0, n the images that
 the classes that count:
 
     accuracy            h - value
-    balanced accuracy   n / C (h - recall_y) / n_y               y: true class, n_y images of it
-    macro F1            n / C (2 h / b_y - F_y / b_y - F_z / b_z)      z: class named for the image,
-                                             b: images of a class plus images named as it
+    balanced accuracy   n / C (h - recall_y) / n_y                  y: true class, n_y images of it
+    macro F1            n / C (2 h / b_y - F_y / b_y - F_z / b_z)   z: predicted class, b: images of
+                                                            a class plus images predicted as it
 
-With T_g the sum of a pair's influences over the images of unit g (a group that never parts, else
-one image) and over runs, m_g the runs that judge g, G units and N images that any run judges:
+With T_g the sum of a pair's influences over the images of unit g (a group that is never divided,
+else one image) and over runs, m_g the runs that judge g, G units and N images that any run judges:
 
     raw  = (sum T_g^2 / sum m_g^2) G^2 / (N^2 (G - 1))   of the mean difference, by image
     q^2  = max(0, w - u + raw)                           of one run's difference, beyond its images
@@ -26,37 +26,32 @@ runs as readers and images as cases: Gallas 2006. 4 / G^2 ("plus four") is for f
 allows for the training images, which are a random sample, too; both are measured, not proven
 (`tests/benchmarks/pools.py`). Where all runs judge the same images nothing is claimed.
 
-`tests/benchmarks/pools.py` holds it against `Bounds.new_error`, the rule in force.
-
-A value is that of all images of a run together, as records have it: where two halves are
-cross-fitted, each image has the class that was named at the epoch chosen on the other half.
+A value is that of all images of a run together, as records have it: of two folds that are
+cross-fitted, each image has the class that was predicted at the epoch chosen on the other fold.
 """
 
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
-from scipy.special import stdtrit
 
 from study.common.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1
+from study.records.predicted_classes import (
+    Labelled,
+    PredictedClasses,
+    PredictedRun,
+    lacks_classes,
+)
 from study.records.study_meta import Look
+from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.verdicts.bounds import Bounds, comparable, enough
 
 PLUS = 4.0  # units of influence 1 that are added
 TRAINING_SHARE = 0.15  # of a run's variance beyond its images, which stays with the collection
-
-
-class Collection(NamedTuple):
-    """The images of a study, N of them, and how they are judged."""
-
-    labels: Integer[np.ndarray, " N"]  # true class of each image, from 0
-    units: Integer[np.ndarray, " N"]  # index of the group that an image is never split from
-    classes: int  # number of classes
-    metric: str
 
 
 class ConfirmationRun(NamedTuple):
@@ -64,7 +59,7 @@ class ConfirmationRun(NamedTuple):
 
     repeat: int  # from 0
     rows: Integer[np.ndarray, " n"]  # images that are judged, each once
-    named: Sequence[Integer[np.ndarray, " n"] | None]  # K; None: absent, or it did not converge
+    predicted: Sequence[Integer[np.ndarray, " n"] | None]  # K; None: it did not converge
 
 
 class NewImages(NamedTuple):
@@ -74,6 +69,11 @@ class NewImages(NamedTuple):
     beyond: Float[np.ndarray, "K K"]  # of one run's difference, beyond its images
     units: Float[np.ndarray, "K K"]  # number of units that any run judges
 
+    @classmethod
+    def none(cls, count: int) -> "NewImages":
+        """Return what is known without any predicted class."""
+        return cls(*[np.full((count, count), math.nan) for _ in cls._fields])
+
     @property
     def variance(self) -> Float[np.ndarray, "K K"]:
         """The part of each pair's variance that further repeats do not shrink."""
@@ -82,17 +82,14 @@ class NewImages(NamedTuple):
         )
         return found
 
-    def half_width(self, bounds: Bounds) -> Float[np.ndarray, "K K"]:
-        """Return by how much a difference on new images may exceed the measured one."""
-        here = bounds.reach() * bounds.error
-        found: Float[np.ndarray, "K K"] = np.sqrt(
-            here**2 + self._quantile(bounds) ** 2 * self.variance
-        )
-        return found
+    def half_width(self, bounds: Bounds, *, strict: bool = False) -> Float[np.ndarray, "K K"]:
+        """Return by how much a difference on new images may exceed the measured one.
 
-    def low(self, bounds: Bounds) -> Float[np.ndarray, "K K"]:
-        """Return by how much column is at least behind row on new images."""
-        found: Float[np.ndarray, "K K"] = bounds.difference - self.half_width(bounds)
+        With `strict` for all ordered pairs simultaneously, as in `Bounds.reach`.
+        """
+        here = bounds.reach(strict=strict) * bounds.error
+        images = self._quantile(bounds, strict=strict) ** 2 * self.variance
+        found: Float[np.ndarray, "K K"] = np.sqrt(here**2 + images)
         return found
 
     def high(self, bounds: Bounds) -> Float[np.ndarray, "K K"]:
@@ -112,11 +109,9 @@ class NewImages(NamedTuple):
         found: Float[np.ndarray, "K K"] = needed / self.units
         return found
 
-    def _quantile(self, bounds: Bounds) -> Float[np.ndarray, "K K"]:
-        """Return c_I: Student's quantile for all rivals of an optimizer at once."""
-        rivals = max(len(self.units) - 1, 1)
-        found: Float[np.ndarray, "K K"] = stdtrit(self.units - 1, 1 - bounds.alpha / rivals)
-        return found
+    def _quantile(self, bounds: Bounds, *, strict: bool = False) -> Float[np.ndarray, "K K"]:
+        """Return c_I: as `Bounds.reach`, with the degrees of freedom of the images."""
+        return bounds._replace(freedom=self.units - 1).reach(strict=strict)
 
 
 def judged_repeats(
@@ -133,22 +128,51 @@ def judged_repeats(
     return found
 
 
-def new_images(
-    collection: Collection, runs: Sequence[ConfirmationRun], repeats: Int[np.ndarray, "K K"]
-) -> NewImages:
+class Evidence(NamedTuple):
+    """All that a study knows of single images."""
+
+    examples: Labelled
+    metric: str
+    runs: Sequence[ConfirmationRun]  # of any order
+
+
+def evidence_of(
+    metric: str, optimizers: Sequence[str], records: Iterable[TrialRecord], known: PredictedClasses
+) -> Evidence | None:
+    """Return what the confirmation runs among the records predict.
+
+    None if a run lacks its predicted classes: without it a bound could be too narrow.
+    """
+    together: dict[tuple[int, int | None], dict[str, PredictedRun | None]] = defaultdict(dict)
+    for record in records:
+        if record.phase is not Phase.CONFIRM:
+            continue
+        if lacks_classes(record, known):
+            return None
+        converged = record.status is TrialStatus.COMPLETED
+        run = known.of(record.trial_id) if converged else None
+        together[record.repeat, record.confirm][record.optimizer] = run
+    runs = []
+    for (repeat, _), found in together.items():
+        rows = next((run.rows for run in found.values() if run), None)
+        if rows is not None:
+            runs_of = [found.get(name) for name in optimizers]
+            runs.append(ConfirmationRun(repeat, rows, [run and run.classes for run in runs_of]))
+    return Evidence(known.examples, metric, runs) if known.examples else None
+
+
+def new_images(evidence: Evidence, repeats: Int[np.ndarray, "K K"]) -> NewImages:
     """Return the variances of all pairs, each over the runs that converged for both.
 
-    Memory: a few numbers per optimizer and image, however many runs there are. `runs` is iterated
-    over several times if pairs are judged on different runs.
+    Memory: a few numbers per optimizer and image, however many runs there are.
 
     Args:
-        collection: images of the study.
-        runs: confirmation runs; of any order.
+        evidence: of the study.
         repeats: number of repeats on which each pair is judged, as `judged_repeats` has it.
     """
-    size = len(repeats)
-    found = NewImages(*[np.full((size, size), math.nan) for _ in NewImages._fields])
-    there = np.array([[named is not None for named in run.named] for run in runs], bool)
+    size, runs = len(repeats), evidence.runs
+    found = NewImages.none(size)
+    there = np.array([[one is not None for one in run.predicted] for run in runs], bool)
     there = there.reshape(len(runs), size)
     numbers = np.array([run.repeat for run in runs], int)
     alike: dict[bytes, list[tuple[int, int]]] = defaultdict(list)  # pairs on the same runs
@@ -160,7 +184,7 @@ def new_images(
         places = sorted({place for pair in pairs for place in pair})
         if not chosen:
             continue
-        mine = _variances(collection, chosen, places)
+        mine = _variances(evidence._replace(runs=chosen), places)
         where = {place: number for number, place in enumerate(places)}
         for one, other in pairs:
             for whole, part in zip(found, mine, strict=True):
@@ -168,42 +192,41 @@ def new_images(
     return found
 
 
-def _variances(
-    collection: Collection, runs: Sequence[ConfirmationRun], places: Sequence[int]
-) -> NewImages:
+def _variances(evidence: Evidence, places: Sequence[int]) -> NewImages:
     """Return the variances of all pairs of `places`, over runs that converged for all of them."""
-    units = int(collection.units.max()) + 1
-    seen = np.zeros(len(collection.labels), bool)
+    (labels, units_of, classes), metric, runs = evidence
+    units = int(units_of.max()) + 1
+    seen = np.zeros(len(labels), bool)
     judging = np.zeros(units)  # runs that judge each unit
     totals = np.zeros((len(places), units))  # influences, summed over runs
     values = np.empty((len(places), len(runs)))
     by_images = np.zeros((len(places), len(places)))
     for number, run in enumerate(runs):
-        labels, own = collection.labels[run.rows], collection.units[run.rows]
+        own = units_of[run.rows]
         seen[run.rows] = True
         here = np.bincount(own, minlength=units) > 0
         judging += here
         sums = np.empty_like(totals)
         for place, optimizer in enumerate(places):
-            named = run.named[optimizer]
-            assert named is not None
+            predicted = run.predicted[optimizer]
+            assert predicted is not None
             values[place, number], influence = value_and_influences(
-                labels, named, collection.classes, collection.metric
+                labels[run.rows], predicted, classes, metric
             )
             sums[place] = np.bincount(own, influence, units)
         totals += sums
         count = int(here.sum())
         correction = count / (count - 1) if count > 1 else math.nan
         by_images += correction * _squared_distances(sums) / len(run.rows) ** 2 / len(runs)
-    shape, judged, images = by_images.shape, int((judging > 0).sum()), int(seen.sum())
+    judged, images = int((judging > 0).sum()), int(seen.sum())
     if judged < 2 or judging.sum() == judged * len(runs):  # all runs judge the same units
-        return NewImages(*[np.full(shape, math.nan) for _ in NewImages._fields])
+        return NewImages.none(len(places))
     raw = _squared_distances(totals) / (judging**2).sum() * judged**2 / (images**2 * (judged - 1))
     of_runs = _variance_within(
         values[:, None] - values[None], np.array([run.repeat for run in runs])
     )
     beyond = np.maximum(of_runs - by_images + raw, 0.0)
-    return NewImages(raw, beyond, np.full(shape, float(judged)))
+    return NewImages(raw, beyond, np.full(raw.shape, float(judged)))
 
 
 def _squared_distances(rows: Float[np.ndarray, "k G"]) -> Float[np.ndarray, "k k"]:
@@ -234,7 +257,7 @@ def _variance_within(
 
 def value_and_influences(
     labels: Integer[np.ndarray, " n"],
-    named: Integer[np.ndarray, " n"],
+    predicted: Integer[np.ndarray, " n"],
     classes: int,
     metric: str,
 ) -> tuple[float, Float[np.ndarray, " n"]]:
@@ -246,7 +269,7 @@ def value_and_influences(
     Raises:
         ValueError: the metric is unknown.
     """
-    hits = (labels == named).astype(float)
+    hits = (labels == predicted).astype(float)
     if metric == ACCURACY:
         value = float(hits.mean())
         return value, hits - value
@@ -255,7 +278,7 @@ def value_and_influences(
     if metric == BALANCED_ACCURACY:
         possible, worth = there, 1.0
     elif metric == MACRO_F1:
-        possible, worth = there + np.bincount(named, minlength=classes), 2.0
+        possible, worth = there + np.bincount(predicted, minlength=classes), 2.0
     else:
         raise ValueError(f"metric {metric!r} is unknown")
     scores = worth * right / np.maximum(possible, 1)  # recall or F1 of each class
@@ -263,21 +286,5 @@ def value_and_influences(
     scale = len(labels) / counting / np.maximum(possible, 1)
     influence = worth * scale[labels] * hits - (scale * scores)[labels]
     if metric == MACRO_F1:
-        influence -= (scale * scores)[named]
+        influence -= (scale * scores)[predicted]
     return float(scores.sum() / counting), influence
-
-
-def cross_fitted_classes(
-    chosen_by_a: Integer[np.ndarray, " n"], chosen_by_b: Integer[np.ndarray, " n"]
-) -> Integer[np.ndarray, " n"]:
-    """Return the class named for each validation row at the epoch that the other half chose.
-
-    Half A are the rows at even places, half B those at odd ones, as in training.
-
-    Args:
-        chosen_by_a: classes named at the first best epoch of half A.
-        chosen_by_b: classes named at the first best epoch of half B.
-    """
-    in_a = np.arange(len(chosen_by_a)) % 2 == 0
-    found: Integer[np.ndarray, " n"] = np.where(in_a, chosen_by_b, chosen_by_a)
-    return found
