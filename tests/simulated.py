@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from study.common.metrics import ACCURACY
+from study.records.predicted_classes import Labelled
 from study.records.study_meta import Look
 from study.verdicts.answer import Answer, Verdict
 from study.verdicts.judge import first_round, judge, next_round
 from study.verdicts.looks import planned_looks
+from study.verdicts.new_images import ConfirmationRun, Evidence
 from study.verdicts.results import Results
 
 REPEATS = 27
@@ -98,7 +101,12 @@ def draw(truth: Truth, rng: np.random.Generator, repeats: int = REPEATS) -> Resu
     return as_results(table, diverged=lost)
 
 
-def as_results(table: np.ndarray, *, diverged: np.ndarray | None = None) -> Results:
+def as_results(
+    table: np.ndarray,
+    *,
+    diverged: np.ndarray | None = None,
+    evidence: Evidence | None = None,
+) -> Results:
     names = tuple(f"o{place:02d}" for place in range(len(table)))
     lost = np.zeros(table.shape, int) if diverged is None else diverged
     return Results(
@@ -108,7 +116,7 @@ def as_results(table: np.ndarray, *, diverged: np.ndarray | None = None) -> Resu
         reruns=dict.fromkeys(names, 5 * table.shape[1]),
         diverged=dict(zip(names, lost.sum(axis=1).tolist(), strict=True)),
         step=STEP,
-        ratio=VALIDATION / TRAIN,
+        evidence=evidence,
     )
 
 
@@ -192,7 +200,7 @@ def draw_pool(rng: np.random.Generator, ahead: np.ndarray, images: int = 280) ->
 def results_on(pool: Pool, rng: np.random.Generator, repeats: int, reruns: int = 5) -> Results:
     """Repeats of search and confirmation on one pool, on fresh splits of it shared by all."""
     count, images = pool.on_image.shape
-    table = np.empty((count, repeats))
+    table, runs = np.empty((count, repeats)), []
     for repeat in range(repeats):
         found = 0.01 * _normal(rng, (count,)) * 0.75  # the luck of a search
         values = []
@@ -201,6 +209,9 @@ def results_on(pool: Pool, rng: np.random.Generator, repeats: int, reruns: int =
             validation, train = order[:VALIDATION], order[VALIDATION:]
             gained = pool.ahead + found + pool.from_image[:, train].mean(axis=1)
             chance = pool.easy[validation] + pool.on_image[:, validation] + gained[:, None]
-            values.append((rng.random(chance.shape) < chance).mean(axis=1))
+            wrong = rng.random(chance.shape) >= chance
+            values.append(1 - wrong.mean(axis=1))
+            runs.append(ConfirmationRun(repeat, validation, list(wrong.astype(int))))
         table[:, repeat] = np.mean(values, axis=0)
-    return as_results(table)
+    examples = Labelled(np.zeros(images, int), np.arange(images), classes=2)
+    return as_results(table, evidence=Evidence(examples, ACCURACY, runs))

@@ -72,7 +72,7 @@ def draw_sets(
         table = truth[place][:, None] + REPEAT_SPREAD * rng.standard_normal(REPEATS)
         luck = NOISE * min(float(scale[place, 0]), 2.0)
         table = table + luck * rng.standard_normal((size, REPEATS))
-        found.append(SetResults(table, STEP, RATIO))
+        found.append(SetResults(table, STEP))
     return found, truth
 
 

@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from study.records.outcomes import BUDGETS, incumbent, search_winner
+from study.records.outcomes import BUDGETS, incumbent, search_winner, value
+from study.records.predicted_classes import (
+    Labelled,
+    PredictedClasses,
+    PredictedRun,
+    append_predicted,
+)
 from study.records.study_meta import StudyMeta, save_meta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus, trial_id
 from study.records.trials_file import append_trials
@@ -344,6 +350,29 @@ def make_predictions(
     return {"winner": winner, "optimizers": found}
 
 
+def make_predicted(
+    records: list[TrialRecord], classes: int, *, one_split: bool = False, seed: int = 4
+) -> PredictedClasses:
+    """What confirmation runs of these values predict: 160 of 400 images, some of them harder."""
+    rng = np.random.default_rng(seed)
+    examples = Labelled(np.arange(400) % classes, np.arange(400), classes)
+    hard = rng.gamma(0.5, 1, 400)
+    splits: dict[str, np.ndarray] = {}
+    runs = []
+    for record in records:
+        if record.phase is not Phase.CONFIRM or record.status is TrialStatus.FAILED:
+            continue
+        name = "" if one_split else f"{record.repeat}/{record.confirm}"
+        rows = splits.setdefault(name, np.sort(rng.permutation(400)[:160]))
+        wrong = np.argsort(rng.exponential(1, 160) / hard[rows])[: round((1 - value(record)) * 160)]
+        found = examples.labels[rows]
+        found[wrong] = (found[wrong] + 1) % classes
+        runs.append(PredictedRun(record.trial_id, name, rows, found))
+    known = PredictedClasses()
+    known.add(examples, runs)
+    return known
+
+
 def write_study(
     logs: Path,
     names: list[str] | None = None,
@@ -363,6 +392,10 @@ def write_study(
     if records is None:
         records = make_records(names, classes=len(classes), **settings)
     append_trials(folder, records)
+    predicted = make_predicted(records, len(classes), one_split=about.one_split)
+    if predicted.examples:
+        runs = [predicted.of(name) for name in predicted.off]
+        append_predicted(folder, PredictedClasses(), predicted.examples, runs)
     if predictions:
         (folder / "best").mkdir(exist_ok=True)
         text = json.dumps(make_predictions(names, names[-1], len(classes)))

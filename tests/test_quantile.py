@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from quantile import joint_quantile, union_quantile
 from scipy import stats
+
+from study.verdicts.quantile import joint_quantile, union_quantile
 
 # One-sided upper points for 1 to 9 rivals (Dunnett 1955, tables 1a and 1b).
 TABLE = {

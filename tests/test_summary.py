@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from synthetic import VERSIONS, make_meta, make_record, make_records, write_study
+from synthetic import VERSIONS, make_meta, make_predicted, make_record, make_records, write_study
 
 from study.common.errors import UserError
 from study.records.predictions import BestPredictions, Predictions, save_predictions
@@ -50,7 +50,9 @@ def study(*groups, **changes):
     records = [record for group in groups for record in group]
     names = list(dict.fromkeys(record.optimizer for record in records))
     settings = {"confirm": 1} | changes.pop("settings", {})
-    return summarize(make_meta(names, CLASSES, settings=settings, **changes), records)
+    meta = make_meta(names, CLASSES, settings=settings, **changes)
+    predicted = make_predicted(records, len(CLASSES), one_split=meta.one_split)
+    return summarize(meta, records, predicted)
 
 
 def test_the_mean_is_taken_inside_a_repeat_first():
@@ -97,7 +99,8 @@ def near(name, behind, scale=1.0):
 
 
 def test_the_headline_names_who_is_good_enough_at_what_cost_and_who_is_excluded():
-    summary = study(near("adam", 0, 0), near("nadam", 0), near("sgd", 0.10, 0.25))
+    groups = near("adam", 0, 0), near("nadam", 0), near("sgd", 0.10, 0.25)
+    summary = study(*groups, settings={"margin": 5})
     worst = max(one.at_most_behind for one in summary.answer.of(Verdict.GOOD_ENOUGH))
     text = summary.headline.text
     assert f"each is at most {100 * worst:.1f} points behind the best." in text
@@ -371,14 +374,6 @@ def test_a_general_optimizer_that_loses_to_one_it_contains_is_called_under_tuned
     found = study(near("heavy", 0.15), near("plain", 0), space={"name": "x", "table": table})
     said = warned(found).get("under-tuned", "")
     assert ("heavy can imitate plain" in said) == told
-
-
-def test_images_too_few_for_any_number_of_repeats_are_named_with_the_paired_error():
-    found = study(near("adam", 0, 2.2), near("nadam", 0, 0.4))
-    text = warned(found)["few images"]
-    reach = 100 * found.answer.margin * math.sqrt(found.answer.images_needed)
-    assert "160 images" in text and f"uncertain by up to {reach:.1f} points" in text
-    assert "few images" not in warned(study(near("adam", 0, 0), near("sgd", 0.3, 0.01)))
 
 
 def test_still_improving_runs_ask_for_more_epochs():

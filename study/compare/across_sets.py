@@ -28,7 +28,6 @@ from study.verdicts.answer import Verdict
 from study.verdicts.bounds import Bounds
 from study.verdicts.judge import behind_the_best
 from study.verdicts.looks import FEWEST_REPEATS
-from study.verdicts.results import image_ratio
 
 
 class Placed(NamedTuple):
@@ -139,7 +138,7 @@ def _results(data: DataSet, names: Sequence[str]) -> SetResults:
     """Return the mean over the studies of a data set that are on the same splits."""
     block = _block(data)
     rows = [block.optimizers.index(name) for name in names]
-    return SetResults(block.mean_table[rows], block.step, image_ratio(block.studies[0].meta))
+    return SetResults(block.mean_table[rows], block.step)
 
 
 def _block(data: DataSet) -> Block:

@@ -28,7 +28,6 @@ from study.common.text import join, points, points_signed
 from study.compare.choices import TUNING, Levels, settings_of, tuning_of
 from study.compare.data_sets import Block, DataSet, common_optimizers
 from study.compare.set_bounds import SetResults, Span, span_of
-from study.verdicts.results import image_ratio
 
 OPTIMIZER = "optimizer"
 MANY = 4  # levels from which on the worst and the best alone say too little
@@ -53,8 +52,6 @@ class Effect(NamedTuple):
     moves: float  # from worst to best, as measured
     low: float  # 95 %, simultaneous for all lines, on these images
     high: float
-    new_low: float  # on new images of the same kind
-    new_high: float
     says: Matters
     repeats: int  # the smallest number of a data set
     by_set: tuple[float, ...]  # from the same worst to the same best, on each data set
@@ -127,8 +124,7 @@ def _effect(
     found: Sequence[Levels], blocks: Sequence[_NamedBlock], alpha: float, margin: float
 ) -> Effect:
     sets = [
-        SetResults(one.table, block.step, image_ratio(block.studies[0].meta))
-        for one, (_, block) in zip(found, blocks, strict=True)
+        SetResults(one.table, block.step) for one, (_, block) in zip(found, blocks, strict=True)
     ]
     span = span_of(sets, alpha)
     levels = found[0].levels
@@ -140,8 +136,6 @@ def _effect(
         moves=span.moves,
         low=span.low,
         high=span.high,
-        new_low=span.new_low,
-        new_high=span.new_high,
         says=_says(span, margin),
         repeats=span.repeats,
         by_set=span.by_set,

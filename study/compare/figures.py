@@ -36,7 +36,6 @@ from study.verdicts.answer import Verdict
 KINDS = {OPTIMIZER: COLOURS[1], TUNING: COLOURS[2]}  # all settings share the first colour
 ROOM = 1.05  # of the axis, beyond what it shows
 NAMED = 2  # data sets that the name of a line lists
-FARTHEST_NEW = 1.6  # times the length of the axis that bounds on new images may add up to
 LEFT, RIGHT = 5.0, 1.9  # inches for the names at most, and for the words beside the axis
 BESIDE = 4  # data sets in a row of the legend
 
@@ -64,8 +63,8 @@ def draw_effects(found: Several, fonts: Fonts) -> Drawn:
         10,
         1.75 + 0.34 * len(lines),
         "What moves how much?",
-        "Mark: from the worst to the best level, as measured. Thick: simultaneous 95 % on these "
-        f"{found.noun}s. Thin: on new {found.noun}s.",
+        "Mark: from the worst to the best level, as measured. Bar: simultaneous 95 % on these "
+        f"{found.noun}s.",
     )
     axis = drawing.subplots()
     margins(drawing, left=0.3 + label_width(names), right=RIGHT, top=0.8, bottom=0.75)
@@ -108,20 +107,15 @@ def data_words(one: Effect) -> str:
 
 
 def _ends(found: Several) -> tuple[float, float]:
-    """Return the ends of the axis, from the lowest data set to the bounds that are not far out."""
+    """Return the ends of the axis."""
     ends = [end for one in found.effects for end in (one.moves, one.high, *one.by_set)]
     known = [end for end in ends if not math.isnan(end)]
-    far = [one.new_high for one in found.effects if not math.isnan(one.new_high)]
-    end = max(*known, 2 * found.margin)
-    end = max(end, min(max(far, default=0.0), FARTHEST_NEW * end))
-    return min(0.0, ROOM * min(known)), ROOM * end
+    return min(0.0, ROOM * min(known)), ROOM * max(*known, 2 * found.margin)
 
 
 def _draw_effect(axis: Axes, place: int, one: Effect, end: float) -> None:
     colour = KINDS.get(one.choice, COLOURS[0])
     known = not math.isnan(one.low)
-    if not math.isnan(one.new_high):
-        bar(axis, place, one.new_low, one.new_high, end, colour, lw=1)
     if known:
         bar(axis, place, one.low, one.high, end, colour, lw=5, alpha=0.6)
     if len(one.by_set) > 1:

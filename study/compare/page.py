@@ -3,7 +3,7 @@
 `compare.json`: format; studies (name, data set, whether the answer is known, leader and its value,
 good_enough, and against the first study on the same data: in which settings it differs, average
 difference with low and high); margin; metric; headline, details, remarks; effects (one object for
-each line: choice, data sets, worst and best level, moves, low, high, new_low, new_high, says
+each line: choice, data sets, worst and best level, moves, low, high, says
 ("matters", "more than luck", "within the margin", "undecided"), repeats, by_set, over, levels);
 across (null for one data set: sets, placed (one object for each optimizer), left_out, margin,
 needed, headline, details); pairs (the first study with each other one: names of both; changes (one
@@ -118,7 +118,6 @@ def effects_table(found: Several) -> Table:
             points(one.moves),
             interval(one.low, one.high),
             one.says.value,
-            interval(one.new_low, one.new_high),
             str(one.repeats),
             one.over or "–",
         )
@@ -129,13 +128,13 @@ def effects_table(found: Several) -> Table:
         f"Points of validation {WORDS[found.metric]} from the worst to the best level of each "
         "choice, as measured, paired by repeat. The 95 % bounds hold simultaneously for all "
         f"{len(rows)} lines (Bonferroni) and allow for picking the worst and the best of several "
-        f"levels. New: on new {found.noun}s of the same kind. Matters: certainly more than "
+        "levels, on these data. Matters: certainly more than "
         f"{points(found.margin)} points; more than luck: certainly some effect; within the margin: "
         f"certainly no more than {points(found.margin)} points. A setting is judged by the tuned "
         "winners of all optimizers.",
         (
             *("choice", *(("data",) if several else ()), "from → to", "points", "95 %", "says"),
-            *("95 % new", "repeats", "estimated from"),
+            *("repeats", "estimated from"),
         ),
         tuple(rows),
     )

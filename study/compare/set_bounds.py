@@ -68,27 +68,17 @@ class SetResults(NamedTuple):
 
     table: Float[np.ndarray, "L R"]  # NaN where there is no result
     step: float  # deviation of rounding a result to whole images
-    ratio: float  # validation / training rows; NaN: all repeats share one split
 
 
-def on_these_sets(sets: Sequence[SetResults], alpha: float, *, new: bool = False) -> Bounds:
-    """Return how far column is behind row on average over these sets.
+def on_these_sets(sets: Sequence[SetResults], alpha: float) -> Bounds:
+    """Return how far column is behind row on average over these sets, one or more.
 
     The error is NaN where too few repeats of some set allow no claim.
-
-    Args:
-        sets: one or more, of the same levels.
-        alpha: the error rate.
-        new: whether the error is that on new images of the same kind.
     """
     found = [bounds_of(one.table, alpha, step=one.step) for one in sets]
     errors = np.stack(
         [
-            np.where(
-                _enough_shared(bounds, one.table.shape[1]),
-                bounds.new_error(one.ratio) if new else bounds.error,
-                math.nan,
-            )
+            np.where(_enough_shared(bounds, one.table.shape[1]), bounds.error, math.nan)
             for one, bounds in zip(sets, found, strict=True)
         ]
     )  # (M, L, L)
@@ -123,8 +113,6 @@ class Span(NamedTuple):
     moves: float  # as measured, mean over the sets; NaN without two levels that have a result
     low: float  # on these images
     high: float
-    new_low: float  # on new images of the same kind
-    new_high: float
     repeats: int  # that worst and best share; the smallest number of a set
     by_set: tuple[float, ...]  # from the same worst to the same best on each set
     behind: tuple[float, ...]  # of each level, the best, as measured; NaN without a result
@@ -139,13 +127,13 @@ def span_of(sets: Sequence[SetResults], alpha: float) -> Span:
         sets: results of the same levels on one or more data sets.
         alpha: the error rate of both bounds together.
     """
-    here, new = on_these_sets(sets, alpha), on_these_sets(sets, alpha, new=True)
+    here = on_these_sets(sets, alpha)
     apart = ~np.eye(len(here.difference), dtype=bool) & np.isfinite(here.difference)
     judged = apart & np.isfinite(here.error)
     apart = judged if judged.any() else apart
     if not apart.any():
         nan = math.nan
-        return Span(0, 0, nan, nan, nan, nan, nan, 0, (nan,) * len(sets), ())
+        return Span(0, 0, nan, nan, nan, 0, (nan,) * len(sets), ())
     measured = np.where(apart, here.difference, -math.inf)
     best, worst = map(int, np.unravel_index(measured.argmax(), measured.shape))
     each = [bounds_of(one.table, alpha, step=one.step).difference for one in sets]
@@ -154,7 +142,6 @@ def span_of(sets: Sequence[SetResults], alpha: float) -> Span:
         best,
         float(here.difference[best, worst]),
         *_reach(here, alpha),
-        *_reach(new, alpha),
         repeats=int(here.repeats[best, worst]),
         by_set=tuple(float(one[best, worst]) for one in each),
         behind=tuple(map(float, here.difference[best])),

@@ -9,8 +9,9 @@ is fixed, since an estimated one made false claims in up to 7.1 % of studies):
     V = (d0 2 s0^2 + (n - 1) s^2) / (d0 + n - 1)      se = max(sqrt(V / n), step sqrt(2 / n))
 
 A look (interim analysis) that may spend `alpha` judges all K - 1 rivals of an optimizer at once
-with Student's quantile at 1 - alpha / (K - 1) and d0 + n - 1 degrees of freedom. With d0 = 0 that
-is a theorem for normal differences; with d0 = 4 it is measured: `tests/benchmarks/calibration.py`.
+with their joint quantile (`study.verdicts.quantile`) and d0 + n - 1 degrees of freedom. For
+variances that are known to be equal that is a theorem; that it holds for these is measured:
+`tests/benchmarks/calibration.py`.
 
 Bounds on new images are in `study.verdicts.new_images`.
 """
@@ -21,9 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import stdtrit
 
 from study.records.study_meta import Look
+from study.verdicts.quantile import joint_quantile, union_quantile
 
 MOST_BORROWED = 4  # largest d0
 REPEATS_PER_GAP = 5  # one missing result is allowed in so many repeats
@@ -47,31 +48,29 @@ class Bounds(NamedTuple):
         """Return the bounds before any look."""
         return cls(*[np.full((count, count), math.nan) for _ in cls._fields])
 
-    def reach(self, *, strict: bool = False) -> Float[np.ndarray, "K K"]:
-        """Return how many errors a difference must exceed; `strict`: for all ordered pairs."""
+    def reach(self, *, strict: bool = False, joint: bool = True) -> Float[np.ndarray, "K K"]:
+        """Return how many errors a difference must exceed.
+
+        Args:
+            strict: for all ordered pairs at once, not only for all rivals of one optimizer.
+            joint: whether variances are moderated, so that rivals correlate as Dunnett has it.
+        """
         count = len(self.difference)
-        rivals = count * (count - 1) if strict else count - 1
-        quantile: np.ndarray = stdtrit(self.freedom, 1 - self.alpha / max(rivals, 1))
-        return quantile
+        if joint and not strict:
+            return joint_quantile(self.alpha, count - 1, self.freedom)
+        return union_quantile(
+            self.alpha, count * (count - 1) if strict else count - 1, self.freedom
+        )
 
     def low(self, *, strict: bool = False) -> Float[np.ndarray, "K K"]:
         """Return by how much column is at least behind row."""
         low: np.ndarray = self.difference - self.reach(strict=strict) * self.error
         return low
 
-    def high(self) -> Float[np.ndarray, "K K"]:
-        """Return by how much column is at most behind row."""
-        high: np.ndarray = self.difference + self.reach() * self.error
+    def high(self, *, joint: bool = True) -> Float[np.ndarray, "K K"]:
+        """Return by how much column is at most behind row; for `joint` see `reach`."""
+        high: np.ndarray = self.difference + self.reach(joint=joint) * self.error
         return high
-
-    def new_error(self, ratio: float) -> Float[np.ndarray, "K K"]:
-        """Return the error of `difference` on new images, given validation / training rows.
-
-        The ratio is NaN where all repeats share one split: how results differ from split to split
-        is unknown then, so nothing can be claimed.
-        """
-        error: np.ndarray = np.sqrt(self.error**2 + ratio * self.variance)
-        return error
 
 
 def compared(

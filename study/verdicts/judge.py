@@ -94,13 +94,14 @@ def behind_the_best(
 ) -> tuple[Float[np.ndarray, " K"], Bool[np.ndarray, " K"]]:
     """Return how far each optimizer is behind the best at most, and which are excluded.
 
-    The former is NaN where a rival that may be the best was not compared. The latter is strict: of
-    equal optimizers any is excluded with the error rate at most.
+    Of bounds whose variances are each pair's own, as over data sets. The former is NaN where a
+    rival that may be the best was not compared. The latter is strict: of equal optimizers any is
+    excluded with the error rate at most.
     """
     known = np.isfinite(bounds.difference + bounds.error)
     ahead = np.where(known, bounds.low(strict=True), -math.inf) > 0
     excluded = np.asarray(ahead.any(axis=0))
-    high: np.ndarray = np.where(known, bounds.high(), math.nan)
+    high: np.ndarray = np.where(known, bounds.high(joint=False), math.nan)
     return _at_most(high, excluded, np.zeros_like(excluded)), excluded
 
 
@@ -160,7 +161,7 @@ class _Race:
             self.until = np.where(enough, look.repeats, self.until)
         self.rivals = ~(self.excluded | self.apart)  # optimizers that may be the best
 
-        self.at_most = self._claimed(self.bounds.high())
+        self.at_most = self._claimed(self.bounds.high(), self.excluded)
         self.good = np.array(
             [
                 bound is not None and bound <= margin and not results.diverged[name]
@@ -168,7 +169,9 @@ class _Race:
             ]
         )
 
-    def _claimed(self, high: Float[np.ndarray, "K K"]) -> list[float | None]:
+    def _claimed(
+        self, high: Float[np.ndarray, "K K"], excluded: Bool[np.ndarray, " K"]
+    ) -> list[float | None]:
         """Return each U_i; None without a rival, and where it says only that none exceeds 100 %."""
         if np.isnan(self.bounds.difference).all():
             return [None] * len(high)
@@ -177,15 +180,16 @@ class _Race:
         room = 1 - sums / np.maximum(known.sum(axis=1), 1)
         return [
             float(bound) if bound < 1 and (bound < most or bound <= self.margin) else None
-            for bound, most in zip(_at_most(high, self.excluded, self.apart), room, strict=True)
+            for bound, most in zip(_at_most(high, excluded, self.apart), room, strict=True)
         ]  # comparisons with NaN are false, so it becomes None
 
     def _claimed_on_new_images(self) -> list[float | None]:
-        """Return each U_i on new images of the same kind; None where all repeats share one split.
+        """Return each U_i on new images of the same kind; None where nothing is claimed of them.
 
-        An optimizer that is excluded on this split may be ahead on others.
+        An optimizer that is excluded on these images may be ahead on others.
         """
-        return self._claimed(self.new_images.high(self.bounds))
+        nobody = np.zeros_like(self.excluded)
+        return self._claimed(self.new_images.high(self.bounds), nobody)
 
     def leader(self) -> int | None:
         """Return the place of the highest mean at the latest look; of equals the first.

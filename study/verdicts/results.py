@@ -88,13 +88,6 @@ def _without_winner(records: Iterable[TrialRecord]) -> set[int]:
     return {record.repeat for record in search} - completed
 
 
-def image_ratio(meta: StudyMeta) -> float:
-    """Return validation / training rows; NaN where all repeats share one split."""
-    if meta.one_split:
-        return math.nan
-    return meta.split_sizes["validation"] / max(meta.split_sizes["train"], 1)
-
-
 def whole_repeats(results: Results) -> dict[str, int]:
     """Return how many repeats of each optimizer are over, counted from the first without a gap."""
     over = np.cumprod(results.spent, axis=1).sum(axis=1)

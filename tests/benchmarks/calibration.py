@@ -155,7 +155,7 @@ def _new_images(count: int, by: float, studies: int, seed: int) -> None:
             ):
                 found[claim] |= any(bound is not None and bound < by for bound in bounds)
             found["excluded on these"] |= answer.optimizers[-1].verdict is Verdict.EXCLUDED
-            low = answer.bounds.difference - answer.bounds.reach() * answer.new_error
+            low = answer.bounds.difference - answer.new_images.half_width(answer.bounds)
             found["excluded on new"] |= bool(np.nanmax(low[:, -1]) > 0)
         counts += found
     print(

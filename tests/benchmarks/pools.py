@@ -11,11 +11,11 @@ nearly diverges, one is no layer but the nearest neighbour. Truth is the mean ov
 same heads reach on images that no study has seen. Rows are judged by the project's own functions
 at the looks 5, 8, 12, and a bound is false if it is at any of them.
 
-Prints, by the present rule (`Bounds.new_error`) and by image (`NewImages`), in percent with 95 %
-intervals: false bounds of the worst ordered pair, judged as a study of two, among five heads and
-with the nearest neighbour; studies of all optimizers in which any is further behind the best than
-its bound, also with Dunnett's quantile; then the ratio of widths, images needed for a bound of 2
-points on the leader, and repeats that collapsed.
+Prints, by Nadeau and Bengio's ratio of images and by image (`NewImages`, the rule in force), in
+percent with 95 % intervals: false bounds of the worst ordered pair, judged as a study of two, among
+five heads and with the nearest neighbour; studies of all optimizers in which any is further behind
+the best than its bound; then the ratio of widths, images needed for a bound of 2 points on the
+leader, and repeats that collapsed.
 """
 
 import argparse
@@ -25,29 +25,26 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.datasets import load_digits
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/new_images.py, tests/quantile.py
-from new_images import (
-    TRAINING_SHARE,
-    Collection,
-    ConfirmationRun,
-    NewImages,
-    cross_fitted_classes,
-    new_images,
-    value_and_influences,
-)
-from quantile import joint_quantile
-
 from study.common.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1
+from study.records.predicted_classes import Labelled
 from study.verdicts.answer import share_interval
 from study.verdicts.bounds import Bounds, compared
 from study.verdicts.collapse import collapsed_repeats
 from study.verdicts.looks import planned_looks
+from study.verdicts.new_images import (
+    TRAINING_SHARE,
+    ConfirmationRun,
+    Evidence,
+    NewImages,
+    new_images,
+    value_and_influences,
+)
+from study.verdicts.quantile import union_quantile
 
 LOOKS = planned_looks("auto", 12)
 REPEATS, RERUNS, TRIALS = 12, 5, 3
@@ -250,7 +247,7 @@ def _direction(
     return first / (1 - 0.9**number) / (np.sqrt(second / (1 - 0.999**number)) + 1e-7)
 
 
-def named_by(
+def predicted_by(
     name: str, rates: np.ndarray, rows: np.ndarray, images: Images, sets: list[Images], kind: Kind,
     seed: int,
 ) -> list[np.ndarray]:  # fmt: skip
@@ -310,8 +307,7 @@ class Studied(NamedTuple):
 
     table: np.ndarray  # (K, R)
     fresh: np.ndarray  # (K,)
-    collection: Collection
-    runs: list[ConfirmationRun]
+    evidence: Evidence
     ratio: float  # validation / training images
 
 
@@ -322,12 +318,12 @@ def studied(kind: Kind, rng: np.random.Generator) -> Studied:
     search = drawn_splits(images, kind.validation, REPEATS, rng)
     confirm = drawn_splits(images, kind.validation, REPEATS * RERUNS, rng)
     drawn = rng.random((REPEATS, TRIALS))
-    named: list[list[np.ndarray]] = [[] for _ in range(REPEATS * RERUNS)]
+    predicted: list[list[np.ndarray]] = [[] for _ in range(REPEATS * RERUNS)]
     values, reached = [], []
     for name, rule in RULES.items():
         rates = rule.low * (rule.high / rule.low) ** drawn
         best = _searched(name, rates, search, images, kind, int(seeds[0]))
-        confirmed = named_by(
+        confirmed = predicted_by(
             name, np.repeat(best, RERUNS), confirm.train, images, [images, fresh], kind,
             int(seeds[1]),
         )  # fmt: skip
@@ -335,22 +331,27 @@ def studied(kind: Kind, rng: np.random.Generator) -> Studied:
         for place, rows in enumerate(confirm.validation):
             own_named = confirmed[0][:, place, rows]
             at = _chosen(own_named, images.labels[rows], kind)
-            named[place].append(cross_fitted_classes(own_named[at[0]], own_named[at[1]]))
-            own.append(_value(images.labels[rows], named[place][-1], kind))
+            predicted[place].append(_cross_fitted(own_named, at))
+            own.append(_value(images.labels[rows], predicted[place][-1], kind))
             if place % RERUNS == 0:
                 on_fresh = confirmed[1][:, place // RERUNS]
-                classes = cross_fitted_classes(on_fresh[at[0]], on_fresh[at[1]])
+                classes = _cross_fitted(on_fresh, at)
                 others.append(_value(fresh.labels, classes, kind))
         values.append(np.reshape(own, (REPEATS, RERUNS)).mean(axis=1))
         reached.append(np.mean(others))
     return Studied(
         table=np.array(values),
         fresh=np.array(reached),
-        collection=Collection(images.labels, images.units, kind.classes, kind.metric),
-        runs=[
-            ConfirmationRun(place // RERUNS, rows, classes)
-            for place, (rows, classes) in enumerate(zip(confirm.validation, named, strict=True))
-        ],
+        evidence=Evidence(
+            Labelled(images.labels, images.units, kind.classes),
+            kind.metric,
+            [
+                ConfirmationRun(place // RERUNS, rows, classes)
+                for place, (rows, classes) in enumerate(
+                    zip(confirm.validation, predicted, strict=True)
+                )
+            ],
+        ),
         ratio=confirm.validation.shape[1] / confirm.train.shape[1],
     )
 
@@ -360,27 +361,34 @@ def _searched(
 ) -> np.ndarray:
     """Return the rate (R,) that is best at its best epoch on each repeat's validation rows."""
     train = np.repeat(splits.train, TRIALS, axis=0)
-    (named,) = named_by(name, rates.ravel(), train, images, [images], kind, seed)
+    (predicted,) = predicted_by(name, rates.ravel(), train, images, [images], kind, seed)
     best = np.empty((REPEATS, TRIALS))
     for repeat, rows in enumerate(splits.validation):
         for trial in range(TRIALS):
-            epochs = named[:, repeat * TRIALS + trial, rows]
+            epochs = predicted[:, repeat * TRIALS + trial, rows]
             best[repeat, trial] = max(_value(images.labels[rows], one, kind) for one in epochs)
     return rates[np.arange(REPEATS), best.argmax(axis=1)]
 
 
-def _chosen(named: np.ndarray, labels: np.ndarray, kind: Kind) -> list[int]:
-    """Return the first best epoch of half A and of half B; `named` (epochs, n)."""
+def _chosen(predicted: np.ndarray, labels: np.ndarray, kind: Kind) -> list[int]:
+    """Return the first best epoch of half A and of half B; `predicted` (epochs, n)."""
     halves = (slice(0, None, 2), slice(1, None, 2))
     return [
-        int(np.argmax([_value(labels[half], one[half], kind) for one in named])) for half in halves
+        int(np.argmax([_value(labels[half], one[half], kind) for one in predicted]))
+        for half in halves
     ]
 
 
-def _value(labels: np.ndarray, named: np.ndarray, kind: Kind) -> float:
+def _cross_fitted(predicted: np.ndarray, chosen: list[int]) -> np.ndarray:
+    """Return the classes (n,) of each half at the epoch that the other half chose."""
+    in_a = np.arange(predicted.shape[1]) % 2 == 0
+    return np.where(in_a, predicted[chosen[1]], predicted[chosen[0]])
+
+
+def _value(labels: np.ndarray, predicted: np.ndarray, kind: Kind) -> float:
     if kind.metric == ACCURACY:
-        return float((labels == named).mean())
-    return value_and_influences(labels, named, kind.classes, kind.metric)[0]
+        return float((labels == predicted).mean())
+    return value_and_influences(labels, predicted, kind.classes, kind.metric)[0]
 
 
 # ---- bounds ----
@@ -390,9 +398,8 @@ class Widths(NamedTuple):
     """Half widths of one pool, (looks, K, K), and what they belong to."""
 
     difference: np.ndarray
-    now: np.ndarray  # by the present rule, as a study of all
+    now: np.ndarray  # by the ratio of images, as a study of all
     new: np.ndarray  # by image
-    joint: np.ndarray  # by image, with Dunnett's quantile
     now_two: np.ndarray  # as studies of two
     new_two: np.ndarray
     images: np.ndarray  # (2,) needed for the leader's bound, now and new
@@ -401,13 +408,10 @@ class Widths(NamedTuple):
 def widths_of(study: Studied, share: float = TRAINING_SHARE) -> Widths:
     """Return the half widths at each look, with another share for training images if given."""
     size = len(study.table)
-    step = 1 / (len(study.runs[0].rows) * math.sqrt(12))
+    step = 1 / (len(study.evidence.runs[0].rows) * math.sqrt(12))
     spent = np.ones(study.table.shape, bool)
     steps = compared(study.table, spent, LOOKS, step=step)
-    founds = [
-        new_images(study.collection, study.runs, np.full((size, size), look.repeats))
-        for look in LOOKS
-    ]
+    founds = [new_images(study.evidence, np.full((size, size), look.repeats)) for look in LOOKS]
     founds = [found._replace(beyond=found.beyond * share / TRAINING_SHARE) for found in founds]
     two = np.full((2, len(LOOKS), size, size), math.nan)
     for pair in itertools.combinations(range(HEADS + 1), 2):
@@ -415,30 +419,30 @@ def widths_of(study: Studied, share: float = TRAINING_SHARE) -> Widths:
         of_two = compared(study.table[rows], spent[rows], LOOKS, step=step)
         for look, (bounds, found) in enumerate(zip(of_two, founds, strict=True)):
             part = NewImages(*[matrix[square] for matrix in found])
-            two[0, look][square] = bounds.reach() * bounds.new_error(study.ratio)
+            two[0, look][square] = _by_ratio(bounds, study.ratio)
             two[1, look][square] = part.half_width(bounds)
     last, found = steps[-1], founds[-1]
     leader = int(study.table.mean(axis=1).argmax())
-    today = (last.reach() / MARGIN) ** 2 * study.ratio * last.variance
+    reach = union_quantile(last.alpha, size - 1, last.freedom)
+    today = (reach / MARGIN) ** 2 * study.ratio * last.variance
     return Widths(
         difference=np.stack([bounds.difference for bounds in steps]),
-        now=np.stack([bounds.reach() * bounds.new_error(study.ratio) for bounds in steps]),
+        now=np.stack([_by_ratio(bounds, study.ratio) for bounds in steps]),
         new=np.stack([f.half_width(b) for f, b in zip(founds, steps, strict=True)]),
-        joint=np.stack([_with_joint(f, b) for f, b in zip(founds, steps, strict=True)]),
         now_two=two[0],
         new_two=two[1],
-        images=len(study.collection.labels)
+        images=len(study.evidence.examples.labels)
         * np.array(
             [np.nanmax(matrix[:, leader]) for matrix in (today, found.times_as_many(last, MARGIN))]
         ),
     )
 
 
-def _with_joint(found: NewImages, bounds: Bounds) -> np.ndarray:
+def _by_ratio(bounds: Bounds, ratio: float) -> np.ndarray:
+    """Return half widths by Nadeau and Bengio's ratio, validation / training images."""
     rivals = len(bounds.difference) - 1
-    here = joint_quantile(bounds.alpha, rivals, bounds.freedom) * bounds.error
-    of_images = joint_quantile(bounds.alpha, rivals, found.units - 1)
-    return np.sqrt(here**2 + of_images**2 * found.variance)
+    error = np.sqrt(bounds.error**2 + ratio * bounds.variance)
+    return union_quantile(bounds.alpha, rivals, bounds.freedom) * error
 
 
 # ---- the table ----
@@ -455,7 +459,7 @@ def main() -> None:
     if given.pools < 2:
         sys.exit("--pools: give 2 or more, since truth is a mean over pools")
     print(
-        f"{given.pools} pools a row; false bounds in percent, now -> by image; "
+        f"{given.pools} pools a row; false bounds in percent, by ratio -> by image; "
         f"{len(RULES)} optimizers"
     )
     for name in given.kinds:
@@ -475,7 +479,7 @@ def _row(name: str, kind: Kind, pools: int, share: float, seed: int) -> None:
     truth = reached[:, None] - reached[None]  # how far column is behind row
     wrong = {
         key: (all_.difference + getattr(all_, key) < truth).any(axis=1)  # (pools, K, K)
-        for key in ("now", "new", "joint", "now_two", "new_two")
+        for key in ("now", "new", "now_two", "new_two")
     }
     worst = {
         size: [_rate(int(wrong[key][:, :size, :size].sum(axis=0).max()), pools) for key in
@@ -483,8 +487,7 @@ def _row(name: str, kind: Kind, pools: int, share: float, seed: int) -> None:
         for size in (HEADS, HEADS + 1)
     }  # fmt: skip
     best = int(reached.argmax())
-    any_ = [_rate(int(wrong[key][:, best].any(axis=1).sum()), pools) for key in
-            ("now", "new", "joint")]  # fmt: skip
+    any_ = [_rate(int(wrong[key][:, best].any(axis=1).sum()), pools) for key in ("now", "new")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # medians of pairs that are not judged
         ratios = [
@@ -494,8 +497,8 @@ def _row(name: str, kind: Kind, pools: int, share: float, seed: int) -> None:
     needed = np.median(all_.images, axis=0)
     print(
         f"  {name:20} K = 2 {' -> '.join(worst[HEADS])}; with nearest "
-        f"{' -> '.join(worst[HEADS + 1])}; K = {len(RULES)} {' -> '.join(any_[:2])}, "
-        f"Dunnett {any_[2]}; width {ratios[0]:.2f} {ratios[1]:.2f}; "
+        f"{' -> '.join(worst[HEADS + 1])}; K = {len(RULES)} {' -> '.join(any_)}; "
+        f"width {ratios[0]:.2f} {ratios[1]:.2f}; "
         f"images {needed[0]:,.0f} -> {needed[1]:,.0f}; "
         f"collapsed {100 * fallen / pools / REPEATS / len(RULES):.2f} % of repeats; "
         f"reached {reached.min():.2f} to {reached.max():.2f} [{time.monotonic() - start:.0f} s]",

@@ -61,7 +61,6 @@ def cautions(
         *_incomplete(meta, rows, answer),
         *_budget(meta, rows),
         *_undertuned(meta, answer),
-        *_resolution(meta, answer),
         *_edges(meta, settings, {row.optimizer for row in diverging}),
         *_untuned(meta, rows, gains),
         *_training(meta, confirmed, curves),
@@ -140,21 +139,6 @@ def _kind(entry: Mapping[str, Any]) -> str:
     """Return an optimizer's Keras class with what its entry in the space switches on."""
     on = (key for key in SWITCHES if entry.get(key) or f"{ONE_MINUS}{key}" in entry)
     return " with ".join((entry["class"], *itertools.islice(on, 1)))
-
-
-def _resolution(meta: StudyMeta, answer: Answer) -> Iterator[Caution]:
-    """Warn where the images, not the repeats, limit what can be known, by the paired error."""
-    bounds = [one.at_most_behind_new_images for one in answer.optimizers]
-    if not any(bounds) or not answer.images_needed > 1:  # NaN is not
-        return
-    images = meta.split_sizes["validation"]
-    reach = math.sqrt(answer.images_needed) * answer.margin
-    yield Caution(
-        "few images",
-        f"The validation set has {images} {meta.noun}s: on new {meta.noun}s of the same kind the "
-        f"gap between {answer.leader} and another optimizer stays uncertain by up to "
-        f"{points(reach)} points in either direction, however many repeats are run.",
-    )
 
 
 def _edges(

@@ -300,6 +300,11 @@ def _new_images(meta: StudyMeta, answer: Answer) -> str:
             f"Nothing is known about {new}, because all repeats share one split; --split "
             "stratified draws a fresh split for each repeat."
         )
+    if np.isnan(answer.new_images.units).all():
+        return (
+            f"Nothing is known about {new}: predicted.jsonl is missing or incomplete; the same "
+            "search command repeats the confirmation runs that it lacks."
+        )
     if _holds_for_new_images(answer):
         return f"This holds for {new}, too."
     good = answer.of(Verdict.GOOD_ENOUGH)
