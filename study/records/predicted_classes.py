@@ -151,11 +151,11 @@ def repair_predicted(study: Path, known: PredictedClasses) -> None:
     """Make `predicted.jsonl` safe to append to: drop lines that are damaged or cut off."""
     if known.whole:
         return
-    runs, lines = map(known.of, known.off), list[str]()
+    again, lines = PredictedClasses(), list[str]()
     if known.examples is not None:
-        lines = PredictedClasses().add(known.examples, runs)
+        lines = again.add(known.examples, map(known.of, known.off))
     write_atomically(study / PREDICTED_FILE, (f"{line}\n" for line in lines))
-    known.whole = True
+    known.rows, known.whole = again.rows, True
 
 
 def _kind(below: int) -> np.dtype[Any]:
