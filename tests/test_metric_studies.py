@@ -220,7 +220,7 @@ def test_the_report_says_the_metric_in_force(reported: tuple[Path, list[str]]) -
     page = re.sub(r"data:image[^\"']*", "", (folder / "report" / "report.html").read_text())
     for text in (words, page):
         assert "macro F1" in text and strays(text) == []
-    assert "by validation macro F1" in words  # over the Keras code
+    assert "there the mean validation macro F1" in words  # over the Keras code
     assert "val macro F1 | test macro F1 | val acc | test acc" in words
     records = load_trials(folder)
     assert all(len(r.accuracy) == len(r.val_metric) == r.epochs for r in records)

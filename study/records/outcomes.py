@@ -116,10 +116,9 @@ def training_length(run: TrialRecord, records: Iterable[TrialRecord]) -> Trainin
     """Return for how many epochs to train with the settings of `run`, from its optimizer's records.
 
     The mean curve of all converged confirmation runs decides, as far as `run` goes; without any,
-    its own. Winners of other repeats have other settings, but counting them is no worse than the
-    mean of five runs with the same settings (0.0 +- 0.1 points on the built-in faces, judged by
-    runs that had no part in the choice), and better where these are fewer: one run's own best
-    epoch is 0.4 +- 0.1 points worse.
+    its own. Winners of other repeats have other settings, but with them the choice is no worse than
+    by four runs with the same settings (0.0 +- 0.1 points on the built-in faces, judged by a fifth
+    run), and better than by fewer: by one run's own best epoch it is 0.4 +- 0.1 points worse.
     """
     found = converged(confirmation_runs(records)) or [run]
     curves = [r.measured.validation[: run.epochs] for r in found if r.epochs >= run.epochs]
