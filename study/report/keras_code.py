@@ -95,11 +95,10 @@ def _lines(meta: StudyMeta, run: TrialRecord, length: TrainingLength) -> list[st
 
 
 def _why_so_long(metric: str, length: TrainingLength) -> str:
-    """Return the sentence that names the epochs and the values there and at the end."""
-    best, end = (100 * length.curve[epoch - 1] for epoch in (length.epochs, len(length.curve)))
-    values = f"{best:.1f} %"
-    if length.epochs < len(length.curve):
-        values += f"; {end:.1f} % at epoch {len(length.curve)}"
+    """Return the sentence that names the epochs, the value there and, if it is lower, the last."""
+    values, end = (f"{100 * length.curve[at]:.1f} %" for at in (length.epochs - 1, -1))
+    if end != values:
+        values += f"; {end} at epoch {len(length.curve)}"
     which = f"the mean validation {WORDS[metric]} of {length.runs} confirmation runs"
     if length.runs == 1:
         which = f"the validation {WORDS[metric]} of this run"
