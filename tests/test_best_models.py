@@ -6,18 +6,27 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
+from test_protocol import options, read
+from test_protocol import study as confirmed_study
 
 from study.data.pixels.decoding import decode
+from study.machines.here import Here
 from study.predict import main as predict_main
+from study.records.outcomes import training_length, winning_run
 from study.records.predictions import MOST_MISTAKES, Predictions, load_predictions, worst_mistakes
 from study.records.study_meta import load_meta
-from study.records.trials_file import load_trials
 from study.report.analysis.confusion import load_mistakes
 from study.search import main as search_main
+from study.search.best_models import write_best
 from study.search.image_subject import write_mistakes
+from study.search.row_subject import RowSubject
+from study.training.head import head_probabilities
+from study.training.plain_keras import train_plainly
+from study.training.runs import HeadRun
 
 PLAIN = """
 import sys; import numpy as np; import keras
@@ -51,7 +60,7 @@ def table_of(labels: list[int], said: list[int], confidence: list[float]) -> Pre
     return Predictions("adam/0/confirm/0000-0", "test", paths, labels, said, confidence)
 
 
-def test_the_winner_loads_in_plain_keras_and_gives_the_reported_accuracy(
+def test_the_winner_loads_in_plain_keras_and_gives_the_reported_predictions(
     study: Path, picture_folder: Path, tmp_path: Path
 ) -> None:
     table = predictions(study)
@@ -69,10 +78,38 @@ def test_the_winner_loads_in_plain_keras_and_gives_the_reported_accuracy(
     said = np.load(tmp_path / "said.npy")
     agree = np.mean(said.argmax(axis=1) == np.array(table.predictions))
     assert agree >= 1 - 1 / len(said)  # the features were computed in the device's dtype
-    record = next(r for r in load_trials(study) if r.trial_id == table.trial_id)
-    assert record.test_accuracy is not None
-    right = np.mean(np.array(table.predictions) == table.labels)
-    assert right == pytest.approx(record.test_accuracy, abs=1e-6)
+
+
+def test_a_head_to_take_home_is_plain_keras_trained_as_long_as_the_mean_curve_says(
+    tmp_path: Path,
+) -> None:
+    text = "[head]\ndense_width = 16\ndropout = 0.0\nnormalize = true\n"
+    for name in ("SGD", "Adam"):
+        text += (
+            f'[optimizers.{name}]\nclass = "{name}"\nlearning_rate = {{choices = [0.03, 0.1]}}\n'
+        )
+    space = read(tmp_path, text)
+    chosen = options("--tuner", "grid", "--max-epochs", "8", "--confirm", "3")
+    protocol, saved = confirmed_study(space, chosen)
+    data, rules = protocol.runner.data, protocol.runner.trainer.rules
+    np.savez(tmp_path / "blobs.npz", x=data.features, y=data.labels)
+    subject = RowSubject(str(tmp_path / "blobs.npz"), chosen, Here(None))
+    write_best(tmp_path, protocol, subject)
+    lengths = []
+    for name in space.optimizers:
+        own = [record for record in saved if record.optimizer == name]
+        run = winning_run(own)
+        assert run is not None
+        epochs = training_length(run, own).epochs
+        lengths.append((epochs, run.best_epoch, run.epochs))
+        task = protocol.runner.tasks[run.trial_id]
+        split, statistics = task.split, protocol.runner.statistics(task)
+        again = HeadRun(task.config, split.train, split.validation, run.seed, epochs)
+        weights = train_plainly(again._replace(last_weights=True), data.table, rules).weights
+        wanted = head_probabilities(task.config, weights, data.features, statistics)
+        head = keras.models.load_model(tmp_path / "best" / f"{name}.keras")
+        np.testing.assert_allclose(head.predict(data.features, verbose=0), wanted, atol=1e-4)
+    assert any(epochs not in (best, last) for epochs, best, last in lengths), lengths
 
 
 def test_predict_prints_class_and_probability_of_each_image(

@@ -134,7 +134,7 @@ def test_keras_alone_trains_the_same(loss: dict[str, object]) -> None:
     (mapped,) = train(population(), [run])
     for found, wanted in zip(plain.metrics[:6], mapped.metrics[:6], strict=True):
         assert distance(found, wanted) < TOLERANCE
-    for found, wanted in zip(plain.best_weights, mapped.best_weights, strict=True):
+    for found, wanted in zip(plain.weights, mapped.weights, strict=True):
         assert distance(found, wanted) < TOLERANCE
 
 
@@ -166,7 +166,7 @@ def test_balanced_raises_the_recall_of_a_rare_class() -> None:
     recall = []
     for run, result in zip(runs, results, strict=True):
         head = build_head(run.config, n_features=6, n_classes=2, seed=1)
-        head.set_weights(result.best_weights)
+        head.set_weights(result.weights)
         recall.append(float((np.asarray(head(features[rare])).argmax(axis=1) == 1).mean()))
     assert recall[1] > recall[0] + 0.3, recall
 

@@ -152,7 +152,7 @@ def test_the_test_value_is_scikit_learns_at_the_best_epoch(tmp_path: Path, metri
             (task.split.test, record.test_metric),
             (task.split.validation, record.best_value),
         ):
-            (weights,) = protocol.runner.weights_of([task])
+            (weights,) = protocol.runner.weights_of([task], [record.best_epoch])
             said = head_probabilities(task.config, weights, data.features[rows], None)
             wanted = by_sklearn(metric, data.labels[rows], said.argmax(axis=1))
             assert found == pytest.approx(wanted, abs=1e-6)
@@ -220,7 +220,7 @@ def test_the_report_says_the_metric_in_force(reported: tuple[Path, list[str]]) -
     page = re.sub(r"data:image[^\"']*", "", (folder / "report" / "report.html").read_text())
     for text in (words, page):
         assert "macro F1" in text and strays(text) == []
-    assert "by validation macro F1" in words  # over the Keras code
+    assert "there the mean validation macro F1" in words  # over the Keras code
     assert "val macro F1 | test macro F1 | val acc | test acc" in words
     records = load_trials(folder)
     assert all(len(r.accuracy) == len(r.val_metric) == r.epochs for r in records)
@@ -356,10 +356,10 @@ def test_one_image_counts_more_where_the_rarest_class_has_few() -> None:
 
 def test_the_code_over_a_study_of_accuracy_says_nothing_new(tmp_path: Path) -> None:
     found = made_up(tmp_path, MACRO_F1, ["adam"])
-    run = found.settings[0].run
-    assert "by validation macro F1" in keras_code(found.meta, run).splitlines()[0]
-    plainly = keras_code(found.meta, replace(run, metric=ACCURACY)).splitlines()[0]
-    assert plainly.endswith(f"best epoch {run.best_epoch} of {run.epochs}")
+    run, length = found.settings[0].run, found.settings[0].length
+    assert "there the mean validation macro F1 of" in keras_code(found.meta, run, length)
+    plainly = keras_code(found.meta, replace(run, metric=ACCURACY), length)
+    assert "there the mean validation accuracy of" in plainly and "F1" not in plainly
 
 
 def test_a_study_whose_metric_is_unknown_is_damaged(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_the_program_keeps_the_weights_that_scikit_learn_finds_best(metric: str)
     restless = a_run(learning_rate=1.5)
     (found, other) = train(metric, a_run(), restless)
     for run, result in ((a_run(), found), (restless, other)):
-        names = said(run.config, result.best_weights)
+        names = said(run.config, result.weights)
         wanted = by_sklearn(metric, DATA.labels[DATA.validation], names)
         assert result.metrics.val_metric.max() == pytest.approx(wanted, abs=1e-6)
         best = int(result.metrics.val_metric.argmax())
@@ -151,7 +151,7 @@ def test_the_program_keeps_the_weights_that_scikit_learn_finds_best(metric: str)
 def test_counts_of_both_halves_hold_every_row_once_and_no_padding(metric: str) -> None:
     run = a_run()._replace(epochs=1)
     (result,) = train(metric, run)
-    labels, names = DATA.labels[DATA.validation], said(run.config, result.best_weights)
+    labels, names = DATA.labels[DATA.validation], said(run.config, result.weights)
     halves = [counted(labels[at::2], names[at::2]) for at in (0, 1)]
     assert np.array_equal(result.metrics.val_counts[0], halves)
 
@@ -170,7 +170,7 @@ def test_a_run_that_continues_is_judged_as_one_uninterrupted_run(metric: str) ->
     for key in ("train_metric", "val_metric", "val_counts", "val_accuracy"):
         parts = [getattr(part.metrics, key) for part in (first, rest)]
         assert np.array_equal(np.concatenate(parts), getattr(whole.metrics, key))
-    for found, wanted in zip(rest.best_weights, whole.best_weights, strict=True):
+    for found, wanted in zip(rest.weights, whole.weights, strict=True):
         assert np.array_equal(found, wanted)
 
 
@@ -223,7 +223,7 @@ def test_a_run_that_keras_trains_alone_has_the_same_curves(metric: str) -> None:
     assert np.allclose(alone.metrics.train_metric, together.metrics.train_metric, atol=TIPS)
     assert np.allclose(alone.metrics.val_metric, together.metrics.val_metric, atol=TIPS)
     assert alone.metrics.val_counts.shape == together.metrics.val_counts.shape == (EPOCHS, 2, 3, 5)
-    names = said(run.config, alone.best_weights)
+    names = said(run.config, alone.weights)
     wanted = by_sklearn(metric, DATA.labels[DATA.validation], names)
     assert alone.metrics.val_metric.max() == pytest.approx(wanted, abs=1e-6)
 

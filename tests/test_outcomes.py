@@ -13,7 +13,14 @@ from synthetic import make_meta, make_record
 
 from study.common.metrics import ACCURACY
 from study.predict import outdated
-from study.records.outcomes import chance, incumbent, repeat_means, search_winner, winning_run
+from study.records.outcomes import (
+    chance,
+    incumbent,
+    repeat_means,
+    search_winner,
+    training_length,
+    winning_run,
+)
 from study.records.trial_record import Phase, TrialRecord, TrialStatus, cross_fitted, trial_id
 from study.report.analysis.summary import load_study, summarize
 from study.verdicts.judge import answer_of
@@ -104,6 +111,33 @@ def test_the_run_to_take_home_is_the_best_of_a_typical_repeat_not_of_the_luckies
     records = [*whole("b", 0.9, 0.7, 0.3), confirmed("b", 1, 2, 0.72)]
     found = winning_run(records)
     assert found is not None and found.trial_id == "b/1/confirm/0001-2"
+
+
+def curved(repeat: int, count: int, curve: list[float], **changes: object) -> TrialRecord:
+    made = confirmed("b", repeat, count, 0.5)
+    best = 1 + curve.index(max(curve))
+    return replace(made, val_accuracy=curve, epochs=len(curve), best_epoch=best, **changes)
+
+
+def test_to_take_home_one_trains_as_long_as_the_mean_of_all_confirmation_runs_says() -> None:
+    runs = [curved(0, 0, [0.9, 0.2, 0.8]), curved(0, 1, [0.1, 0.2, 0.8]), curved(1, 0, [0.1] * 3)]
+    burst = curved(1, 1, [1.0, 0.0, 0.0], status=TrialStatus.DIVERGED)
+    found = training_length(runs[0], [*runs, burst, *whole("b", 0.3)[4:]])
+    assert runs[0].best_epoch == 1 and found.epochs == 3 and found.runs == 3
+    assert found.curve.tolist() == pytest.approx([1.1 / 3, 0.5 / 3, 1.7 / 3])
+
+
+def test_runs_of_other_lengths_count_as_far_as_they_tell_of_the_one_to_train() -> None:
+    short, long = curved(0, 0, [0.4, 0.5]), curved(1, 0, [0.9, 0.2, 1.0])
+    assert training_length(short, [short, long])[::2] == (1, 2)
+    assert training_length(long, [short, long])[::2] == (3, 1)
+
+
+def test_without_a_confirmation_run_a_trial_is_trained_to_its_own_best_epoch() -> None:
+    trial = curved(0, 0, [0.4, 0.5, 0.5], phase=Phase.SEARCH)  # of equals the first
+    assert training_length(trial, [trial, curved(0, 1, [0.9, 0.1, 0.1], phase=Phase.SEARCH)])[
+        ::2
+    ] == (2, 1)
 
 
 def test_each_half_is_judged_at_the_epoch_that_the_other_half_chose() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from study.common.errors import CodeError, UserError
+from study.records.outcomes import training_length
 from study.records.study_meta import load_meta
 from study.records.trial_record import Phase
 from study.records.trials_file import load_trials
@@ -287,7 +288,7 @@ def test_a_run_is_the_same_mapped_and_alone(tmp_path: Path, alone: bool) -> None
         for key in ("loss", "accuracy", "val_loss", "val_accuracy", "val_hits_a", "val_hits_b"):
             ours, theirs = (getattr(one.metrics, key) for one in (found[index], wanted))
             np.testing.assert_allclose(ours, theirs, atol=1e-5)
-        for ours, theirs in zip(found[index].best_weights, wanted.best_weights, strict=True):
+        for ours, theirs in zip(found[index].weights, wanted.weights, strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-5)
         assert (found[index].state is None) == alone
 
@@ -337,7 +338,7 @@ def test_a_study_of_own_optimizers_says_what_it_ran_and_prints_code_that_runs(
     for name in ("sign", "counts"):
         run = next(r for r in records if r.optimizer == name and r.phase is Phase.CONFIRM)
         pasted: dict[str, object] = {}
-        exec(keras_code(meta, run), pasted)
+        exec(keras_code(meta, run, training_length(run, [run])), pasted)
         assert pasted["train"](rows, labels, verbose=0).optimizer.__class__.__name__ == name.title()
 
 

@@ -76,7 +76,8 @@ def test_the_weights_of_a_run_trained_once_more_are_those_that_were_judged(tmp_p
     runner = protocol.runner
     runs = [record for record in saved if record.phase is Phase.CONFIRM]
     tasks = [runner.tasks[run.trial_id] for run in runs]
-    for run, task, weights in zip(runs, tasks, runner.weights_of(tasks), strict=True):
+    found = runner.weights_of(tasks, [run.best_epoch for run in runs])
+    for run, task, weights in zip(runs, tasks, found, strict=True):
         rows, labels = runner.data.features[task.split.test], runner.data.labels[task.split.test]
         said = head_probabilities(task.config, weights, rows, runner.statistics(task))
         assert np.mean(said.argmax(axis=1) == labels) == pytest.approx(run.test_accuracy)

@@ -343,7 +343,7 @@ def test_continuing_from_a_state_is_one_uninterrupted_run(name: str) -> None:
     assert np.array_equal(np.concatenate(curves[:2], axis=1), curves[2])
     for found, wanted in zip(rest.state.arrays, whole.state.arrays, strict=True):
         assert np.array_equal(found, wanted)
-    for found, wanted in zip(rest.best_weights, whole.best_weights, strict=True):
+    for found, wanted in zip(rest.weights, whole.weights, strict=True):
         assert np.array_equal(found, wanted)
 
 
@@ -403,7 +403,7 @@ def test_neighbours_and_order_change_nothing() -> None:
         for found, wanted in zip(others, together, strict=True):
             assert np.array_equal(found.metrics.loss, wanted.metrics.loss)
             assert np.array_equal(found.metrics.val_loss, wanted.metrics.val_loss)
-            for one, other in zip(found.best_weights, wanted.best_weights, strict=True):
+            for one, other in zip(found.weights, wanted.weights, strict=True):
                 assert np.array_equal(one, other)
 
 
@@ -433,7 +433,7 @@ def test_heads_begin_with_the_weights_of_build_head(name: str, batch_norm: bool)
     run = a_run(configuration(name, batch_norm=batch_norm), seed=5, epochs=0)
     (result,) = train(population(), [run])
     built = build_head(run.config, n_features=N_FEATURES, n_classes=N_CLASSES, seed=5)
-    for found, wanted in zip(result.best_weights, built.get_weights(), strict=True):
+    for found, wanted in zip(result.weights, built.get_weights(), strict=True):
         assert np.array_equal(found, wanted)
     assert len(result.metrics.loss) == 0
 
@@ -444,10 +444,10 @@ def test_best_weights_are_those_of_the_first_best_epoch() -> None:
     (result,) = train(trainer, [a_run(config, epochs=8)])
     best = int(np.argmax(result.metrics.val_accuracy)) + 1
     (short,) = train(trainer, [a_run(config, epochs=best)])
-    for found, wanted in zip(result.best_weights, last_weights(short, config), strict=True):
+    for found, wanted in zip(result.weights, last_weights(short, config), strict=True):
         assert np.array_equal(found, wanted)
     head = build_head(config, n_features=N_FEATURES, n_classes=N_CLASSES, seed=1)
-    head.set_weights(result.best_weights)
+    head.set_weights(result.weights)
     said = head(DATA.features[DATA.validation], training=False).numpy().argmax(axis=1)
     accuracy = np.mean(said == DATA.labels[DATA.validation])
     assert accuracy == pytest.approx(result.metrics.val_accuracy.max())
@@ -457,7 +457,7 @@ def test_hits_are_counted_apart_for_rows_at_even_and_at_odd_places() -> None:
     config = configuration("sgd", learning_rate=0.1, batch_norm=False)
     (result,) = train(population(), [a_run(config, epochs=1)])
     head = build_head(config, n_features=N_FEATURES, n_classes=N_CLASSES, seed=1)
-    head.set_weights(result.best_weights)
+    head.set_weights(result.weights)
     said = head(DATA.features[DATA.validation], training=False).numpy().argmax(axis=1)
     hits = said == DATA.labels[DATA.validation]
     assert result.metrics.val_hits_a.tolist() == [hits[::2].sum()]

@@ -121,6 +121,11 @@ def test_the_printed_code_trains_a_head_on_such_rows(folder: Path) -> None:
     x, y = digits()
     head = space["train"](x, y, verbose=0)
     assert head.output_shape == (None, 10)
+    said = re.search(
+        r"Train (\d) epochs?: there the mean .*?highest \((.*?) %", code.replace("\n# ", " ")
+    )
+    assert said and len(head.history.epoch) == int(said[1])
+    assert 100 * head.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] > float(said[2]) - 5
     assert "it turns rows (N, 64) into" in code and "VGG" not in code
 
 

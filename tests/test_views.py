@@ -120,7 +120,7 @@ def test_a_run_with_views_goes_on_exactly(trainer: LocalTrainer) -> None:
     (rest,) = train(trainer, [whole._replace(state=first.state)])
     joined = np.concatenate([first.metrics.loss, rest.metrics.loss])
     assert (joined == wanted.metrics.loss).all()
-    assert all((a == b).all() for a, b in zip(rest.best_weights, wanted.best_weights, strict=True))
+    assert all((a == b).all() for a, b in zip(rest.weights, wanted.weights, strict=True))
 
 
 def test_no_view_of_a_validation_image_trains_and_validation_sees_the_image_itself(

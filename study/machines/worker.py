@@ -203,8 +203,8 @@ class Worker:
 
         state = result.state
         stored = state and StoredState(state.epoch, ray.put(state.packed), self._number)
-        weights = result.best_weights if run.keep_weights else []
-        return result._replace(state=stored, best_weights=weights)
+        weights = result.weights if run.keep_weights else []
+        return result._replace(state=stored, weights=weights)
 
 
 def _result(function: Callable[[Path], Any], path: Path) -> Any:

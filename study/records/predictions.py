@@ -18,7 +18,7 @@ MISTAKE_SIDE = 96  # pixels of one picture
 class Predictions:
     """What one head predicts for the images of a set, each list in the order of `paths`."""
 
-    trial_id: str  # of the run that trained the head
+    trial_id: str  # of the run that was trained once more for the head
     set: str  # "test" or "validation"
     paths: list[str]  # below the folder of images
     labels: list[int]  # class numbers

@@ -33,6 +33,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 def page(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[str]) -> str:
     """Return report.html, the page of one study."""
+    best = summary.settings[0] if summary.settings else None
     return render(
         "report.html",
         title=summary.meta.name,
@@ -43,7 +44,7 @@ def page(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[str])
         pictures=pictures,
         settings=settings_table(summary),
         code_title=code_title(summary),
-        code=keras_code(summary.meta, summary.settings[0].run) if summary.settings else "",
+        code=keras_code(summary.meta, best.run, best.length) if best else "",
         evaluation=evaluation(summary),
         robustness=robustness_table(summary),
         pairs=pairs_table(summary),

@@ -6,11 +6,14 @@ test runs it for every class and schedule and compares its curves with those of 
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
+from textwrap import wrap
 
 from study.common.aliases import Value
 from study.common.bases import DEFAULT_BASE, NONE, RESCALE, is_file, named_base, short_name
 from study.common.errors import UserError
-from study.common.metrics import ACCURACY, WORDS
+from study.common.metrics import WORDS
+from study.common.text import counted
+from study.records.outcomes import TrainingLength
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord
 from study.space.head_config import HEAD
@@ -31,15 +34,15 @@ _STATISTICS = (
 )
 
 
-def keras_code(meta: StudyMeta, run: TrialRecord) -> str:
-    """Return Python code that trains the head of `run` up to its best epoch.
+def keras_code(meta: StudyMeta, run: TrialRecord, length: TrainingLength) -> str:
+    """Return Python code that trains the head of `run` for so many epochs.
 
     Raises:
         UserError: the study's files name a class or a schedule that this Keras does not have, or
             lack a hyperparameter.
     """
     try:
-        return "\n".join(_lines(meta, run)) + "\n"
+        return "\n".join(_lines(meta, run, length)) + "\n"
     except KeyError as error:
         raise UserError(
             f"run {run.trial_id}: its record lacks the hyperparameter {error}"
@@ -48,7 +51,7 @@ def keras_code(meta: StudyMeta, run: TrialRecord) -> str:
         raise UserError(f"run {run.trial_id} cannot be printed as Keras code: {error}") from error
 
 
-def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
+def _lines(meta: StudyMeta, run: TrialRecord, length: TrainingLength) -> list[str]:
     values = run.hyperparameters
     rows, size = max(meta.split_sizes["train"], 1), values["batch_size"]
     batch = rows if isinstance(size, str) else min(int(size), rows)
@@ -67,12 +70,12 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
         "optimizer.build(head.trainable_variables)  # some start from the weights",
         *_call("head.compile", _compiling(own, smoothing)),
         *weights,
-        *_call("head.fit", _fitting(batch, run, weighted=bool(weights))),
+        *_call("head.fit", _fitting(batch, length.epochs, weighted=bool(weights))),
         "return head",
     ]
     return [
-        f"# {' '.join(run.optimizer.split())}, {_HOW[run.phase]}; best epoch {run.best_epoch} of "
-        f"{run.epochs}{'' if run.metric == ACCURACY else f' by validation {WORDS[run.metric]}'}",
+        f"# {' '.join(run.optimizer.split())}, {_HOW[run.phase]}.",
+        *(f"# {line}" for line in wrap(_why_so_long(run.metric, length), LONGEST - 2)),
         *(["from typing import Any", ""] if classes else ()),
         "import keras",
         *(["import numpy as np"] if weights else ()),
@@ -89,6 +92,17 @@ def _lines(meta: StudyMeta, run: TrialRecord) -> list[str]:
         "",
         *(from_pixels(meta) if meta.noun == "image" else _from_rows(meta)),
     ]
+
+
+def _why_so_long(metric: str, length: TrainingLength) -> str:
+    """Return the sentence that names the epochs, the value there and, if it is lower, the last."""
+    values, end = (f"{100 * length.curve[at]:.1f} %" for at in (length.epochs - 1, -1))
+    if end != values:
+        values += f"; {end} at epoch {len(length.curve)}"
+    which = f"the mean validation {WORDS[metric]} of {length.runs} confirmation runs"
+    if length.runs == 1:
+        which = f"the validation {WORDS[metric]} of this run"
+    return f"Train {counted(length.epochs, 'epoch')}: there {which} is highest ({values})."
 
 
 def _views(views: int) -> list[str]:
@@ -194,8 +208,8 @@ def _compiling(own: Mapping[str, str], smoothing: float) -> list[str]:
     return [*arguments, "run_eagerly=True"] if own.get("alone") else arguments
 
 
-def _fitting(batch: int, run: TrialRecord, *, weighted: bool) -> list[str]:
-    arguments = ["features", "labels", f"batch_size={batch}", f"epochs={max(run.best_epoch, 1)}"]
+def _fitting(batch: int, epochs: int, *, weighted: bool) -> list[str]:
+    arguments = ["features", "labels", f"batch_size={batch}", f"epochs={epochs}"]
     return [*arguments, *(["class_weight=class_weight"] if weighted else ()), "**more"]
 
 

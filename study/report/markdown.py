@@ -33,7 +33,8 @@ def markdown(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[s
     blocks += [text for figure in figures[1:] for text in figure]
     blocks += markdown_table(settings_table(summary))
     if summary.settings:
-        code = keras_code(summary.meta, summary.settings[0].run)
+        best = summary.settings[0]
+        code = keras_code(summary.meta, best.run, best.length)
         blocks += [f"## {code_title(summary)}", _indented(code.splitlines())]
     lines = [plain(line, 200) for line in evaluation(summary)]
     if lines:

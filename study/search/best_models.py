@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from jaxtyping import Float32
 
-from study.records.outcomes import by_optimizer, winning_run
+from study.records.outcomes import by_optimizer, training_length, winning_run
 from study.records.predictions import BestPredictions, Predictions, save_predictions
 from study.records.study_files import WINNER_FILE
 from study.search.protocol import StudyProtocol
@@ -20,6 +20,7 @@ from study.verdicts.judge import answer_of
 def write_best(folder: Path, protocol: StudyProtocol, subject: Subject) -> None:
     """Write `best/`: a head of each confirmed optimizer, the winner's whole model, predictions.
 
+    A head is its winning run trained once more, for as many epochs as `training_length` says.
     `<optimizer>.keras` turns features into probabilities, `winner.keras` pixels if the study has
     images; `mistakes/` holds a few pictures for the report.
     """
@@ -27,11 +28,12 @@ def write_best(folder: Path, protocol: StudyProtocol, subject: Subject) -> None:
     best = answer_of(protocol.meta, records).leader
     if not best:
         return
-    tasks = {}
+    tasks, epochs = {}, []
     for name, found in by_optimizer(list(protocol.space.optimizers), records).items():
         if run := winning_run(found):
             tasks[name] = protocol.runner.tasks[run.trial_id]
-    weights = protocol.runner.weights_of(list(tasks.values()))
+            epochs.append(training_length(run, found).epochs)
+    weights = protocol.runner.weights_of(list(tasks.values()), epochs)
     predictions: dict[str, Predictions] = {}
     for (name, task), of_head in zip(tasks.items(), weights, strict=True):
         head = _head(protocol.runner, task, of_head)

@@ -110,18 +110,22 @@ class Runner:
         missing = (task for task in tasks if task.run.trial_id not in self.records)
         return self.trainer.count(map(self._head_run, missing))
 
-    def weights_of(self, tasks: Sequence[Task]) -> list[list[np.ndarray]]:
-        """Train all runs once more, together; return the weights of each at its best epoch.
+    def weights_of(self, tasks: Sequence[Task], epochs: Sequence[int]) -> list[list[np.ndarray]]:
+        """Train all runs once more, together, each for so many epochs; return its last weights.
 
         Raises:
             UserError: a run does not fit into the memory that is free now.
         """
+        again = [
+            task._replace(run=replace(task.run, epochs=n))
+            for task, n in zip(tasks, epochs, strict=True)
+        ]
         weights = {}
-        for finished in self._train(tasks):
+        for finished in self._train(again, last_weights=True):
             for task, result in finished:
                 if result is None:
                     raise UserError(self._failed(task).message)
-                weights[task.run.trial_id] = result.best_weights
+                weights[task.run.trial_id] = result.weights
         return [weights[task.run.trial_id] for task in tasks]
 
     def statistics(self, task: Task) -> Statistics | None:
@@ -130,7 +134,9 @@ class Runner:
             return None
         return Statistics.of(self.data.features[task.split.train])
 
-    def _train(self, tasks: Sequence[Task]) -> Generator[list[Ended], None, None]:
+    def _train(
+        self, tasks: Sequence[Task], *, last_weights: bool = False
+    ) -> Generator[list[Ended], None, None]:
         """Yield results as they come.
 
         Width and batch size decide what a run needs. So after a failure the runs are tried again in
@@ -138,7 +144,7 @@ class Runner:
         """
         done: set[str] = set()
         try:
-            for finished in self._trained(tasks):
+            for finished in self._trained(tasks, last_weights):
                 done |= {task.run.trial_id for task, _ in finished}
                 yield finished
             return
@@ -152,10 +158,11 @@ class Runner:
             yield [(task, None) for task in left]
             return
         for group in groups.values():
-            yield from self._train(group)
+            yield from self._train(group, last_weights=last_weights)
 
-    def _trained(self, tasks: Sequence[Task]) -> Iterator[list[Ended]]:
-        for finished in self.trainer.train([self._head_run(task) for task in tasks]):
+    def _trained(self, tasks: Sequence[Task], last_weights: bool) -> Iterator[list[Ended]]:
+        runs = [self._head_run(task)._replace(last_weights=last_weights) for task in tasks]
+        for finished in self.trainer.train(runs):
             yield [(tasks[index], result) for index, result in finished]
 
     def _head_run(self, task: Task) -> HeadRun:
@@ -242,7 +249,7 @@ class Runner:
         if task.run.phase == Phase.SEARCH:
             return record
         record = _cross_fitted(record, result, len(task.split.validation))
-        return self._tested(record, task, result.best_weights) if len(task.split.test) else record
+        return self._tested(record, task, result.weights) if len(task.split.test) else record
 
     def _failed(self, task: Task) -> TrialRecord:
         config = task.config

@@ -1,8 +1,8 @@
 """The states of heads between the host and a program.
 
 A head's state on the host is a tuple of arrays with padding: made for a new head, stacked into
-tensors of K heads for a program, taken out again, and stripped of its padding for the best weights.
-Whatever TensorFlow can use in place is not copied.
+tensors of K heads for a program, taken out again, and stripped of its padding for the weights that
+are kept. Whatever TensorFlow can use in place is not copied.
 """
 
 import functools
@@ -138,13 +138,13 @@ class StateShape:
         stacked: State = tf.nest.pack_sequence_as(self.template, flat)
         return stacked
 
-    def best_weights(
-        self, best: Sequence[Float32[np.ndarray, "..."]], config: HeadConfig
+    def unpadded(
+        self, weights: Sequence[Float32[np.ndarray, "..."]], config: HeadConfig
     ) -> list[Float32[np.ndarray, "..."]]:
-        """Return copies of the best epoch's weights without padding, as get_weights() has them."""
+        """Return copies of a head's weights, in the order of get_weights(), without padding."""
         return [
             value[real_slices(weight.layer, weight.name, config)].copy()
-            for weight, value in zip(self.weights, best, strict=True)
+            for weight, value in zip(self.weights, weights, strict=True)
         ]
 
 

@@ -70,7 +70,7 @@ def _compared(configs: Sequence[HeadConfig]) -> Alone | None:
     except Exception as error:  # any error of tracing is a reason
         return Alone(f"it cannot be traced ({_in_short(error, configs[0].keras_class)})", seconds)
     off = max(
-        _distance(found[index].best_weights, wanted.best_weights, run)
+        _distance(found[index].weights, wanted.weights, run)
         for index, (run, wanted) in enumerate(zip(runs, plain, strict=True))
     )
     if off <= TOLERANCE:

@@ -40,7 +40,7 @@ def train_plainly(
     training = _KerasTraining(run, table, rules)
     curves: list[EpochMetrics] = []
     rates, predicted = [], []
-    best_value, best_weights = -1.0, training.head.get_weights()
+    best_value, weights = -1.0, training.head.get_weights()
     for epoch in range(run.epochs):
         rows = order_of_rows(run, epoch, table.views)
         sums, rate = training.epoch(rows)
@@ -49,8 +49,8 @@ def train_plainly(
         curves.append(found)
         rates.append(rate)
         predicted.append(classes)
-        if epoch_values(found) > best_value:
-            best_value, best_weights = float(epoch_values(found)), training.head.get_weights()
+        if run.last_weights or epoch_values(found) > best_value:
+            best_value, weights = float(epoch_values(found)), training.head.get_weights()
         if enough():
             break
     of_epochs = _stacked(curves)
@@ -58,7 +58,7 @@ def train_plainly(
         of_epochs,
         learning_rate=np.array(rates, np.float32),
         state=None,
-        best_weights=best_weights,
+        weights=weights,
         seconds=time.perf_counter() - start,
         classes=cross_fitted_classes(of_epochs, rules.metric, np.stack(predicted))
         if run.keep_classes

@@ -219,12 +219,15 @@ def _ends(shape: StateShape, state: State, runs: Sequence[HeadRun], done: int) -
     ending = [slot for slot, run in enumerate(runs) if run.remaining == done]
     pausing = [slot for slot in ending if runs[slot].pauses]
     paused = dict(zip(pausing, taken(state, pausing), strict=True))
+    last = [slot for slot in ending if runs[slot].last_weights]
+    best = [slot for slot in ending if not runs[slot].last_weights]
+    weights = taken(shape.in_order(state.weights, state.statistics), last) + taken(state.best, best)
     return {
         slot: (
             HeadState.of(runs[slot].epochs, paused[slot]) if slot in paused else None,
-            shape.best_weights(best, runs[slot].config),
+            shape.unpadded(of_head, runs[slot].config),
         )
-        for slot, best in zip(ending, taken(state.best, ending), strict=True)
+        for slot, of_head in zip(last + best, weights, strict=True)
     }
 
 

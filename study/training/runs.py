@@ -103,7 +103,8 @@ class HeadRun(NamedTuple):
     epochs: int  # in all, those of `state` included
     state: HeadState | None = None  # continue from here
     pauses: bool = True  # whether it may be continued later
-    keep_weights: bool = True  # whether a worker sends its best weights
+    last_weights: bool = False  # whether its weights are those of its last epoch, not its best
+    keep_weights: bool = True  # whether a worker sends its weights
     keep_classes: bool = False  # whether its result has the predicted classes; not with `state`
 
     @property
@@ -123,7 +124,7 @@ class HeadResult(NamedTuple):
     metrics: EpochMetrics
     learning_rate: Float32[np.ndarray, " epochs"]  # of the last step of each
     state: HeadState | None  # None: the run does not pause, or plain Keras trained it
-    best_weights: list[Float32[np.ndarray, "..."]]  # of the first best epoch, as get_weights()
+    weights: list[Float32[np.ndarray, "..."]]  # of the first best epoch, or of the last
     seconds: float  # this run's share of the wall time, without compiling
     classes: UInt[np.ndarray, " m"] | None = None  # cross-fitted, of the validation rows
 

@@ -11,7 +11,14 @@ from jaxtyping import Float
 from study.common.aliases import Value
 from study.common.metrics import ACCURACY
 from study.common.text import number
-from study.records.outcomes import by_optimizer, confirmation_runs, search_winner, winning_run
+from study.records.outcomes import (
+    TrainingLength,
+    by_optimizer,
+    confirmation_runs,
+    search_winner,
+    training_length,
+    winning_run,
+)
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.report.analysis.ranking import Row, winner_runs
@@ -21,7 +28,8 @@ class WinnerSettings(NamedTuple):
     """The hyperparameters to use, and what the searches of other repeats found."""
 
     optimizer: str
-    run: TrialRecord  # the head in `best/`; before the confirmation the best run so far
+    run: TrialRecord  # whose head is in `best/`; before the confirmation the best run so far
+    length: TrainingLength  # of the head in `best/`
     others: Mapping[str, str]  # where repeats differ: key -> "0.001 to 0.004", "cosine, linear"
     by_repeat: Mapping[int, Mapping[str, Value]]
 
@@ -58,15 +66,17 @@ def best_settings(
     grouped = by_optimizer(meta.optimizers, records)
     found = []
     for row in rows:
-        winners = _repeat_winners(grouped[row.optimizer])
-        best = winning_run(grouped[row.optimizer]) or search_winner(winners.values())
+        own = grouped[row.optimizer]
+        winners = _repeat_winners(own)
+        best = winning_run(own) or search_winner(winners.values())
         if best is None:
             continue
         by_repeat = {repeat: run.hyperparameters for repeat, run in sorted(winners.items())}
         keys = dict.fromkeys(key for values in by_repeat.values() for key in values)
         spans = {key: _span([v[key] for v in by_repeat.values() if key in v]) for key in keys}
         others = {key: text for key, text in spans.items() if text}
-        found.append(WinnerSettings(row.optimizer, best, others, by_repeat))
+        length = training_length(best, own)
+        found.append(WinnerSettings(row.optimizer, best, length, others, by_repeat))
     return found
 
 
