@@ -260,7 +260,11 @@ def test_after_a_look_the_watch_says_who_leads_and_who_is_still_in_the_race(
     assert second.startswith("search: look 2 of 5, 0/42 trials")
     asked = judge(results, looks, margin=0.02, asked=names[:2])
     line = round_line(Round(dict.fromkeys(names, 5), after, asked, looks), plan)
-    assert line.startswith(f"look 1 of 5: {names[0]} is undecided and {names[1]} is undecided; ")
+    one, two = (
+        f"(at most {100 * asked.about(name).bound:.1f} points behind)" for name in names[:2]
+    )
+    said = f"{names[0]} is undecided {one} and {names[1]} is undecided {two}"
+    assert line.startswith(f"look 1 of 5: {said}; still in the race: ")
 
 
 def test_the_plan_says_which_verdicts_the_race_continues_for():

@@ -20,7 +20,7 @@ from study.report.analysis.conclusion import NAMED
 from study.search.budget import JOINT
 from study.search.plan import Plan
 from study.search.protocol import Round
-from study.verdicts.answer import Answer, Verdict
+from study.verdicts.answer import Answer, Judged, Verdict
 
 
 class Watch(AbstractContextManager["Watch"]):
@@ -155,4 +155,8 @@ def _known(answer: Answer) -> str:
     if len(asked) > NAMED:
         open_ = sum(one.verdict is Verdict.UNDECIDED for one in asked)
         return f"{len(asked) - open_} of {len(asked)} verdicts are known"
-    return join([f"{one.optimizer} is {one.verdict}" for one in asked])
+    return join([f"{one.optimizer} is {one.verdict}{_behind(one)}" for one in asked])
+
+
+def _behind(one: Judged) -> str:
+    return "" if one.at_most_behind is None else f" (at most {points(one.bound)} points behind)"
