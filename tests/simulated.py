@@ -6,7 +6,7 @@ thousands.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -134,13 +134,18 @@ def until(results: Results, ran: Mapping[str, int]) -> Results:
 
 
 def race(
-    results: Results, looks: tuple[Look, ...], *, margin: float, stop: bool = True
+    results: Results,
+    looks: tuple[Look, ...],
+    *,
+    margin: float,
+    stop: bool = True,
+    asked: Sequence[str] = (),
 ) -> tuple[list[Answer], int]:
     """The answers after every round, and how many searches they took; `stop=False`: all run on."""
     ran = first_round(results.optimizers, looks, race=True)
     answers = []
     while True:
-        answers.append(judge(until(results, ran), looks, margin=margin))
+        answers.append(judge(until(results, ran), looks, margin=margin, asked=asked))
         now = max(ran.values())
         if stop:
             wanted = next_round(answers[-1], ran, looks)

@@ -113,6 +113,7 @@ WRONG = {  # arguments -> what the sentence must say
     ("--time-limit", "inf"): "--time-limit: received 'inf', but needs minutes, above 0",
     ("--data", " "): "--data: received ' ', but needs a text",
     ("--optimizers", ""): "--optimizers: received '', but needs a text",
+    ("--ask", " "): "--ask: received ' ', but needs a text",
     ("--space", ""): "--space: received '', but needs a text",
     ("--name", "../x"): "--name: received '../x', but needs letters, digits, - _ and .",
     ("--name", "."): "--name: received '.', but needs letters",
@@ -185,7 +186,8 @@ def test_a_wrong_value_in_a_space_is_refused_with_its_key(table: dict[str, Any],
     assert refusal(study=table).startswith(f"search space default: {expected}")
 
 
-def test_a_space_may_list_its_optimizers():
+def test_a_space_may_list_its_optimizers_and_those_it_asks_about():
+    assert resolve(study={"ask": ["adam", "sgd"]}).ask == "adam,sgd"
     assert resolve(study={"optimizers": ["adam", "sgd"]}).optimizers == "adam,sgd"
     assert resolve(study={"optimizers": "adam,sgd"}).optimizers == "adam,sgd"
 

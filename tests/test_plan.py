@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from simulated import draw, equal, looks_of
-from synthetic import make_record
+from synthetic import make_meta, make_record
 
 from study.data.splits.one_split import Split
 from study.machines.here import Here
@@ -16,7 +16,7 @@ from study.records.study_meta import Look
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.search import live_progress as watch_module
 from study.search.command_line import parse, resolve_options
-from study.search.live_progress import Watch
+from study.search.live_progress import Watch, round_line
 from study.search.options import Options
 from study.search.plan import (
     Plan,
@@ -24,6 +24,7 @@ from study.search.plan import (
     make_plan,
     model_summary,
     plan_lines,
+    question_lines,
     signatures_of,
 )
 from study.search.protocol import Round
@@ -257,3 +258,24 @@ def test_after_a_look_the_watch_says_who_leads_and_who_is_still_in_the_race(
     assert first.startswith(f"look 1 of 5: {answer.leader} leads, at most {bound} points behind")
     assert f"still in the race: {' and '.join(answer.contenders)}; next: 54 epochs for 2" in first
     assert second.startswith("search: look 2 of 5, 0/42 trials")
+    asked = judge(results, looks, margin=0.02, asked=names[:2])
+    line = round_line(Round(dict.fromkeys(names, 5), after, asked, looks), plan)
+    one, two = (
+        f"(at most {100 * asked.about(name).bound:.1f} points behind)" for name in names[:2]
+    )
+    said = f"{names[0]} is undecided {one} and {names[1]} is undecided {two}"
+    assert line.startswith(f"look 1 of 5: {said}; still in the race: ")
+
+
+def test_the_plan_says_which_verdicts_the_race_continues_for():
+    def lines(ask: str, *more: str, **code: dict[str, str]) -> list[str]:
+        chosen, space = options("--ask", ask, *more), load_space("default")
+        meta = make_meta(list(space.optimizers), ["a"], settings=chosen.settings(), code=code)
+        return question_lines(make_plan(chosen, space), meta)
+
+    assert lines("best") == [] and lines("all", "--repeats", "5") == []
+    known = "plan: the race continues until the verdicts on {} are known"
+    assert lines("adam, sgd") == [known.format("adam and sgd")]
+    assert lines("all", lion={}) == [known.format("12 optimizers")]
+    own = "plan: the race also continues until the verdict on lion is known"
+    assert lines("adam,sgd", lion={}) == [known.format("adam and sgd"), own]

@@ -1,4 +1,4 @@
-"""What confirmation runs predict, on the disk: small, whole after any kill, refused where damaged."""
+"""What confirmation runs predict, on the disk: small, and whole after any kill."""
 
 import json
 from pathlib import Path

@@ -395,6 +395,20 @@ def test_a_larger_margin_answers_from_the_records_and_a_smaller_one_goes_on(
     assert answer_of(protocol.meta, protocol.records()).known
 
 
+def test_a_study_that_is_asked_more_goes_on_and_one_that_is_asked_less_has_its_answer(
+    tmp_path: Path,
+) -> None:
+    space, margin = read(tmp_path, THREE), ("--margin", "0.001")
+    _, first = study(space, options(*AUTO, *margin, "--ask", "far"))
+    assert set(map(len, repeats_of(first).values())) == {5}  # it is excluded
+    protocol, more = study(space, options(*AUTO, *margin, "--ask", "all"), first)
+    whole = study(space, options(*AUTO, *margin, "--ask", "all"))[1]
+    assert more and comparable([*first, *more]) == comparable(whole)
+    assert set(map(len, repeats_of(protocol.records()).values())) == {8, 5}
+    protocol, nothing = study(space, options(*AUTO, *margin, "--ask", "far"), [*first, *more])
+    assert nothing == [] and answer_of(protocol.meta, protocol.records()).known
+
+
 def test_every_rerun_has_a_split_of_its_own_that_all_optimizers_share(tmp_path: Path) -> None:
     _, saved = study(read(tmp_path, THREE), options("--tuner", "grid", "--confirm", "3"))
     splits = {

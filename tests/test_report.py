@@ -63,11 +63,14 @@ def test_ranking_json_and_csv_hold_the_same_numbers(report):
     assert len(document["pairs"]) == 3
     answer = document["answer"]
     assert set(answer) == {
-        *("known", "margin", "leader", "good_enough", "excluded", "undecided", "looks", "reason"),
+        *("asked", "known", "margin", "leader", "good_enough", "excluded", "undecided"),
+        *("not_pursued", "looks", "reason"),
     }
     assert answer["leader"] == names[0] and answer["margin"] == 0.02
     said = [*answer["good_enough"], *answer["excluded"], *answer["undecided"]]
-    assert sorted(said) == sorted(names) and answer["known"] == bool(answer["good_enough"])
+    said += answer["not_pursued"]
+    assert sorted(said) == sorted(names) and answer["asked"] == []
+    assert answer["known"] == bool(answer["good_enough"])
     assert [look["repeats"] for look in answer["looks"]] == [5, 8, 12, 18, 27]
     assert [look["reached"] for look in answer["looks"]] == [True, *[False] * 4]
     for entry in document["ranking"]:

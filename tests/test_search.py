@@ -423,6 +423,10 @@ def test_broken_odd_and_misnamed_files_are_named_and_left_out(
         (["--data", "https://x.org/photos"], ["https://x.org/photos", "a web address"]),
         (["--space", "fast"], ["--space fast", "default, quick"]),
         (["--optimizers", "adam,sdg"], ["'sdg'", "valid: sgd"]),
+        (
+            ["--space", "quick", "--optimizers", "adam,sgd", "--ask", "adam,sdg"],
+            ["--ask: 'sdg' is not", "(did you mean sgd?)", "best, all, or names out of sgd, adam"],
+        ),
         (["--seed", "0"], ["--seed", "'0'", "at least 1"]),
         (["--tuner", "hyperbnd"], ["--tuner", "'hyperbnd'", "hyperband"]),
         (["--weights", "no.h5"], ["no.h5"]),

@@ -263,6 +263,14 @@ def test_the_margin_may_be_changed(tmp_path: Path):
         assert resume(tmp_path, meta("--margin", margin))[0].settings["margin"] == float(margin)
 
 
+def test_the_question_may_be_changed_but_only_to_one_about_its_optimizers(tmp_path: Path):
+    for ask, asked in (("sgd, adam", ("sgd", "adam")), ("all", ("adam", "sgd")), ("best", ())):
+        assert resume(tmp_path, meta("--ask", ask))[0].asked == asked
+    resume(tmp_path, meta("--ask", "lion"))
+    with pytest.raises(UserError, match="ask: 'lion' is not an optimizer of the study"):
+        load_meta(tmp_path)
+
+
 def deep(white: float) -> StudyMeta:
     """A study of deep grey images."""
     points = {"whole numbers": {"black": 0.0, "white": white, "images": 9}}

@@ -151,6 +151,64 @@ def test_an_answer_that_is_not_known_says_the_bound_and_what_it_takes():
     assert needed is not None and f"about {needed} repeats would bring" in details
 
 
+def asked(summary, ask):
+    settings = {**summary.meta.settings, "ask": ask}
+    return summarize(dataclasses.replace(summary.meta, settings=settings), summary.records)
+
+
+def test_the_headline_answers_what_was_asked_first_and_then_names_the_rest():
+    found = study(
+        near("adam", 0, 0), near("nadam", 0), near("sgd", 0.1, 0.25), near("lion", 0.005, 5)
+    )
+    best = found.headline
+    assert "Not pursued, because not needed for the answer: lion (at most" in best.text
+    assert best.reason == "an optimizer is within the margin"
+    told = asked(found, "sgd,adam")
+    sgd, adam, nadam = (told.answer.about(name) for name in ("sgd", "adam", "nadam"))
+    assert told.headline.text.startswith(
+        f"On these images, sgd is excluded: at least {100 * sgd.at_least_behind:.1f} points behind "
+        f"{sgd.excluded_by}. adam is good enough: at most {100 * adam.bound:.1f} points behind the "
+        f"best. Of the others, good enough: nadam (at most {100 * nadam.bound:.1f} points behind). "
+        "Not pursued, because not needed for the answer: lion (at most"
+    )
+    assert told.headline.reason == "the verdicts on sgd and adam are known"
+    assert "The answer is known for these images (" in " ".join(told.headline.details)
+
+
+def test_what_was_asked_is_said_of_new_images_as_far_as_it_holds():
+    found = study(near("adam", 0, 0), near("nadam", 0), near("sgd", 0.3, 0.01))
+    told = asked(found, "adam")
+    assert told.headline.text.startswith("adam is good enough: at most ")
+    assert "This holds for new images of the same kind, too." in told.headline.details
+    told = asked(found, "adam,sgd")
+    assert told.headline.text.startswith("On these images, adam is good enough: at most ")
+    certain = "On new images of the same kind, this is certain only for adam."
+    assert certain in told.headline.details
+    assert not any("new images" in text for text in asked(found, "sgd").headline.details)
+
+
+def test_what_was_asked_and_is_not_known_is_said_with_the_reason():
+    told = asked(study(near("adam", 0, 0), near("nadam", 0), near("lion", 0.005, 5)), "adam,lion")
+    lion = told.answer.about("lion")
+    assert not told.answer.known and lion.verdict is Verdict.UNDECIDED
+    assert f"lion is undecided: at most {100 * lion.bound:.1f} points" in told.headline.text
+    assert told.headline.reason == "no looks remain and the verdict on lion is not known"
+    assert "The same search command continues the study." in " ".join(told.headline.details)
+    one, *others = near("nadam", 0)
+    burst = [dataclasses.replace(one, status=TrialStatus.DIVERGED), *others]
+    told = asked(study(near("adam", 0, 0), burst, near("sgd", 0.1, 0.25)), "nadam")
+    assert ", but 1 of its confirmation runs diverged. " in told.headline.text
+    assert told.headline.reason == "more repeats do not help and the verdict on nadam is not known"
+
+
+def test_a_question_about_all_is_answered_by_verdict():
+    names = [f"near{number}" for number in range(7)]
+    found = asked(study(*(near(name, 0, 0.1 * i) for i, name in enumerate(names))), "all")
+    assert found.answer.known and len(found.answer.of(Verdict.GOOD_ENOUGH)) == 7
+    assert found.headline.text.startswith("Use any of near")
+    assert found.headline.reason == "the verdicts on 7 optimizers are known"
+
+
 def test_what_may_not_hold_for_new_images_is_said_of_these_images_only():
     summary = study(near("adam", 0, 2.2), near("nadam", 0, 0.4))
     assert summary.answer.known

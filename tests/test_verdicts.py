@@ -232,7 +232,7 @@ def diverge(records: list[TrialRecord], *places: int) -> list[TrialRecord]:
 def test_one_diverged_rerun_changes_no_verdict_of_others_and_spoils_its_own() -> None:
     calm, burst = study(), study(nadam=diverge(runs("nadam", [[v] * 3 for v in BASE]), 4))
     assert calm.about("nadam").verdict is Verdict.GOOD_ENOUGH
-    assert burst.about("nadam").verdict is Verdict.UNDECIDED
+    assert burst.about("nadam").verdict is Verdict.NOT_PURSUED
     assert burst.about("nadam").diverged == 1 and burst.about("nadam").diverging[1] > 0.2
     for name in ("adam", "sgd"):
         assert burst.about(name).verdict is calm.about(name).verdict
@@ -280,17 +280,48 @@ def test_the_race_ends_when_the_answer_is_known_or_the_looks_are_spent() -> None
     assert not never[-1].known and len(never) == 5 and searches == 2 * 27
 
 
-def test_who_is_asked_for_runs_on_with_its_rivals_until_its_own_verdict_is_known() -> None:
+def test_an_own_optimizer_runs_on_with_its_rivals_until_its_own_verdict_is_known() -> None:
     results = as_results(table(0.0, 0.001, 0.02, repeats=27, noise=5))
     ran = dict.fromkeys(results.optimizers, 5)
     found = judge(until(results, ran), looks_of(), margin=0.035)
-    assert found.known and found.about("o02").verdict is Verdict.UNDECIDED
+    assert found.known and found.about("o02").verdict is Verdict.NOT_PURSUED
     assert next_round(found, ran, looks_of()) is None
-    asked = judge(until(results, ran), looks_of(), margin=0.035, asked=["o02"])
+    asked = judge(until(results, ran), looks_of(), margin=0.035, own=["o02"])
     assert set(asked.racing) >= {"o02", asked.leader}
     assert next_round(asked, ran, looks_of()) == {**ran, **dict.fromkeys(asked.racing, 8)}
-    done = judge(results, looks_of(), margin=0.035, asked=["o02"])
+    done = judge(results, looks_of(), margin=0.035, own=["o02"])
     assert done.about("o02").verdict is Verdict.GOOD_ENOUGH and not done.racing
+
+
+def test_a_study_goes_on_until_each_verdict_that_was_asked_for_is_known() -> None:
+    results = as_results(table(0.0, 0.001, 0.02, 0.03, repeats=27, noise=5))
+    best, searches = race(results, looks_of(), margin=0.035)
+    assert best[-1].known and len(best) == 1 and searches == 20
+    answers, searches = race(results, looks_of(), margin=0.035, asked=["o02"])
+    assert [one.known for one in answers] == [*[False] * (len(answers) - 1), True]
+    assert answers[0].about("o02").verdict is Verdict.UNDECIDED
+    assert answers[-1].about("o02").verdict is Verdict.EXCLUDED
+    every, more = race(results, looks_of(), margin=0.01, asked=results.optimizers)
+    assert every[-1].known and more > searches > 20
+    assert not {Verdict.UNDECIDED, Verdict.NOT_PURSUED} & set(verdicts(every[-1]))
+
+
+def test_what_the_answer_does_not_need_is_not_pursued_unless_all_looks_are_spent_on_it() -> None:
+    results = as_results(table(0.0, 0.001, 0.02, repeats=27, noise=5))
+    first = until(results, dict.fromkeys(results.optimizers, 5))
+    found = judge(first, looks_of(), margin=0.035)
+    assert found.known and found.about("o02").verdict is Verdict.NOT_PURSUED
+    pursued = judge(first, looks_of(), margin=0.035, asked=["o02"])
+    assert not pursued.known and pursued.about("o02").verdict is Verdict.UNDECIDED
+    fixed = judge(first, looks_of()[:1], margin=0.035)  # no look remains
+    assert fixed.known and fixed.about("o02").verdict is Verdict.UNDECIDED
+
+
+def test_an_optimizer_of_which_no_verdict_is_possible_holds_no_study_up() -> None:
+    lost = table(0.0, 0.001, repeats=27)
+    lost[1] = math.nan
+    answers, searches = race(as_results(lost), looks_of(), margin=0.02, asked=["o01"])
+    assert not answers[-1].known and searches == 10
 
 
 def test_a_larger_margin_afterwards_is_known_from_the_same_records_a_smaller_one_goes_on() -> None:

@@ -37,7 +37,7 @@ WORDS = {
 NOT_COMPARED = frozenset(
     (
         *("name", "overwrite", "logs", "cache_dir", "dry_run", "code", "space", "optimizers"),
-        *("metric", "margin", "repeats", "most_repeats", "confirm", "time_limit"),
+        *("metric", "margin", "ask", "repeats", "most_repeats", "confirm", "time_limit"),
         *("data", "features", "labels", "follow_links", "strict", "group", "group_pattern"),
         *("near_duplicates", "split", "split_seed", "validation_split", "test_split", "seed"),
         *("population", "device", "weights"),

@@ -157,8 +157,9 @@ def draw_across(found: Several, fonts: Fonts) -> Drawn:
     yield (
         "across",
         "Which optimizer in general?",
-        "Green: good enough, red: excluded, grey: undecided. Left: a mark is a data set with its "
-        "own verdict, left of 0 where an optimizer is ahead of the leader; the stroke is the mean. "
+        "Green: good enough, red: excluded, grey: undecided, light grey: not pursued. Left: "
+        "a mark is a data set with its own verdict, left of 0 where an optimizer is ahead of the "
+        "leader; the stroke is the mean. "
         "Right: without a bar no bound is known; thin bars claim more, namely that it holds for "
         "further data sets of this sort.",
         drawing,

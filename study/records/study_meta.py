@@ -13,13 +13,14 @@ from study.common.metrics import WORDS
 from study.records.study_files import FORMAT, STUDY_FILE, checked, damaged, need, without_format
 
 UNBALANCED = 3.0
+BEST, ALL = "best", "all"  # questions of a study, see `asked_about`
 PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")  # whose versions are kept
 
 # Keys of the tables in `study.json`; a study of images or of rows has more of them.
 EVERY: Mapping[str, Sequence[str]] = {
     "settings": (
         *("split", "tuner", "max_epochs", "trials", "allocation", "metric", "margin"),
-        *("repeats", "most_repeats", "confirm", "seed", "population"),
+        *("ask", "repeats", "most_repeats", "confirm", "seed", "population"),
     ),
     "split_sizes": ("train", "validation", "test"),
     "data": ("features", "in_several_classes", "groups", "split_warnings", "fingerprint"),
@@ -71,6 +72,11 @@ class StudyMeta:
     seconds: Mapping[str, float] = field(default_factory=dict)  # features, search
 
     @property
+    def asked(self) -> tuple[str, ...]:
+        """The optimizers that the study is asked about; (): which may be used."""
+        return asked_about(str(self.settings["ask"]), self.optimizers)
+
+    @property
     def metric(self) -> str:
         """The metric that judges epochs, trials and optimizers."""
         return str(self.settings["metric"])
@@ -109,6 +115,14 @@ class StudyMeta:
         return points
 
 
+def asked_about(ask: str, optimizers: Sequence[str]) -> tuple[str, ...]:
+    """Return the optimizers that a question names, each once; () for BEST."""
+    if ask == BEST:
+        return ()
+    names = optimizers if ask == ALL else map(str.strip, ask.split(","))
+    return tuple(dict.fromkeys(names))
+
+
 def save_meta(study: Path, meta: StudyMeta) -> None:
     """Write `study.json` atomically."""
     table = {"format": FORMAT, **asdict(meta)}
@@ -139,6 +153,8 @@ def load_meta(study: Path) -> StudyMeta:
             raise ValueError("class_counts and class_names differ in length")
         if meta.metric not in WORDS:
             raise ValueError(f"metric {meta.metric!r} is unknown")
+        if strange := set(meta.asked) - set(meta.optimizers):
+            raise ValueError(f"ask: {min(strange)!r} is not an optimizer of the study")
     except FileNotFoundError:
         raise UserError(f"no study at {study}: {STUDY_FILE} is missing") from None
     except OSError as error:

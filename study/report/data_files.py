@@ -4,13 +4,15 @@
     format            2; a changed meaning changes the number
     study, created    name and time of the study; finished, partial: how it ended; metric
     headline          the sentence on top; details: what to know besides
-    answer            known (some optimizer is good enough), margin, leader, good_enough, excluded,
-                      undecided (lists of names), looks ({repeats, alpha, reached}), reason (why it
-                      is known, or why not)
+    answer            asked (the names whose verdicts are the question; empty: which may be used),
+                      known (the question is answered), margin, leader, good_enough, excluded,
+                      undecided, not_pursued (lists of names), looks ({repeats, alpha, reached}),
+                      reason (why it is known, or why not)
     ranking           one object for each optimizer, the leader first: optimizer, confirmed (only
-                      then is it judged), verdict ("good enough", "excluded", "undecided"),
-                      at_most_behind (the best, on these images) and at_most_behind_new_images
-                      (null where no bound is known), behind (the leader, as measured), excluded_by
+                      then is it judged), verdict ("good enough", "excluded", "undecided",
+                      "not pursued"), at_most_behind (the best, on these images) and
+                      at_most_behind_new_images (null where no bound is known), behind (the
+                      leader, as measured), excluded_by
                       and at_least_behind, repeats, reruns (confirmation runs), reruns_diverged
                       with the 95 % interval of its share (reruns_diverged_low, _high), collapsed
                       (repeats far below the others) with its own; mean, low, high
@@ -170,12 +172,14 @@ def _answer(summary: Summary) -> dict[str, Any]:
         return [one.optimizer for one in answer.of(verdict)]
 
     return {
+        "asked": list(answer.asked),
         "known": answer.known,
         "margin": answer.margin,
         "leader": answer.leader or None,
         "good_enough": names(Verdict.GOOD_ENOUGH),
         "excluded": names(Verdict.EXCLUDED),
         "undecided": names(Verdict.UNDECIDED),
+        "not_pursued": names(Verdict.NOT_PURSUED),
         "looks": [
             {"repeats": look.repeats, "alpha": look.alpha, "reached": number <= answer.looked}
             for number, look in enumerate(answer.looks, start=1)

@@ -63,7 +63,8 @@ def ranking_table(summary: Summary) -> Table:
     return Table(
         "Ranking",
         f"Good enough: at most {margin} points behind the best, and no confirmation run diverged. "
-        "Excluded: another optimizer is certainly ahead, by however little. Behind: at most this "
+        "Excluded: another optimizer is certainly ahead, by however little. Not pursued: neither, "
+        "and the answer did not need more repeats of it. Behind: at most this "
         "many points behind the best; all bounds hold simultaneously with 95 % confidence. New: "
         f"the same on new {noun}s of the same kind. A dash: no bound is known, except that no "
         f"optimizer exceeds 100 %. {PLURAL[metric]} in percent, means over the confirmation runs; "

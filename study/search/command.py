@@ -60,6 +60,7 @@ def search(arguments: argparse.Namespace) -> list[Options]:
     import_tensorflow()
     from study.features.device import pick_device
     from study.search.own_code import check_used, run_code
+    from study.search.plan import check_asked
     from study.search.studies import run_each
     from study.space.own_optimizers import blamed
     from study.space.search_space import load_space
@@ -77,6 +78,7 @@ def search(arguments: argparse.Namespace) -> list[Options]:
             ]
             if every[0].optimizers:
                 space = space.restrict(every[0].optimizers.split(","))
+            check_asked(every[0].ask, space)
             run_each(every, space, spent)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -16,9 +16,11 @@ from study.common.metrics import ACCURACY, WORDS
 from study.common.progress import LINE_SECONDS
 from study.common.text import counted, join, points
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
+from study.report.analysis.conclusion import NAMED
 from study.search.budget import JOINT
 from study.search.plan import Plan
 from study.search.protocol import Round
+from study.verdicts.answer import Answer, Judged, Verdict
 
 
 class Watch(AbstractContextManager["Watch"]):
@@ -131,12 +133,30 @@ def round_line(now: Round, plan: Plan) -> str:
     answer = now.answer
     if answer is None:
         return ""
-    bound = answer.bound
-    lead = "no bound yet" if bound is None else f"at most {points(bound)} points behind the best"
-    racing = join([name for name in answer.racing if name != answer.leader])
+    said, racing = _known(answer), answer.racing
+    if not answer.asked:
+        racing = tuple(name for name in racing if name != answer.leader)
     running = sum(bool(now.new(name)) for name in now.after)
     epochs = plan.epochs(now.after) - plan.epochs(now.before)
     return (
-        f"look {answer.looked} of {len(now.looks)}: {answer.leader} leads, {lead}; still in the "
-        f"race: {racing}; next: {epochs:,} epochs for {counted(running, 'optimizer')}"
+        f"look {answer.looked} of {len(now.looks)}: {said}; still in the race: {join(racing)}; "
+        f"next: {epochs:,} epochs for {counted(running, 'optimizer')}"
     )
+
+
+def _known(answer: Answer) -> str:
+    """Return what is known of the optimizers that were asked about, else of the leader."""
+    if not answer.asked:
+        leads = f"{answer.leader} leads"
+        if answer.bound is None:
+            return f"{leads}, no bound yet"
+        return f"{leads}, at most {points(answer.bound)} points behind the best"
+    asked = [answer.about(name) for name in answer.asked]
+    if len(asked) > NAMED:
+        open_ = sum(one.verdict is Verdict.UNDECIDED for one in asked)
+        return f"{len(asked) - open_} of {len(asked)} verdicts are known"
+    return join([f"{one.optimizer} is {one.verdict}{_behind(one)}" for one in asked])
+
+
+def _behind(one: Judged) -> str:
+    return "" if one.at_most_behind is None else f" (at most {points(one.bound)} points behind)"

@@ -16,6 +16,7 @@ from study.common.metrics import ACCURACY, WORDS
 from study.data.copies import KEEP, TOGETHER
 from study.data.groups import SUBFOLDER
 from study.machines.connection import ADDRESS_RULE, cluster_address
+from study.records.study_meta import BEST
 from study.verdicts.looks import AUTO, DEFAULT_MARGIN, FEWEST_REPEATS, MARGIN_RULE, margin_points
 
 T = TypeVar("T")
@@ -163,7 +164,7 @@ class Options:
         only_for="images", continued="weights")
     views: int = option(
         "base", 1, whole(1, 1000), "train on each image and N - 1 crops of it, turned, mirrored, "
-        "brighter or darker; each epoch draws one", only_for="images")
+        "brighter, darker; each epoch draws one", only_for="images")
     image_size: int = option(
         "base", 224, whole(32, 2048), "pixels per side; FILE.keras may fix its own",
         faces=112, only_for="images", rare=True)
@@ -178,7 +179,7 @@ class Options:
         "search", "default", text("NAME"), "search space: default, quick, blog_t11, or a .toml "
         "file", reach="study", continued="space")
     optimizers: str | None = option(
-        "search", None, text("A,B"), "tune only these optimizers, such as adam,sgd",
+        "search", None, text("A,B"), "tune only these, such as adam,sgd",
         unset="all of the space", continued="space")
     code: tuple[Path, ...] = option(
         "search", (), text("FILE.py", Path), "Python file that defines your own optimizers; it is "
@@ -201,6 +202,9 @@ class Options:
     margin: float = option(
         "answer", DEFAULT_MARGIN, Rule("POINTS", MARGIN_RULE, margin_points), "metric "
         "points an optimizer may be behind the best and still be good enough", continued="free")
+    ask: str = option(
+        "answer", BEST, text("best|all|A,B"), "go on until one is good enough (best), or until "
+        "the verdict on each of A,B or on all is known", continued="free")
     repeats: int | str = option(
         "answer", AUTO, REPEATS, "repeats of every search with fresh splits and seeds; auto: until "
         "the answer is known", continued="looks")

@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from study.common.errors import UserError
 from study.common.metrics import ACCURACY, WORDS
-from study.common.text import counted
+from study.common.text import counted, near
 from study.data.splits.one_split import Split
 from study.records.outcomes import BUDGETS
+from study.records.study_meta import StudyMeta, asked_about
+from study.report.analysis.conclusion import verdicts_on
 from study.search.budget import budget_of, hyperband_cost, plan_search, searches_of
 from study.search.options import Options
 from study.search.subject import Subject
@@ -78,6 +81,21 @@ class Plan(NamedTuple):
         return max(repeats.values(), default=0)
 
 
+def check_asked(ask: str, space: SearchSpace) -> None:
+    """Refuse a question about an optimizer that is not in the search space.
+
+    Raises:
+        UserError: names the optimizer and those that are there.
+    """
+    names = list(space.optimizers)
+    for name in asked_about(ask, names):
+        if name not in names:
+            raise UserError(
+                f"`ask`: {name!r} is not an optimizer of this study{near(name, names)}; "
+                f"valid: best, all, or names out of {', '.join(names)}"
+            )
+
+
 def make_plan(options: Options, space: SearchSpace) -> Plan:
     """Count searches, trials and epochs."""
     budget = budget_of(options)
@@ -114,6 +132,17 @@ def plan_lines(
         lines.append(f"warning: the search space has {SINGLE_ROWS}")
     programs = counted(len(signatures_of(space, split, widths)), "program")
     return [*lines, f"plan: at most {programs} to compile, about 2 s each"]
+
+
+def question_lines(plan: Plan, meta: StudyMeta) -> list[str]:
+    """Return which verdicts the race continues for; none where an optimizer to use is enough."""
+    lines = []
+    own = [name for name in meta.code if name not in meta.asked]
+    if plan.race and meta.asked:
+        lines.append(f"plan: the race continues until {verdicts_on(meta.asked)} known")
+    if plan.race and own:
+        lines.append(f"plan: the race also continues until {verdicts_on(own)} known")
+    return lines
 
 
 def _sentences(plan: Plan, options: Options) -> Iterator[str]:

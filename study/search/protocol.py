@@ -92,7 +92,7 @@ class StudyProtocol:
             wanted = self._next(answer, ran) if race else None
 
     def _next(self, answer: Answer, ran: dict[str, int]) -> dict[str, int] | None:
-        """Return the repeats of the next round, after all that a smaller margin ran before."""
+        """Return the repeats of the next round, after all that another question or margin ran."""
         wanted = next_round(answer, ran, self.meta.looks)
         if wanted is None:
             records = self.records()

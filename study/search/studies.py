@@ -18,7 +18,7 @@ from jaxtyping import Int32
 
 from study.common.bases import short_name
 from study.common.command import in_flags, typed
-from study.common.text import counted, join
+from study.common.text import counted
 from study.compare.write import write_comparison
 from study.data.splits.study_splits import Splits
 from study.features.backbone import load_backbone
@@ -41,7 +41,7 @@ from study.search.image_subject import ImageSubject, base_choice
 from study.search.live_progress import Watch, round_line, round_name
 from study.search.options import Options
 from study.search.own_code import alone_words, code_facts
-from study.search.plan import Plan, make_plan, model_summary, plan_lines
+from study.search.plan import Plan, make_plan, model_summary, plan_lines, question_lines
 from study.search.programs_needed import (
     certain_programs,
     heads_known,
@@ -164,9 +164,7 @@ def _prepared(options: Options, space: SearchSpace, machines: Machines) -> Prepa
     widths = widths_of(options, plan, space, subject, confirmed, views)
     lines = [f"plan: {text}" for text in equal]
     lines += plan_lines(plan, options, space, confirmed, widths)
-    if meta.code and plan.race:
-        own = join(list(meta.code))
-        lines.append(f"plan: the race also continues until the verdict on {own} is known")
+    lines += question_lines(plan, meta)
     print("\n".join(lines))
     shared = {"rounding": machines.rounding} if machines.rounding else {}
     meta = replace(meta, device={**device, "widths": list(widths), **shared})

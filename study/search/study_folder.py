@@ -1,8 +1,8 @@
 """The folder of a study: opened by one process at a time; started, resumed or refused.
 
 `study_meta` makes the `study.json` of a study that is about to start, and `resume` compares it with
-the one in the folder. The same command resumes a study, also with another margin or time limit, or
-with what only adds to it (see `differences`); all other differences are listed and refused.
+the one in the folder. The same command resumes a study, also with another question, margin or time
+limit, or with what only adds to it (see `differences`); other differences are listed and refused.
 """
 
 import platform

@@ -13,11 +13,16 @@ from study.verdicts.new_images import NewImages
 
 
 class Verdict(enum.StrEnum):
-    """What may be said of one optimizer."""
+    """What may be said of one optimizer.
+
+    One that is neither good enough nor excluded was not pursued if it was not asked about, looks
+    remain for it, and the answer does not need them (see `Answer.racing`); else it is undecided.
+    """
 
     GOOD_ENOUGH = "good enough"  # at most the margin behind the best; no confirmation run diverged
     EXCLUDED = "excluded"  # another optimizer is ahead, with the study's confidence
     UNDECIDED = "undecided"  # neither; `at_most_behind` is how far it may be behind
+    NOT_PURSUED = "not pursued"  # the same, where the answer needs no more repeats of it
 
 
 class Judged(NamedTuple):
@@ -63,7 +68,8 @@ class Standing(NamedTuple):
 class Answer(NamedTuple):
     """What a study says so far."""
 
-    known: bool  # whether some optimizer is good enough
+    asked: tuple[str, ...]  # the verdict on each is the question; (): which may be used
+    known: bool  # whether all verdicts in `asked` are known; (): some optimizer is good enough
     margin: float  # fraction
     leader: str  # picked by its mean, which is therefore too high; "" without a result
     optimizers: tuple[Judged, ...]  # in the order of the search space

@@ -5,11 +5,16 @@ at most U_i behind the best" (Hsu 1984, multiple comparisons with the best). Wit
 i is *good enough* if U_i is no larger and none of its confirmation runs diverged, *excluded* if the
 bounds put some j ahead of it, else *undecided*. With probability at least 1 - ALPHA all of this is
 true simultaneously, at every look: the true best is never excluded, so it is enough to compare with
-optimizers that are not. One with too few converged runs is not compared. The leader and those that
-may be ahead of it by more than the margin run on, and so does an optimizer of the user's, with its
-own rivals, until its own verdict is known; all others cost nothing more. An optimizer that waits
-returns when a new leader makes it a contender, first up to the leader's repeats. The race is a
-function of results at looks, so a study that was killed replays it from its records.
+optimizers that are not. One with too few converged runs is not compared.
+
+The question decides which run on. To know which may be used, the leader and those that may be ahead
+of it by more than the margin do, until one is good enough; to know the verdicts on some, each of
+them does, with its own rivals, until its verdict is known, and so does an optimizer of the user's
+in any case. All others cost nothing more and are *not pursued*. One that waits returns when a new
+leader makes it a contender, first up to the leader's repeats. The bounds of all optimizers hold
+simultaneously at every look, so the error rate is the same whatever is asked, and the question may
+change after a look. The race is a function of results at looks, so a study that was killed replays
+it from its records.
 """
 
 import math
@@ -42,38 +47,69 @@ def answer_of(
     """
     results = results_of(meta, records, ran, predicted)
     margin = float(meta.settings["margin"]) / 100
-    return judge(results, meta.looks, margin=margin, asked=meta.code)
+    return judge(results, meta.looks, margin=margin, asked=meta.asked, own=meta.code)
 
 
 def judge(
-    results: Results, looks: Sequence[Look], *, margin: float, asked: Collection[str] = ()
+    results: Results,
+    looks: Sequence[Look],
+    *,
+    margin: float,
+    asked: Sequence[str] = (),
+    own: Collection[str] = (),
 ) -> Answer:
-    """Return the answer from results; `margin` is a fraction.
+    """Return the answer from results.
 
-    Optimizers in `asked` run on until their own verdict is known.
+    Args:
+        margin: a fraction.
+        asked: optimizers that the study is asked about; (): which may be used.
+        own: optimizers of the user's, which run on, too, until their verdict is known.
     """
     race = _Race(results, looks, margin)
     leader = race.leader()
-    known = bool(race.good.any())
     judged = race.judged(leader)
-    open_ = [] if leader is None or known else [leader]
+    known = bool(race.good.any())
+    if asked:
+        known = not any(_open(one) for one in judged if one.optimizer in asked)
+    open_ = [] if leader is None or known or asked else [leader]
     open_ += [
         place
         for place, one in enumerate(judged)
-        if one.optimizer in asked and one.verdict is Verdict.UNDECIDED and not one.apart
+        if one.optimizer in {*asked, *own} and _open(one) and not one.apart
     ]
+    racing = race.racing(open_)
+    if leader is not None:
+        needed = {*racing, *(results.optimizers[place] for place in open_)}
+        judged = _without_unneeded(judged, needed, over(results.spent, looks[-1]))
     return Answer(
+        asked=tuple(asked),
         known=known,
         margin=margin,
         leader="" if leader is None else results.optimizers[leader],
         optimizers=judged,
         contenders=race.contenders(leader),
-        racing=race.racing(open_),
+        racing=racing,
         looks=tuple(looks),
         looked=race.looked,
         images_needed=math.nan if leader is None else race.images_needed(leader),
         bounds=race.bounds,
         new_images=race.new_images,
+    )
+
+
+def _open(one: Judged) -> bool:
+    return one.verdict is Verdict.UNDECIDED
+
+
+def _without_unneeded(
+    judged: Sequence[Judged], needed: Collection[str], ended: Bool[np.ndarray, " K"]
+) -> tuple[Judged, ...]:
+    """Return the verdicts; an open one that is not needed, before its last look, is not pursued."""
+    return tuple(
+        one._replace(verdict=Verdict.NOT_PURSUED)
+        if _open(one) and not (one.apart or end or one.optimizer in needed)
+        else one
+        for one, end in zip(judged, ended, strict=True)
     )
 
 

@@ -1,18 +1,18 @@
-"""The answer -> the sentences on top: which optimizers to use, at what cost, which are excluded.
+"""The answer -> the sentences on top: what was asked, then the other verdicts, each at what cost.
 
 "Use" requires that the bound on new images of the same kind keeps the margin, too; otherwise the
 sentence is about these images. A study without an answer says why, and what it has instead.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
 
 from study.common.metrics import ACCURACY, BALANCED_ACCURACY, constant_class
-from study.common.text import counted, join, plain, points
+from study.common.text import counted, join, plain, points, some
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row, how_lost, lost_every_trial
@@ -79,13 +79,42 @@ def _conclusion(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Headlin
         return Headline(text, (), "one optimizer only")
     if not answer.looked:
         return _nothing_compared(meta, confirmed, answer)
-    first = _good_enough(meta, answer) if answer.known else _open(answer)
     details = (*_own(meta, answer), _collapsing(answer), _how_sure(meta, answer))
+    new_images = _new_images(meta, _about_what_was_asked(answer))
     return Headline(
-        " ".join(filter(None, (first, _excluded(answer), _undecided(answer)))),
-        tuple(filter(None, (*details, _new_images(meta, answer), _diverging(answer)))),
+        " ".join(filter(None, _verdicts(meta, answer))),
+        tuple(filter(None, (*details, new_images, _diverging(answer)))),
         _reason(meta, answer),
     )
+
+
+def _verdicts(meta: StudyMeta, answer: Answer) -> Iterator[str]:
+    """Yield what was asked, then the other verdicts, some of them empty."""
+    said: Sequence[str] = ()
+    if 0 < len(answer.asked) <= min(NAMED, len(answer.optimizers) - 1):
+        said = answer.asked
+        here = "" if _holds_for_new_images(answer) else f"On these {meta.noun}s, "
+        yield here + " ".join(_verdict_on(answer, answer.about(name)) for name in said)
+        yield _others(answer, Verdict.GOOD_ENOUGH, said, "Of the others, good enough")
+    elif answer.of(Verdict.GOOD_ENOUGH):
+        yield _good_enough(meta, answer)
+    else:
+        said = (answer.leader,)
+        yield _open(answer)
+    excluded = [one.optimizer for one in answer.of(Verdict.EXCLUDED) if one.optimizer not in said]
+    yield f"Excluded: {join(excluded)}." if excluded else ""
+    yield _others(answer, Verdict.UNDECIDED, said, "Undecided")
+    words = "Not pursued, because not needed for the answer"
+    yield _others(answer, Verdict.NOT_PURSUED, said, words)
+
+
+def _about_what_was_asked(answer: Answer) -> Answer:
+    """Return the answer of what was asked only; it is known if it has a good enough optimizer."""
+    if not answer.asked:
+        return answer
+    asked = tuple(answer.about(name) for name in answer.asked)
+    good = any(one.verdict is Verdict.GOOD_ENOUGH for one in asked)
+    return answer._replace(optimizers=asked, known=good)
 
 
 def _reaches(meta: StudyMeta, row: Row) -> str:
@@ -157,18 +186,42 @@ def _own(meta: StudyMeta, answer: Answer) -> Iterator[str]:
 def _good_enough(meta: StudyMeta, answer: Answer) -> str:
     good = answer.of(Verdict.GOOD_ENOUGH)
     names = [one.optimizer for one in sorted(good, key=lambda o: o.optimizer != answer.leader)]
-    worst, several = good[-1].bound, len(names) > 1
-    behind = f"at most {points(worst)} points behind the best"
-    if worst < LEVEL:
-        behind = "less than 0.1 points behind the best"
-    if worst == 0:
-        compared = " that was compared" if any(one.apart for one in answer.optimizers) else ""
-        behind = f"certainly ahead of every other one{compared}"
-    if _holds_for_new_images(answer):
+    behind, several = _behind_the_best(answer, good[-1].bound), len(names) > 1
+    if all(_holds(one, answer) for one in good):
         use = f"Use {join(names, 'or')}" if len(names) <= NAMED else f"Use any of {join(names)}"
         return f"{use}: {'each is' if several else 'it is'} {behind}."
     enough = f"{'are' if several else 'is'} good enough"
     return f"On these {meta.noun}s, {join(names)} {enough}: {behind}."
+
+
+def _behind_the_best(answer: Answer, bound: float) -> str:
+    if bound == 0:
+        compared = " that was compared" if any(one.apart for one in answer.optimizers) else ""
+        return f"certainly ahead of every other one{compared}"
+    return f"{_at_most(bound)} points behind the best"
+
+
+def _at_most(bound: float) -> str:
+    return "less than 0.1" if bound < LEVEL else f"at most {points(bound)}"
+
+
+def _verdict_on(answer: Answer, one: Judged) -> str:
+    """Return the verdict on an optimizer that was asked about, with what it rests on."""
+    name = one.optimizer
+    if one.verdict is Verdict.GOOD_ENOUGH:
+        return f"{name} is good enough: {_behind_the_best(answer, one.bound)}."
+    if one.at_least_behind is not None:
+        least = one.at_least_behind
+        behind = "certainly" if least < LEVEL else f"at least {points(least)} points"
+        return f"{name} is excluded: {behind} behind {one.excluded_by}."
+    if one.apart:
+        return f"{name} has no verdict: too few of its runs converged for a comparison."
+    if one.at_most_behind is None:
+        return f"{name} has no verdict: nothing can be said of how far it is behind."
+    text = f"{name} is undecided: {_at_most(one.bound)} points behind the best"
+    if one.bound <= answer.margin:
+        text += f", but {one.diverged} of its confirmation runs diverged"
+    return f"{text}."
 
 
 def _open(answer: Answer) -> str:
@@ -197,30 +250,21 @@ def _compared(answer: Answer) -> bool:
     return not any(map(math.isnan, found))
 
 
-def _excluded(answer: Answer) -> str:
-    names = [one.optimizer for one in answer.of(Verdict.EXCLUDED)]
-    return f"Excluded: {join(names)}." if names else ""
-
-
-def _undecided(answer: Answer) -> str:
-    """Name the others with their bounds; a leader without an answer is in the first sentence."""
-    open_ = [
-        one
-        for one in answer.of(Verdict.UNDECIDED)
-        if not one.apart and (answer.known or one.optimizer != answer.leader)
-    ]
-    if not open_:
+def _others(answer: Answer, verdict: Verdict, said: Collection[str], words: str) -> str:
+    """Name those with this verdict, with their bounds, that are not in what was `said` before."""
+    found = [one for one in answer.of(verdict) if not one.apart and one.optimizer not in said]
+    if not found:
         return ""
-    if len(open_) > NAMED and open_[-1].at_most_behind is not None:
-        bounds = f"at most {points(open_[0].bound)} to {points(open_[-1].bound)} points behind"
-        return f"Undecided: {len(open_)} others ({bounds})."
+    if len(found) > NAMED and found[-1].at_most_behind is not None:
+        bounds = f"at most {points(found[0].bound)} to {points(found[-1].bound)} points behind"
+        return f"{words}: {len(found)} others ({bounds})."
     texts = [
-        f"{one.optimizer} (at most {points(one.bound)} points behind)"
+        f"{one.optimizer} ({_at_most(one.bound)} points behind)"
         if one.at_most_behind is not None
         else one.optimizer
-        for one in open_
+        for one in found
     ]
-    return f"Undecided: {join(texts)}."
+    return f"{words}: {join(texts)}."
 
 
 def _how_sure(meta: StudyMeta, answer: Answer) -> str:
@@ -241,11 +285,11 @@ def _how_sure(meta: StudyMeta, answer: Answer) -> str:
 
 
 def _more(meta: StudyMeta, answer: Answer) -> str:
-    """Say what to do where the answer is not known."""
-    if answer.known or not answer.contenders:
+    """Say what to do where the answer is not known; a forecast is of the leader only."""
+    if answer.known or not answer.racing:
         return ""
     forecast = larger = ""
-    if _compared(answer):
+    if not answer.asked and answer.contenders and _compared(answer):
         needed = repeats_until_known(answer)
         takes = f"more than {MOST_REPEATS} repeats would be needed at this margin"
         if needed:
@@ -287,7 +331,9 @@ def _holds(one: Judged, answer: Answer) -> bool:
 
 
 def _holds_for_new_images(answer: Answer) -> bool:
-    return all(_holds(one, answer) for one in answer.of(Verdict.GOOD_ENOUGH))
+    """Return whether all that was asked about, or is good enough, keeps the margin there."""
+    asked = [answer.about(name) for name in answer.asked]
+    return all(_holds(one, answer) for one in asked or answer.of(Verdict.GOOD_ENOUGH))
 
 
 def _new_images(meta: StudyMeta, answer: Answer) -> str:
@@ -363,12 +409,25 @@ def _diverging(answer: Answer) -> str:
 
 
 def _reason(meta: StudyMeta, answer: Answer) -> str:
+    names = [
+        n for n in answer.asked if answer.known or answer.about(n).verdict is Verdict.UNDECIDED
+    ]
     if answer.known:
-        return "an optimizer is within the margin"
+        return f"{verdicts_on(names)} known" if names else "an optimizer is within the margin"
     if meta.partial:
         return f"stopped early: {meta.partial}"
     if not meta.finished:
         return "the study has not ended"
+    if names:
+        why = "no looks remain" if answer.racing else "more repeats do not help"
+        return f"{why} and {verdicts_on(names)} not known"
     if not answer.contenders:
         return "confirmation runs of the leader diverged"
     return "no looks remain and the bound is above the margin"
+
+
+def verdicts_on(names: Sequence[str]) -> str:
+    """Return the beginning of a clause: "the verdicts on adam and sgd are"."""
+    several = len(names) > 1
+    on = some(names, "optimizer", NAMED)
+    return f"the verdict{'s' if several else ''} on {on} {'are' if several else 'is'}"

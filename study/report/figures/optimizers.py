@@ -35,12 +35,14 @@ from study.report.figures.picture import (
     logarithmic,
     titles,
 )
+from study.report.tables import verdict_words
 from study.verdicts.answer import Judged, Verdict
 from study.verdicts.looks import FEWEST_REPEATS
 
 VERDICTS = {  # colours that differ in lightness, too
     Verdict.GOOD_ENOUGH: "#007a52",
     Verdict.UNDECIDED: "#8a8f98",
+    Verdict.NOT_PURSUED: "#a9afb9",
     Verdict.EXCLUDED: "#c0182b",
 }
 TOGETHER = 3  # optimizers that share the two panels of the blog post; more get a panel each
@@ -89,8 +91,9 @@ def draw_ranking(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> D
         "Which are good enough?",
         "Green: good enough, because the bar ends within the margin. Red: excluded, certainly not "
         "the best, because the bar does not start at 0. Grey: undecided, possibly the best and "
-        "possibly as far behind as the bar reaches. Right: the bound, and the mean "
-        f"{words} of the tuned configurations.",
+        "possibly as far behind as the bar reaches. Light grey: the same, but not pursued, because "
+        f"the answer did not need it. Right: the bound, and the mean {words} of the tuned "
+        "configurations.",
         figure,
     )
 
@@ -129,9 +132,8 @@ def _without_verdicts(
 def _write_verdict(axis: Axes, place: int, row: Row, one: Judged) -> None:
     """Write the verdict, its bound and the mean at the right."""
     bound = one.at_most_behind
-    words = one.verdict.value if bound is not None else "no verdict"
     kind: dict[str, Any] = {"va": "center", "size": 8.5, "transform": axis.get_yaxis_transform()}
-    axis.text(1.03, place, words, color=VERDICTS[one.verdict], weight="bold", **kind)
+    axis.text(1.03, place, verdict_words(one), color=VERDICTS[one.verdict], weight="bold", **kind)
     if bound is not None:
         axis.text(1.35, place, f"\u2264 {points(bound)}", color=INK, ha="right", **kind)
     if np.isfinite(row.mean):
