@@ -21,7 +21,7 @@ from PIL import Image
 from study.search import main
 
 HERE = Path(__file__).absolute().parent
-NEEDED = ("study.json", "trials.jsonl", "best/predictions.json")
+NEEDED = ("study.json", "trials.jsonl", "predicted.jsonl", "best/predictions.json")
 SIGN_MOMENTUM = '''
 import keras
 from keras import ops
