@@ -64,7 +64,7 @@ def test_ranking_json_and_csv_hold_the_same_numbers(report):
     answer = document["answer"]
     assert set(answer) == {
         *("asked", "known", "margin", "leader", "good_enough", "excluded", "undecided"),
-        *("not_pursued", "looks", "reason"),
+        *("not_pursued", "looks", "reason", "reached"),
     }
     assert answer["leader"] == names[0] and answer["margin"] == 0.02
     said = [*answer["good_enough"], *answer["excluded"], *answer["undecided"]]

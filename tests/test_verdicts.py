@@ -25,12 +25,15 @@ from synthetic import make_meta
 from test_summary import CLASSES, runs
 
 from study.common.errors import UserError
+from study.common.metrics import ACCURACY
+from study.records.predicted_classes import Labelled
 from study.records.study_meta import Look
 from study.records.trial_record import TrialRecord, TrialStatus
 from study.verdicts.answer import Answer, Verdict, share_interval
 from study.verdicts.bounds import compared
 from study.verdicts.judge import answer_of, first_round, judge, next_round
 from study.verdicts.looks import ALPHA, continued_looks, planned_looks
+from study.verdicts.new_images import ConfirmationRun, Evidence
 
 RNG = np.random.default_rng(1)
 NOISE = RNG.normal(0, 0.002, (4, 27))
@@ -175,6 +178,38 @@ def test_a_pair_is_judged_on_the_repeats_that_both_have() -> None:
     found = judge(as_results(wide), looks_of(), margin=0.02)
     assert verdicts(found)[2] is Verdict.EXCLUDED and found.about("o02").repeats == 5
     assert found.bounds.repeats[0, 2] == 5 and found.bounds.repeats[0, 1] == 12
+
+
+def test_an_optimizer_that_is_excluded_on_these_images_may_be_ahead_on_new_ones() -> None:
+    """Right on the same 70 of 80 images and on other 69: certain here, and nothing on new ones."""
+    runs, labels = [], np.zeros(80, int)
+    for number in range(25):
+        rows = np.sort(np.random.default_rng(number).permutation(80)[:40])
+        wrong = [rows < 10, (rows >= 60) & (rows < 75)]
+        runs.append(ConfirmationRun(number // 5, rows, [one.astype(int) for one in wrong]))
+    values = np.array([[1 - (one != 0).mean() for one in run.predicted] for run in runs])
+    results = as_results(
+        values.reshape(5, 5, 2).mean(axis=1).T,
+        evidence=Evidence(Labelled(labels, np.arange(80), 2), ACCURACY, runs),
+    )
+    found = judge(results, looks_of(5), margin=0.02)
+    first, second = found.optimizers
+    assert second.verdict is Verdict.EXCLUDED and first.at_most_behind == 0
+    assert first.at_most_behind_new_images is not None and first.at_most_behind_new_images > 0.05
+
+
+def test_the_leaders_value_on_new_images_lies_in_its_interval() -> None:
+    """Of 120 collections of a kind in at most 5 %, and the interval is not needlessly wide."""
+    rng = np.random.default_rng(8)
+    found = [
+        judge(results_on(draw_pool(rng, np.zeros(2)), rng, 5), looks_of(5), margin=0.02).reached
+        for _ in range(120)
+    ]
+    value, low, high = np.array(found).T
+    truth = value.mean()  # nothing tells the two apart, so the leader is picked by chance
+    missed = int(((low > truth) | (high < truth)).sum())
+    assert missed <= stats.binom(120, 0.05).ppf(0.995)
+    assert 0.02 < np.median(high - low) < 0.2
 
 
 @pytest.mark.parametrize(("images", "enough"), [(280, False), (6000, True)])

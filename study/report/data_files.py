@@ -7,7 +7,8 @@
     answer            asked (the names whose verdicts are the question; empty: which may be used),
                       known (the question is answered), margin, leader, good_enough, excluded,
                       undecided, not_pursued (lists of names), looks ({repeats, alpha, reached}),
-                      reason (why it is known, or why not)
+                      reason (why it is known, or why not), reached (by the leader: value, and its
+                      95 % interval on new images low, high)
     ranking           one object for each optimizer, the leader first: optimizer, confirmed (only
                       then is it judged), verdict ("good enough", "excluded", "undecided",
                       "not pursued"), at_most_behind (the best, on these images) and
@@ -185,6 +186,7 @@ def _answer(summary: Summary) -> dict[str, Any]:
             for number, look in enumerate(answer.looks, start=1)
         ],
         "reason": summary.headline.reason,
+        "reached": dict(zip(("value", "low", "high"), answer.reached, strict=True)),
     }
 
 

@@ -80,6 +80,7 @@ class Answer(NamedTuple):
     images_needed: float  # factor that brings the bound on new images to the margin; NaN: unknown
     bounds: Bounds  # after the latest look; NaN before the first
     new_images: NewImages  # what they add to the bounds; NaN: nothing is claimed
+    reached: tuple[float, float, float]  # the leader's value, and its 95 % interval on new images
 
     def of(self, verdict: Verdict) -> list[Judged]:
         """Return the optimizers with this verdict, the smallest bound first."""

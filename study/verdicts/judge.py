@@ -31,7 +31,7 @@ from study.verdicts.answer import Answer, Judged, Verdict
 from study.verdicts.bounds import Bounds, comparable, compared, over
 from study.verdicts.collapse import collapsed_repeats, fall
 from study.verdicts.looks import FEWEST_REPEATS
-from study.verdicts.new_images import NewImages, judged_repeats, new_images
+from study.verdicts.new_images import NewImages, judged_repeats, new_images, value_interval
 from study.verdicts.results import Results, results_of
 
 
@@ -94,6 +94,7 @@ def judge(
         images_needed=math.nan if leader is None else race.images_needed(leader),
         bounds=race.bounds,
         new_images=race.new_images,
+        reached=race.reached(leader),
     )
 
 
@@ -277,6 +278,13 @@ class _Race:
         differences = self.results.table[leader] - self.results.table[place]
         shared = differences[np.isfinite(differences)]
         return float(shared.mean()) if shared.size else None
+
+    def reached(self, leader: int | None) -> tuple[float, float, float]:
+        """Return the leader's value and its 95 % interval on new images; NaN where unknown."""
+        if leader is None or self.results.evidence is None:
+            return (math.nan,) * 3
+        values = np.where(self.results.spent, self.results.table, math.nan)[leader]
+        return value_interval(self.results.evidence, leader, values)
 
     def contenders(self, leader: int | None) -> tuple[str, ...]:
         """Return which may be ahead of the leader by more than the margin, or are not compared."""

@@ -38,6 +38,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
+from scipy.special import stdtrit
 
 from study.common.metrics import ACCURACY, BALANCED_ACCURACY, MACRO_F1
 from study.records.predicted_classes import (
@@ -49,9 +50,13 @@ from study.records.predicted_classes import (
 from study.records.study_meta import Look
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.verdicts.bounds import Bounds, comparable, enough
+from study.verdicts.looks import ALPHA, FEWEST_REPEATS
 
 PLUS = 4.0  # units of influence 1 that are added
 TRAINING_SHARE = 0.15  # of a run's variance beyond its images, which stays with the collection
+
+
+NOTHING = -1  # in place of a rival: value and influences are 0
 
 
 class ConfirmationRun(NamedTuple):
@@ -192,6 +197,31 @@ def new_images(evidence: Evidence, repeats: Int[np.ndarray, "K K"]) -> NewImages
     return found
 
 
+def value_interval(
+    evidence: Evidence, optimizer: int, values: Float[np.ndarray, " R"]
+) -> tuple[float, float, float]:
+    """Return an optimizer's value and its 95 % interval on new images; NaN where unknown.
+
+    As the bound of a pair, against a rival that is always 0, and two-sided.
+
+    Args:
+        evidence: of the study.
+        optimizer: its index.
+        values: its means by repeat; NaN where there is none. Runs of these repeats do not count.
+    """
+    there = np.isfinite(values)
+    runs = [run for run in evidence.runs if there[run.repeat]]
+    runs = [run for run in runs if run.predicted[optimizer] is not None]
+    repeats, mean = int(there.sum()), float(values[there].mean()) if there.any() else math.nan
+    if repeats < FEWEST_REPEATS:
+        return mean, math.nan, math.nan
+    found = _variances(evidence._replace(runs=runs), [optimizer, NOTHING])
+    here = stdtrit(repeats - 1, 1 - ALPHA / 2) * values[there].std(ddof=1) / math.sqrt(repeats)
+    images = stdtrit(found.units[0, 1] - 1, 1 - ALPHA / 2) * math.sqrt(found.variance[0, 1])
+    half = math.hypot(here, images)
+    return mean, max(mean - half, 0.0), min(mean + half, 1.0)
+
+
 def _variances(evidence: Evidence, places: Sequence[int]) -> NewImages:
     """Return the variances of all pairs of `places`, over runs that converged for all of them."""
     (labels, units_of, classes), metric, runs = evidence
@@ -208,6 +238,9 @@ def _variances(evidence: Evidence, places: Sequence[int]) -> NewImages:
         judging += here
         sums = np.empty_like(totals)
         for place, optimizer in enumerate(places):
+            if optimizer == NOTHING:
+                values[place, number] = sums[place] = 0.0
+                continue
             predicted = run.predicted[optimizer]
             assert predicted is not None
             values[place, number], influence = value_and_influences(

@@ -76,10 +76,12 @@ def _conclusion(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Headlin
             f"{_reaches(meta, confirmed[0])}; it is the only optimizer in this study, so there is "
             "nothing to compare it with."
         )
-        return Headline(text, (), "one optimizer only")
+        reached = _reached(meta, answer, confirmed)
+        return Headline(text, (reached,) if reached else (), "one optimizer only")
     if not answer.looked:
         return _nothing_compared(meta, confirmed, answer)
     details = (*_own(meta, answer), _collapsing(answer), _how_sure(meta, answer))
+    details += (_reached(meta, answer, confirmed),)
     new_images = _new_images(meta, _about_what_was_asked(answer))
     return Headline(
         " ".join(filter(None, _verdicts(meta, answer))),
@@ -119,6 +121,22 @@ def _about_what_was_asked(answer: Answer) -> Answer:
 
 def _reaches(meta: StudyMeta, row: Row) -> str:
     return f"{row.optimizer} reaches {100 * row.mean:.1f} % validation {meta.metric_words}"
+
+
+def _reached(meta: StudyMeta, answer: Answer, confirmed: Sequence[Row]) -> str:
+    """Say what the leader reaches on new images, and on the test set."""
+    value, low, high = answer.reached
+    if math.isnan(low):
+        return ""
+    text = (
+        f"{answer.leader} reaches {100 * value:.1f} % here; on new {meta.noun}s of the same kind "
+        f"{100 * low:.1f} to {100 * high:.1f} % (95 % CI)"
+    )
+    tested = next(row.test_value for row in confirmed if row.optimizer == answer.leader)
+    images = meta.split_sizes["test"]
+    if images and not math.isnan(tested):
+        text += f", and {100 * tested:.1f} % on the {counted(images, f'test {meta.noun}')}"
+    return f"{text}."
 
 
 def _nothing_confirmed(meta: StudyMeta, rows: Sequence[Row]) -> Headline:
