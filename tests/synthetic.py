@@ -364,7 +364,9 @@ def make_predicted(
             continue
         name = "" if one_split else f"{record.repeat}/{record.confirm}"
         rows = splits.setdefault(name, np.sort(rng.permutation(400)[:160]))
-        wrong = np.argsort(rng.exponential(1, 160) / hard[rows])[: round((1 - value(record)) * 160)]
+        wrong = np.argsort(rng.exponential(1, 160) / hard[rows])[
+            : round((1 - np.nan_to_num(value(record))) * 160)
+        ]
         found = examples.labels[rows]
         found[wrong] = (found[wrong] + 1) % classes
         runs.append(PredictedRun(record.trial_id, name, rows, found))
