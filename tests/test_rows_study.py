@@ -129,6 +129,7 @@ def test_the_printed_code_trains_a_head_on_such_rows(folder: Path) -> None:
     assert "it turns rows (N, 64) into" in code and "VGG" not in code
 
 
+@pytest.mark.slow  # as test_search.py has it of images
 def test_a_killed_study_resumes_and_ends_with_the_same_records(
     rows: Path, top: Path, folder: Path
 ) -> None:

@@ -20,6 +20,7 @@ from PIL import Image
 
 import study
 from study.predict import in_words, predict
+from study.records.predicted_classes import read_predicted
 from study.records.study_meta import load_meta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.records.trials_file import load_trials
@@ -135,6 +136,19 @@ def test_optimizers_are_paired_by_split_and_seed_and_confirmed_on_other_ones(
         assert not set(seeds["sgd"]) & {r.seed for r in records if r.phase == Phase.SEARCH}
 
 
+def test_what_confirmation_runs_predict_is_kept_and_gives_their_values(
+    finished: tuple[Path, str],
+) -> None:
+    folder = finished[0] / "logs" / "small"
+    known = read_predicted(folder)
+    confirmed = {r.trial_id: r for r in load_trials(folder) if r.phase == Phase.CONFIRM}
+    assert known.off.keys() == confirmed.keys() and len(confirmed) == 8
+    for name, record in confirmed.items():
+        run = known.of(name)
+        right = (run.classes == known.examples.labels[run.rows]).mean()
+        assert right == pytest.approx(record.cross_fitted_accuracy, abs=1e-6)
+
+
 def test_the_best_heads_and_the_whole_model_load_in_plain_keras(
     finished: tuple[Path, str],
 ) -> None:
@@ -193,6 +207,10 @@ def test_a_killed_search_resumes_and_ends_with_the_same_records(
     ended = run("search", *arguments, env=foreign_keras)  # which changes no record
     assert "resumed after" in ended.stdout
     assert comparable(folder) == undisturbed
+    again, whole = read_predicted(folder), read_predicted(top / "logs" / "small")
+    assert again.off.keys() == whole.off.keys()
+    for name in whole.off:
+        assert (again.of(name).classes == whole.of(name).classes).all()
 
 
 def test_the_winner_says_the_same_beside_keras_settings_of_another_project(

@@ -678,10 +678,9 @@ def hypermodel(space: SearchSpace, optimizer: str | None) -> HeadHyperModel:
 
 
 @KERAS_TUNER_ASKS_THREADS_FOR_NAMES
-@pytest.mark.parametrize("optimizer", [None, "nadam"])
-def test_stock_hyperband_runs_with_it(optimizer: str | None, tiny, tmp_path: Path):
+def test_stock_hyperband_runs_with_it(tiny, tmp_path: Path):
     tuner = keras_tuner.Hyperband(
-        hypermodel(load_space("default"), optimizer),
+        hypermodel(load_space("default"), None),
         objective="val_accuracy",
         max_epochs=2,
         factor=2,
@@ -698,7 +697,7 @@ def test_stock_hyperband_runs_with_it(optimizer: str | None, tiny, tmp_path: Pat
 @KERAS_TUNER_ASKS_THREADS_FOR_NAMES
 def test_stock_grid_search_visits_every_configuration(tiny, tmp_path: Path):
     text = (
-        '[head]\ndense_width = 4\nbatch_size = {choices = [8, "full"]}\n'
+        "[head]\ndense_width = 4\nbatch_size = 8\n"
         f'{ADAM}[optimizers.sgd]\nclass = "SGD"\nmomentum = {{choices = [0.0, 0.9]}}\n'
     )
     space = load_space(write(tmp_path, text))
@@ -709,7 +708,7 @@ def test_stock_grid_search_visits_every_configuration(tiny, tmp_path: Path):
     trials = tuner.oracle.trials.values()
     configs = {str(space.resolve(trial.hyperparameters.values)) for trial in trials}
     expected = sum(space.points(name) for name in space.optimizers)
-    assert (len(trials), len(configs), expected) == (6, 6, 6)
+    assert (len(trials), len(configs), expected) == (3, 3, 3)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from synthetic import VERSIONS, make_meta, make_records, write_study
 
 from study.common.command import in_flags
 from study.common.errors import UserError
-from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
+from study.records.study_files import DAMAGED_FILE, PREDICTED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import StudyMeta, load_meta
 from study.records.trial_record import Phase
 from study.records.trials_file import append_trials, load_trials
 from study.report.write import write_report
 from study.search.command_line import parse, resolve_options
-from study.search.study_folder import clear, locked, resume
+from study.search.study_folder import clear, locked, resume, with_predictions
 from study.verdicts.looks import planned_looks
 
 
@@ -59,6 +59,22 @@ def test_the_same_study_is_continued_with_its_birthday_and_population(tmp_path: 
     assert continued.device["population"] == 8
     assert continued.seconds == {"search": 5.0}
     assert len(records) == len(load_trials(folder)) > 0
+
+
+def test_confirmation_runs_are_repeated_if_it_is_lost_what_they_predicted(tmp_path: Path, capsys):
+    folder = write_study(tmp_path, ["adam", "sgd"], repeats=2, confirm=2, trials=3)
+    records = load_trials(folder)
+    assert with_predictions(folder, records)[1] == records and not capsys.readouterr().err
+    content = (folder / PREDICTED_FILE).read_bytes()
+    (folder / PREDICTED_FILE).write_bytes(content[:-9])
+    predicted, kept = with_predictions(folder, records)
+    (lost,) = (record for record in records if record not in kept)
+    assert lost.phase is Phase.CONFIRM and len(predicted.off) == 7
+    assert "lacks what 1 confirmation run predicted; it will be repeated" in capsys.readouterr().err
+    assert (folder / PREDICTED_FILE).read_bytes().endswith(b"\n")
+    (folder / PREDICTED_FILE).unlink()
+    kept = with_predictions(folder, records)[1]
+    assert kept == [record for record in records if record.phase is not Phase.CONFIRM]
 
 
 @pytest.mark.parametrize(

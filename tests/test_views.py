@@ -168,6 +168,7 @@ def test_one_view_is_no_view() -> None:
         assert (order_of_rows(run, epoch, ROWS[:, :1]) == order_of_rows(run, epoch)).all()
 
 
+@pytest.mark.slow  # as test_search.py has it of images without views
 def test_a_study_with_views_goes_on_to_the_same_records(
     picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
