@@ -219,4 +219,4 @@ def results_on(pool: Pool, rng: np.random.Generator, repeats: int, reruns: int =
             runs.append(ConfirmationRun(repeat, validation, list(wrong.astype(int))))
         table[:, repeat] = np.mean(values, axis=0)
     examples = Labelled(np.zeros(images, int), np.arange(images), classes=2)
-    return as_results(table, evidence=Evidence(examples, ACCURACY, runs))
+    return as_results(table, evidence=Evidence(examples, ACCURACY, TRAIN / 2, runs))

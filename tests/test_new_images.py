@@ -49,7 +49,7 @@ def some_rows(count: int = 60, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
 
 def collection(count: int = 40, *, metric: str = ACCURACY, group: int = 1) -> Evidence:
     examples = Labelled(np.arange(count) % CLASSES, np.arange(count) // group, CLASSES)
-    return Evidence(examples, metric, ())
+    return Evidence(examples, metric, 50.0, ())
 
 
 def drawn_runs(
@@ -207,7 +207,7 @@ def test_variances_are_those_of_the_formulas_image_by_image(metric: str, group: 
     runs = drawn_runs(images)
     found = new_images(images._replace(runs=runs), everywhere(3))
     raw, beyond, units = by_hand(images, runs)
-    for got, wanted in zip(found, (raw, beyond, units), strict=True):
+    for got, wanted in zip(found, (raw, 0.15 * beyond, units), strict=True):
         assert got[0, 1] == got[1, 0] == pytest.approx(wanted)
     assert found.variance[0, 1] == pytest.approx(raw + 4 / units**2 + 0.15 * beyond)
     assert all(np.isnan(np.diag(got)).all() for got in found)
@@ -258,11 +258,18 @@ def test_nothing_is_claimed_where_all_repeats_share_one_split() -> None:
     assert np.isnan(found.variance).all() and np.isnan(found.half_width(bounds(2))).all()
 
 
+def test_with_few_training_images_a_class_more_of_the_spread_stays() -> None:
+    images = collection()._replace(runs=drawn_runs(collection()))
+    many, few = (new_images(images._replace(training=t), everywhere(3)) for t in (8.0, 2.0))
+    assert few.training[0, 1] == pytest.approx(4 * many.training[0, 1])
+    assert few.raw[0, 1] == many.raw[0, 1]
+
+
 def test_images_that_no_run_judges_drop_out() -> None:
     images = collection(40)
     runs = drawn_runs(images)
     labels = np.concatenate([images.examples.labels, np.zeros(25, int)])
-    more = Evidence(Labelled(labels, np.arange(65), CLASSES), ACCURACY, runs)
+    more = Evidence(Labelled(labels, np.arange(65), CLASSES), ACCURACY, 50.0, runs)
     images = images._replace(runs=runs)
     for one, other in zip(
         new_images(images, everywhere(3)), new_images(more, everywhere(3)), strict=True
@@ -275,14 +282,14 @@ def test_one_run_a_repeat_counts_chance_in_the_search_as_the_runs_own() -> None:
     runs = drawn_runs(images, reruns=1, repeats=6)
     found = new_images(images._replace(runs=runs), everywhere(3, 6))
     together = [run._replace(repeat=0) for run in runs]
-    assert found.beyond[0, 1] == pytest.approx(by_hand(images, together)[1])
+    assert found.training[0, 1] == pytest.approx(0.15 * by_hand(images, together)[1])
 
 
 def test_two_optimizers_that_name_the_same_are_not_infinitely_alike() -> None:
     images = collection()
     runs = [run._replace(predicted=[run.predicted[0]] * 2) for run in drawn_runs(images)]
     found = new_images(images._replace(runs=runs), everywhere(2))
-    assert found.raw[0, 1] == found.beyond[0, 1] == 0 and found.variance[0, 1] == 4 / 40**2
+    assert found.raw[0, 1] == found.training[0, 1] == 0 and found.variance[0, 1] == 4 / 40**2
 
 
 def test_repeats_do_not_shrink_what_the_collection_leaves_open() -> None:
@@ -335,7 +342,7 @@ def test_so_many_times_as_many_images_bring_the_part_of_the_images_to_the_margin
     images, here = collection(group=2), bounds(3)
     found = new_images(images._replace(runs=drawn_runs(images)), everywhere(3))
     times = float(found.times_as_many(here, margin)[0, 1])
-    more = NewImages(found.raw / times, found.beyond / times, found.units * times)
+    more = NewImages(found.raw / times, found.training / times, found.units * times)
     quantile = joint(found.units[0, 1] - 1)
     assert quantile * math.sqrt(more.variance[0, 1]) == pytest.approx(margin)
 

@@ -190,7 +190,7 @@ def test_an_optimizer_that_is_excluded_on_these_images_may_be_ahead_on_new_ones(
     values = np.array([[1 - (one != 0).mean() for one in run.predicted] for run in runs])
     results = as_results(
         values.reshape(5, 5, 2).mean(axis=1).T,
-        evidence=Evidence(Labelled(labels, np.arange(80), 2), ACCURACY, runs),
+        evidence=Evidence(Labelled(labels, np.arange(80), 2), ACCURACY, 20.0, runs),
     )
     found = judge(results, looks_of(5), margin=0.02)
     first, second = found.optimizers

@@ -16,15 +16,16 @@ else one image) and over runs, m_g the runs that judge g, G units and N images t
 
     raw  = (sum T_g^2 / sum m_g^2) G^2 / (N^2 (G - 1))   of the mean difference, by image
     q^2  = max(0, w - u + raw)                           of one run's difference, beyond its images
-    V    = raw + 4 / G^2 + 0.15 q^2
+    V    = raw + 4 / G^2 + q^2 max(0.15, 1.2 / t)
     half width = sqrt((c se)^2 + c_I^2 V)
 
 w is the variance of the runs' differences within repeats, u the part of it that the images of one
 run explain, c se as on these images, c_I the quantile with G - 1 degrees of freedom. Two quantiles,
 one for each variance: Banerjee 1961. Influences per image: Bayle, Bayle, Janson and Mackey 2020;
-runs as readers and images as cases: Gallas 2006. 4 / G^2 ("plus four") is for few images, 0.15 q^2
-allows for the training images, which are a random sample, too; both are measured, not proven
-(`tests/benchmarks/pools.py`). Where all runs judge the same images nothing is claimed.
+runs as readers and images as cases: Gallas 2006. 4 / G^2 ("plus four") is for few images. The last
+term allows for the training images, t a class, which are a random sample, too: the fewer there are,
+the more of q^2 is theirs. Both are measured, not proven (`tests/benchmarks/pools.py`). Where all
+runs judge the same images nothing is claimed.
 
 A value is that of all images of a run together, as records have it: of two folds that are
 cross-fitted, each image has the class that was predicted at the epoch chosen on the other fold.
@@ -47,13 +48,15 @@ from study.records.predicted_classes import (
     PredictedRun,
     lacks_classes,
 )
-from study.records.study_meta import Look
+from study.records.study_meta import Look, StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.verdicts.bounds import Bounds, comparable, enough
 from study.verdicts.looks import ALPHA, FEWEST_REPEATS
 
 PLUS = 4.0  # units of influence 1 that are added
-TRAINING_SHARE = 0.15  # of a run's variance beyond its images, which stays with the collection
+# Of a run's variance beyond its images this share stays with the collection; at t training images a
+# class FEW / t, if that is more.
+LEAST_SHARE, FEW = 0.15, 1.2
 
 
 NOTHING = -1  # in place of a rival: value and influences are 0
@@ -71,7 +74,7 @@ class NewImages(NamedTuple):
     """Variances of the pairs' differences; NaN where nothing can be claimed of new images."""
 
     raw: Float[np.ndarray, "K K"]  # of the mean difference, from its images
-    beyond: Float[np.ndarray, "K K"]  # of one run's difference, beyond its images
+    training: Float[np.ndarray, "K K"]  # of the mean difference, from its training images
     units: Float[np.ndarray, "K K"]  # number of units that any run judges
 
     @classmethod
@@ -82,9 +85,7 @@ class NewImages(NamedTuple):
     @property
     def variance(self) -> Float[np.ndarray, "K K"]:
         """The part of each pair's variance that further repeats do not shrink."""
-        found: Float[np.ndarray, "K K"] = (
-            self.raw + PLUS / self.units**2 + TRAINING_SHARE * self.beyond
-        )
+        found: Float[np.ndarray, "K K"] = self.raw + PLUS / self.units**2 + self.training
         return found
 
     def half_width(self, bounds: Bounds, *, strict: bool = False) -> Float[np.ndarray, "K K"]:
@@ -108,7 +109,7 @@ class NewImages(NamedTuple):
         raw and the training images' part fall with 1 / G, the plus four with 1 / G^2: a quadratic
         equation for G.
         """
-        spread = self.units * (self.raw + TRAINING_SHARE * self.beyond)
+        spread = self.units * (self.raw + self.training)
         ratio = (self._quantile(bounds) / margin) ** 2
         needed = (ratio * spread + np.sqrt((ratio * spread) ** 2 + 4 * PLUS * ratio)) / 2
         found: Float[np.ndarray, "K K"] = needed / self.units
@@ -138,11 +139,15 @@ class Evidence(NamedTuple):
 
     examples: Labelled
     metric: str
+    training: float  # images a class that a run trains on
     runs: Sequence[ConfirmationRun]  # of any order
 
 
 def evidence_of(
-    metric: str, optimizers: Sequence[str], records: Iterable[TrialRecord], known: PredictedClasses
+    meta: StudyMeta,
+    optimizers: Sequence[str],
+    records: Iterable[TrialRecord],
+    known: PredictedClasses,
 ) -> Evidence | None:
     """Return what the confirmation runs among the records predict.
 
@@ -163,7 +168,10 @@ def evidence_of(
         if rows is not None:
             runs_of = [found.get(name) for name in optimizers]
             runs.append(ConfirmationRun(repeat, rows, [run and run.classes for run in runs_of]))
-    return Evidence(known.examples, metric, runs) if known.examples else None
+    if known.examples is None:
+        return None
+    training = meta.split_sizes["train"] / known.examples.classes
+    return Evidence(known.examples, meta.metric, training, runs)
 
 
 def new_images(evidence: Evidence, repeats: Int[np.ndarray, "K K"]) -> NewImages:
@@ -224,7 +232,7 @@ def value_interval(
 
 def _variances(evidence: Evidence, places: Sequence[int]) -> NewImages:
     """Return the variances of all pairs of `places`, over runs that converged for all of them."""
-    (labels, units_of, classes), metric, runs = evidence
+    (labels, units_of, classes), metric, _, runs = evidence
     units = int(units_of.max()) + 1
     seen = np.zeros(len(labels), bool)
     judging = np.zeros(units)  # runs that judge each unit
@@ -258,8 +266,9 @@ def _variances(evidence: Evidence, places: Sequence[int]) -> NewImages:
     of_runs = _variance_within(
         values[:, None] - values[None], np.array([run.repeat for run in runs])
     )
-    beyond = np.maximum(of_runs - by_images + raw, 0.0)
-    return NewImages(raw, beyond, np.full(raw.shape, float(judged)))
+    beyond = np.maximum(of_runs - by_images + raw, 0.0)  # q^2
+    share = max(LEAST_SHARE, FEW / evidence.training)
+    return NewImages(raw, share * beyond, np.full(raw.shape, float(judged)))
 
 
 def _squared_distances(rows: Float[np.ndarray, "k G"]) -> Float[np.ndarray, "k k"]:

@@ -71,7 +71,7 @@ def results_of(
             for name, found in reruns.items()
         },
         step=value_step(meta),
-        evidence=evidence_of(meta.metric, names, counted, predicted) if predicted else None,
+        evidence=evidence_of(meta, names, counted, predicted) if predicted else None,
     )
 
 

@@ -37,7 +37,6 @@ from study.verdicts.bounds import Bounds, compared
 from study.verdicts.collapse import collapsed_repeats
 from study.verdicts.looks import planned_looks
 from study.verdicts.new_images import (
-    TRAINING_SHARE,
     ConfirmationRun,
     Evidence,
     NewImages,
@@ -345,6 +344,7 @@ def studied(kind: Kind, rng: np.random.Generator) -> Studied:
         evidence=Evidence(
             Labelled(images.labels, images.units, kind.classes),
             kind.metric,
+            confirm.train.shape[1] / kind.classes,
             [
                 ConfirmationRun(place // RERUNS, rows, classes)
                 for place, (rows, classes) in enumerate(
@@ -405,14 +405,13 @@ class Widths(NamedTuple):
     images: np.ndarray  # (2,) needed for the leader's bound, now and new
 
 
-def widths_of(study: Studied, share: float = TRAINING_SHARE) -> Widths:
-    """Return the half widths at each look, with another share for training images if given."""
+def widths_of(study: Studied) -> Widths:
+    """Return the half widths at each look."""
     size = len(study.table)
     step = 1 / (len(study.evidence.runs[0].rows) * math.sqrt(12))
     spent = np.ones(study.table.shape, bool)
     steps = compared(study.table, spent, LOOKS, step=step)
     founds = [new_images(study.evidence, np.full((size, size), look.repeats)) for look in LOOKS]
-    founds = [found._replace(beyond=found.beyond * share / TRAINING_SHARE) for found in founds]
     two = np.full((2, len(LOOKS), size, size), math.nan)
     for pair in itertools.combinations(range(HEADS + 1), 2):
         rows, square = list(pair), np.ix_(pair, pair)
@@ -453,7 +452,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pools", type=int, default=300)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--share", type=float, default=TRAINING_SHARE, help="of q^2, in V")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     if given.pools < 2:
@@ -463,15 +461,15 @@ def main() -> None:
         f"{len(RULES)} optimizers"
     )
     for name in given.kinds:
-        _row(name, KINDS[name], given.pools, given.share, given.seed)
+        _row(name, KINDS[name], given.pools, given.seed)
 
 
-def _row(name: str, kind: Kind, pools: int, share: float, seed: int) -> None:
+def _row(name: str, kind: Kind, pools: int, seed: int) -> None:
     start = time.monotonic()
     found, fresh, fallen = [], [], 0
     for number in range(pools):
         study = studied(kind, np.random.default_rng([seed, number]))
-        found.append(widths_of(study, share))
+        found.append(widths_of(study))
         fresh.append(study.fresh)
         fallen += int(collapsed_repeats(study.table).sum())
     all_ = Widths(*[np.stack(part) for part in zip(*found, strict=True)])

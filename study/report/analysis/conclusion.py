@@ -129,8 +129,8 @@ def _reached(meta: StudyMeta, answer: Answer, confirmed: Sequence[Row]) -> str:
     if math.isnan(low):
         return ""
     text = (
-        f"{answer.leader} reaches {100 * value:.1f} % here; on new {meta.noun}s of the same kind "
-        f"{100 * low:.1f} to {100 * high:.1f} % (95 % CI)"
+        f"{answer.leader} reaches {100 * value:.1f} % on these {meta.noun}s, {100 * low:.1f} to "
+        f"{100 * high:.1f} % on new ones of the same kind (95 % CI)"
     )
     tested = next(row.test_value for row in confirmed if row.optimizer == answer.leader)
     images = meta.split_sizes["test"]
