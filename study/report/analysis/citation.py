@@ -11,10 +11,12 @@ from study.verdicts.answer import Answer, Judged, Verdict
 from study.verdicts.looks import FEWEST_REPEATS
 
 REFERENCES = (
+    "Bayle, P., Bayle, A., Janson, L. and Mackey, L. (2020). Cross-validation confidence intervals "
+    "for test error. Advances in Neural Information Processing Systems 33.",
+    "Dunnett, C. W. (1955). A multiple comparison procedure for comparing several treatments with "
+    "a control. Journal of the American Statistical Association 50(272).",
     "Hsu, J. C. (1984). Constrained simultaneous confidence intervals for multiple comparisons "
     "with the best. The Annals of Statistics 12(3).",
-    "Nadeau, C. and Bengio, Y. (2003). Inference for the generalization error. Machine Learning "
-    "52(3).",
     "Smyth, G. K. (2004). Linear models and empirical Bayes methods for assessing differential "
     "expression in microarray experiments. Statistical Applications in Genetics and Molecular "
     "Biology 3(1).",
@@ -116,8 +118,9 @@ def _method(meta: StudyMeta, answer: Answer) -> str:
         f"optimizer is good enough if it is at most {points(answer.margin)} percentage points "
         "behind the best and none of its confirmation runs diverged. The bounds are simultaneous, "
         "with 95 % confidence over all optimizers and looks (multiple comparisons with the best, "
-        f"Hsu 1984; variances moderated, Smyth 2004; new {meta.noun}s after Nadeau and Bengio "
-        f"2003). {_looks(answer)}"
+        "Hsu 1984; all rivals at once, Dunnett 1955; variances moderated, Smyth 2004; new "
+        f"{meta.noun}s by the influence of each {meta.noun}, after Bayle et al. 2020). "
+        f"{_looks(answer)}"
     )
 
 
