@@ -249,8 +249,76 @@ def test_what_can_be_mapped_is_and_the_rest_is_found_before_the_search(tmp_path:
     lines = (SIGN + WHOLE + COUNTS + DECIDES).splitlines()
     line = next(i for i, text in enumerate(lines) if "if ops.max" in text)
     assert f"line {line + 1}: " in alone["decides"].reason
-    assert re.search(r"after 64 steps its weights are \d+% off", alone["counts"].reason)
+    assert alone["counts"].reason.startswith("its steps change its attribute steps, which a")
     assert "argument gain" in alone["hides"].reason and "with 0.5" in alone["compares"].reason
+
+
+LATE = """
+seen = []
+kept = {"calls": 0}
+
+
+class Attribute(Sign):
+    calls = 0
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.calls += 1
+        super().update_step(gradient, variable, learning_rate * (self.calls < 300))
+
+
+class Listed(Sign):
+    def update_step(self, gradient, variable, learning_rate):
+        seen.append(1)
+        super().update_step(gradient, variable, learning_rate * (len(seen) < 10_000))
+
+
+class InDict(Sign):
+    def update_step(self, gradient, variable, learning_rate):
+        kept["calls"] += 1
+        super().update_step(gradient, variable, learning_rate * (kept["calls"] < 10_000))
+
+
+class OfClass(Sign):
+    def update_step(self, gradient, variable, learning_rate):
+        OfClass.calls = getattr(OfClass, "calls", 0) + 1
+        super().update_step(gradient, variable, learning_rate * (OfClass.calls < 10_000))
+
+
+class Noisy(Sign):
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient + keras.random.normal(gradient.shape), variable, learning_rate)
+"""
+
+
+def test_state_outside_variables_is_found_however_late_it_matters(tmp_path: Path) -> None:
+    load_code([code(tmp_path, SIGN + LATE)])
+    names = ["Attribute", "Listed", "InDict", "OfClass", "Noisy"]
+    alone = trained_alone(space_of(tmp_path, *names, lines=""))
+    words = ("its attribute calls", "the global seen", "the global kept", "class OfClass", "random")
+    assert list(alone) == [name.lower() for name in names]
+    for one, word in zip(alone.values(), words, strict=True):
+        assert word in one.reason
+
+
+NOT_KERAS_3 = """
+class Old(keras.optimizers.Optimizer):
+    def _resource_apply_dense(self, gradient, variable):
+        pass
+
+
+class Scheduled(keras.optimizers.SGD):
+    def __init__(self, learning_rate=0.01, **kwargs):
+        rate = keras.optimizers.schedules.ExponentialDecay(learning_rate, 20, 0.9)
+        super().__init__(learning_rate=rate, **kwargs)
+"""
+
+
+def test_what_keras_would_never_call_and_schedules_of_its_own_are_refused(tmp_path: Path) -> None:
+    load_code([code(tmp_path, SIGN + NOT_KERAS_3)])
+    with pytest.raises(UserError, match=r"Old has no `update_step\(self, gradient, variable"):
+        trained_alone(space_of(tmp_path, "Old", lines=TABLES["Counts"]))
+    with pytest.raises(UserError, match="Scheduled makes a schedule of its own"):
+        trained_alone(space_of(tmp_path, "Scheduled", lines=""))
 
 
 def test_the_readmes_optimizer_and_space_are_what_they_say(tmp_path: Path) -> None:
@@ -320,13 +388,13 @@ def test_a_study_of_own_optimizers_says_what_it_ran_and_prints_code_that_runs(
     assert search(folder, picture_folder, *given) == 0
     said = capfd.readouterr().out
     assert f"code: ran {path} (sha256 " in said and "it defines Sign, Counts" in said
-    assert "warning: the heads of counts cannot be trained together: after 64 steps" in said
+    assert "warning: the heads of counts cannot be trained together: its steps change" in said
     study = folder / "logs" / "small"
     meta, records = load_meta(study), load_trials(study)
     assert meta.code["sign"] | {"digest": ""} == {
         "class": "Sign", "file": "mine.py", "digest": "", "alone": ""
     }  # fmt: skip
-    assert "after 64 steps" in meta.code["counts"]["alone"]
+    assert "attribute steps" in meta.code["counts"]["alone"]
     phases = {(r.optimizer, r.phase) for r in records if r.phase is not Phase.BUDGET}
     assert phases == {(name, p) for name in ("sign", "counts") for p in Phase if p != Phase.BUDGET}
     assert (study / "best" / "winner.keras").exists()

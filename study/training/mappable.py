@@ -24,6 +24,7 @@ from study.training.head import build_head
 from study.training.plain_keras import train_plainly
 from study.training.population import OUT_OF_MEMORY, LocalTrainer
 from study.training.runs import HeadRun, TrainingRules, TrainingTable
+from study.training.step_state import check_steps, hidden_state
 
 STEPS, BATCH, FEATURES, CLASSES, WIDTH = 64, 16, 32, 5, 24
 TOLERANCE = 0.01  # of the distance that Keras's weights moved: chaos amplifies rounding
@@ -40,6 +41,7 @@ def trained_alone(space: SearchSpace) -> dict[str, Alone]:
     """Return the user's optimizers in `space` that cannot be mapped, by their names in the space.
 
     Raises:
+        UserError: an optimizer has no rule, or makes a schedule of its own.
         Exception: any error of an optimizer's code where plain Keras runs it.
     """
     found = {
@@ -52,6 +54,7 @@ def trained_alone(space: SearchSpace) -> dict[str, Alone]:
 
 def _compared(configs: Sequence[HeadConfig]) -> Alone | None:
     """Train the configurations both ways; return None if the weights agree."""
+    check_steps(configs[0])
     rng = np.random.default_rng(1)
     labels = rng.integers(0, CLASSES, STEPS * BATCH).astype(np.int32)
     centres = rng.normal(size=(CLASSES, FEATURES))
@@ -62,6 +65,8 @@ def _compared(configs: Sequence[HeadConfig]) -> Alone | None:
     started = time.perf_counter()
     plain = [train_plainly(run, table, rules) for run in runs]
     seconds = (time.perf_counter() - started) / (STEPS * len(runs))
+    if hidden := hidden_state(runs[0].config):
+        return Alone(hidden, seconds)
     trainer = LocalTrainer(table, rules, len(runs))
     try:
         found = dict(pair for pairs in trainer.train(runs) for pair in pairs)
