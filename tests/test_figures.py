@@ -204,7 +204,9 @@ def test_an_optimizer_keeps_its_look_whichever_others_finished():
 def test_a_figure_of_very_many_dots_is_an_image_inside_its_svg():
     for dots, tags in ((100, ("use", 100, "image", 0)), (MOST_DOTS + 1, ("use", 0, "image", 1))):
         figure = new_figure(6, 4, "<Dots> & more")
-        figure.subplots().plot(np.linspace(0, 1, dots), np.zeros(dots), "o", color="#0072b2")
+        axis = figure.subplots()
+        axis.plot(np.linspace(0, 1, dots), np.zeros(dots), "o", color="#0072b2")
+        axis.set_axis_off()
         svg = to_svg(figure, "dots")
         root = ElementTree.fromstring(svg)  # well-formed
         names = [element.tag for element in root.iter()]
