@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import math
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
@@ -13,11 +14,21 @@ from matplotlib import font_manager
 from PIL import Image
 from synthetic import OPTIMIZERS, make_record, write_study
 
-from study.common.plot_look import find_fonts, log_label, marks, spread_labels
+from study.common.plot_look import (
+    SEQUENTIAL,
+    contrast,
+    find_fonts,
+    ink_on,
+    log_label,
+    marks,
+    new_figure,
+    spread_labels,
+)
 from study.common.text import plain
 from study.records.trial_record import Phase, TrialStatus
 from study.report.analysis.summary import load_study
 from study.report.figures.draw import draw_figures, write_figures
+from study.report.figures.svg import MOST_DOTS, to_svg
 
 EVERY = {
     *("ranking", "confusion", "per_class", "learning_rate", "default_against_tuned", "budget"),
@@ -188,6 +199,25 @@ def test_an_optimizer_keeps_its_look_whichever_others_finished():
     assert marks([*OPTIMIZERS, "adam", "sgd"], fonts) == every
     many = marks([f"o{i}" for i in range(30)], fonts)
     assert len({(look.colour, look.marker) for look in many.values()}) == 30
+
+
+def test_a_figure_of_very_many_dots_is_an_image_inside_its_svg():
+    for dots, tags in ((100, ("use", 100, "image", 0)), (MOST_DOTS + 1, ("use", 0, "image", 1))):
+        figure = new_figure(6, 4, "<Dots> & more")
+        axis = figure.subplots()
+        axis.plot(np.linspace(0, 1, dots), np.zeros(dots), "o", color="#0072b2")
+        axis.set_axis_off()
+        svg = to_svg(figure, "dots")
+        root = ElementTree.fromstring(svg)  # well-formed
+        names = [element.tag for element in root.iter()]
+        assert (tags[0], names.count("use"), tags[2], names.count("image")) == tags
+        assert "<Dots> & more" in root.itertext() and len(svg) < 30_000
+
+
+@pytest.mark.parametrize("colours", [SEQUENTIAL, "Blues"])
+def test_text_on_a_coloured_cell_is_readable(colours):
+    for colour in mpl.colormaps[colours](np.linspace(0, 1, 64)):
+        assert contrast(ink_on(tuple(colour)), tuple(colour)) > 4.5
 
 
 def test_figures_of_an_earlier_report_are_removed(tmp_path):

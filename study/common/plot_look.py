@@ -17,8 +17,10 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
+from matplotlib.typing import ColorType
 from PIL import Image
 
 from study.common.text import plain
@@ -259,6 +261,24 @@ def lower_limit(values: Iterable[float]) -> float:
     """Return where an accuracy axis starts: below nearly all values, to leave the top room."""
     finite = [value for value in values if np.isfinite(value)]
     return max(np.floor(float(np.quantile(finite, 0.06)) * 10 - 0.2) / 10, 0.0) if finite else 0.0
+
+
+def contrast(first: ColorType, second: ColorType) -> float:
+    """Return the contrast of two colours, 1 to 21 (WCAG 2.2)."""
+    lights = sorted((_luminance(first), _luminance(second)))
+    return (lights[1] + 0.05) / (lights[0] + 0.05)
+
+
+def _luminance(colour: ColorType) -> float:
+    red, green, blue = (
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def ink_on(colour: ColorType) -> str:
+    """Return black or white, whichever is easier to read on a colour."""
+    return max("black", "white", key=lambda ink: contrast(ink, colour))
 
 
 def log_label(value: float, _: object = None) -> str:

@@ -89,11 +89,11 @@ def points_signed(value: float) -> str:
     return f"{100 * value:+.1f}"
 
 
-def number(value: Value) -> str:
-    """Return a hyperparameter as text: 4 significant digits for a float."""
+def number(value: Value, digits: int = 4) -> str:
+    """Return a hyperparameter as text, a float with this many significant digits."""
     if isinstance(value, bool) or not isinstance(value, float):
         return str(value)
-    return f"{value:.4g}"
+    return f"{value:.{digits}g}"
 
 
 def as_text(text: str) -> str:

@@ -6,6 +6,7 @@ every value, raises where one is missing, and puts style and script inside the f
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from study.common.text import plain
 from study.report.analysis.summary import Summary
 from study.report.figures.picture import Picture
+from study.report.figures.svg import palette
 from study.report.keras_code import keras_code
 from study.report.tables import (
     code_title,
@@ -44,7 +46,7 @@ def page(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[str])
         pictures=pictures,
         settings=settings_table(summary),
         code_title=code_title(summary),
-        code=keras_code(summary.meta, best.run, best.length) if best else "",
+        keras_code=keras_code(summary.meta, best.run, best.length) if best else "",
         evaluation=evaluation(summary),
         robustness=robustness_table(summary),
         pairs=pairs_table(summary),
@@ -58,9 +60,9 @@ def notebook_view(
     name: str, headline: str, summary: Summary | None = None, pictures: Sequence[Picture] = ()
 ) -> str:
     """Return the fragment that a notebook shows of a study; `summary` is None without results."""
-    return render(
-        "notebook.html",
-        title=name,
+    return _load("notebook.html").render(
+        style=_text("style.css"),
+        title=plain(name, 200),
         headline=headline,
         details=summary.headline.details if summary else (),
         warnings=[found.text for found in summary.cautions] if summary else (),
@@ -70,16 +72,23 @@ def notebook_view(
 
 
 def render(template: str, *, title: str, headline: str, **values: Any) -> str:
-    """Return a template filled with `values`, the style and the script."""
-    script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
-    return _load(template).render(
+    """Return a page: a template filled with `values`, and what links to its headings."""
+    body = _load(template).render(**values)
+    script = _text("page.js")
+    return _load("page.html").render(
         title=plain(title, 200),
         headline=headline,
-        style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
+        contents=re.findall(r'<details id="([^"]*)".*<h2>(.*)</h2>', body),
+        body=body,
+        style=_text("style.css"),
+        palette=palette(body),
         script=script,
         digest=_base64(hashlib.sha256(script.encode()).digest()),
-        **values,
     )
+
+
+def _text(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _load(template: str) -> Template:
@@ -90,8 +99,12 @@ def _load(template: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"plain": plain, "base64": _base64}
+    environment.filters |= {"plain": plain, "base64": _base64, "anchor": _anchor}
     return environment.get_template(template)
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"\W+", "-", title.lower())
 
 
 def _base64(data: bytes) -> str:

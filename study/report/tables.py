@@ -16,7 +16,7 @@ from study.verdicts.answer import Judged, Standing, Verdict
 from study.verdicts.judge import answer_of
 
 INNER = ("widths", "rounding")  # internal keys of `StudyMeta.device`
-MOST_LISTED = 50_000  # runs of a page; a browser cannot show a table of a million lines
+MOST_LISTED = 1000  # runs of a page, which is to open at once on a phone, too
 
 
 class Table(NamedTuple):
@@ -48,6 +48,8 @@ def ranking_table(summary: Summary) -> Table:
                 *((percent(row.val_accuracy), percent(row.test_accuracy)) if both else ()),
                 f"{one.diverged}/{one.reruns}" if confirmed else "–",
                 *((f"{one.collapsed}/{one.repeats}" if confirmed else "–",) if missed else ()),
+                str(row.diverged),
+                str(row.failed),
                 str(one.repeats),
                 decimal(row.val_loss),
                 percent(row.last_value),
@@ -55,8 +57,6 @@ def ranking_table(summary: Summary) -> Table:
                 decimal(row.seconds_per_trial, 2),
                 str(row.trials),
                 str(row.epochs),
-                str(row.diverged),
-                str(row.failed),
             )
         )
     margin, short = points(summary.answer.margin), SHORT[metric]
@@ -75,9 +75,8 @@ def ranking_table(summary: Summary) -> Table:
         (
             *("optimizer", "verdict", "behind ≤", "new ≤", f"val {short}", f"test {short}"),
             *(("val acc", "test acc") if both else ()),
-            *("diverged", *(("missed",) if missed else ()), "repeats", "val loss"),
-            *(f"last {short}", "best epoch", "s/trial"),
-            *("trials", "epochs", "search diverged", "failed"),
+            *("diverged", *(("missed",) if missed else ()), "search diverged", "failed"),
+            *("repeats", "val loss", f"last {short}", "best epoch", "s/trial", "trials", "epochs"),
         ),
         tuple(rows),
     )
@@ -98,13 +97,13 @@ def verdict_words(one: Judged) -> str:
 
 
 def settings_table(summary: Summary) -> Table:
-    """Return the best hyperparameters: a row for each optimizer, a column for each key."""
+    """Return the best hyperparameters by optimizer and key, the longer side downwards."""
     keys = list(dict.fromkeys(key for found in summary.settings for key in found.values))
     rows = []
     for found in summary.settings:
         cells = [plain(found.optimizer, 40)]
         for key in keys:
-            value = plain(number(found.values[key])) if key in found.values else ""
+            value = plain(number(found.values[key], 3)) if key in found.values else ""
             others = found.others.get(key)
             cells.append(f"{value} ({plain(others, 60)})" if others and value else value)
         rows.append(tuple(cells))
@@ -116,7 +115,10 @@ def settings_table(summary: Summary) -> Table:
     if not _confirmed(summary):
         title = "Hyperparameters of the best single runs"
         note = "No winner has a confirmation run."
-    return Table(title, note, ("optimizer", *(plain(key, 40) for key in keys)), tuple(rows))
+    head = ("optimizer", *(plain(key, 40) for key in keys))
+    if len(keys) > len(rows):
+        head, *rows = zip(("hyperparameter", *head[1:]), *rows, strict=True)
+    return Table(title, note, head, tuple(rows))
 
 
 def code_title(summary: Summary) -> str:
@@ -263,7 +265,7 @@ def trials_table(summary: Summary) -> Table:
             str(r.best_epoch),
             "" if (test := r.measured.test) is None else percent(test),
             decimal(r.seconds, 2),
-            *(number(r.hyperparameters[k]) if k in r.hyperparameters else "" for k in keys),
+            *(number(r.hyperparameters[k], 3) if k in r.hyperparameters else "" for k in keys),
         )
         for r in listed_runs(summary.records, guess)
     )
@@ -271,7 +273,7 @@ def trials_table(summary: Summary) -> Table:
     return Table(
         f"The best {len(rows)} of {len(summary.records)} runs" if many else f"All {len(rows)} runs",
         "Click the head of a column to sort. A rung of Hyperband that continues an earlier one has "
-        "a line of its own. The file trials.csv has the same and more.",
+        "a line of its own. The file trials.csv has every run and more.",
         (
             *("run", "optimizer", "phase", "repeat", "bracket", "rung", "epochs", "status"),
             *(f"val {short}", "best epoch", f"test {short}", "seconds"),

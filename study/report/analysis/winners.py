@@ -96,11 +96,11 @@ def _repeat_winners(records: Sequence[TrialRecord]) -> dict[int, TrialRecord]:
 
 def _span(values: Sequence[Value]) -> str:
     """Return the range or the list of values; "" where all are equal."""
-    if len({number(v) for v in values}) < 2:
+    if len({number(v, 3) for v in values}) < 2:
         return ""
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        return f"{number(min(values, key=float))} to {number(max(values, key=float))}"
-    return ", ".join(sorted({number(v) for v in values}))
+        return f"{number(min(values, key=float), 3)} to {number(max(values, key=float), 3)}"
+    return ", ".join(sorted({number(v, 3) for v in values}))
 
 
 def winner_curves(

@@ -8,7 +8,17 @@ from jaxtyping import Float, Int
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from study.common.plot_look import GRID, INK, MUTED, SEQUENTIAL, Fonts, Mark, margins, new_figure
+from study.common.plot_look import (
+    GRID,
+    INK,
+    MUTED,
+    SEQUENTIAL,
+    Fonts,
+    Mark,
+    ink_on,
+    margins,
+    new_figure,
+)
 from study.common.text import label_width, number, plain
 from study.report.analysis.importance import Slices
 from study.report.analysis.search_trials import Choices
@@ -85,8 +95,7 @@ def _cells(
     known = np.isfinite(values)
     best = np.where(known, values, -np.inf).max(axis=1)
     for i, j in np.argwhere(known):
-        light = sum(colormaps[SEQUENTIAL](float(scaled[i, j]))[:3]) > 1.4
-        ink = "black" if light else "white"
+        ink = ink_on(colormaps[SEQUENTIAL](float(scaled[i, j])))
         text, weight = f"{100 * values[i, j]:.3g}", "bold" if values[i, j] == best[i] else "normal"
         axis.text(j, i, text, color=ink, weight=weight, ha="center", va="center", size=9)
         if corners is not None:

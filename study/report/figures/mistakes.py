@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 
 from study.common.metrics import ACCURACY
 from study.common.plot_look import (
-    INK,
     MUTED,
     Fonts,
     Mark,
+    ink_on,
     margins,
     new_figure,
     percent_axis,
@@ -41,7 +41,7 @@ def draw_confusion(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) ->
     yield (
         "confusion",
         "Confusion matrix",
-        "Each row is a true class; a dark cell off the diagonal is a frequent mistake.",
+        "Each row is a true class; a deep blue cell off the diagonal is a frequent mistake.",
         _confusion_figure(found, names, about),
     )
     yield (
@@ -84,7 +84,10 @@ def _draw_matrix(
 ) -> None:
     classes = len(labels)
     shares = found.counts / np.maximum(found.counts.sum(axis=1, keepdims=True), 1)
-    axis.imshow(shares, cmap="Blues", vmin=-0.06, vmax=1, aspect="auto", interpolation="nearest")
+    seen = np.where(shares > 0, shares, np.nan)  # the page's own ground shows through the others
+    cells = axis.imshow(
+        seen, cmap="Blues", vmin=-0.06, vmax=1, aspect="auto", interpolation="nearest"
+    )
     axis.grid(visible=False)
     lines = np.arange(classes - 1) + 0.5
     width = min(0.8, 5 * cell)
@@ -98,7 +101,7 @@ def _draw_matrix(
     if classes > MOST_COUNTS:
         return
     for i, j in np.argwhere(found.counts):
-        ink = "white" if shares[i, j] > 0.55 else INK
+        ink = ink_on(tuple(cells.to_rgba(shares[i, j])))
         text = str(found.counts[i, j])
         axis.text(j, i, text, ha="center", va="center", size=size * 0.9, color=ink)
 

@@ -28,6 +28,7 @@ from study.common.plot_look import (
     style,
     to_png,
 )
+from study.report.figures.svg import to_svg
 
 Drawn = Iterable[tuple[str, str, str, Figure]]  # name, title, caption, figure
 Line = tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]  # x and y
@@ -36,6 +37,7 @@ FARTHEST = 6  # margins that an axis of bounds shows at most; longer bars end in
 LEFT, RIGHT, TOP, BOTTOM = 0.75, 0.2, 0.98, 0.6  # margins of the figure, inches
 WIDE, TALL = 2.35, 1.42  # a panel
 BESIDE, ABOVE = 0.2, 0.36  # between panels
+TALLEST = 6.0  # inches of a figure that a page shows unfolded
 NARROWEST = 6.5  # inches of a figure, so that its title has room
 
 
@@ -46,14 +48,27 @@ class Picture(NamedTuple):
     title: str
     caption: str  # how to read it
     png: bytes
-    figure: Figure  # drawn in `png`
+    svg: str  # for a page
+    figure: Figure  # drawn in both
+
+    @property
+    def tall(self) -> bool:
+        """Whether it fills more than most windows."""
+        return bool(self.figure.get_figheight() > TALLEST)
 
 
 def finished(drawn: Drawn, fonts: Fonts, *, photos: Container[str] = ()) -> list[Picture]:
     """Return the pictures that a generator draws; those named in `photos` keep all colours."""
     with style(fonts):
         return [
-            Picture(name, title, caption, to_png(figure, photos=name in photos), figure)
+            Picture(
+                name,
+                title,
+                caption,
+                to_png(figure, photos=name in photos),
+                to_svg(figure, name),
+                figure,
+            )
             for name, title, caption, figure in drawn
         ]
 
