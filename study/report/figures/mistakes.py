@@ -17,7 +17,7 @@ from study.common.plot_look import (
     percent_axis,
     shown_names,
 )
-from study.common.text import label_width, plain
+from study.common.text import label_width, plain, points
 from study.report.analysis.confusion import Confusion
 from study.report.analysis.summary import Summary
 from study.report.figures.picture import NARROWEST, Drawn
@@ -34,10 +34,11 @@ def draw_confusion(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) ->
         return
     names = shown_names(summary.meta.class_names, fonts)
     metric, noun = summary.meta.metric, summary.meta.noun
-    about = f"{marks[found.optimizer].label}, {found.images} {noun}s, "
-    about += f"accuracy {100 * found.accuracy:.1f} %"
+    about = f"One run of {marks[found.optimizer].label}, {found.images} {noun}s: "
+    about += f"accuracy {points(found.accuracy)} %"
     if metric != ACCURACY:
-        about += f", {summary.meta.metric_words} {100 * found.value:.1f} %"
+        about += f", {summary.meta.metric_words} {points(found.value)} %"
+    about += _mean_of_all(summary, found)
     yield (
         "confusion",
         "Confusion matrix",
@@ -52,6 +53,15 @@ def draw_confusion(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) ->
     )
 
 
+def _mean_of_all(summary: Summary, found: Confusion) -> str:
+    """Return the mean accuracy of all runs in words, beside that of the one that is shown."""
+    row = next(row for row in summary.rows if row.optimizer == found.optimizer)
+    mean = row.test_accuracy if found.images == "test" else row.val_accuracy
+    if row.converged < 2 or np.isnan(mean):
+        return ""
+    return f" (mean accuracy of its {row.converged} runs: {points(mean)} %)"
+
+
 def _confusion_figure(found: Confusion, names: Mapping[int, str], about: str) -> Figure:
     classes = len(found.counts)
     cell = min(float(np.clip(7.2 / classes, 0.17, 0.5 if classes > 6 else 0.8)), WIDEST / classes)
@@ -63,7 +73,7 @@ def _confusion_figure(found: Confusion, names: Mapping[int, str], about: str) ->
     across = label + side + (beside + 2.0 if texts else 0.4)
     figure = new_figure(max(across, 7), height, "Which classes are confused?", about)
     matrix = _axis(figure, label + 0.2, height - 0.8 - side, side, side)
-    _draw_matrix(matrix, found, [names[i] for i in range(classes)], cell, size)
+    _draw_matrix(matrix, found, [names[i] for i in found.order], cell, size)
     if texts:
         tall = min(0.3 * len(texts), side)
         right = _axis(figure, label + 0.2 + side + beside, height - 1.05 - tall, 1.2, tall)
@@ -83,7 +93,8 @@ def _draw_matrix(
     axis: Axes, found: Confusion, labels: Sequence[str], cell: float, size: float
 ) -> None:
     classes = len(labels)
-    shares = found.counts / np.maximum(found.counts.sum(axis=1, keepdims=True), 1)
+    counts = found.counts[np.ix_(found.order, found.order)]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axis.imshow(shares, cmap="Blues", vmin=-0.06, vmax=1, aspect="auto", interpolation="nearest")
     axis.grid(visible=False)
     lines = np.arange(classes - 1) + 0.5
@@ -97,9 +108,9 @@ def _draw_matrix(
     axis.set_ylabel("True class")
     if classes > MOST_COUNTS:
         return
-    for i, j in np.argwhere(found.counts):
+    for i, j in np.argwhere(counts):
         ink = "white" if shares[i, j] > 0.55 else INK
-        text = str(found.counts[i, j])
+        text = str(counts[i, j])
         axis.text(j, i, text, ha="center", va="center", size=size * 0.9, color=ink)
 
 
@@ -120,7 +131,8 @@ def _draw_confused(axis: Axes, found: Confusion, texts: Sequence[str]) -> None:
 def _per_class_figure(
     found: Confusion, names: Mapping[int, str], about: str, noun: str, metric: str
 ) -> Figure:
-    order = np.argsort(np.nan_to_num(found.per_class, nan=2.0), kind="stable")
+    natural = np.array(found.order)
+    order = natural[np.argsort(np.nan_to_num(found.per_class[natural], nan=2.0), kind="stable")]
     imperfect = int(np.sum(found.per_class < 1))
     order = order[: min(MOST_COUNTS, max(imperfect, FEWEST_CLASSES))]  # the hardest classes
     classes = len(order)

@@ -28,6 +28,7 @@ from study.common.plot_look import (
     style,
     to_png,
 )
+from study.report.analysis.importance import Range
 
 Drawn = Iterable[tuple[str, str, str, Figure]]  # name, title, caption, figure
 Line = tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]  # x and y
@@ -108,6 +109,14 @@ def logarithmic(low: float, high: float) -> AxisScale:
     step = max(1, -(-(last - first) // 4))
     ticks = [10.0**power for power in range(first, last + 1, step)] or [low, high]
     return AxisScale(low, high, tuple(ticks), tuple(map(log_label, ticks)), log=True)
+
+
+def searched(across: Range) -> AxisScale:
+    """Return the scale of a hyperparameter: the range and the scale of the search space."""
+    if across.log and across.low > 0:
+        return logarithmic(across.low / 1.2, across.high * 1.2)
+    room = 0.04 * (across.high - across.low)
+    return linear(across.low - room, across.high + room)
 
 
 class Panels:
@@ -196,7 +205,8 @@ class Panels:
     def plot(self, place: int, x: ArrayLike, y: ArrayLike, *form: str, **kind: Any) -> None:
         """Draw a line or markers in one panel, as `Axes.plot` does, cut off at the frame."""
         (line,) = self.axis.plot(*self._points(place, x, y), *form, **kind)
-        line.set_clip_box(self._clip(place))
+        room = 0.0 if line.get_marker() == "None" else 0.05  # for markers on the frame
+        line.set_clip_box(self._clip(place, room))
 
     def plot_behind(self, lines: Iterable[Line]) -> None:
         """Draw lines of all optimizers in grey in every panel."""
@@ -210,11 +220,10 @@ class Panels:
         area = self.axis.fill_between(
             across, lower, self._points(place, x, high)[1], color=colour, alpha=0.18, lw=0
         )
-        area.set_clip_box(self._clip(place))
+        area.set_clip_box(self._clip(place, 0.0))
 
-    def _clip(self, place: int) -> TransformedBbox:
+    def _clip(self, place: int, room: float) -> TransformedBbox:
         left, low = self._corner(place)
-        room = 0.05  # for markers on the frame
         box = Bbox([[left - room, low - room], [left + self.wide + room, low + TALL + room]])
         return TransformedBbox(box, self.axis.transData)
 
