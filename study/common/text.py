@@ -80,17 +80,17 @@ def counted(number: float, noun: str) -> str:
     return f"{count} {noun}{'' if number == 1 else plural}"
 
 
-def points(value: float) -> str:
+def points(value: float, sign: str = "") -> str:
     """Return a fraction in percent, or a difference in percentage points: "3.1".
 
-    Halves go away from 0, also where a sum left them a last digit lower: 89.25 is 89.3 everywhere.
+    Halves go away from 0, even if a sum left them a last digit too low: 89.25 is 89.3 everywhere.
     """
-    return f"{100 * value + math.copysign(1e-9, value):.1f}"
+    return f"{100 * value + math.copysign(1e-9, value):{sign}z.1f}"
 
 
 def points_signed(value: float) -> str:
     """Return the same with its sign, "+3.1" or "-0.4"."""
-    return f"{'' if value < 0 else '+'}{points(value)}"
+    return points(value, "+")
 
 
 def number(value: Value) -> str:

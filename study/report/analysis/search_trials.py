@@ -50,7 +50,7 @@ class Sensitivity(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """Mean validation values of one optimizer with Keras's defaults and tuned, same repeats."""
+    """Mean validation values of one optimizer, both adjusted to the leader's repeats."""
 
     optimizer: str
     default: float
@@ -147,12 +147,14 @@ def gains(meta: StudyMeta, rows: Iterable[Row], records: Iterable[TrialRecord]) 
             defaults[record.optimizer][record.repeat] = value
     found = []
     for row in rows:
-        both = defaults[row.optimizer].keys() & row.by_repeat.keys()
+        untuned = defaults[row.optimizer]
+        both = untuned.keys() & row.by_repeat.keys()
         if row.basis is Phase.CONFIRM and both:
-            ends = (
-                [one[repeat] for repeat in both] for one in (defaults[row.optimizer], row.by_repeat)
+            gained = float(np.mean([row.by_repeat[repeat] - untuned[repeat] for repeat in both]))
+            default = float(
+                np.clip(row.mean - gained, min(untuned.values()), max(untuned.values()))
             )
-            found.append(Gain(row.optimizer, *(float(np.mean(values)) for values in ends)))
+            found.append(Gain(row.optimizer, default, row.mean))
     return found
 
 

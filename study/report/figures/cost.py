@@ -64,8 +64,8 @@ def draw_gains(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Dra
         "Default against tuned",
         "Steep: this optimizer needs tuning. Flat: its defaults are good here. Falling: the search "
         f"was misled, by too few {summary.meta.noun}s or by first rungs that were too short. "
-        "Both are means over the same repeats of the optimizer: default of one run each, tuned of "
-        "all confirmation runs.",
+        "Both are means over the same repeats, adjusted to the leader's as in the ranking: of one "
+        "default run in each, and of all confirmation runs.",
         figure,
     )
 

@@ -45,7 +45,7 @@ def _heatmap(found: Choices, title: str, marks: Mapping[str, Mark], words: str) 
     limits = (float(np.quantile(known, 0.1)), float(known.max())) if known.size else (0.0, 1.0)
     return _cells(
         title,
-        f"Upper quartile of validation {words}, %, trials trained to the end (small: how many).",
+        f"Upper quartile of validation {words}, %; bold: the row's best; small: trials.",
         [marks[name].label for name in found.optimizers],
         [plain(number(v), 14) for v in found.values],
         found.hyperparameter,
@@ -136,6 +136,7 @@ def draw_slices(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Dr
         "",
         [searched(one.across) for one in found],
         linear(0.5 - reach, 0.5 + reach, percent=True),
+        beside=0.35,
         legend=0.05 + 0.2 * -(-len(shown) // beside),
     )
     for place, one in enumerate(found):

@@ -38,28 +38,28 @@ def draw_confusion(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) ->
     about += f"accuracy {points(found.accuracy)} %"
     if metric != ACCURACY:
         about += f", {summary.meta.metric_words} {points(found.value)} %"
-    about += _mean_of_all(summary, found)
+    others = _mean_of_all(summary, found)
     yield (
         "confusion",
         "Confusion matrix",
-        "Each row is a true class; a dark cell off the diagonal is a frequent mistake.",
+        f"Each row is a true class; a dark cell off the diagonal is a frequent mistake.{others}",
         _confusion_figure(found, names, about),
     )
     yield (
         "per_class",
         "Accuracy by class" if metric == ACCURACY else "Recall by class",
-        f"Share of each class's {noun}s that the winner classifies correctly.",
+        f"Share of each class's {noun}s that the winner classifies correctly.{others}",
         _per_class_figure(found, names, about, noun, metric),
     )
 
 
 def _mean_of_all(summary: Summary, found: Confusion) -> str:
-    """Return the mean accuracy of all runs in words, beside that of the one that is shown."""
+    """Return a sentence with the mean accuracy of all runs, beside that of the one shown."""
     row = next(row for row in summary.rows if row.optimizer == found.optimizer)
     mean = row.test_accuracy if found.images == "test" else row.val_accuracy
     if row.converged < 2 or np.isnan(mean):
         return ""
-    return f" (mean accuracy of its {row.converged} runs: {points(mean)} %)"
+    return f" This is one run; the mean accuracy of all {row.converged} is {points(mean)} %."
 
 
 def _confusion_figure(found: Confusion, names: Mapping[int, str], about: str) -> Figure:

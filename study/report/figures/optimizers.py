@@ -176,7 +176,8 @@ def draw_pairs(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Dra
         "Differences of all pairs",
         "Green: the row is ahead of the column, red: behind, beyond what chance in splits, "
         "searches and seeds explains (simultaneous 95 % over all pairs). Without colour: as "
-        f"measured, but it may be chance. Framed: it also holds on new {noun}s of the same kind.",
+        f"measured, but it may be chance. Framed: it also holds on new {noun}s of the same kind. "
+        "Verdicts need fewer comparisons than all pairs, so one may be excluded without a colour.",
         figure,
     )
 

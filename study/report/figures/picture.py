@@ -204,9 +204,15 @@ class Panels:
 
     def plot(self, place: int, x: ArrayLike, y: ArrayLike, *form: str, **kind: Any) -> None:
         """Draw a line or markers in one panel, as `Axes.plot` does, cut off at the frame."""
-        (line,) = self.axis.plot(*self._points(place, x, y), *form, **kind)
-        room = 0.0 if line.get_marker() == "None" else 0.05  # for markers on the frame
-        line.set_clip_box(self._clip(place, room))
+        across, up = self._points(place, x, y)
+        (line,) = self.axis.plot(across, up, *form, **kind)
+        line.set_clip_box(self._clip(place))
+        if line.get_marker() != "None":  # whole markers of the points inside the frame
+            line.set_marker("None")
+            shares = np.stack([self.across[place](x), self.up(y)])  # of the panel
+            inside = (abs(shares - 0.5) <= 0.5 + 1e-9).all(axis=0)
+            (dots,) = self.axis.plot(across, np.where(inside, up, np.nan), *form, **kind)
+            dots.set_linestyle("None")
 
     def plot_behind(self, lines: Iterable[Line]) -> None:
         """Draw lines of all optimizers in grey in every panel."""
@@ -220,11 +226,11 @@ class Panels:
         area = self.axis.fill_between(
             across, lower, self._points(place, x, high)[1], color=colour, alpha=0.18, lw=0
         )
-        area.set_clip_box(self._clip(place, 0.0))
+        area.set_clip_box(self._clip(place))
 
-    def _clip(self, place: int, room: float) -> TransformedBbox:
+    def _clip(self, place: int) -> TransformedBbox:
         left, low = self._corner(place)
-        box = Bbox([[left - room, low - room], [left + self.wide + room, low + TALL + room]])
+        box = Bbox([[left, low], [left + self.wide, low + TALL]])
         return TransformedBbox(box, self.axis.transData)
 
 
