@@ -192,8 +192,9 @@ def choices(meta: StudyMeta, records: Iterable[TrialRecord], key: str) -> Choice
         longest = max(trial.epochs for trial in trials)
         for trial in trials:
             value = score(trial, guess)
-            if key in trial.hyperparameters and trial.epochs == longest and not math.isnan(value):
-                scores[name, trial.hyperparameters[key]].append(value)
+            if key in trial.hyperparameters and not math.isnan(value):
+                cell = scores[name, trial.hyperparameters[key]]
+                cell += [value] if trial.epochs == longest else []
     values = {value for _, value in scores}
     if not 2 <= len(values) <= MOST_CHOICES:
         return None
@@ -324,7 +325,7 @@ def time_to_target(
     if math.isnan(value):
         return None
     grouped = by_optimizer(names, confirmation_runs(records))
-    longest = max(run.epochs for runs in grouped.values() for run in runs)
+    longest = max(len(run.measured.validation) for runs in grouped.values() for run in runs)
     share = [_share_reached(grouped[name], value, longest) for name in names]
     return Target(value, names, np.array(share))
 
@@ -334,6 +335,6 @@ def _share_reached(
 ) -> Float[np.ndarray, " epochs"]:
     reached = np.zeros((len(runs), epochs), bool)
     for row, run in zip(reached, runs, strict=True):
-        if run.status is TrialStatus.COMPLETED:
-            row[: run.epochs] = np.array(run.measured.validation) >= target
+        curve = np.array(run.measured.validation)
+        row[: len(curve)] = (run.status is TrialStatus.COMPLETED) & (curve >= target)
     return np.asarray(np.logical_or.accumulate(reached, axis=1).mean(axis=0))

@@ -34,7 +34,7 @@ def draw_confusion(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) ->
         return
     names = shown_names(summary.meta.class_names, fonts)
     metric, noun = summary.meta.metric, summary.meta.noun
-    about = f"One run of {marks[found.optimizer].label}, {found.images} {noun}s: "
+    about = f"One run of {marks[found.optimizer].label}, {found.images} {noun}s, "
     about += f"accuracy {points(found.accuracy)} %"
     if metric != ACCURACY:
         about += f", {summary.meta.metric_words} {points(found.value)} %"
@@ -54,12 +54,13 @@ def draw_confusion(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) ->
 
 
 def _mean_of_all(summary: Summary, found: Confusion) -> str:
-    """Return a sentence with the mean accuracy of all runs, beside that of the one shown."""
+    """Return a sentence with the mean value of all runs, since only one is shown."""
     row = next(row for row in summary.rows if row.optimizer == found.optimizer)
-    mean = row.test_accuracy if found.images == "test" else row.val_accuracy
+    mean = row.test_value if found.images == "test" else row.mean
     if row.converged < 2 or np.isnan(mean):
         return ""
-    return f" This is one run; the mean accuracy of all {row.converged} is {points(mean)} %."
+    words = summary.meta.metric_words
+    return f" This is one run; the mean {words} of all {row.converged} is {points(mean)} %."
 
 
 def _confusion_figure(found: Confusion, names: Mapping[int, str], about: str) -> Figure:
