@@ -85,12 +85,12 @@ def test_slices_take_their_axis_from_the_search_space_not_from_the_samples():
 
 def test_the_axis_of_optimizers_together_covers_the_range_of_each():
     space = {
-        "schedules": {"cosine": {"warmup": {"choices": [0.0, 0.05]}}, "constant": {}},
+        "schedules": {"cosine": {"warmup": {"choices": [0.0, 0.05]}}, "linear": {"warmup": 0.1}},
         "optimizers": {
             "adam": {"learning_rate": {"min": 1e-5, "max": 0.1, "scale": "log"}},
             "sgd": {"learning_rate": {"choices": [0.1, 10.0]}, "nesterov": {"choices": [True]}},
         },
     }
     found = ranges(space, ["adam", "sgd"])
-    assert found == {"warmup": (0.0, 0.05, False), "learning_rate": (1e-5, 10.0, True)}
+    assert found == {"warmup": (0.0, 0.1, False), "learning_rate": (1e-5, 10.0, True)}
     assert ranges(space, ["sgd"])["learning_rate"] == (0.1, 10.0, True)

@@ -147,12 +147,11 @@ def slices(
     found: dict[str, list[Slice]] = defaultdict(list)
     for name, trials in scored.items():
         for key in ranges(space, [name]):
-            values = [v for t in trials if (v := t.values.get(argument_of(key))) is not None]
-            if key in without or len(values) < FEWEST or len(set(values)) < 3:
-                continue
-            beaten = np.array([t.beaten for t in trials if argument_of(key) in t.values])
-            numbers = np.array([turned(key, value) for value in values], float)
-            found[key].append(_slice(name, numbers, beaten))
+            having = [trial for trial in trials if argument_of(key) in trial.values]
+            values = [turned(key, trial.values[argument_of(key)]) for trial in having]
+            if key not in without and len(values) >= FEWEST and len(set(values)) > 2:
+                beaten = np.array([trial.beaten for trial in having])
+                found[key].append(_slice(name, np.array(values, float), beaten))
     across = ranges(space, scored)
     ordered = sorted(found, key=lambda key: -len(found[key]))
     return [
@@ -173,22 +172,26 @@ def _slice(
 
 
 def ranges(space: Mapping[str, Any], optimizers: Iterable[str]) -> dict[str, Range]:
-    """Return where each tuned number of these optimizers may vary, by its key in the space."""
+    """Return where each tuned number of these optimizers may vary, by its key in the space.
+
+    A value that one schedule fixes belongs to the range of the others.
+    """
     own = (space.get("optimizers", {}).get(name, {}) for name in optimizers)
     found: dict[str, Range] = {}
     for entry in (space.get("head", {}), *space.get("schedules", {}).values(), *own):
         for key, given in entry.items():
-            if isinstance(given, Mapping) and (one := _range(given)):
+            if one := _range(given):
                 low, high, log = found.get(key, one)
                 found[key] = Range(min(low, one.low), max(high, one.high), log or one.log)
-    return found
+    return {key: one for key, one in found.items() if one.low < one.high}
 
 
-def _range(given: Mapping[str, Any]) -> Range | None:
-    """Return the range of a value in the search space; None for a set of words or switches."""
-    values = given.get("choices") or [given["min"], given["max"]]
+def _range(given: Any) -> Range | None:
+    """Return the range of an entry of the search space; None for words, switches and lists."""
+    entry = given if isinstance(given, Mapping) else {"choices": [given]}
+    values = entry.get("choices") or [entry["min"], entry["max"]]
     if not all(map(_is_number, values)):
         return None
     low, high = float(min(values)), float(max(values))
     wide = low > 0 and high / low > WIDE  # a set has no scale of its own
-    return Range(low, high, wide if "choices" in given else given.get("scale") == "log")
+    return Range(low, high, wide if "choices" in entry else entry.get("scale") == "log")
