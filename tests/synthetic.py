@@ -66,6 +66,7 @@ def make_meta(names: list[str], classes: list[str], **changes: Any) -> StudyMeta
         for name in names
     }
     head = {"dense_width": {"choices": [64, 128, 170, 256, 512]}, "batch_size": 16}
+    head["dropout"] = {"min": 0.0, "max": 0.6}
     values: dict[str, Any] = {
         "name": "faces-hyperband",
         "settings": SETTINGS,

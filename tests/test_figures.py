@@ -24,15 +24,18 @@ from study.common.plot_look import (
     new_figure,
     spread_labels,
 )
-from study.common.text import plain
+from study.common.text import plain, points, points_signed
 from study.records.trial_record import Phase, TrialStatus
 from study.report.analysis.summary import load_study
-from study.report.figures.draw import draw_figures, write_figures
+from study.report.figures.draw import RANKING, draw_figures, write_figures
+from study.report.figures.optimizers import draw_pairs, draw_target
+from study.report.figures.picture import TALL, WIDE
 from study.report.figures.svg import MOST_DOTS, to_svg
+from study.report.tables import pairs_table
 
 EVERY = {
     *("ranking", "confusion", "per_class", "learning_rate", "default_against_tuned", "budget"),
-    *("schedules", "dense_width", "time", "importance", "slices", "parallel", "incumbents"),
+    *("schedules", "dense_width", "time", "importance", "slices", "target", "incumbents"),
 }
 
 
@@ -53,7 +56,7 @@ def twelve(tmp_path_factory):
 
 def test_twelve_optimizers_get_a_panel_each(twelve):
     pictures, warnings = twelve
-    assert set(pictures) == EVERY | {"curves_accuracy", "curves_loss"}
+    assert set(pictures) == EVERY | {"curves_accuracy", "curves_loss"}  # too few repeats for pairs
     assert warnings == []
 
 
@@ -82,6 +85,98 @@ def test_two_optimizers_share_the_two_panels_of_the_post(five):
     assert set(five) == EVERY | {"curves"}
 
 
+def test_a_band_and_its_markers_stay_inside_their_panel(twelve):
+    figure = twelve[0]["curves_accuracy"].figure
+    (axis,) = figure.axes
+    panels = [one.get_clip_box().extents for one in axis.collections]
+    assert len(panels) == len(OPTIMIZERS)  # a band each
+    corners = axis.transData.inverted().transform(np.reshape(panels, (-1, 2)))
+    assert corners[:, 0].max() < axis.get_xlim()[1] and corners[:, 1].min() > 0
+    assert np.allclose(corners[1::2] - corners[::2], (WIDE, TALL))
+    marked = [line for line in axis.lines if line.get_marker() != "None"]
+    lows, highs = corners[::2], corners[1::2]
+    for x, y in np.concatenate([line.get_xydata() for line in marked]):
+        if not np.isnan(y):
+            here = np.array([x, y])
+            inside = (lows - 1e-6 <= here) & (here <= highs + 1e-6)
+            assert inside.all(axis=1).any()
+
+
+def test_the_axis_of_a_slice_is_that_of_the_search_space(five):
+    figure = five["slices"].figure
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    dropout = texts[texts.index("dropout") :]
+    assert dropout[1:] == texts[1:] and "0" in texts and "0.6" in texts and "0.01" not in texts
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """The summary of three optimizers, one of them certainly behind."""
+    folder = tmp_path_factory.mktemp("three")
+    return load_study(write_study(folder, ["lion", "adam", "nadam"], repeats=5, trials=24))
+
+
+def test_a_gap_is_marked_where_it_was_measured_also_ahead_of_the_leader(three):
+    answer = three.answer
+    ahead = [
+        one if one.optimizer == answer.leader else one._replace(behind=-0.003)
+        for one in answer.optimizers
+    ]
+    found = three._replace(answer=answer._replace(optimizers=tuple(ahead)))
+    ((picture,), _) = draw_figures(found, RANKING)
+    (axis,) = picture.figure.axes
+    dots = [line for line in axis.lines if line.get_marker() != "None"]
+    assert sorted(line.get_xdata()[0] for line in dots) == [-0.003, -0.003, 0.0]
+    assert axis.get_xlim()[0] < -0.003
+
+
+def test_the_matrix_of_pairs_colours_those_that_are_separated(three):
+    ((picture,), _) = draw_figures(three, [draw_pairs])
+    (axis,) = picture.figure.axes
+    order = [row.optimizer for row in three.rows]
+    assert [label.get_text() for label in axis.get_yticklabels()] == order
+    assert [label.get_text() for label in axis.get_xticklabels()] == order
+    cells = {text.get_position(): text.get_text() for text in axis.texts}
+    assert len(cells) == 6
+    separated = 0
+    for pair in three.pairs:
+        first, second = order.index(pair.first), order.index(pair.second)
+        assert cells[second, first] == points(pair.difference)
+        assert cells[first, second] == points(-pair.difference)
+        separated += pair.separated
+    assert len(axis.patches) == 2 * separated > 0
+    assert len(pairs_table(three).rows) == separated < 3
+    framed = sum(patch.get_linewidth() > 0 for patch in axis.patches)
+    assert framed == 2 * sum(pair.carries_over for pair in three.pairs)
+
+
+def test_the_time_to_target_ends_where_the_runs_did(three):
+    ((picture,), _) = draw_figures(three, [draw_target])
+    (axis,) = picture.figure.axes
+    assert axis.get_xlim() == (1, 27) and axis.get_ylim() == (0, 1)
+    for line, share in zip(axis.lines, three.target.share, strict=True):
+        assert line.get_ydata().tolist() == share.tolist()
+
+
+def test_the_classes_of_the_confusion_are_in_the_order_of_their_numbers(tmp_path):
+    classes = ["s10", "s2", "a", "s1", "S03"]
+    pictures, _ = drawn(tmp_path, ["adam"], classes=classes, repeats=2, trials=6)
+    axis = pictures["confusion"].figure.axes[0]
+    labels = [label.get_text() for label in axis.get_yticklabels()]
+    assert labels == ["a", "s1", "s2", "S03", "s10"]
+    counts = load_study(tmp_path / "faces-hyperband").confusion.counts
+    right = {text.get_position(): text.get_text() for text in axis.texts}
+    assert all(right[k, k] == str(counts[i, i]) for k, i in enumerate([2, 3, 1, 4, 0]))
+    assert "This is one run; the mean accuracy of all 10 is" in pictures["confusion"].caption
+
+
+def test_one_number_is_rounded_the_same_way_however_it_was_summed():
+    low, high = 0.8925 - 1e-15, 0.8925 + 1e-15
+    assert points(low) == points(high) == "89.3" and points(-low) == "-89.3"
+    assert points(-0.0) == "0.0" and points_signed(-0.00251) == "-0.3"
+    assert points_signed(0.0205) == "+2.1" and points(math.nan) == "nan"
+
+
 def test_too_few_repeats_promise_no_verdict(tmp_path, five):
     few, _ = drawn(tmp_path, ["adam", "sgd"], repeats=4, trials=6)
     assert "good enough" not in few["ranking"].caption
@@ -93,7 +188,7 @@ def test_a_study_without_search_or_predictions_gets_the_figures_it_has_data_for(
     rng = np.random.default_rng(1)
     records = [make_record(rng, "adam", Phase.CONFIRM, trial_id="adam/0/confirm/0", confirm=0)]
     pictures, _ = drawn(tmp_path, ["adam"], records=records, predictions=False)
-    assert set(pictures) == {"ranking", "curves", "time"}
+    assert set(pictures) == {"ranking", "curves", "time", "target"}
 
 
 @pytest.mark.parametrize("epochs", [0, 1])

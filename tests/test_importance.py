@@ -1,4 +1,4 @@
-"""Importance, slices, parallel coordinates, on searches made by hand."""
+"""Importance and slices, on searches made by hand."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 from synthetic import make_meta, make_record
 
 from study.records.trial_record import Phase, TrialStatus
-from study.report.analysis.importance import importance, parallel, score_trials, slices
+from study.report.analysis.importance import importance, ranges, score_trials, slices
 
 CLASSES = [f"s{i}" for i in range(40)]
 
@@ -68,30 +68,29 @@ def test_a_hyperparameter_that_an_optimizer_does_not_have_is_left_empty():
     assert found.share[1, found.hyperparameters.index("momentum")] > 0.8
 
 
-def test_slices_follow_the_hyperparameter_and_turn_averages_round():
-    records = trials(
-        "sgd", [{"momentum": 0.5 + i / 60} for i in range(24)], np.linspace(0.1, 0.9, 24)
-    )
+def test_slices_take_their_axis_from_the_search_space_not_from_the_samples():
+    values = [{"momentum": 0.5 + i / 60, "dropout": 0.002 * 1.3**i} for i in range(24)]
+    records = trials("sgd", values, np.linspace(0.1, 0.9, 24))
     scored = score_trials(make_meta(["sgd"], CLASSES), records)
-    (found,) = slices(scored, without=("learning_rate",))
-    assert found.hyperparameter == "1 - momentum" and found.log
-    (line,) = found.lines
-    assert np.all(np.diff(line.values) < 0) and np.all(np.diff(line.beaten) > 0)
-    assert slices(scored, without=("momentum",)) == []
+    rate = {"min": 5e-3, "max": 0.5, "scale": "log"}
+    space = {"head": {"dropout": {"min": 0.0, "max": 0.7}, "activation": "relu"}}
+    space["optimizers"] = {"sgd": {"class": "SGD", "one_minus_momentum": rate}}
+    dropout, momentum = slices(scored, space, without=("learning_rate",))
+    assert (dropout.hyperparameter, dropout.across) == ("dropout", (0.0, 0.7, False))
+    assert (momentum.hyperparameter, momentum.across) == ("1 - momentum", (5e-3, 0.5, True))
+    (line,) = momentum.lines
+    assert np.all(np.diff(line.values) > 0) and np.all(np.diff(line.beaten) < 0)
+    assert slices(scored, space, without=("one_minus_momentum", "dropout")) == []
 
 
-def test_parallel_lines_run_over_the_shared_hyperparameters_and_end_in_the_accuracy():
-    values = [{"width": 64 * (1 + i % 3), "rate": 10.0 ** -(i % 6)} for i in range(40)]
-    meta = make_meta(["adam", "sgd"], CLASSES)
-    records = [
-        *trials("adam", values, np.linspace(0, 1, 40)),
-        *trials("sgd", [{**v, "momentum": 0.9} for v in values], np.linspace(1, 0, 40)),
-    ]
-    axes, lines = parallel(meta, records)
-    assert [axis.hyperparameter for axis in axes] == ["width", "rate", "accuracy"]
-    assert (axes[0].low, axes[0].high) == ("64", "192")
-    assert [line.optimizer for line in lines] == ["adam", "sgd"]
-    assert lines[0].places.shape == (40, 3) and lines[0].best.sum() == 4
-    assert lines[0].best[-4:].all() and lines[1].best[:4].all()
-    assert lines[0].places.min() >= 0 and lines[0].places.max() <= 1
-    assert parallel(meta, trials("adam", [{}] * 40, np.linspace(0, 1, 40))) == ((), ())
+def test_the_axis_of_optimizers_together_covers_the_range_of_each():
+    space = {
+        "schedules": {"cosine": {"warmup": {"choices": [0.0, 0.05]}}, "linear": {"warmup": 0.1}},
+        "optimizers": {
+            "adam": {"learning_rate": {"min": 1e-5, "max": 0.1, "scale": "log"}},
+            "sgd": {"learning_rate": {"choices": [0.1, 10.0]}, "nesterov": {"choices": [True]}},
+        },
+    }
+    found = ranges(space, ["adam", "sgd"])
+    assert found == {"warmup": (0.0, 0.1, False), "learning_rate": (1e-5, 10.0, True)}
+    assert ranges(space, ["sgd"])["learning_rate"] == (0.1, 10.0, True)

@@ -19,6 +19,7 @@ from synthetic import write_study
 
 import study
 from study.common.errors import UserError
+from study.common.text import points
 from study.records.study_meta import load_meta, save_meta
 from study.records.trials_file import load_trials
 from study.report import main as report_main
@@ -62,7 +63,7 @@ def test_a_study_tells_its_answer_and_its_verdicts_as_text(found: Study) -> None
     text = repr(found)
     assert " ".join(document["headline"].split()) in " ".join(text.split())
     for entry in document["ranking"]:
-        assert re.search(rf"^{entry['optimizer']} .*{100 * entry['mean']:.1f}", text, re.M)
+        assert re.search(rf"^{entry['optimizer']} .*{points(entry['mean'])}", text, re.M)
     assert max(map(len, text.splitlines())) <= 120
 
 

@@ -240,7 +240,7 @@ def test_diverged_confirmation_runs_are_reported_with_an_interval():
 
 
 def test_an_optimizer_with_fewer_repeats_is_judged_on_those_it_has():
-    longer = [0.90, 0.92, 0.91, 0.89, 0.93, 0.7, 0.7, 0.7]
+    longer = [0.90, 0.92, 0.91, 0.89, 0.93, 0.87, 0.87, 0.87]
     summary = study(
         runs("adam", [[v] for v in longer]),
         runs("lion", [[v + e / 10] for v, e in zip(longer, [*NOISE, 0, 0, 0], strict=True)]),
@@ -252,6 +252,74 @@ def test_an_optimizer_with_fewer_repeats_is_judged_on_those_it_has():
     assert pairs[frozenset(("adam", "lion"))].repeats == 8
     assert rows["sgd"].mean == pytest.approx(np.mean(longer) - 0.3, abs=1e-3)  # in their repeats
     assert np.mean([*rows["sgd"].by_repeat.values()]) == pytest.approx(0.61, abs=1e-3)
+
+
+def test_an_adjusted_mean_stays_within_the_runs_of_the_optimizer():
+    hard = [0.3] * 3  # repeats that the crippled one does not have
+    summary = study(
+        runs("adam", [[v] for v in BASE + hard]),
+        runs("lion", [[v - 0.001] for v in BASE + hard]),
+        runs("sgd", [[0.012], [0.05], [0.02], [0.03], [0.02]]),
+    )
+    sgd = next(row for row in summary.rows if row.optimizer == "sgd")
+    assert (sgd.mean, sgd.minimum) == (0.012, 0.012)  # the gap to adam would make it negative
+
+
+def test_optimizers_stand_in_the_order_of_their_verdicts_and_bounds_everywhere():
+    names = ["sgd", "lion", "adam", "nadam"]
+    records = make_records(names, repeats=5, trials=24)
+    summary = summarize(make_meta(names, CLASSES), records)
+    judged = [summary.answer.about(row.optimizer) for row in summary.rows]
+    assert judged == sorted(judged, key=lambda one: (list(Verdict).index(one.verdict), one.bound))
+    order = [one.optimizer for one in judged]
+    assert order != names and judged[-1].verdict is Verdict.EXCLUDED
+    for lists in ("settings", "curves", "sensitivity", "gains", "best_so_far", "robustness"):
+        assert [one.optimizer for one in getattr(summary, lists)] == order, lists
+    for table in ("incumbents", "target", "schedules", "widths", "importance"):
+        assert list(getattr(summary, table).optimizers) == order, table
+    assert [line.optimizer for line in summary.slices[0].lines] == order
+    assert summary.best.optimizer == summary.answer.leader
+
+
+def test_tuned_and_untuned_are_compared_over_the_same_repeats():
+    untuned = runs("sgd", [[0.80], [0.70], [0.75], [0.1]], phase=Phase.DEFAULT)
+    tuned = runs("sgd", [[0.85], [0.72], [0.74]])
+    summary = study(runs("adam", [[0.9], [0.8], [0.85], [0.95]]), [*tuned, *untuned])
+    (gain,) = summary.gains
+    assert gain.tuned - gain.default == pytest.approx((0.05 + 0.02 - 0.01) / 3)
+    assert gain.tuned == next(r.mean for r in summary.rows if r.optimizer == "sgd")
+
+
+def test_a_cell_of_the_schedules_is_the_upper_quartile_of_full_length_trials():
+    def trial(number, schedule, value, epochs=9):
+        record = make_record(
+            np.random.default_rng(1), "adam", Phase.SEARCH, trial_id=f"adam/0/search/{number}",
+            epochs=epochs, hyperparameters={"learning_rate": 1e-3, "schedule": schedule},
+        )  # fmt: skip
+        return dataclasses.replace(record, val_accuracy=[value] * epochs, best_epoch=1)
+
+    records = [trial(i, "cosine", v) for i, v in enumerate([0.5, 0.6, 0.7, 0.8, 0.99])]
+    records += [trial(8, "constant", 0.75), trial(9, "constant", 0.95, epochs=3)]
+    found = choices(make_meta(["adam"], CLASSES), records, "schedule")
+    assert found.values == ("constant", "cosine")
+    assert found.typical.tolist() == [[0.75, 0.8]] and found.trials.tolist() == [[1, 5]]
+
+
+def test_the_target_is_reached_by_a_growing_share_of_the_confirmation_runs():
+    def run(name, repeat, curve, **more):
+        (record,) = runs(name, [[0.9]], **more)
+        best = 1 + int(np.argmax(curve))
+        shown = {"val_accuracy": curve, "best_epoch": best, "epochs": len(curve)}
+        return dataclasses.replace(
+            record, repeat=repeat, trial_id=f"{name}/{repeat}/confirm/0", **shown
+        )
+
+    adam = [run("adam", 0, [0.1, 0.9, 0.8]), run("adam", 1, [0.1, 0.2, 0.9])]
+    sgd = [run("sgd", 0, [0.9, 0.9, 0.9], status=TrialStatus.DIVERGED), run("sgd", 1, [0.89, 0.1])]
+    found = study(adam, sgd).target
+    assert found.value == pytest.approx(0.9 - 0.02)
+    assert found.optimizers == ("adam", "sgd")
+    assert found.share.tolist() == [[0, 0.5, 1], [0.5, 0.5, 0.5]]
 
 
 def test_unconfirmed_optimizers_stand_last_and_are_not_ranked():

@@ -1,6 +1,7 @@
 """Names, numbers and lists as they are printed: on one line, safe, short. No matplotlib here."""
 
 import difflib
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -79,14 +80,17 @@ def counted(number: float, noun: str) -> str:
     return f"{count} {noun}{'' if number == 1 else plural}"
 
 
-def points(value: float) -> str:
-    """Return a difference of values in percentage points, "3.1"."""
-    return f"{100 * value:.1f}"
+def points(value: float, sign: str = "") -> str:
+    """Return a fraction in percent, or a difference in percentage points: "3.1".
+
+    Halves go away from 0, even if a sum left them a last digit too low: 89.25 is 89.3 everywhere.
+    """
+    return f"{100 * value + math.copysign(1e-9, value):{sign}z.1f}"
 
 
 def points_signed(value: float) -> str:
     """Return the same with its sign, "+3.1" or "-0.4"."""
-    return f"{100 * value:+.1f}"
+    return points(value, "+")
 
 
 def number(value: Value, digits: int = 4) -> str:

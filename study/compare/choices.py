@@ -248,7 +248,8 @@ def tuning_of(block: Block) -> Levels | None:
     least, most = int(gains.argmin()), int(gains.argmax())
     over = (
         f"mean of {some(names, 'optimizer')}, from {points_signed(float(gains[least]))} "
-        f"({names[least]}) to {points_signed(float(gains[most]))} ({names[most]})"
+        f"({names[least]}) to {points_signed(float(gains[most]))} ({names[most]}), median "
+        f"{points_signed(float(np.median(gains)))}"
     )
     return Levels(TUNING, UNTUNED_TUNED, table, over)
 

@@ -9,8 +9,8 @@
                       undecided, not_pursued (lists of names), looks ({repeats, alpha, reached}),
                       reason (why it is known, or why not), reached (by the leader: value, and its
                       95 % interval on new images low, high)
-    ranking           one object for each optimizer, the leader first: optimizer, confirmed (only
-                      then is it judged), verdict ("good enough", "excluded", "undecided",
+    ranking           one object for each optimizer, by verdict, then by bound: optimizer, confirmed
+                      (only then is it judged), verdict ("good enough", "excluded", "undecided",
                       "not pursued"), at_most_behind (the best, on these images) and
                       at_most_behind_new_images (null where no bound is known), behind (the
                       leader, as measured), excluded_by

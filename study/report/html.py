@@ -35,7 +35,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 def page(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[str]) -> str:
     """Return report.html, the page of one study."""
-    best = summary.settings[0] if summary.settings else None
+    best = summary.best
     return render(
         "report.html",
         title=summary.meta.name,

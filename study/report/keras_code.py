@@ -12,7 +12,7 @@ from study.common.aliases import Value
 from study.common.bases import DEFAULT_BASE, NONE, RESCALE, is_file, named_base, short_name
 from study.common.errors import UserError
 from study.common.metrics import WORDS
-from study.common.text import counted
+from study.common.text import counted, points
 from study.records.outcomes import TrainingLength
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord
@@ -96,7 +96,7 @@ def _lines(meta: StudyMeta, run: TrialRecord, length: TrainingLength) -> list[st
 
 def _why_so_long(metric: str, length: TrainingLength) -> str:
     """Return the sentence that names the epochs, the value there and, if it is lower, the last."""
-    values, end = (f"{100 * length.curve[at]:.1f} %" for at in (length.epochs - 1, -1))
+    values, end = (f"{points(length.curve[at])} %" for at in (length.epochs - 1, -1))
     if end != values:
         values += f"; {end} at epoch {len(length.curve)}"
     which = f"the mean validation {WORDS[metric]} of {length.runs} confirmation runs"

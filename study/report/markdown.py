@@ -32,8 +32,7 @@ def markdown(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[s
     blocks += markdown_table(ranking_table(summary))
     blocks += [text for figure in figures[1:] for text in figure]
     blocks += markdown_table(settings_table(summary))
-    if summary.settings:
-        best = summary.settings[0]
+    if best := summary.best:
         code = keras_code(summary.meta, best.run, best.length)
         blocks += [f"## {code_title(summary)}", _indented(code.splitlines())]
     lines = [plain(line, 200) for line in evaluation(summary)]

@@ -72,7 +72,7 @@ class Study:
 
     @property
     def ranking(self) -> "pandas.DataFrame":
-        """A row for each optimizer, the leader first, with the columns of `ranking.csv`."""
+        """A row for each optimizer, by verdict and bound, with the columns of `ranking.csv`."""
         rows = ranking_rows(self._summary)
         return _pandas(self.folder / "report" / "ranking.csv").DataFrame(
             rows, columns=list(ranking_head(self._summary.meta.metric))

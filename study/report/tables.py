@@ -161,10 +161,10 @@ def robustness_table(summary: Summary) -> Table:
 
 
 def pairs_table(summary: Summary) -> Table:
-    """Return the pairwise differences, the surest first."""
+    """Return the differences of the pairs that are separated on these images, surest first."""
     noun = summary.meta.noun
     ordered = sorted(
-        summary.pairs,
+        (pair for pair in summary.pairs if pair.separated),
         key=lambda p: -abs(p.difference) / (p.high - p.low) if p.high > p.low else math.inf,
     )
     rows = [
@@ -173,7 +173,6 @@ def pairs_table(summary: Summary) -> Table:
             str(p.repeats),
             gap(p.difference),
             interval(p.low, p.high),
-            "yes" if p.separated else "no",
             interval(p.new_low, p.new_high),
             "yes" if p.carries_over else "no",
             decimal(p.probability, 2),
@@ -185,16 +184,17 @@ def pairs_table(summary: Summary) -> Table:
         for p in ordered
     ]
     return Table(
-        "Differences",
+        "Separated pairs",
         f"In points of validation {summary.meta.metric_words}, paired by repeat. The intervals "
         "hold simultaneously for all pairs and all planned looks (interim analyses), so they are "
-        f"wider than those of the verdicts. Separated: on these {noun}s the difference is more "
-        "than chance in splits, searches and seeds explains. Carries over: the same holds on new "
+        f"wider than those of the verdicts. These pairs are separated: on these {noun}s the "
+        "difference is more than chance in splits, searches and seeds explains; ranking.json has "
+        "all pairs. Carries over: the same holds on new "
         f"{noun}s of the same kind. P(A > B): the probability that a confirmation run of A beats "
         "one of B on the same rows; meaningful if it is at least 0.75 and its interval stays above "
         "0.5 (Bouthillier et al. 2021).",
         (
-            *("pair", "repeats", "difference", "95 %", "separated"),
+            *("pair", "repeats", "difference", "95 %"),
             *(f"95 % new {noun}s", "carries over", "P(A > B)", "95 % of P", "meaningful"),
         ),
         tuple(rows),
@@ -322,7 +322,7 @@ def standings(meta: StudyMeta, records: Sequence[TrialRecord]) -> dict[str, Stan
 
 def percent(value: float) -> str:
     """Return a fraction in percent, without the sign; a dash for NaN."""
-    return "–" if math.isnan(value) else f"{100 * value:.1f}"
+    return "–" if math.isnan(value) else points(value)
 
 
 def decimal(value: float, digits: int = 3) -> str:

@@ -13,16 +13,16 @@ from study.verdicts.new_images import NewImages
 
 
 class Verdict(enum.StrEnum):
-    """What may be said of one optimizer.
+    """What may be said of one optimizer, in the order in which reports list them.
 
     One that is neither good enough nor excluded was not pursued if it was not asked about, looks
     remain for it, and the answer does not need them (see `Answer.racing`); else it is undecided.
     """
 
     GOOD_ENOUGH = "good enough"  # at most the margin behind the best; no confirmation run diverged
-    EXCLUDED = "excluded"  # another optimizer is ahead, with the study's confidence
-    UNDECIDED = "undecided"  # neither; `at_most_behind` is how far it may be behind
+    UNDECIDED = "undecided"  # neither that nor excluded; `at_most_behind` says how far behind
     NOT_PURSUED = "not pursued"  # the same, where the answer needs no more repeats of it
+    EXCLUDED = "excluded"  # another optimizer is ahead, with the study's confidence
 
 
 class Judged(NamedTuple):

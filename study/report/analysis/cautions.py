@@ -205,8 +205,7 @@ def _untuned(meta: StudyMeta, rows: Iterable[Row], gains: Iterable[Gain]) -> Ite
     if not lost:
         return
     names = [
-        f"{g.optimizer} ({100 * g.default:.1f} % default, {100 * g.tuned:.1f} % tuned)"
-        for g in lost
+        f"{g.optimizer} ({points(g.default)} % default, {points(g.tuned)} % tuned)" for g in lost
     ]
     tried = {row.optimizer: row.trials - row.searches for row in rows}
     why = f"the search was misled, by chance on few validation {meta.noun}s"

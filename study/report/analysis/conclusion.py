@@ -50,14 +50,14 @@ def _nothing_learned(meta: StudyMeta, rows: Sequence[Row]) -> str:
     which = "one class"
     if meta.class_counts.count(most) == 1 and meta.metric != BALANCED_ACCURACY:
         which = f"the largest class, {plain(meta.class_names[meta.class_counts.index(most)])}"
-    reaches, more = f"is right for {100 * level:.1f} % of the {meta.noun}s", ""
+    reaches, more = f"is right for {points(level)} % of the {meta.noun}s", ""
     if meta.metric != ACCURACY:
-        reaches = f"has a {meta.metric_words} of {100 * level:.1f} %"
+        reaches = f"has a {meta.metric_words} of {points(level)} %"
     elif meta.unbalanced:
         more = "; a search with --metric balanced_accuracy counts every class equally"
     return (
         f"No optimizer beats always predicting {which}, which {reaches}: the best one reaches "
-        f"{100 * max(reached):.1f} %{more}."
+        f"{points(max(reached))} %{more}."
     )
 
 
@@ -120,7 +120,7 @@ def _about_what_was_asked(answer: Answer) -> Answer:
 
 
 def _reaches(meta: StudyMeta, row: Row) -> str:
-    return f"{row.optimizer} reaches {100 * row.mean:.1f} % validation {meta.metric_words}"
+    return f"{row.optimizer} reaches {points(row.mean)} % validation {meta.metric_words}"
 
 
 def _reached(meta: StudyMeta, answer: Answer, confirmed: Sequence[Row]) -> str:
@@ -129,13 +129,13 @@ def _reached(meta: StudyMeta, answer: Answer, confirmed: Sequence[Row]) -> str:
     if math.isnan(low):
         return ""
     text = (
-        f"{answer.leader} reaches {100 * value:.1f} % on these {meta.noun}s, {100 * low:.1f} to "
-        f"{100 * high:.1f} % on new ones of the same kind (95 % CI)"
+        f"{answer.leader} reaches {points(value)} % on these {meta.noun}s, {points(low)} to "
+        f"{points(high)} % on new ones of the same kind (95 % CI)"
     )
     tested = next(row.test_value for row in confirmed if row.optimizer == answer.leader)
     images = meta.split_sizes["test"]
     if images and not math.isnan(tested):
-        text += f", and {100 * tested:.1f} % on the {counted(images, f'test {meta.noun}')}"
+        text += f", and {points(tested)} % on the {counted(images, f'test {meta.noun}')}"
     return f"{text}."
 
 
@@ -150,7 +150,7 @@ def _nothing_confirmed(meta: StudyMeta, rows: Sequence[Row]) -> Headline:
     text = "Nothing can be ranked: no run of this study has a result."
     if known:
         best = max(known, key=lambda row: (row.basis is Phase.SEARCH, row.mean))
-        value = f"{100 * best.mean:.1f} % ({best.optimizer})"
+        value = f"{points(best.mean)} % ({best.optimizer})"
         most = f"The highest value so far is {value}"
         if best.basis is not Phase.SEARCH:
             most = f"Only default runs have a result; the highest is {value}"
@@ -172,7 +172,7 @@ def _nothing_compared(meta: StudyMeta, confirmed: Sequence[Row], answer: Answer)
         return Headline(text, (), "nothing to compare with")
     leader = next(row for row in confirmed if row.optimizer == answer.leader)
     repeats = max(len(row.by_repeat) for row in confirmed)
-    leads = f"{leader.optimizer} leads with {100 * leader.mean:.1f} %"
+    leads = f"{leader.optimizer} leads with {points(leader.mean)} %"
     if repeats >= FEWEST_REPEATS:
         few = "too few repeats of other optimizers have a result"
         text = f"No conclusion is possible{yet}: {leads}, but {few}."

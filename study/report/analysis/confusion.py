@@ -1,5 +1,7 @@
 """`best/` of a study -> the winner's confusion matrix, and some of its mistakes with pictures."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +37,7 @@ class Confusion(NamedTuple):
     value: float  # by the study's metric
     per_class: Float[np.ndarray, " classes"]  # recall; NaN for a class without images
     pairs: tuple[tuple[int, int, int, int], ...]  # true, predicted, how many, of how many
+    order: tuple[int, ...]  # the classes in the natural order of their names: s2 before s10
     mistakes: tuple[Mistake, ...] = ()
 
 
@@ -49,7 +52,7 @@ def load_confusion(study: Path, meta: StudyMeta, best: str) -> Confusion | None:
         return None
     table = found.optimizers[best]
     try:
-        confusion = _confusion(best, table, len(meta.class_names), meta.metric)
+        confusion = _confusion(best, table, meta.class_names, meta.metric)
         mistakes = load_mistakes(study, table) if best == found.winner else []
     except (ValueError, IndexError) as error:
         raise UserError(
@@ -59,7 +62,9 @@ def load_confusion(study: Path, meta: StudyMeta, best: str) -> Confusion | None:
     return confusion._replace(mistakes=tuple(mistakes))
 
 
-def _confusion(optimizer: str, table: Predictions, classes: int, metric: str) -> Confusion:
+def _confusion(optimizer: str, table: Predictions, names: Sequence[str], metric: str) -> Confusion:
+    classes = len(names)
+    natural = sorted(range(classes), key=lambda place: _natural(names[place]))
     true = np.asarray(table.labels, np.int64)
     predicted = np.asarray(table.predictions, np.int64)
     if true.shape != predicted.shape or not true.size:
@@ -72,8 +77,9 @@ def _confusion(optimizer: str, table: Predictions, classes: int, metric: str) ->
     with np.errstate(invalid="ignore"):  # 0/0, a class without images, is NaN on purpose
         per_class = right / totals
     wrong = counts - np.diag(right)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSED]
-    pairs = [divmod(int(flat), classes) for flat in order]
+    ordered = wrong[np.ix_(natural, natural)]
+    worst = np.argsort(-ordered, axis=None, kind="stable")[:MOST_CONFUSED].tolist()
+    pairs = [(natural[flat // classes], natural[flat % classes]) for flat in worst]
     accuracy = float(np.mean(true == predicted))
     by_class = np.stack([right, counts.sum(axis=0), totals]).astype(float)
     return Confusion(
@@ -84,7 +90,15 @@ def _confusion(optimizer: str, table: Predictions, classes: int, metric: str) ->
         accuracy if metric == ACCURACY else float(from_counts(metric, by_class)),
         per_class,
         tuple((a, b, int(wrong[a, b]), int(totals[a])) for a, b in pairs if wrong[a, b]),
+        tuple(natural),
     )
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return a sort key by which numbers inside names count as numbers."""
+    pieces = re.split("([0-9]+)", name.lower())
+    digits = [piece.lstrip("0") if place % 2 else "" for place, piece in enumerate(pieces)]
+    return [(len(d), d or piece) for d, piece in zip(digits, pieces, strict=True)]
 
 
 def load_mistakes(study: Path, table: Predictions) -> list[Mistake]:

@@ -1,4 +1,4 @@
-"""Search trials -> what each hyperparameter does: importance, slices, parallel coordinates.
+"""Search trials -> what each hyperparameter does: importance, slices.
 
 Hyperband trains some trials ten times as long as others, so their values cannot be compared
 directly. A trial is therefore scored by the share of the other trials of its search that it beats
@@ -8,21 +8,20 @@ after the same number of epochs.
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from study.common.aliases import Value
-from study.common.metrics import ACCURACY, SHORT
-from study.records.outcomes import by_optimizer, chance, score
+from study.records.outcomes import chance, score
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
-from study.report.analysis.ranking import last_rungs
+from study.space.domains import ONE_MINUS, argument_of, turned
 
 BINS = 6
 FEWEST = 20  # scored trials for a statement about a hyperparameter
-BEST = 0.1  # share of an optimizer's trials that count as its best ones
+WIDE = 30.0  # largest / smallest choice from which a set of numbers needs a logarithmic axis
 
 
 class ScoredTrial(NamedTuple):
@@ -48,28 +47,20 @@ class Slice(NamedTuple):
     beaten: Float[np.ndarray, " bins"]  # mean share of the other trials that are beaten
 
 
+class Range(NamedTuple):
+    """Where the search space lets one number vary."""
+
+    low: float
+    high: float
+    log: bool
+
+
 class Slices(NamedTuple):
     """The slices of all optimizers for one numeric hyperparameter."""
 
-    hyperparameter: str  # "1 - X" where X is close to 1
-    log: bool
+    hyperparameter: str  # "1 - X" where the search space has one_minus_X
+    across: Range  # over all these optimizers
     lines: tuple[Slice, ...]
-
-
-class Parallel(NamedTuple):
-    """Every trial of one optimizer over the hyperparameters that all optimizers share."""
-
-    optimizer: str
-    places: Float[np.ndarray, "trials axes"]  # 0 to 1 on each axis; the last axis is the metric
-    best: Bool[np.ndarray, " trials"]  # whether it is in the best tenth
-
-
-class ParallelAxis(NamedTuple):
-    """One axis of the parallel coordinates, with the labels of its ends."""
-
-    hyperparameter: str
-    low: str
-    high: str
 
 
 def score_trials(meta: StudyMeta, records: Iterable[TrialRecord]) -> dict[str, list[ScoredTrial]]:
@@ -143,18 +134,29 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def slices(scored: Mapping[str, Sequence[ScoredTrial]], without: Iterable[str]) -> list[Slices]:
-    """Return an entry for each tuned number that is not in `without`, shared ones first."""
+def slices(
+    scored: Mapping[str, Sequence[ScoredTrial]], space: Mapping[str, Any], without: Iterable[str]
+) -> list[Slices]:
+    """Return an entry for each tuned number that is not in `without`, shared ones first.
+
+    Args:
+        scored: trials by optimizer.
+        space: the table of the search space; of a key `one_minus_X`, 1 - X is shown.
+        without: hyperparameters with figures of their own.
+    """
     found: dict[str, list[Slice]] = defaultdict(list)
     for name, trials in scored.items():
-        for key in _tuned(trials):
-            having = [trial for trial in trials if key in trial.values]
-            values = [trial.values[key] for trial in having]
-            if key not in without and len(set(values)) > 2 and all(map(_is_number, values)):
+        for key in ranges(space, [name]):
+            having = [trial for trial in trials if argument_of(key) in trial.values]
+            values = [turned(key, trial.values[argument_of(key)]) for trial in having]
+            if key not in without and len(values) >= FEWEST and len(set(values)) > 2:
                 beaten = np.array([trial.beaten for trial in having])
                 found[key].append(_slice(name, np.array(values, float), beaten))
+    across = ranges(space, scored)
     ordered = sorted(found, key=lambda key: -len(found[key]))
-    return [_scaled(key, found[key]) for key in ordered]
+    return [
+        Slices(key.replace(ONE_MINUS, "1 - "), across[key], tuple(found[key])) for key in ordered
+    ]
 
 
 def _slice(
@@ -169,62 +171,27 @@ def _slice(
     )
 
 
-def _scaled(key: str, lines: Sequence[Slice]) -> Slices:
-    values = np.concatenate([line.values for line in lines])
-    if values.min() > 0.4 and values.max() < 1:  # the decay of an average: what matters is 1 - X
-        lines = [line._replace(values=1 - line.values) for line in lines]
-        return Slices(f"1 - {key}", True, tuple(lines))
-    return Slices(key, _is_wide(float(values.min()), float(values.max())), tuple(lines))
+def ranges(space: Mapping[str, Any], optimizers: Iterable[str]) -> dict[str, Range]:
+    """Return where each tuned number of these optimizers may vary, by its key in the space.
+
+    A value that one schedule fixes belongs to the range of the others.
+    """
+    own = (space.get("optimizers", {}).get(name, {}) for name in optimizers)
+    found: dict[str, Range] = {}
+    for entry in (space.get("head", {}), *space.get("schedules", {}).values(), *own):
+        for key, given in entry.items():
+            if one := _range(given):
+                low, high, log = found.get(key, one)
+                found[key] = Range(min(low, one.low), max(high, one.high), log or one.log)
+    return {key: one for key, one in found.items() if one.low < one.high}
 
 
-def _is_wide(low: float, high: float) -> bool:
-    """Return whether a range needs a logarithmic axis."""
-    return low > 0 and high / low > 30
-
-
-def parallel(
-    meta: StudyMeta, records: Iterable[TrialRecord]
-) -> tuple[tuple[ParallelAxis, ...], tuple[Parallel, ...]]:
-    """Return axes and lines; empty for fewer than two hyperparameters that all tune."""
-    guess = chance(meta.metric, meta.class_counts)
-    ends = last_rungs(r for r in records if r.phase is Phase.SEARCH)
-    alive = [run for run in ends if run.status is not TrialStatus.FAILED]
-    grouped = by_optimizer(meta.optimizers, alive)
-    grouped = {name: runs for name, runs in grouped.items() if len(runs) >= FEWEST}
-    every = [run for runs in grouped.values() for run in runs]
-    shared = [
-        key
-        for key in (every[0].hyperparameters if every else ())
-        if all(key in run.hyperparameters for run in every)
-        and len({run.hyperparameters[key] for run in every}) > 1
-    ]
-    if len(shared) < 2:
-        return (), ()
-    scaled = [_axis(key, [run.hyperparameters[key] for run in every]) for key in shared]
-    scores = np.array([score(run, guess) for run in every])
-    table = np.column_stack([*(places for _, places in scaled), np.clip(scores, 0, 1)])
-    lines, start = [], 0
-    for name, runs in grouped.items():
-        rows = slice(start, start + len(runs))
-        start += len(runs)
-        best = np.zeros(len(runs), bool)
-        best[np.argsort(-scores[rows], kind="stable")[: max(3, round(BEST * len(runs)))]] = True
-        lines.append(Parallel(name, table[rows], best))
-    short = meta.metric_words if meta.metric == ACCURACY else SHORT[meta.metric]
-    return (*(axis for axis, _ in scaled), ParallelAxis(short, "0 %", "100 %")), tuple(lines)
-
-
-def _axis(key: str, values: Sequence[Value]) -> tuple[ParallelAxis, Float[np.ndarray, " trials"]]:
-    distinct = set(values)
-    numeric = all(map(_is_number, distinct))
-    if not numeric or len(distinct) <= BINS:
-        ordered = sorted(distinct, key=float if numeric else str)
-        step = 1 / max(len(ordered) - 1, 1)
-        places = np.array([ordered.index(value) * step for value in values])
-        return ParallelAxis(key, str(ordered[0]), str(ordered[-1])), places
-    numbers = np.array([float(value) for value in values])
-    low, high = float(numbers.min()), float(numbers.max())
-    axis = ParallelAxis(key, f"{low:.2g}", f"{high:.2g}")
-    if _is_wide(low, high):
-        numbers, low, high = np.log(numbers), math.log(low), math.log(high)
-    return axis, (numbers - low) / (high - low)
+def _range(given: Any) -> Range | None:
+    """Return the range of an entry of the search space; None for words, switches and lists."""
+    entry = given if isinstance(given, Mapping) else {"choices": [given]}
+    values = entry.get("choices") or [entry["min"], entry["max"]]
+    if not all(map(_is_number, values)):
+        return None
+    low, high = float(min(values)), float(max(values))
+    wide = low > 0 and high / low > WIDE  # a set has no scale of its own
+    return Range(low, high, wide if "choices" in entry else entry.get("scale") == "log")

@@ -20,7 +20,7 @@ MEANINGFUL = 0.75  # P(A > B) from which a difference matters for a single run
 
 
 class Pair(NamedTuple):
-    """`first`, which ranks higher, against `second`; NaN where they were not compared."""
+    """`first`, whose mean is higher, against `second`; NaN where they were not compared."""
 
     first: str
     second: str
@@ -39,9 +39,10 @@ class Pair(NamedTuple):
 
 
 def all_pairs(rows: Sequence[Row], answer: Answer) -> list[Pair]:
-    """Return every pair of confirmed rows, best first."""
+    """Return every pair of confirmed rows, the highest means first."""
     places = {one.optimizer: place for place, one in enumerate(answer.optimizers)}
     confirmed = [row for row in rows if row.basis is Phase.CONFIRM]
+    confirmed.sort(key=lambda row: math.inf if math.isnan(row.mean) else -row.mean)
     return [
         _pair(one, other, answer, (places[one.optimizer], places[other.optimizer]))
         for one, other in combinations(confirmed, 2)

@@ -25,7 +25,7 @@ from study.records.outcomes import (
 )
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
-from study.verdicts.answer import Answer
+from study.verdicts.answer import Answer, Judged, Verdict
 
 CONFIDENCE = 0.95
 
@@ -39,7 +39,7 @@ class Row(NamedTuple):
     reruns: int  # all confirmation runs
     by_repeat: Mapping[int, float]  # mean validation value of each repeat's converged runs
     runs: Mapping[tuple[int, int], float]  # (repeat, confirm) -> validation value
-    mean: float  # adjusted to the leader's repeats: its mean and the gap to it on shared ones
+    mean: float  # adjusted to the leader's repeats, inside the range of the optimizer's own runs
     low: float  # 95 % interval of the mean over its own repeats, on these images
     high: float
     interval_over: str  # "repeats"; "runs" where there is one repeat; "" without an interval
@@ -67,14 +67,14 @@ class Row(NamedTuple):
 
 
 def rank(meta: StudyMeta, records: Sequence[TrialRecord], answer: Answer) -> list[Row]:
-    """Return a row per optimizer with a record: the leader, other confirmed ones, the rest."""
+    """Return a row per optimizer with a record, by verdict and bound; unconfirmed ones last."""
     guess = chance(meta.metric, meta.class_counts)
     grouped = by_optimizer(meta.optimizers, records)
     rows = [_row(name, found, guess) for name, found in grouped.items()]
     leader_mean = {row.optimizer: row.mean for row in rows}.get(answer.leader, math.nan)
-    behind = {one.optimizer: one.behind for one in answer.optimizers}
-    rows = [_in_the_leaders_repeats(row, leader_mean, behind.get(row.optimizer)) for row in rows]
-    return sorted(rows, key=lambda row: _order(row, answer.leader))
+    about = {one.optimizer: one for one in answer.optimizers}
+    rows = [_in_the_leaders_repeats(row, leader_mean, about[row.optimizer].behind) for row in rows]
+    return sorted(rows, key=lambda row: _order(row, about[row.optimizer], answer.leader))
 
 
 def _row(name: str, records: list[TrialRecord], guess: float) -> Row:
@@ -142,16 +142,20 @@ def _mean(values: Iterable[float | None]) -> float:
 
 
 def _in_the_leaders_repeats(row: Row, leader_mean: float, behind: float | None) -> Row:
-    """Adjust the mean: repeats differ in difficulty, and not all optimizers have all of them."""
+    """Adjust the mean: repeats differ in difficulty, and not all optimizers have all of them.
+
+    A bad optimizer loses less on hard repeats than others do, so it is kept among its own runs.
+    """
     if behind is None or math.isnan(leader_mean) or row.basis is not Phase.CONFIRM:
         return row
-    return row._replace(mean=min(max(leader_mean - behind, 0.0), 1.0))
+    return row._replace(mean=min(max(leader_mean - behind, row.minimum), row.maximum))
 
 
-def _order(row: Row, leader: str) -> tuple[bool, bool, float]:
+def _order(row: Row, one: Judged, leader: str) -> tuple[bool, int, float, bool, float]:
     """Return the sort key of a row; equal rows keep the order of the search space."""
+    verdict = list(Verdict).index(one.verdict)
     mean = math.inf if math.isnan(row.mean) else -row.mean
-    return row.basis is not Phase.CONFIRM, row.optimizer != leader, mean
+    return row.basis is not Phase.CONFIRM, verdict, one.bound, row.optimizer != leader, mean
 
 
 def last_rungs(search: Iterable[TrialRecord]) -> list[TrialRecord]:

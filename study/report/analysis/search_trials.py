@@ -1,4 +1,4 @@
-"""Search trials -> sensitivity, the gain and the cost of tuning, incumbents, robustness.
+"""Runs -> sensitivity, the gain and the cost of tuning, incumbents, robustness, time to target.
 
 The best trial of a search is picked by a noisy value, so its own value is too high. What a search
 would have reached with a smaller budget is therefore taken from the incumbents: what it had found
@@ -19,6 +19,7 @@ from study.records.outcomes import (
     BUDGETS,
     by_optimizer,
     chance,
+    confirmation_runs,
     converged,
     incumbent,
     score,
@@ -27,13 +28,15 @@ from study.records.outcomes import (
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.report.analysis.ranking import Row, last_rungs
-from study.verdicts.answer import share_interval
+from study.verdicts.answer import Answer, share_interval
 from study.verdicts.judge import at_most_behind
 from study.verdicts.results import value_step
 
 BUDGET_POINTS = 60
 LOW = 0.1  # quantile that stands for a bad draw
+TYPICAL = 0.75  # quantile that stands for a good trial: the best of many owes most to chance
 FEWEST = 5  # draws that a median needs
+MOST_CHOICES = 20  # values of one hyperparameter that a table has room for
 
 
 class Sensitivity(NamedTuple):
@@ -47,7 +50,7 @@ class Sensitivity(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """Mean validation values of one optimizer's default runs and confirmation runs."""
+    """Mean validation values of one optimizer, both adjusted to the leader's repeats."""
 
     optimizer: str
     default: float
@@ -66,12 +69,12 @@ class BestSoFar(NamedTuple):
 
 
 class Choices(NamedTuple):
-    """Best search result of each optimizer for each value of one hyperparameter."""
+    """What good full-length trials reach for each value of one hyperparameter."""
 
     hyperparameter: str
     optimizers: tuple[str, ...]
     values: tuple[Value, ...]
-    best: Float[np.ndarray, "optimizers values"]  # NaN where never tried
+    typical: Float[np.ndarray, "optimizers values"]  # upper quartile; NaN without a trial
     trials: Int[np.ndarray, "optimizers values"]
 
 
@@ -103,6 +106,14 @@ class Robustness(NamedTuple):
     seconds: float  # the time that these epochs take
 
 
+class Target(NamedTuple):
+    """How soon confirmation runs reach a target."""
+
+    value: float  # the leader's mean less the margin
+    optimizers: tuple[str, ...]
+    share: Float[np.ndarray, "K epochs"]  # of all runs, that have reached it by then
+
+
 def sensitivity(meta: StudyMeta, records: Iterable[TrialRecord]) -> list[Sensitivity]:
     """Return validation values by learning rate for each optimizer with search trials."""
     guess = chance(meta.metric, meta.class_counts)
@@ -128,17 +139,23 @@ def _searches(meta: StudyMeta, records: Iterable[TrialRecord]) -> dict[str, list
 
 
 def gains(meta: StudyMeta, rows: Iterable[Row], records: Iterable[TrialRecord]) -> list[Gain]:
-    """Return the gain of each confirmed optimizer with default runs."""
+    """Return the gain of each optimizer over the repeats with default and confirmation runs."""
     guess = chance(meta.metric, meta.class_counts)
-    defaults: dict[str, list[float]] = defaultdict(list)
+    defaults: dict[str, dict[int, float]] = defaultdict(dict)
     for record in records:
         if record.phase is Phase.DEFAULT and not math.isnan(value := score(record, guess)):
-            defaults[record.optimizer].append(value)
-    return [
-        Gain(row.optimizer, float(np.mean(defaults[row.optimizer])), row.mean)
-        for row in rows
-        if row.basis is Phase.CONFIRM and row.optimizer in defaults
-    ]
+            defaults[record.optimizer][record.repeat] = value
+    found = []
+    for row in rows:
+        untuned = defaults[row.optimizer]
+        both = untuned.keys() & row.by_repeat.keys()
+        if row.basis is Phase.CONFIRM and both:
+            gained = float(np.mean([row.by_repeat[repeat] - untuned[repeat] for repeat in both]))
+            default = float(
+                np.clip(row.mean - gained, min(untuned.values()), max(untuned.values()))
+            )
+            found.append(Gain(row.optimizer, default, row.mean))
+    return found
 
 
 def best_so_far(meta: StudyMeta, records: Iterable[TrialRecord]) -> list[BestSoFar]:
@@ -168,24 +185,26 @@ def _best_so_far(name: str, repeats: Sequence[Sequence[TrialRecord]], guess: flo
 
 
 def choices(meta: StudyMeta, records: Iterable[TrialRecord], key: str) -> Choices | None:
-    """Return the best value by optimizer and value of `key`; None for fewer than two values."""
+    """Return typical values by optimizer and value of `key`; None for one value, and for many."""
     guess = chance(meta.metric, meta.class_counts)
     scores: dict[tuple[str, Value], list[float]] = defaultdict(list)
     for name, trials in _searches(meta, records).items():
+        longest = max(trial.epochs for trial in trials)
         for trial in trials:
             value = score(trial, guess)
             if key in trial.hyperparameters and not math.isnan(value):
-                scores[name, trial.hyperparameters[key]].append(value)
+                cell = scores[name, trial.hyperparameters[key]]
+                cell += [value] if trial.epochs == longest else []
     values = {value for _, value in scores}
-    if len(values) < 2:
+    if not 2 <= len(values) <= MOST_CHOICES:
         return None
     numeric = all(isinstance(value, int | float) for value in values)
     ordered = sorted(values, key=float if numeric else str)
     names = [name for name in meta.optimizers if any(name == other for other, _ in scores)]
     cells = [[scores.get((name, value), []) for value in ordered] for name in names]
-    best = np.array([[max(cell, default=math.nan) for cell in row] for row in cells])
+    typical = [[np.quantile(c, TYPICAL) if c else math.nan for c in row] for row in cells]
     counts = np.array([[len(cell) for cell in row] for row in cells])
-    return Choices(key, tuple(names), tuple(ordered), best, counts)
+    return Choices(key, tuple(names), tuple(ordered), np.array(typical), counts)
 
 
 def confirmed_incumbents(
@@ -292,3 +311,30 @@ def _epochs_to_margin(record: TrialRecord, margin: float) -> int:
     wanted = record.best_value - margin
     curve = record.measured.validation
     return next(e for e, value in enumerate(curve, start=1) if value >= wanted)
+
+
+def time_to_target(
+    rows: Sequence[Row], records: Sequence[TrialRecord], answer: Answer
+) -> Target | None:
+    """Return how many of the confirmation runs reach the target, and when; None without a leader.
+
+    A run that diverged never does.
+    """
+    value = {row.optimizer: row.mean for row in rows}.get(answer.leader, math.nan) - answer.margin
+    names = tuple(row.optimizer for row in rows if row.basis is Phase.CONFIRM)
+    if math.isnan(value):
+        return None
+    grouped = by_optimizer(names, confirmation_runs(records))
+    longest = max(len(run.measured.validation) for runs in grouped.values() for run in runs)
+    share = [_share_reached(grouped[name], value, longest) for name in names]
+    return Target(value, names, np.array(share))
+
+
+def _share_reached(
+    runs: Sequence[TrialRecord], target: float, epochs: int
+) -> Float[np.ndarray, " epochs"]:
+    reached = np.zeros((len(runs), epochs), bool)
+    for row, run in zip(reached, runs, strict=True):
+        curve = np.array(run.measured.validation)
+        row[: len(curve)] = (run.status is TrialStatus.COMPLETED) & (curve >= target)
+    return np.asarray(np.logical_or.accumulate(reached, axis=1).mean(axis=0))

@@ -20,11 +20,8 @@ from study.report.analysis.confusion import Confusion, load_confusion
 from study.report.analysis.data_cautions import Caution
 from study.report.analysis.importance import (
     Importance,
-    Parallel,
-    ParallelAxis,
     Slices,
     importance,
-    parallel,
     score_trials,
     slices,
 )
@@ -37,22 +34,22 @@ from study.report.analysis.search_trials import (
     Incumbents,
     Robustness,
     Sensitivity,
+    Target,
     best_so_far,
     choices,
     confirmed_incumbents,
     gains,
     robustness,
     sensitivity,
+    time_to_target,
 )
 from study.report.analysis.winners import Curves, WinnerSettings, best_settings, winner_curves
 from study.verdicts.answer import Answer
 from study.verdicts.judge import answer_of
 
-HAVE_FIGURES = ("learning_rate", "dense_width")  # hyperparameters with figures of their own
-
 
 class Summary(NamedTuple):
-    """A whole study; lists are in the order of the ranking where one applies."""
+    """A whole study; every list of optimizers is in the order of `rows`."""
 
     meta: StudyMeta
     records: tuple[TrialRecord, ...]
@@ -68,13 +65,19 @@ class Summary(NamedTuple):
     best_so_far: tuple[BestSoFar, ...]
     incumbents: Incumbents | None
     robustness: tuple[Robustness, ...]
+    target: Target | None
     schedules: Choices | None
     widths: Choices | None
     importance: Importance | None
     slices: tuple[Slices, ...]
-    parallel: tuple[tuple[ParallelAxis, ...], tuple[Parallel, ...]]
     cautions: tuple[Caution, ...]
     citation: tuple[str, ...]
+
+    @property
+    def best(self) -> WinnerSettings | None:
+        """The settings of the leader; without one, those of the first row that has any."""
+        of_leader = (one for one in self.settings if one.optimizer == self.answer.leader)
+        return next(of_leader, self.settings[0] if self.settings else None)
 
 
 def load_study(folder: Path, *, margin: float | None = None) -> Summary:
@@ -94,7 +97,7 @@ def load_study(folder: Path, *, margin: float | None = None) -> Summary:
             "the same search command again to continue it"
         )
     summary = summarize(meta, records, read_predicted(folder))
-    best = summary.rows[0].optimizer if summary.rows else ""
+    best = summary.best.optimizer if summary.best else ""
     return summary._replace(confusion=load_confusion(folder, meta, best))
 
 
@@ -109,7 +112,9 @@ def summarize(
     rows = rank(meta, records, answer)
     settings = best_settings(meta, rows, records)
     curves = winner_curves(meta, rows, records)
-    scored = score_trials(meta, records)
+    ranked = replace(meta, optimizers=[row.optimizer for row in rows])
+    scored = score_trials(ranked, records)
+    widths = choices(ranked, records, "dense_width")
     gained = gains(meta, rows, records)
     return Summary(
         meta=meta,
@@ -121,16 +126,22 @@ def summarize(
         settings=tuple(settings),
         curves=tuple(curves),
         confusion=None,
-        sensitivity=tuple(sensitivity(meta, records)),
+        sensitivity=tuple(sensitivity(ranked, records)),
         gains=tuple(gained),
-        best_so_far=tuple(best_so_far(meta, records)),
+        best_so_far=tuple(best_so_far(ranked, records)),
         incumbents=confirmed_incumbents(meta, rows, records),
         robustness=tuple(robustness(meta, rows, records, answer.margin)),
-        schedules=choices(meta, records, "schedule"),
-        widths=choices(meta, records, "dense_width"),
+        target=time_to_target(rows, records, answer),
+        schedules=choices(ranked, records, "schedule"),
+        widths=widths,
         importance=importance(scored),
-        slices=tuple(slices(scored, without=HAVE_FIGURES)),
-        parallel=parallel(meta, records),
+        slices=tuple(
+            slices(
+                scored,
+                meta.space["table"],
+                without=("learning_rate", *(("dense_width",) if widths else ())),
+            )
+        ),
         cautions=tuple(cautions(meta, rows, answer, settings, curves, gained)),
         citation=citation(meta, rows, answer),
     )

@@ -15,7 +15,7 @@ from study.common.plot_look import (
     percent_axis,
     spread_labels,
 )
-from study.common.text import label_width, plain
+from study.common.text import label_width, plain, points
 from study.records.trial_record import Phase
 from study.report.analysis.summary import Summary
 from study.report.figures.picture import Drawn
@@ -53,7 +53,7 @@ def draw_gains(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Dra
     for side, (key, heights) in enumerate(ends.items()):
         places = spread_labels(heights, gap, *axis.get_ylim())
         for gain, name, at, y in zip(found, names, heights, places, strict=True):
-            text = f"{name} {100 * getattr(gain, key):.1f} %"
+            text = f"{name} {points(getattr(gain, key))} %"
             _label_end(axis, text, side, at, y, marks[gain.optimizer].colour)
     axis.set_xlim(-0.02, 1.02)
     axis.set_xticks([0, 1], ["default", "tuned"], size=9.5, color=INK)
@@ -64,7 +64,8 @@ def draw_gains(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Dra
         "Default against tuned",
         "Steep: this optimizer needs tuning. Flat: its defaults are good here. Falling: the search "
         f"was misled, by too few {summary.meta.noun}s or by first rungs that were too short. "
-        "Default: one run for each repeat; tuned: all confirmation runs.",
+        "Both are means over the same repeats, adjusted to the leader's as in the ranking: of one "
+        "default run in each, and of all confirmation runs.",
         figure,
     )
 

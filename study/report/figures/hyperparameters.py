@@ -1,4 +1,4 @@
-"""Figures about hyperparameters: schedules, widths, importance, slices, parallel coordinates."""
+"""Figures about hyperparameters: schedules, widths, importance, slices."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,6 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from study.common.plot_look import (
-    GRID,
     INK,
     MUTED,
     SEQUENTIAL,
@@ -19,27 +18,22 @@ from study.common.plot_look import (
     margins,
     new_figure,
 )
-from study.common.text import label_width, number, plain
-from study.report.analysis.importance import Slices
+from study.common.text import label_width, number, plain, points
 from study.report.analysis.search_trials import Choices
 from study.report.analysis.summary import Summary
 from study.report.figures.picture import (
     NARROWEST,
-    AxisScale,
     Drawn,
     Panels,
-    joined,
     linear,
-    logarithmic,
-    titles,
+    searched,
 )
 
 MOST_SLICES = 8
-MOST_GREY = 30  # lines behind the best ones; more are a blot
 
 
 def draw_choices(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Drawn:
-    """Draw heatmaps of the best search result: schedule and dense width by optimizer."""
+    """Draw heatmaps of what good trials reach: schedule and dense width by optimizer."""
     words = summary.meta.metric_words
     for found, name, title in (
         (summary.schedules, "schedules", "Which schedule suits which optimizer?"),
@@ -49,22 +43,22 @@ def draw_choices(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> D
             yield (
                 name,
                 title,
-                f"Best validation {words} of the search; small: number of trials. A cell with few "
-                "trials had fewer chances, and differences of a few points may be chance.",
+                f"What the better trials reach: a quarter of those that the search trained to the "
+                f"end had this validation {words} or more. With few trials it may be chance.",
                 _heatmap(found, title, marks, words),
             )
 
 
 def _heatmap(found: Choices, title: str, marks: Mapping[str, Mark], words: str) -> Figure:
-    known = found.best[np.isfinite(found.best)]
+    known = found.typical[np.isfinite(found.typical)]
     limits = (float(np.quantile(known, 0.1)), float(known.max())) if known.size else (0.0, 1.0)
     return _cells(
         title,
-        f"Best validation {words} in the search, %; bold: the row's best; small: trials.",
+        f"Upper quartile of validation {words}, %; bold: the row's best; small: trials.",
         [marks[name].label for name in found.optimizers],
         [plain(number(v), 14) for v in found.values],
         found.hyperparameter,
-        found.best,
+        found.typical,
         limits,
         corners=found.trials,
     )
@@ -96,7 +90,8 @@ def _cells(
     best = np.where(known, values, -np.inf).max(axis=1)
     for i, j in np.argwhere(known):
         ink = ink_on(colormaps[SEQUENTIAL](float(scaled[i, j])))
-        text, weight = f"{100 * values[i, j]:.3g}", "bold" if values[i, j] == best[i] else "normal"
+        text = f"{100 * values[i, j]:.0f}" if corners is None else points(values[i, j])
+        weight = "bold" if values[i, j] == best[i] else "normal"
         axis.text(j, i, text, color=ink, weight=weight, ha="center", va="center", size=9)
         if corners is not None:
             kind: dict[str, Any] = {"ha": "right", "va": "bottom", "size": 6}
@@ -140,19 +135,20 @@ def draw_slices(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Dr
         return
     reach = max(abs(line.beaten - 0.5).max() for one in found for line in one.lines) + 0.03
     used = {line.optimizer for one in found for line in one.lines}
-    shown = [mark for name, mark in marks.items() if name in used]
+    shown = [marks[row.optimizer] for row in summary.rows if row.optimizer in used]
     beside = int((NARROWEST - 0.3) / (0.35 + label_width([mark.label for mark in shown])))
     panels = Panels(
         [(plain(one.hyperparameter, 24), INK) for one in found],
         "Which values of the other hyperparameters do well?",
         "Share of the other trials of equal length that a trial beats (50 %: no effect).",
         "",
-        [_across(one) for one in found],
+        [searched(one.across) for one in found],
         linear(0.5 - reach, 0.5 + reach, percent=True),
+        beside=0.35,
         legend=0.05 + 0.2 * -(-len(shown) // beside),
     )
     for place, one in enumerate(found):
-        panels.plot(place, [_across(one).low, _across(one).high], [0.5, 0.5], ":", color=MUTED)
+        panels.plot(place, [one.across.low, one.across.high], [0.5, 0.5], ":", color=MUTED)
         for line in one.lines:
             colour, marker, _ = marks[line.optimizer]
             kind: dict[str, Any] = {"marker": marker, "ms": 3.5, "lw": 1.1, "alpha": 0.9}
@@ -166,62 +162,11 @@ def draw_slices(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Dr
     yield (
         "slices",
         "Other hyperparameters",
-        "A point is a sixth of an optimizer's trials. A line that climbs to one side shows where "
-        "to search next; a flat line shows that the default can stay.",
+        "A point is a sixth of an optimizer's trials; an axis is the range of the search space. A "
+        "line that climbs to one side shows where to search next; a flat line shows that the "
+        "default can stay.",
         panels.figure,
     )
 
 
-def _across(one: Slices) -> AxisScale:
-    values = np.concatenate([line.values for line in one.lines])
-    low, high = float(values.min()), float(values.max())
-    if one.log and low > 0:
-        return logarithmic(low / 1.2, high * 1.2)
-    room = 0.04 * (high - low)
-    return linear(low - room, high + room)
-
-
-def draw_parallel(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Drawn:
-    """Draw a line for each trial, the best tenth of each optimizer in its colour."""
-    axes, found = summary.parallel
-    if not found:
-        return
-    ends = [
-        f"{plain(axis.hyperparameter, 13)}\n{plain(axis.low, 11)} to\n{plain(axis.high, 11)}"
-        for axis in axes
-    ]
-    x = np.arange(len(axes), dtype=float)
-    panels = Panels(
-        titles(marks, (one.optimizer for one in found)),
-        "Which hyperparameters do the best trials share?",
-        f"A line is a trial, from its learning rate to its {summary.meta.metric_words}; in colour: "
-        "the best tenth.",
-        "",
-        AxisScale(0, len(axes) - 1, tuple(x), tuple(ends)),
-        AxisScale(0, 1, (), ()),
-        columns=2,
-        wide=4.9,
-        beside=0.9,
-    )
-    for place, one in enumerate(found):
-        others = one.places[~one.best]
-        others = others[:: max(1, len(others) // MOST_GREY)]
-        styles: tuple[tuple[np.ndarray, dict[str, Any]], ...] = (
-            (others, {"color": GRID, "lw": 0.6}),
-            (
-                one.places[one.best],
-                {"color": marks[one.optimizer].colour, "lw": 0.9, "alpha": 0.75},
-            ),
-        )
-        for lines, kind in styles:
-            if len(lines):
-                panels.plot(place, *joined((x, line) for line in lines), "-", **kind)
-    yield (
-        "parallel",
-        "Parallel coordinates",
-        "Where coloured lines bundle, the hyperparameter matters; where they spread, it does not.",
-        panels.figure,
-    )
-
-
-DRAWERS = (draw_choices, draw_importance, draw_slices, draw_parallel)
+DRAWERS = (draw_choices, draw_importance, draw_slices)

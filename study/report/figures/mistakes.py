@@ -17,7 +17,7 @@ from study.common.plot_look import (
     percent_axis,
     shown_names,
 )
-from study.common.text import label_width, plain
+from study.common.text import label_width, plain, points
 from study.report.analysis.confusion import Confusion
 from study.report.analysis.summary import Summary
 from study.report.figures.picture import NARROWEST, Drawn
@@ -34,22 +34,33 @@ def draw_confusion(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) ->
         return
     names = shown_names(summary.meta.class_names, fonts)
     metric, noun = summary.meta.metric, summary.meta.noun
-    about = f"{marks[found.optimizer].label}, {found.images} {noun}s, "
-    about += f"accuracy {100 * found.accuracy:.1f} %"
+    about = f"One run of {marks[found.optimizer].label}, {found.images} {noun}s, "
+    about += f"accuracy {points(found.accuracy)} %"
     if metric != ACCURACY:
-        about += f", {summary.meta.metric_words} {100 * found.value:.1f} %"
+        about += f", {summary.meta.metric_words} {points(found.value)} %"
+    others = _mean_of_all(summary, found)
     yield (
         "confusion",
         "Confusion matrix",
-        "Each row is a true class; a deep blue cell off the diagonal is a frequent mistake.",
+        f"Each row is a true class; a deep blue cell off the diagonal is a frequent mistake.{others}",
         _confusion_figure(found, names, about),
     )
     yield (
         "per_class",
         "Accuracy by class" if metric == ACCURACY else "Recall by class",
-        f"Share of each class's {noun}s that the winner classifies correctly.",
+        f"Share of each class's {noun}s that the winner classifies correctly.{others}",
         _per_class_figure(found, names, about, noun, metric),
     )
+
+
+def _mean_of_all(summary: Summary, found: Confusion) -> str:
+    """Return a sentence with the mean value of all runs, since only one is shown."""
+    row = next(row for row in summary.rows if row.optimizer == found.optimizer)
+    mean = row.test_value if found.images == "test" else row.mean
+    if row.converged < 2 or np.isnan(mean):
+        return ""
+    words = summary.meta.metric_words
+    return f" This is one run; the mean {words} of all {row.converged} is {points(mean)} %."
 
 
 def _confusion_figure(found: Confusion, names: Mapping[int, str], about: str) -> Figure:
@@ -63,7 +74,7 @@ def _confusion_figure(found: Confusion, names: Mapping[int, str], about: str) ->
     across = label + side + (beside + 2.0 if texts else 0.4)
     figure = new_figure(max(across, 7), height, "Which classes are confused?", about)
     matrix = _axis(figure, label + 0.2, height - 0.8 - side, side, side)
-    _draw_matrix(matrix, found, [names[i] for i in range(classes)], cell, size)
+    _draw_matrix(matrix, found, [names[i] for i in found.order], cell, size)
     if texts:
         tall = min(0.3 * len(texts), side)
         right = _axis(figure, label + 0.2 + side + beside, height - 1.05 - tall, 1.2, tall)
@@ -83,7 +94,8 @@ def _draw_matrix(
     axis: Axes, found: Confusion, labels: Sequence[str], cell: float, size: float
 ) -> None:
     classes = len(labels)
-    shares = found.counts / np.maximum(found.counts.sum(axis=1, keepdims=True), 1)
+    counts = found.counts[np.ix_(found.order, found.order)]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     seen = np.where(shares > 0, shares, np.nan)  # the page's own ground shows through the others
     cells = axis.imshow(
         seen, cmap="Blues", vmin=-0.06, vmax=1, aspect="auto", interpolation="nearest"
@@ -100,9 +112,9 @@ def _draw_matrix(
     axis.set_ylabel("True class")
     if classes > MOST_COUNTS:
         return
-    for i, j in np.argwhere(found.counts):
+    for i, j in np.argwhere(counts):
         ink = ink_on(tuple(cells.to_rgba(shares[i, j])))
-        text = str(found.counts[i, j])
+        text = str(counts[i, j])
         axis.text(j, i, text, ha="center", va="center", size=size * 0.9, color=ink)
 
 
@@ -123,7 +135,8 @@ def _draw_confused(axis: Axes, found: Confusion, texts: Sequence[str]) -> None:
 def _per_class_figure(
     found: Confusion, names: Mapping[int, str], about: str, noun: str, metric: str
 ) -> Figure:
-    order = np.argsort(np.nan_to_num(found.per_class, nan=2.0), kind="stable")
+    natural = np.array(found.order)
+    order = natural[np.argsort(np.nan_to_num(found.per_class[natural], nan=2.0), kind="stable")]
     imperfect = int(np.sum(found.per_class < 1))
     order = order[: min(MOST_COUNTS, max(imperfect, FEWEST_CLASSES))]  # the hardest classes
     classes = len(order)

@@ -1,11 +1,13 @@
-"""Figures of the winners: the verdicts and the learning curves."""
+"""Figures of the winners: the verdicts, differences, learning curves, time to target."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from study.common.plot_look import (
     INK,
@@ -22,10 +24,12 @@ from study.common.plot_look import (
 )
 from study.common.text import label_width, points
 from study.records.trial_record import Phase
+from study.report.analysis.pairs import Pair
 from study.report.analysis.ranking import Row
 from study.report.analysis.summary import Summary
 from study.report.analysis.winners import Curves
 from study.report.figures.picture import (
+    NARROWEST,
     AxisScale,
     Drawn,
     Panels,
@@ -45,6 +49,7 @@ VERDICTS = {  # colours that differ in lightness, too
     Verdict.NOT_PURSUED: "#a9afb9",
     Verdict.EXCLUDED: "#c0182b",
 }
+FEWEST_IN_MATRIX = 3  # optimizers; the ranking has the only difference of two
 TOGETHER = 3  # optimizers that share the two panels of the blog post; more get a panel each
 
 
@@ -62,8 +67,8 @@ def draw_ranking(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> D
         8.6,
         1.75 + 0.33 * len(rows),
         "Which optimizers are good enough?",
-        "Bar: the largest possible gap to the best, in points (simultaneous 95 %). Mark: as "
-        f"measured. Margin: {points(answer.margin)}.",
+        "Bar: the largest possible gap to the best, in points (simultaneous 95 %). Mark: measured "
+        f"gap to {marks[answer.leader].label}. Margin: {points(answer.margin)}.",
     )
     axis = figure.subplots()
     names = [marks[row.optimizer].label for row in rows]
@@ -76,11 +81,12 @@ def draw_ranking(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> D
         if one.at_most_behind is not None:
             start, colour = one.at_least_behind or 0.0, VERDICTS[one.verdict]
             bar(axis, place, start, one.at_most_behind, end, colour, lw=5, alpha=0.75)
-        if one.behind is not None and max(one.behind, 0) <= end:
-            axis.plot(max(one.behind, 0), place, marks[row.optimizer].marker, color=INK, ms=6,
+        if one.behind is not None and one.behind <= end:
+            axis.plot(one.behind, place, marks[row.optimizer].marker, color=INK, ms=6,
                       mec="white", mew=0.8, clip_on=False, zorder=4)  # fmt: skip
         _write_verdict(axis, place, row, one)
-    axis.set_xlim(0, end)
+    ahead = min(one.behind for one in judged if one.behind is not None)
+    axis.set_xlim(min(1.5 * ahead, 0), end)
     names_down(axis, names)
     axis.set_xlabel(f"Points of validation {words} behind the best optimizer")
     points_axis(axis)
@@ -137,7 +143,92 @@ def _write_verdict(axis: Axes, place: int, row: Row, one: Judged) -> None:
     if bound is not None:
         axis.text(1.35, place, f"\u2264 {points(bound)}", color=INK, ha="right", **kind)
     if np.isfinite(row.mean):
-        axis.text(1.50, place, f"{100 * row.mean:.1f} %", color=MUTED, ha="right", **kind)
+        axis.text(1.50, place, f"{points(row.mean)} %", color=MUTED, ha="right", **kind)
+
+
+def draw_pairs(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Drawn:
+    """Draw the difference of every two optimizers, coloured where they are separated."""
+    names = [row.optimizer for row in summary.rows if row.basis is Phase.CONFIRM]
+    if len(names) < FEWEST_IN_MATRIX or not summary.answer.looked:
+        return
+    noun, cell = summary.meta.noun, 0.5
+    labels = [marks[name].label for name in names]
+    left, side = 0.3 + label_width(labels), cell * len(names)
+    figure = new_figure(
+        max(left + side + 0.3, NARROWEST),
+        1.1 + side + left,
+        "Which optimizer is ahead of which?",
+        f"Row less column, in points. Colour: separated on these {noun}s. Frame: on new ones, too.",
+    )
+    axis = figure.subplots()
+    width = figure.get_size_inches()[0]
+    margins(figure, left=left, right=width - left - side, top=0.8, bottom=left)
+    for pair in summary.pairs:
+        for row, column, sign in ((pair.first, pair.second, 1), (pair.second, pair.first, -1)):
+            _draw_pair(axis, pair, names.index(column), names.index(row), sign)
+    names_down(axis, labels)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.set_xlim(-0.5, len(names) - 0.5)
+    axis.set_xticks(range(len(names)), labels, color=INK, rotation=90)
+    axis.grid(visible=False)
+    yield (
+        "pairs",
+        "Differences of all pairs",
+        "Green: the row is ahead of the column, red: behind, beyond what chance in splits, "
+        "searches and seeds explains (simultaneous 95 % over all pairs). Without colour: as "
+        f"measured, but it may be chance. Framed: it also holds on new {noun}s of the same kind. "
+        "Verdicts need fewer comparisons than all pairs, so one may be excluded without a colour.",
+        figure,
+    )
+
+
+def _draw_pair(axis: Axes, pair: Pair, x: int, y: int, sign: int) -> None:
+    """Draw one cell of the matrix of pairs; `sign` is -1 where the row is the second of them."""
+    if np.isnan(pair.difference):
+        return
+    ahead = sign * pair.difference
+    colour = VERDICTS[Verdict.GOOD_ENOUGH if ahead > 0 else Verdict.EXCLUDED]
+    if pair.separated:
+        kind: dict[str, Any] = {"ec": INK, "lw": 1.2} if pair.carries_over else {"lw": 0}
+        axis.add_patch(Rectangle((x - 0.44, y - 0.44), 0.88, 0.88, fc=to_rgba(colour, 0.3), **kind))
+    ink = INK if pair.separated else MUTED
+    axis.text(x, y, points(ahead), color=ink, ha="center", va="center", size=8)
+
+
+def draw_target(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Drawn:
+    """Draw the share of each optimizer's confirmation runs that have reached the target."""
+    found = summary.target
+    if found is None:
+        return
+    used = [marks[name] for name in found.optimizers]
+    target = f"{points(found.value)} %"
+    figure = new_figure(
+        8,
+        4.4,
+        "How soon is a run good enough?",
+        f"Share of the confirmation runs that have reached {target} validation "
+        f"{summary.meta.metric_words}.",
+    )
+    axis = figure.subplots()
+    margins(
+        figure, left=0.75, right=0.3 + label_width([m.label for m in used]), top=0.8, bottom=0.5
+    )
+    epochs = np.arange(1, found.share.shape[1] + 1)
+    for share, (colour, marker, _) in zip(found.share, used, strict=True):
+        few = _few(marker, len(epochs))
+        axis.step(epochs, share, where="post", color=colour, lw=1.4, clip_on=False, **few)
+    up = linear(0, 1, percent=True)
+    _apply(axis, _epochs(len(epochs)), up)
+    _name_ends(axis, up, [share[-1] for share in found.share], used)
+    axis.set_xlabel("Epoch")
+    yield (
+        "target",
+        "Time to target",
+        f"{target} is the mean of {marks[summary.answer.leader].label}, which leads, less the "
+        "margin. Further left and higher is better; a run that diverged never reaches it. The "
+        "values are those of single epochs, so a noisy run may reach it by chance.",
+        figure,
+    )
 
 
 def draw_curves(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Drawn:
@@ -173,7 +264,7 @@ def _curves_together(curves: Sequence[Curves], marks: Mapping[str, Mark], words:
             if found.runs > 1:
                 axis.fill_between(epochs, val.low, val.high, color=colour, alpha=0.18, lw=0)
         up = _heights(curves, kind)
-        _apply(axis, _epochs(curves), up)
+        _apply(axis, _epochs(_longest(curves)), up)
         _name_ends(axis, up, [getattr(found, f"val_{kind}").mean[-1] for found in curves], used)
         axis.set_title(title[0].upper() + title[1:])
         axis.set_xlabel("Epoch")
@@ -205,7 +296,7 @@ def _curves_apart(
         f"How the winners learn: {words}",
         "Solid: validation. Dashed: training. Band: all runs. Grey: the other optimizers.",
         "Epoch",
-        _epochs(curves),
+        _epochs(_longest(curves)),
         _heights(curves, kind),
     )
     means = [getattr(found, f"val_{kind}").mean for found in curves]
@@ -227,8 +318,11 @@ def _few(marker: str, epochs: int) -> dict[str, Any]:
     return {"marker": marker, "ms": 4, "markevery": max(1, epochs // 8)}
 
 
-def _epochs(curves: Sequence[Curves]) -> AxisScale:
-    epochs = max(len(found.val_loss.mean) for found in curves)
+def _longest(curves: Sequence[Curves]) -> int:
+    return max(len(found.val_loss.mean) for found in curves)
+
+
+def _epochs(epochs: int) -> AxisScale:
     if epochs < 3:
         return AxisScale(0.5, epochs + 0.5, tuple(range(1, epochs + 1)), ("1", "2")[:epochs])
     found = linear(1, epochs, whole=True)
@@ -259,4 +353,4 @@ def _apply(axis: Axes, across: AxisScale, up: AxisScale) -> None:
     axis.set_ylim(up.low, up.high)
 
 
-DRAWERS = (draw_ranking, draw_curves)
+DRAWERS = (draw_ranking, draw_pairs, draw_curves, draw_target)

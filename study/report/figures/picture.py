@@ -28,6 +28,7 @@ from study.common.plot_look import (
     style,
     to_png,
 )
+from study.report.analysis.importance import Range
 from study.report.figures.svg import to_svg
 
 Drawn = Iterable[tuple[str, str, str, Figure]]  # name, title, caption, figure
@@ -125,6 +126,14 @@ def logarithmic(low: float, high: float) -> AxisScale:
     return AxisScale(low, high, tuple(ticks), tuple(map(log_label, ticks)), log=True)
 
 
+def searched(across: Range) -> AxisScale:
+    """Return the scale of a hyperparameter: the range and the scale of the search space."""
+    if across.log and across.low > 0:
+        return logarithmic(across.low / 1.2, across.high * 1.2)
+    room = 0.04 * (across.high - across.low)
+    return linear(across.low - room, across.high + room)
+
+
 class Panels:
     """A grid of panels.
 
@@ -210,8 +219,15 @@ class Panels:
 
     def plot(self, place: int, x: ArrayLike, y: ArrayLike, *form: str, **kind: Any) -> None:
         """Draw a line or markers in one panel, as `Axes.plot` does, cut off at the frame."""
-        (line,) = self.axis.plot(*self._points(place, x, y), *form, **kind)
+        across, up = self._points(place, x, y)
+        (line,) = self.axis.plot(across, up, *form, **kind)
         line.set_clip_box(self._clip(place))
+        if line.get_marker() != "None":  # whole markers of the points inside the frame
+            line.set_marker("None")
+            shares = np.stack([self.across[place](x), self.up(y)])  # of the panel
+            inside = (abs(shares - 0.5) <= 0.5 + 1e-9).all(axis=0)
+            (dots,) = self.axis.plot(across, np.where(inside, up, np.nan), *form, **kind)
+            dots.set_linestyle("None")
 
     def plot_behind(self, lines: Iterable[Line]) -> None:
         """Draw lines of all optimizers in grey in every panel."""
@@ -229,8 +245,7 @@ class Panels:
 
     def _clip(self, place: int) -> TransformedBbox:
         left, low = self._corner(place)
-        room = 0.05  # for markers on the frame
-        box = Bbox([[left - room, low - room], [left + self.wide + room, low + TALL + room]])
+        box = Bbox([[left, low], [left + self.wide, low + TALL]])
         return TransformedBbox(box, self.axis.transData)
 
 

@@ -7,9 +7,10 @@ import numpy as np
 
 from study.common.plot_look import Fonts, Mark, lower_limit
 from study.common.text import counted, points
+from study.report.analysis.importance import ranges
 from study.report.analysis.search_trials import Sensitivity
 from study.report.analysis.summary import Summary
-from study.report.figures.picture import Drawn, Line, Panels, linear, logarithmic, titles
+from study.report.figures.picture import Drawn, Line, Panels, linear, logarithmic, searched, titles
 
 MOST_DOTS = 20_000  # of a panel; more are a blot
 
@@ -21,7 +22,7 @@ def draw_sensitivity(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) 
         return
     stopped = any((~s.whole).any() for s in found)
     every = max(-(-len(s.value) // MOST_DOTS) for s in found)
-    rates = np.concatenate([s.learning_rate for s in found])
+    space = ranges(summary.meta.space["table"], [s.optimizer for s in found])
     panels = Panels(
         titles(marks, (s.optimizer for s in found)),
         "How much does the learning rate matter?",
@@ -29,7 +30,7 @@ def draw_sensitivity(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) 
         + ("; faint: stopped early by Hyperband. " if stopped else ". ")
         + "Line: the best trial nearby. Red cross: diverged.",
         "Peak learning rate",
-        logarithmic(float(rates.min()) / 1.5, float(rates.max()) * 1.5),
+        searched(space["learning_rate"]),
         linear(-0.06, 1.02, percent=True),
     )
     for place, one in enumerate(found):
