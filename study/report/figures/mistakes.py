@@ -42,7 +42,8 @@ def draw_confusion(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) ->
     yield (
         "confusion",
         "Confusion matrix",
-        f"Each row is a true class; a deep blue cell off the diagonal is a frequent mistake.{others}",
+        "Each row is a true class; a deep blue cell off the diagonal is a frequent "
+        f"mistake.{others}",
         _confusion_figure(found, names, about),
     )
     yield (
