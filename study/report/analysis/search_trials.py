@@ -287,7 +287,7 @@ def _robustness(
     drawn = [record for record in trials if record.continues is None]
     longest = max((record.epochs for record in trials), default=0)
     values = [score(record, guess) for record in drawn if record.epochs == longest]
-    lost = sum(record.status is TrialStatus.DIVERGED for record in drawn)
+    lost = sum(record.status is TrialStatus.DIVERGED for record in last_rungs(trials))
     low, high = share_interval(lost, len(drawn)) if drawn else (math.nan, math.nan)
     runs = converged(record for record in records if record.phase is Phase.CONFIRM)
     epochs = [_epochs_to_margin(run, margin) for run in runs]
