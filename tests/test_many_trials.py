@@ -122,7 +122,9 @@ NUMBERS = st.floats(allow_nan=True, allow_infinity=True) | st.floats(9.7e-4, 1e-
 @given(st.lists(NUMBERS, min_size=1, max_size=20))
 def test_a_line_is_read_and_written_again_to_the_last_letter(values: list[float]) -> None:
     made = make_record(np.random.default_rng(1), "adam", Phase.SEARCH, trial_id="x", epochs=1)
-    changes = dict.fromkeys(CURVES, values) | {"best_epoch": len(values)}
+    shares = [min(abs(value), 1.0) for value in values]
+    changes = dict.fromkeys(CURVES, values) | {"accuracy": shares, "val_accuracy": shares}
+    changes |= {"best_epoch": len(values), "status": TrialStatus.DIVERGED}
     line = to_line(type(made)(**{**fields_of(made), **changes}))
     read = from_line(line.encode(), "here")
     assert to_line(read) == line

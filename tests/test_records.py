@@ -173,6 +173,9 @@ def test_a_damaged_line_is_named_with_its_number_and_set_aside(damage: bytes, tm
     [
         ("loss", "abc"), ("loss", 5), ("loss", [[1]]), ("loss", [1.0]), ("best_epoch", 99),
         ("best_epoch", None), ("status", "fine"), ("phase", "rehearsal"), ("surprise", 1),
+        ("val_accuracy", [1.5] * 3), ("val_accuracy", [None] * 3), ("accuracy", [-0.1] * 3),
+        ("cross_fitted_accuracy", 1.5), ("cross_fitted_accuracy", -1e300), ("test_accuracy", 2),
+        ("repeat", 10**9), ("repeat", -1), ("epochs", -3), ("confirm", -1),
     ],
 )  # fmt: skip
 def test_a_line_with_a_wrong_value_is_damage(key: str, value: object, tmp_path: Path):
@@ -209,6 +212,26 @@ def test_a_study_that_is_missing_or_damaged_is_named(tmp_path: Path):
     (tmp_path / STUDY_FILE).unlink()
     (tmp_path / STUDY_FILE).mkdir()
     with pytest.raises(UserError, match=r"study\.json cannot be read"):
+        load_meta(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"looks": [{"repeats": 10**9, "alpha": 0.01}]}, "looks are not in ascending order, or"),
+        ({"looks": [{"repeats": 5, "alpha": 7.0}]}, "looks have an error rate outside 0 to 1"),
+        ({"class_counts": [5, -5]}, "negative"),
+        ({"settings": {"margin": "x"}}, "could not convert"),
+        ({"settings": {"margin": -2}}, "margin is -2, outside 0 to 100"),
+    ],
+)
+def test_numbers_that_no_study_has_are_damage(changes: dict, said: str, tmp_path: Path):
+    save_meta(tmp_path, make_meta(["adam"], ["a", "b"]))
+    table = json.loads((tmp_path / STUDY_FILE).read_text())
+    for key, value in changes.items():
+        table[key] = {**table[key], **value} if isinstance(value, dict) else value
+    (tmp_path / STUDY_FILE).write_text(json.dumps(table))
+    with pytest.raises(UserError, match=f"study.json is damaged .*{said}"):
         load_meta(tmp_path)
 
 

@@ -13,6 +13,7 @@ from study.common.metrics import WORDS
 from study.records.study_files import FORMAT, STUDY_FILE, checked, damaged, need, without_format
 
 UNBALANCED = 3.0
+MOST_REPEATS = 10_000
 BEST, ALL = "best", "all"  # questions of a study, see `asked_about`
 PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")  # whose versions are kept
 
@@ -151,6 +152,15 @@ def load_meta(study: Path) -> StudyMeta:
             raise ValueError("versions or looks are missing")
         if len(meta.class_counts) != len(meta.class_names):
             raise ValueError("class_counts and class_names differ in length")
+        if min(meta.class_counts, default=0) < 0 or min(meta.split_sizes.values()) < 0:
+            raise ValueError("class_counts or split_sizes are negative")
+        repeats = [look.repeats for look in meta.looks]
+        if repeats != sorted(repeats) or not 0 < repeats[0] <= repeats[-1] <= MOST_REPEATS:
+            raise ValueError("looks are not in ascending order, or out of range")
+        if not all(0 < look.alpha < 1 for look in meta.looks):
+            raise ValueError("looks have an error rate outside 0 to 1")
+        if not 0 < float(meta.settings["margin"]) <= 100:
+            raise ValueError(f"margin is {meta.settings['margin']!r}, outside 0 to 100")
         if meta.metric not in WORDS:
             raise ValueError(f"metric {meta.metric!r} is unknown")
         if strange := set(meta.asked) - set(meta.optimizers):

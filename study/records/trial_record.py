@@ -28,6 +28,7 @@ VALUES = (
     *("test_accuracy", "test_loss", "cross_fitted_accuracy"),
     *("test_metric", "cross_fitted_metric"),
 )
+MOST = 100_000  # repeats, epochs, confirmation runs
 FEW_TEXTS = ("optimizer", "split", "search", "number", "message")  # equal in many records
 
 
@@ -236,7 +237,29 @@ def from_line(line: bytes, place: str) -> TrialRecord:
         raise ValueError("curves and best_epoch do not fit together")
     if {len(record.val_hits_a), len(record.val_hits_b)} - {0, len(record.loss)}:
         raise ValueError("curves and hits do not fit together")
+    _check_values(record)
     return record
+
+
+def _check_values(record: TrialRecord) -> None:
+    """Check that numbers are such as a run can have: shares from 0 to 1, counts from 0.
+
+    Raises:
+        ValueError: one is not; the message names the key.
+    """
+    for key in ("accuracy", "val_accuracy", *OF_METRIC):
+        if any(value < 0 or value > 1 for value in getattr(record, key)):  # NaN is neither
+            raise ValueError(f"{key} has values outside 0 to 1")
+    for key in VALUES:
+        value = getattr(record, key)
+        if value is not None and not (key == "test_loss" or 0 <= value <= 1):
+            raise ValueError(f"{key} is {value}, outside 0 to 1")
+    for key in ("repeat", "initial_epoch", "epochs", "confirm"):
+        value = getattr(record, key)
+        if value is not None and not 0 <= value <= MOST:
+            raise ValueError(f"{key} is {value}, but has to be from 0 to {MOST:,}")
+    if record.status is TrialStatus.COMPLETED and not math.isfinite(record.best_value):
+        raise ValueError("it is completed, but has no validation value")
 
 
 def _with_few_texts(table: dict[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from study.common.command import typed
 from study.common.errors import UserError
 from study.common.files import append_lines, write_atomically
-from study.records.study_files import DAMAGED_FILE, TRIALS_FILE
+from study.common.text import printable
+from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
+from study.records.study_meta import StudyMeta
 from study.records.trial_record import TrialRecord, from_line, to_line
 
 
@@ -50,6 +53,29 @@ def load_trials(study: Path) -> list[TrialRecord]:
             "command again, which sets damaged lines aside and repeats their runs"
         )
     return found.records
+
+
+def check_plan(meta: StudyMeta, records: Iterable[TrialRecord], study: Path) -> None:
+    """Check that records are of runs that their study plans.
+
+    Raises:
+        UserError: one is not, since one of the two files was edited.
+    """
+    repeats, epochs = meta.looks[-1].repeats, int(meta.settings["max_epochs"])
+    for record in records:
+        wrong = ""
+        if record.repeat >= repeats:
+            wrong = f"repeat {record.repeat} (from 0), but there are {repeats}"
+        elif record.epochs > epochs:
+            wrong = f"{record.epochs} epochs, but there are {epochs}"
+        elif record.metric != meta.metric:
+            wrong = f"the metric {record.metric}, but it is {meta.metric}"
+        if wrong:
+            raise UserError(
+                f"{study / TRIALS_FILE}: run {printable(record.trial_id)} has {wrong} in "
+                f"{STUDY_FILE}: one of these files was changed; restore it, or start again with "
+                f"`{typed('search', '--overwrite')}`"
+            )
 
 
 def repair_trials(study: Path, found: TrialLines) -> list[int]:

@@ -34,7 +34,13 @@ from study.records.predicted_classes import (
 from study.records.study_files import DAMAGED_FILE, PREDICTED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import PACKAGES, Look, StudyMeta, load_meta, save_meta
 from study.records.trial_record import Phase, TrialRecord
-from study.records.trials_file import TrialLines, read_trials, repair_trials, rewrite_trials
+from study.records.trials_file import (
+    TrialLines,
+    check_plan,
+    read_trials,
+    repair_trials,
+    rewrite_trials,
+)
 from study.search.differences import changed_versions, differences, more_trials
 from study.search.options import Options
 from study.search.subject import Subject
@@ -121,6 +127,7 @@ def resume(
         return meta, []
     old = load_meta(folder)
     lines = read_trials(folder)
+    check_plan(old, lines.whole, folder)
     other = differences(old, meta, longer, {record.optimizer for record in lines.whole})
     if other:
         raise UserError(

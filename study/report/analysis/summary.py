@@ -12,7 +12,7 @@ from study.common.errors import UserError
 from study.records.predicted_classes import PredictedClasses, read_predicted
 from study.records.study_meta import StudyMeta, load_meta
 from study.records.trial_record import TrialRecord, TrialStatus
-from study.records.trials_file import load_trials
+from study.records.trials_file import check_plan, load_trials
 from study.report.analysis.cautions import cautions
 from study.report.analysis.citation import citation
 from study.report.analysis.conclusion import Headline, headline
@@ -90,6 +90,7 @@ def load_study(folder: Path, *, margin: float | None = None) -> Summary:
     if margin is not None:
         meta = replace(meta, settings={**meta.settings, "margin": margin})
     records = load_trials(folder)
+    check_plan(meta, records, folder)
     if not any(record.status is not TrialStatus.FAILED for record in records):
         failed = f" ({len(records)} failed)" if records else ""
         raise UserError(
