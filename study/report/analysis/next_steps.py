@@ -44,7 +44,7 @@ def next_steps(meta: StudyMeta, answer: Answer, folder: Path) -> Iterator[Step]:
             yield Step(f"classify a photo with {best.optimizer}", photo)
         if meta.finished:
             page = str(folder / "report" / "report.html")
-            yield Step("copy it as Keras code with all its settings, from the page", page)
+            yield Step("copy its Keras code with all settings, from the page", page)
         if good:
             yield from _about_new_images(meta, answer, best, place)
             yield from _more_precise(meta, answer, best)
@@ -81,9 +81,9 @@ def _about_new_images(
     new, bound = f"new {meta.noun}s", best.at_most_behind_new_images
     if meta.one_split:
         other = f"{SEARCH} with --split stratified and another --name"
-        yield Step(f"learn about {new} from a fresh split for each repeat", other)
+        yield Step(f"draw a fresh split for each repeat, to learn about {new}", other)
     elif np.isnan(answer.new_images.units).all():
-        yield Step(f"learn about {new} from the runs that predicted.jsonl lacks", SEARCH)
+        yield Step(f"repeat the runs that predicted.jsonl lacks, to learn about {new}", SEARCH)
     elif bound is None or bound > answer.margin:
         if answer.images_needed > 1:
             images = sum(meta.class_counts)
@@ -101,8 +101,8 @@ def _more_precise(meta: StudyMeta, answer: Answer, best: Judged) -> Iterator[Ste
     """Yield what further looks may show of a good enough optimizer and of the others."""
     if meta.settings["repeats"] != AUTO or answer.looked == len(answer.looks):
         return
-    if best.bound:
-        half = 50 * answer.margin
+    half = 50 * answer.margin
+    if 100 * best.bound > half:
         closer = f"go on until it is at most {counted(half, 'point')} behind"
         yield Step(closer, f"{SEARCH} with --margin {half:g}")
     if others := len(answer.of(Verdict.NOT_PURSUED)):
