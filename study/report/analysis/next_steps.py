@@ -44,7 +44,8 @@ def next_steps(meta: StudyMeta, answer: Answer, folder: Path) -> Iterator[Step]:
             yield Step(f"classify a photo with {best.optimizer}", photo)
         if meta.finished:
             page = str(folder / "report" / "report.html")
-            yield Step("copy its Keras code with all settings, from the page", page)
+            copied = f"copy the Keras code of {best.optimizer} with all settings, from the page"
+            yield Step(copied, page)
         if good:
             yield from _about_new_images(meta, answer, best, place)
             yield from _more_precise(meta, answer, best)
