@@ -61,10 +61,12 @@ def test_a_study_tells_its_answer_and_its_verdicts_as_text(found: Study) -> None
     assert found.headline == document["headline"]
     assert found.answer.leader == document["answer"]["leader"]
     text = repr(found)
-    assert " ".join(document["headline"].split()) in " ".join(text.split())
+    said = [document["headline"], *document["details"], *(s["command"] for s in document["next"])]
+    assert all(one in " ".join(text.split()) for one in said)
     for entry in document["ranking"]:
         assert re.search(rf"^{entry['optimizer']} .*{points(entry['mean'])}", text, re.M)
-    assert max(map(len, text.splitlines())) <= 120
+    table = text[text.index("optimizer ") : text.index("next:")]
+    assert max(map(len, table.splitlines())) <= 120
 
 
 @pytest.mark.parametrize("name", ["ranking", "trials"])
@@ -121,6 +123,7 @@ class Page(HTMLParser):
 def test_a_notebook_shows_headline_figure_and_verdicts(found: Study) -> None:
     page = Page(found._repr_html_())
     assert found.headline in page.texts
+    assert f"tensorboard --logdir {found.folder.parent}" in page.texts
     assert len(page.images) == 1 and page.images[0].startswith("data:image/png;base64,")
     rows = found.ranking
     assert page.tags.count("tr") == len(rows) + 1

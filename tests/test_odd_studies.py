@@ -122,6 +122,7 @@ def test_no_verdict_where_nothing_is_said(odd: Summary) -> None:
         assert not odd.answer.known and not odd.headline.text.startswith("Use")
     if odd.headline.text.startswith(("Use", "On these images")):
         assert "good enough" in verdicts
+    assert len({step.what for step in odd.headline.next}) == len(odd.headline.next) > 0
 
 
 def test_what_more_repeats_would_do_is_more_than_there_is(odd: Summary) -> None:

@@ -3,12 +3,14 @@
 import base64
 import csv
 import hashlib
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from dataclasses import replace
 from fnmatch import fnmatch
 from html.parser import HTMLParser
@@ -17,13 +19,14 @@ from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
+from rich.console import Console
 from synthetic import write_study
 
 from study.records.trials_file import load_trials, rewrite_trials
 from study.report import main
 from study.report.html import TEMPLATES, render
 from study.report.tables import Table
-from study.report.terminal import conclusion_text
+from study.report.terminal import grid_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,7 +53,9 @@ def test_the_report_writes_every_file_and_prints_the_conclusion(logs, capsys):
     }
     document = json.loads((report / "ranking.json").read_text())
     assert " ".join(document["headline"].split()) in " ".join(out.split())
-    assert re.search(r"adam: val_loss \d\.\d{3}, val_accuracy 0\.\d{3} \(mean of 25 runs\)", out)
+    assert [step["command"] for step in document["next"]] == [
+        line.strip() for line in out[out.index("next:") :].splitlines() if line.startswith("    ")
+    ]
     assert "report.html" in out and "optimizer" in out
 
 
@@ -284,11 +289,29 @@ def test_help_loads_nothing_heavy():
     assert "--study NAME" in done.stdout and done.stdout.rstrip().endswith("set()")
 
 
-def test_a_narrow_terminal_shows_fewer_columns_and_cuts_no_word() -> None:
-    head = ("optimizer", "verdict", *(f"column {number}" for number in range(20)))
-    row = ("a-long-optimizer-name", "good enough", *["1,234,567"] * 20)
-    lines = conclusion_text("The answer.", Table("", "", head, (row,))).splitlines()
-    assert len(lines[-1]) <= 120 and "…" not in "".join(lines)
-    assert lines[-1].split()[:3] == ["a-long-optimizer-name", "good", "enough"]
-    shown = lines[-1].count("1,234,567")
-    assert 5 < shown < 20 and f"{shown - 1}" in lines[-2] and lines[2].count("column") == shown
+@pytest.mark.parametrize("name", ["adam", "signmomentum", "a-long-name-of-an-optimizer"])
+def test_no_width_of_a_terminal_cuts_the_table(name: str) -> None:
+    head = ("optimizer", "verdict", "behind ≤", "new ≤", "val acc", "test acc", "repeats")
+    row = (name, "not pursued", "10.2", "11.9", "89.0", "92.1", "12")
+    for width in range(60, 201):
+        text = io.StringIO()
+        grid = grid_of(Table("", "", head, (row,)), width)
+        Console(file=text, width=width).print(grid)
+        *heads, cells = text.getvalue().splitlines()
+        shown = len(grid.columns)
+        assert re.split(r"  +", cells.strip()) == list(row[:shown]), width
+        words = Counter(" ".join(heads).split())
+        assert words == Counter(" ".join(head[:shown]).split()), width
+        assert shown == 7 or len(name) > 12
+
+
+def test_verdicts_have_colours_where_the_terminal_has_them(
+    logs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = {}
+    for variable in ("FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.setenv(variable, "1")
+        assert main(["--logs", str(logs), "--margin", "90"]) == 0
+        printed[variable] = capsys.readouterr().out
+    assert "\x1b[32mgood enough" in printed["FORCE_COLOR"]
+    assert "\x1b[3" not in printed["NO_COLOR"] and "good enough" in printed["NO_COLOR"]

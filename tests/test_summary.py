@@ -3,7 +3,8 @@
 import dataclasses
 import json
 import math
-import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from study.records.predictions import BestPredictions, Predictions, save_predict
 from study.records.study_folders import find_study
 from study.records.trial_record import Phase, TrialStatus
 from study.report.analysis.conclusion import headline, repeats_until_known
+from study.report.analysis.next_steps import SEARCH
 from study.report.analysis.search_trials import choices
 from study.report.analysis.summary import load_study, summarize
 from study.report.analysis.winners import evaluation_line
@@ -101,52 +103,56 @@ def near(name, behind, scale=1.0):
 def test_the_headline_names_who_is_good_enough_at_what_cost_and_who_is_excluded():
     groups = near("adam", 0, 0), near("nadam", 0), near("sgd", 0.10, 0.25)
     summary = study(*groups, settings={"margin": 5})
-    worst = max(one.at_most_behind for one in summary.answer.of(Verdict.GOOD_ENOUGH))
-    text = summary.headline.text
-    assert f"each is at most {100 * worst:.1f} points behind the best." in text
-    assert text.startswith(("Use adam or nadam", "Use nadam or adam"))
-    assert text.endswith("Excluded: sgd.")
-    assert any(
-        "The answer is known (planned look 1 of 5, 5 repeats)" in t
-        for t in summary.headline.details
+    best = summary.answer.about(summary.answer.leader)
+    (other,) = {"adam", "nadam"} - {best.optimizer}
+    bounds = best.at_most_behind, best.at_most_behind_new_images
+    here, new = (f"{100 * bound:.1f}" for bound in bounds)
+    assert summary.headline.text == (
+        f"Use {best.optimizer}: learning rate 0.001, width 170, dropout 0.5. It is at most {here} "
+        f"points behind the best on these images and at most {new} on new ones of the same kind."
     )
+    good, excluded, *_ = summary.headline.details
+    assert good.startswith(f"Good enough on these images, too: {other} (at most ")
+    assert excluded == f"Excluded: sgd (by {summary.answer.about('sgd').excluded_by})."
+    assert "(planned look 1 of 5, 5 repeats)" in " ".join(summary.headline.details)
     pair = next(p for p in summary.pairs if {p.first, p.second} == {"adam", "sgd"})
     assert pair.separated and pair.probability == 1.0 and pair.low < pair.difference < pair.high
 
 
 def test_one_ahead_of_all_others_is_said_to_be():
     summary = study(near("adam", 0), near("sgd", 0.3, 0.5))
-    assert (
-        summary.headline.text
-        == "Use adam: it is certainly ahead of every other one. Excluded: sgd."
+    assert summary.headline.text.endswith(
+        "It is certainly ahead of every other one on these images and on new ones of the same kind."
     )
 
 
 def test_only_a_bound_of_zero_is_called_ahead_and_only_of_those_that_were_compared():
     lost = [dataclasses.replace(r, status=TrialStatus.DIVERGED) for r in near("lion", 0)[1:]]
     summary = study(near("adam", 0), near("sgd", 0.3, 0.5), [*near("lion", 0)[:1], *lost])
-    assert "ahead of every other one that was compared." in summary.headline.text
+    assert "ahead of every other one that was compared on these images" in summary.headline.text
     one, *others = summary.answer.optimizers
     close = summary.answer._replace(optimizers=(one._replace(at_most_behind=4e-4), *others))
-    text = headline(summary.meta, summary.rows, close).text
-    assert text.startswith("Use adam: it is less than 0.1 points behind the best.")
+    told = headline(summary.meta, summary.rows, close, summary.settings, 15, Path("logs", "x"))
+    assert "It is less than 0.1 points behind the best on these images and " in told.text
 
 
 def test_there_is_no_forecast_before_the_leader_is_compared_with_every_contender():
     summary = study(near("adam", 0, 0), near("nadam", 0, 6), near("sgd", 0, 0)[:3])
     assert "has not been compared with every contender" in summary.headline.text
-    details = " ".join(summary.headline.details)
-    assert "The same search command continues the study." in details
-    assert "repeats would" not in details
+    assert "repeats would" not in " ".join(summary.headline.details)
+    assert summary.headline.next[0] == (
+        "go on until the answer is known",
+        "the same search command with --margin 2",
+    )
 
 
 def test_an_answer_that_is_not_known_says_the_bound_and_what_it_takes():
     summary = study(near("adam", 0, 0), near("nadam", 0, 6), near("sgd", 0.01, 5))
     text = summary.headline.text
     assert text.startswith("It is not known yet which optimizer is within 2.0 points of the best: ")
-    assert "will do" not in text and "Use " not in text and "Undecided: " in text
     details = " ".join(summary.headline.details)
-    assert "The answer is not known (planned look 1 of 5, 5 repeats)" in details
+    assert "use " not in text.lower() and "Undecided: " in details
+    assert "(planned look 1 of 5, 5 repeats)" in details
     needed = repeats_until_known(summary.answer)
     assert needed is not None and f"about {needed} repeats would bring" in details
 
@@ -162,30 +168,34 @@ def test_the_headline_answers_what_was_asked_first_and_then_names_the_rest():
         near("adam", 0, 0), near("nadam", 0), near("sgd", 0.1, 0.25), near("lion", 0.005, 5)
     )
     best = found.headline
-    assert "Not pursued, because not needed for the answer: lion (at most" in best.text
+    pursued = "Not pursued, because not needed for the answer: lion (at most"
+    assert any(text.startswith(pursued) for text in best.details)
+    assert ("know the verdict on the one not pursued", f"{SEARCH} with --ask all") in best.next
     assert best.reason == "an optimizer is within the margin"
     told = asked(found, "sgd,adam")
     sgd, adam, nadam = (told.answer.about(name) for name in ("sgd", "adam", "nadam"))
     assert told.headline.text.startswith(
-        f"On these images, sgd is excluded: at least {100 * sgd.at_least_behind:.1f} points behind "
-        f"{sgd.excluded_by}. adam is good enough: at most {100 * adam.bound:.1f} points behind the "
-        f"best. Of the others, good enough: nadam (at most {100 * nadam.bound:.1f} points behind). "
-        "Not pursued, because not needed for the answer: lion (at most"
+        f"sgd is excluded: at least {100 * sgd.at_least_behind:.1f} points behind "
+        f"{sgd.excluded_by} on these images. adam is good enough: at most "
+        f"{100 * adam.bound:.1f} points behind the best on these images and at most "
     )
+    assert told.headline.text.count("points behind the best") == 1  # what it costs is said once
+    assert told.headline.details[0] == (
+        f"Good enough on these images, too: nadam (at most {100 * nadam.bound:.1f} points behind)."
+    )
+    assert told.headline.details[1].startswith(pursued)
     assert told.headline.reason == "the verdicts on sgd and adam are known"
-    assert "The answer is known for these images (" in " ".join(told.headline.details)
 
 
 def test_what_was_asked_is_said_of_new_images_as_far_as_it_holds():
     found = study(near("adam", 0, 0), near("nadam", 0), near("sgd", 0.3, 0.01))
     told = asked(found, "adam", margin=5)
+    new = 100 * told.answer.about("adam").at_most_behind_new_images
     assert told.headline.text.startswith("adam is good enough: at most ")
-    assert "This holds for new images of the same kind, too." in told.headline.details
-    told = asked(found, "adam,sgd", margin=5)
-    assert told.headline.text.startswith("On these images, adam is good enough: at most ")
-    certain = "On new images of the same kind, this is certain only for adam."
-    assert certain in told.headline.details
-    assert not any(text.startswith("On new") for text in asked(found, "sgd").headline.details)
+    assert f" and at most {new:.1f} on new ones of the same kind. Use adam: " in told.headline.text
+    told = asked(found, "sgd")  # whose margin is 2
+    assert told.headline.text.startswith("sgd is excluded: at least ")
+    assert " on these images. On these images, use adam: " in told.headline.text
 
 
 def test_what_was_asked_and_is_not_known_is_said_with_the_reason():
@@ -194,7 +204,7 @@ def test_what_was_asked_and_is_not_known_is_said_with_the_reason():
     assert not told.answer.known and lion.verdict is Verdict.UNDECIDED
     assert f"lion is undecided: at most {100 * lion.bound:.1f} points" in told.headline.text
     assert told.headline.reason == "no looks remain and the verdict on lion is not known"
-    assert "The same search command continues the study." in " ".join(told.headline.details)
+    assert told.headline.next[0].command == f"{SEARCH} with --margin 2"
     one, *others = near("nadam", 0)
     burst = [dataclasses.replace(one, status=TrialStatus.DIVERGED), *others]
     told = asked(study(near("adam", 0, 0), burst, near("sgd", 0.1, 0.25)), "nadam")
@@ -206,7 +216,7 @@ def test_a_question_about_all_is_answered_by_verdict():
     names = [f"near{number}" for number in range(7)]
     found = asked(study(*(near(name, 0, 0.1 * i) for i, name in enumerate(names))), "all", margin=8)
     assert found.answer.known and len(found.answer.of(Verdict.GOOD_ENOUGH)) == 7
-    assert found.headline.text.startswith("Use any of near")
+    assert found.headline.text.startswith("Use near0: ")
     assert found.headline.reason == "the verdicts on 7 optimizers are known"
 
 
@@ -215,15 +225,18 @@ def test_what_may_not_hold_for_new_images_is_said_of_these_images_only():
     assert summary.answer.known
     bounds = [one.at_most_behind_new_images for one in summary.answer.of(Verdict.GOOD_ENOUGH)]
     assert min(bounds) > summary.answer.margin
-    assert summary.headline.text.startswith("On these images, ")
-    details = " ".join(summary.headline.details)
-    assert re.search(r"On new images of the same kind, n?adam may be up to \d+\.\d points", details)
-    assert "The answer is known for these images (planned look 1 of 5, 5 repeats)" in details
-    assert (
-        "more repeats do not help there: about " in details and "images instead of 400" in details
-    )
-    clear = study(near("adam", 0, 0), near("sgd", 0.3, 0.01))
-    assert "This holds for new images of the same kind, too." in clear.headline.details
+    leader = summary.answer.about(summary.answer.leader)
+    new = 100 * leader.at_most_behind_new_images
+    assert summary.headline.text.startswith(f"On these images, use {leader.optimizer}: ")
+    assert f" and at most {new:.1f} on new ones of the same kind." in summary.headline.text
+    steps = {step.what: step.command for step in summary.headline.next}
+    (more,) = [what for what in steps if "images instead of 400" in what]
+    assert more.startswith("be within 2.0 points on new images, too: that takes about ")
+    _, margin = steps["judge by a margin that it keeps on new images, too"].split(" --margin ")
+    assert new <= float(margin) <= new + 0.1
+    clear = study(near("adam", 0, 0), near("sgd", 0.3, 0.01)).headline
+    assert clear.text.startswith("Use adam: ")
+    assert not any("on new images, too" in step.what for step in clear.next)
 
 
 def test_diverged_confirmation_runs_are_reported_with_an_interval():
@@ -748,7 +761,32 @@ def test_one_split_for_all_repeats_says_nothing_of_new_images(split: str):
         one.at_most_behind for one in usual.answer.optimizers
     ]
     assert usual.headline.text.startswith("Use adam")
-    assert found.headline.text.startswith("On these images, adam is good enough")
+    assert found.headline.text.startswith("On these images, use adam: ")
     assert all(one.at_most_behind_new_images is None for one in found.answer.optimizers)
-    assert any("because all repeats share one split" in text for text in found.headline.details)
+    assert found.headline.text.endswith("because all repeats share one split.")
+    assert any("--split stratified" in step.command for step in found.headline.next)
     assert all(math.isnan(pair.new_low) and not pair.carries_over for pair in found.pairs)
+
+
+def test_what_can_be_done_next_is_in_commands_that_reach_the_study(tmp_path):
+    folder = tmp_path / "my logs" / "first one"
+    good, bad = near("adam", 0, 0), near("sgd", 0.3, 0.01)
+    found = study(good, bad)
+    summary = summarize(found.meta, found.records, folder=folder)
+    commands = [step.command for step in summary.headline.next]
+    place = ["--study", "first one", "--logs", str(folder.parent)]
+    assert shlex.split(commands[0]) == ["python", "-m", "study.predict", "photo.jpg", *place]
+    assert str(folder / "report" / "report.html") in commands
+    assert found.headline.next[0].command.endswith(f"photo.jpg --study {found.meta.name}")
+    begun = study(good, bad, finished=False).headline.next
+    assert begun[0] == ("go on until the answer is known", SEARCH)
+    assert not any("study.predict" in step.command for step in begun)  # no model yet
+    few = study(good[:3], bad[:3], settings={"repeats": 3}).headline.next
+    assert few[0].command == f"{SEARCH} with --repeats auto"
+
+
+def test_what_a_study_took_is_said():
+    groups = near("adam", 0, 0), near("sgd", 0.3, 0.01)
+    took = study(*groups, seconds={"search": 321.5}).headline.details[-1]
+    assert took == "This took 10 runs, 5.4 minutes of search on some processor."
+    assert study(*groups, finished=False).headline.details[-1] == "It has 10 runs so far."

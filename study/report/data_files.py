@@ -3,7 +3,7 @@
 `ranking.json` is UTF-8, with null for NaN, values and differences as fractions:
     format            2; a changed meaning changes the number
     study, created    name and time of the study; finished, partial: how it ended; metric
-    headline          the sentence on top; details: what to know besides
+    headline          the sentence on top; details: what to know besides; next: what to do
     answer            asked (the names whose verdicts are the question; empty: which may be used),
                       known (the question is answered), margin, leader, good_enough, excluded,
                       undecided, not_pursued (lists of names), looks ({repeats, alpha, reached}),
@@ -157,6 +157,7 @@ def ranking_json(summary: Summary, warnings: Iterable[tuple[str, str]]) -> str:
         "partial": meta.partial,
         "headline": summary.headline.text,
         "details": list(summary.headline.details),
+        "next": [step._asdict() for step in summary.headline.next],
         "answer": _answer(summary),
         "ranking": ranking,
         "pairs": [pair._asdict() for pair in summary.pairs],

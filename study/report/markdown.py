@@ -26,6 +26,8 @@ def markdown(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[s
     ]
     blocks = [f"# {as_text(summary.meta.name)}", f"**{as_text(summary.headline.text)}**"]
     blocks += [as_text(text) for text in summary.headline.details]
+    steps = [as_text(f"{what}: {command}") for what, command in summary.headline.next]
+    blocks.append("\n".join(f"- {step}" for step in steps))
     blocks += [text for figure in figures[:1] for text in figure]
     if warnings:
         blocks += ["## Read this first", "\n".join(f"- {as_text(text)}" for text in warnings)]

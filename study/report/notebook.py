@@ -23,7 +23,6 @@ from study.report.analysis.summary import Summary, load_study
 from study.report.data_files import flat_trials, ranking_head, ranking_rows
 from study.report.figures.draw import RANKING, draw_figures
 from study.report.html import notebook_view
-from study.report.tables import verdict_table
 from study.report.terminal import conclusion_text
 from study.verdicts.answer import Answer
 
@@ -104,16 +103,15 @@ class Study:
         return load_model(path)
 
     def __repr__(self) -> str:
-        """Return the headline and the verdicts as text."""
-        name, text = plain(self._name, 200), plain(self.headline, 2000)
+        """Return the answer, the verdicts and what to do next as text."""
+        name = plain(self._name, 200)
         try:
-            shown = verdict_table(self._summary)
-        except UserError:
-            return f"study {name}: {text}"
-        return f"study {name}\n{conclusion_text(text, shown)}"
+            return f"study {name}\n{conclusion_text(self._summary)}"
+        except UserError as error:
+            return f"study {name}: {plain(str(error), 2000)}"
 
     def _repr_html_(self) -> str:
-        """Return the headline, the verdicts and the figure of the ranking as HTML."""
+        """Return the same and the figure of the ranking as HTML."""
         try:
             summary = self._summary
         except UserError as error:

@@ -83,10 +83,11 @@ def ranking_table(summary: Summary) -> Table:
 
 
 def verdict_table(summary: Summary) -> Table:
-    """Return the columns of the ranking that fit into a notebook."""
+    """Return the columns of the ranking that fit into a terminal and a notebook."""
     whole = ranking_table(summary)
-    last = whole.head.index("repeats") + 1
-    return whole._replace(head=whole.head[:last], rows=tuple(row[:last] for row in whole.rows))
+    places = (*range(6), whole.head.index("repeats"))
+    head, *rows = (tuple(row[p] for p in places) for row in (whole.head, *whole.rows))
+    return whole._replace(head=head, rows=tuple(rows))
 
 
 def verdict_words(one: Judged) -> str:

@@ -1,40 +1,35 @@
 """The conclusion and the ranking as text, for the terminal and for a notebook."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as Grid
+from rich.text import Text
 
 from study.common.text import plain
 from study.report.analysis.summary import Summary
-from study.report.tables import Table, evaluation
+from study.report.tables import Table, verdict_table
+from study.verdicts.answer import Verdict
 
 LOG_WIDTH = 200  # characters
 GAP = 2  # between columns
+STYLES: Mapping[str, str] = {Verdict.GOOD_ENOUGH: "green", Verdict.EXCLUDED: "red"}  # of cells
 
 
-def print_conclusion(
-    summary: Summary, ranking: Table, warnings: Sequence[str], folder: Path
-) -> None:
-    """Print the headline, the ranking, the evaluation, the warnings and where the files are."""
+def print_conclusion(summary: Summary, warnings: Sequence[str], folder: Path) -> None:
+    """Print the answer, the warnings, what to do next and where the files are."""
     out = console()
     out.print()
-    out.print(plain(summary.headline.text, 2000), style="bold")
-    for text in summary.headline.details:
-        out.print(plain(text, 2000))
-    out.print()
-    out.print(grid_of(ranking, out.width))
-    lines = evaluation(summary)
-    if lines:
-        out.print("\nvalidation set after the last epoch:")
-    for line in lines:
-        out.print(f"  {plain(line, 200)}")
+    _print_answer(out, summary)
     if warnings:
         out.print("\nread this first:" if len(warnings) > 1 else "\nnote:", style="bold")
     for text in warnings:
         out.print(f"- {plain(text, 2000)}")
+    _print_next(out, summary)
     out.print(f"\nreport: {folder / 'report.html'}", soft_wrap=True)
     out.print(
         f"also:   report.md, ranking.csv, ranking.json, trials.csv, figures/ in {folder}",
@@ -42,16 +37,30 @@ def print_conclusion(
     )
 
 
-def conclusion_text(headline: str, ranking: Table) -> str:
-    """Return the headline and the ranking as plain text."""
+def conclusion_text(summary: Summary) -> str:
+    """Return the answer and what to do next as plain text."""
     text = io.StringIO()
     out = Console(
         file=text, width=120, color_system=None, force_jupyter=False, markup=False, emoji=False
     )
-    out.print(headline)
-    out.print()
-    out.print(grid_of(ranking, out.width))
+    _print_answer(out, summary)
+    _print_next(out, summary)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def _print_answer(out: Console, summary: Summary) -> None:
+    out.print(plain(summary.headline.text, 2000), style="bold")
+    for text in summary.headline.details:
+        out.print(plain(text, 2000))
+    out.print()
+    out.print(grid_of(verdict_table(summary), out.width))
+
+
+def _print_next(out: Console, summary: Summary) -> None:
+    out.print("\nnext:", style="bold")
+    for what, command in summary.headline.next:
+        out.print(f"- {plain(what, 2000)}:")
+        out.print(f"    {plain(command, 2000)}", soft_wrap=True)  # to be copied in one piece
 
 
 def console() -> Console:
@@ -64,15 +73,16 @@ def console() -> Console:
 
 def grid_of(shown: Table, width: int) -> Grid:
     """Return as many columns, from the left, as fit without cutting a word; only heads may wrap."""
+    columns = list(zip(shown.head, *shown.rows, strict=True))
+    narrow = [max(map(cell_len, [*head.split(), *cells])) for head, *cells in columns]
+    ends = accumulate(narrow, lambda used, own: used + GAP + own)
+    fitting = sum(end <= width for end in ends)
+    wide = [max(own, cell_len(head)) for own, head in zip(narrow, shown.head, strict=True)]
+    if sum(wide[:fitting]) + GAP * (fitting - 1) > width:
+        wide = narrow
     grid = Grid(box=None, pad_edge=False)
-    used = 0
-    for place, head in enumerate(shown.head):
-        cells = [row[place] for row in shown.rows]
-        whole = max(map(len, [*head.split(), *cells]), default=1)
-        used += whole + GAP
-        if used - GAP > width:
-            break
-        grid.add_column(head, justify="left" if place == 0 else "right", min_width=whole)
+    for place in range(fitting):
+        grid.add_column(shown.head[place], justify="right" if place else "left", width=wide[place])
     for row in shown.rows:
-        grid.add_row(*row[: len(grid.columns)])
+        grid.add_row(*(Text(cell, STYLES.get(cell, "")) for cell in row[:fitting]))
     return grid

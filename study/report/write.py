@@ -10,7 +10,6 @@ from study.report.data_files import as_csv, flat_trials, ranking_head, ranking_j
 from study.report.figures.draw import draw_figures, write_figures
 from study.report.html import page
 from study.report.markdown import markdown
-from study.report.tables import ranking_table
 from study.report.terminal import print_conclusion
 from study.verdicts.looks import MARGIN_RULE, margin_points
 
@@ -45,7 +44,7 @@ def write_report(logs: Path, name: str | None = None, *, margin: str | None = No
     write_atomically(folder / "trials.csv", as_csv(*flat_trials(summary.records)))
     write_atomically(folder / "ranking.json", ranking_json(summary, warnings))
     write_atomically(folder / "report.html", page(summary, pictures, texts))
-    print_conclusion(summary, ranking_table(summary), texts, folder)
+    print_conclusion(summary, texts, folder)
     return folder
 
 

@@ -6,7 +6,7 @@
     python -m study.search --base VGG16,ResNet50      # a study of each base, then a comparison
 
 Prints the plan, computes the features of every image once (cached), searches, confirms, and ends
-with the ranking and the next two commands. The same command resumes a study.
+with the answer and what to do next. The same command resumes a study.
 """
 
 import argparse

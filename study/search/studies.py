@@ -5,7 +5,6 @@ trains, and several studies are compared at the end. The same command resumes an
 of a finished one it only rewrites the models and the report.
 """
 
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from study.common.bases import short_name
-from study.common.command import in_flags, typed
+from study.common.command import in_flags
 from study.common.text import counted
 from study.compare.write import write_comparison
 from study.data.splits.study_splits import Splits
@@ -138,7 +137,6 @@ def _run(study: PreparedStudy, machines: Machines, spent: TimeSpent) -> None:
     events.show_report(study.folder / "report")
     spent.ended("report")
     print(f"\n{spent.line(trainer.compiled_here)}")
-    _print_next_commands(study.options)
 
 
 def _prepared(options: Options, space: SearchSpace, machines: Machines) -> PreparedStudy:
@@ -301,10 +299,3 @@ def _train(
     total = {"search": round(meta.seconds.get("search", 0.0) + seconds, 1)}
     save_meta(study.folder, replace(meta, finished=True, partial=protocol.stopped, seconds=total))
     return protocol
-
-
-def _print_next_commands(options: Options) -> None:
-    print("\nnext:")
-    elsewhere = [] if options.logs == Path("logs") else ["--logs", options.logs]
-    print(f"  {shlex.join(['tensorboard', '--logdir', str(options.logs)])}")
-    print(f"  {typed('report', '--study', options.name, *elsewhere)}")

@@ -1,24 +1,28 @@
-"""The answer -> the sentences on top: what was asked, then the other verdicts, each at what cost.
+"""The answer -> the sentences on top: which optimizer to use, at what cost, and what is known.
 
 "Use" requires that the bound on new images of the same kind keeps the margin, too; otherwise the
 sentence is about these images. A study without an answer says why, and what it has instead.
 """
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
 
+from study.common.aliases import Value
 from study.common.metrics import ACCURACY, BALANCED_ACCURACY, constant_class
 from study.common.text import counted, join, plain, points, some
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
+from study.report.analysis.next_steps import Step, next_steps
 from study.report.analysis.ranking import Row, how_lost, lost_every_trial
+from study.report.analysis.winners import WinnerSettings, settings_in_words
 from study.verdicts.answer import Answer, Judged, Verdict
 from study.verdicts.bounds import MOST_BORROWED
-from study.verdicts.looks import AUTO, FEWEST_REPEATS
+from study.verdicts.looks import FEWEST_REPEATS
 
 NAMED = 6  # of more names only the number is given
 LEVEL = 5e-4  # a smaller difference of values is shown as 0.0 points
@@ -29,15 +33,47 @@ ROUNDING = 1e-6  # of values in the records: a mean of equal ones is not above t
 class Headline(NamedTuple):
     """The conclusion in plain sentences."""
 
-    text: str  # which optimizers may be used, at what cost, and whether that is known
-    details: tuple[str, ...]  # the confidence, for which images, what more would take
+    text: str  # which optimizer to use and what that costs at most, or why that is not known
+    details: tuple[str, ...]  # the other verdicts, what is reached, how sure, what it took
     reason: str  # why the answer is known, or why not yet
+    next: tuple[Step, ...] = ()
 
 
-def headline(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Headline:
-    """Put the answer into words; `rows` are best first."""
-    found = _conclusion(meta, rows, answer)
-    return found._replace(text=f"{_nothing_learned(meta, rows)} {found.text}".strip())
+def headline(
+    meta: StudyMeta,
+    rows: Sequence[Row],
+    answer: Answer,
+    settings: Sequence[WinnerSettings],
+    runs: int,
+    folder: Path,
+) -> Headline:
+    """Put the answer into words.
+
+    Args:
+        rows: best first.
+        settings: of the winners.
+        runs: how many the study has.
+        folder: of the study.
+    """
+    values = next((s.values for s in settings if s.optimizer == answer.leader), {})
+    found = _conclusion(meta, rows, answer, values)
+    return found._replace(
+        text=f"{_nothing_learned(meta, rows)} {found.text}".strip(),
+        details=(*found.details, _took(meta, runs)),
+        next=tuple(next_steps(meta, answer, folder)),
+    )
+
+
+def _took(meta: StudyMeta, runs: int) -> str:
+    """Say how many runs a study took, how long, on which machine."""
+    seconds = meta.seconds.get("search")
+    if not meta.finished or seconds is None:
+        return f"It has {counted(runs, 'run')} so far."
+    time = counted(round(seconds / 60, 1), "minute")
+    if seconds < 90:
+        time = counted(round(seconds), "second")
+    machine = plain(str(meta.device["name"]), 60)
+    return f"This took {counted(runs, 'run')}, {time} of search on {machine}."
 
 
 def _nothing_learned(meta: StudyMeta, rows: Sequence[Row]) -> str:
@@ -61,7 +97,9 @@ def _nothing_learned(meta: StudyMeta, rows: Sequence[Row]) -> str:
     )
 
 
-def _conclusion(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Headline:
+def _conclusion(
+    meta: StudyMeta, rows: Sequence[Row], answer: Answer, values: Mapping[str, Value]
+) -> Headline:
     confirmed = [row for row in rows if row.basis is Phase.CONFIRM]
     if not confirmed:
         return _nothing_confirmed(meta, rows)
@@ -80,43 +118,56 @@ def _conclusion(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Headlin
         return Headline(text, (reached,) if reached else (), "one optimizer only")
     if not answer.looked:
         return _nothing_compared(meta, confirmed, answer)
-    details = (*_own(meta, answer), _collapsing(answer), _how_sure(meta, answer))
-    details += (_reached(meta, answer, confirmed),)
-    new_images = _new_images(meta, _about_what_was_asked(answer))
+    details = (
+        *(*_own(meta, answer), *_other_verdicts(meta, answer)),
+        *(_reached(meta, answer, confirmed), _how_sure(meta, answer), _forecast(answer)),
+        *(_collapsing(answer), _diverging(answer)),
+    )
     return Headline(
-        " ".join(filter(None, _verdicts(meta, answer))),
-        tuple(filter(None, (*details, new_images, _diverging(answer)))),
+        " ".join(_verdicts(meta, answer, values)),
+        tuple(filter(None, details)),
         _reason(meta, answer),
     )
 
 
-def _verdicts(meta: StudyMeta, answer: Answer) -> Iterator[str]:
-    """Yield what was asked, then the other verdicts, some of them empty."""
-    said: Sequence[str] = ()
-    if 0 < len(answer.asked) <= min(NAMED, len(answer.optimizers) - 1):
-        said = answer.asked
-        here = "" if _holds_for_new_images(answer) else f"On these {meta.noun}s, "
-        yield here + " ".join(_verdict_on(answer, answer.about(name)) for name in said)
-        yield _others(answer, Verdict.GOOD_ENOUGH, said, "Of the others, good enough")
-    elif answer.of(Verdict.GOOD_ENOUGH):
-        yield _good_enough(meta, answer)
-    else:
-        said = (answer.leader,)
+def _asked(answer: Answer) -> Sequence[str]:
+    """Return the optimizers whose verdicts come first; none if the study was asked about all."""
+    return answer.asked if len(answer.asked) <= min(NAMED, len(answer.optimizers) - 1) else ()
+
+
+def _verdicts(meta: StudyMeta, answer: Answer, values: Mapping[str, Value]) -> Iterator[str]:
+    """Yield the verdicts that were asked for, then which optimizer to use, at what cost."""
+    asked = _asked(answer)
+    for name in asked:
+        yield _verdict_on(meta, answer, answer.about(name))
+    best = answer.about(answer.leader)
+    if best.verdict is Verdict.GOOD_ENOUGH:
+        use = "Use" if _holds(best, answer) else f"On these {meta.noun}s, use"
+        yield f"{use} {best.optimizer}: {settings_in_words(values)}."
+        if best.optimizer not in asked:
+            yield f"It is {_cost(meta, answer, best)}."
+    elif not asked:
         yield _open(answer)
-    excluded = [one.optimizer for one in answer.of(Verdict.EXCLUDED) if one.optimizer not in said]
-    yield f"Excluded: {join(excluded)}." if excluded else ""
+
+
+def _other_verdicts(meta: StudyMeta, answer: Answer) -> Iterator[str]:
+    """Yield the optimizers with each verdict that are not named before, some of them empty."""
+    said = {answer.leader, *_asked(answer), *meta.code}
+    yield _others(answer, Verdict.GOOD_ENOUGH, said, f"Good enough on these {meta.noun}s, too")
+    yield _excluded(answer, said)
     yield _others(answer, Verdict.UNDECIDED, said, "Undecided")
     words = "Not pursued, because not needed for the answer"
     yield _others(answer, Verdict.NOT_PURSUED, said, words)
 
 
-def _about_what_was_asked(answer: Answer) -> Answer:
-    """Return the answer of what was asked only; it is known if it has a good enough optimizer."""
-    if not answer.asked:
-        return answer
-    asked = tuple(answer.about(name) for name in answer.asked)
-    good = any(one.verdict is Verdict.GOOD_ENOUGH for one in asked)
-    return answer._replace(optimizers=asked, known=good)
+def _excluded(answer: Answer, said: Collection[str]) -> str:
+    """Name the excluded optimizers, and which one excludes them."""
+    by: dict[str, list[str]] = {}
+    for one in answer.of(Verdict.EXCLUDED):
+        if one.optimizer not in said:
+            by.setdefault(one.excluded_by, []).append(one.optimizer)
+    groups = [f"{join(names)} (by {name})" for name, names in by.items()]
+    return f"Excluded: {', '.join(groups)}." if groups else ""
 
 
 def _reaches(meta: StudyMeta, row: Row) -> str:
@@ -181,10 +232,7 @@ def _nothing_compared(meta: StudyMeta, confirmed: Sequence[Row], answer: Answer)
         f"No conclusion is possible yet: {leads}, but {counted(repeats, 'repeat')} cannot separate "
         f"a difference from chance; at least {FEWEST_REPEATS} are needed."
     )
-    more = "The same search command continues to the first planned look (interim analysis)."
-    if meta.settings["repeats"] != AUTO and meta.finished:
-        more = "The same command with --repeats auto continues until the answer is known."
-    return Headline(text, (more,), f"fewer than {FEWEST_REPEATS} repeats")
+    return Headline(text, (), f"fewer than {FEWEST_REPEATS} repeats")
 
 
 def _own(meta: StudyMeta, answer: Answer) -> Iterator[str]:
@@ -201,42 +249,41 @@ def _own(meta: StudyMeta, answer: Answer) -> Iterator[str]:
         yield f"{text}."
 
 
-def _good_enough(meta: StudyMeta, answer: Answer) -> str:
-    good = answer.of(Verdict.GOOD_ENOUGH)
-    names = [one.optimizer for one in sorted(good, key=lambda o: o.optimizer != answer.leader)]
-    behind, several = _behind_the_best(answer, good[-1].bound), len(names) > 1
-    if all(_holds(one, answer) for one in good):
-        use = f"Use {join(names, 'or')}" if len(names) <= NAMED else f"Use any of {join(names)}"
-        return f"{use}: {'each is' if several else 'it is'} {behind}."
-    enough = f"{'are' if several else 'is'} good enough"
-    return f"On these {meta.noun}s, {join(names)} {enough}: {behind}."
-
-
-def _behind_the_best(answer: Answer, bound: float) -> str:
-    if bound == 0:
-        compared = " that was compared" if any(one.apart for one in answer.optimizers) else ""
-        return f"certainly ahead of every other one{compared}"
-    return f"{_at_most(bound)} points behind the best"
+def _cost(meta: StudyMeta, answer: Answer, one: Judged) -> str:
+    """Say how far one is behind the best at most, on these images and on new ones."""
+    new, bound = "new ones of the same kind", one.at_most_behind_new_images
+    here = f"{_at_most(one.bound)} points behind the best on these {meta.noun}s"
+    if one.bound == 0:
+        compared = " that was compared" if any(o.apart for o in answer.optimizers) else ""
+        here = f"certainly ahead of every other one{compared} on these {meta.noun}s"
+    if bound is not None:
+        behind = " points behind the best" if one.bound == 0 else ""
+        return f"{here} and {f'{_at_most(bound)}{behind} ' if bound else ''}on {new}"
+    if meta.one_split:
+        return f"{here}; nothing is known about {new}, because all repeats share one split"
+    if np.isnan(answer.new_images.units).all():
+        return f"{here}; nothing is known about {new}: predicted.jsonl is missing or incomplete"
+    return f"{here}; on {new} it may be any number of points behind"
 
 
 def _at_most(bound: float) -> str:
     return "less than 0.1" if bound < LEVEL else f"at most {points(bound)}"
 
 
-def _verdict_on(answer: Answer, one: Judged) -> str:
+def _verdict_on(meta: StudyMeta, answer: Answer, one: Judged) -> str:
     """Return the verdict on an optimizer that was asked about, with what it rests on."""
-    name = one.optimizer
+    name, here = one.optimizer, f"on these {meta.noun}s"
     if one.verdict is Verdict.GOOD_ENOUGH:
-        return f"{name} is good enough: {_behind_the_best(answer, one.bound)}."
+        return f"{name} is good enough: {_cost(meta, answer, one)}."
     if one.at_least_behind is not None:
         least = one.at_least_behind
         behind = "certainly" if least < LEVEL else f"at least {points(least)} points"
-        return f"{name} is excluded: {behind} behind {one.excluded_by}."
+        return f"{name} is excluded: {behind} behind {one.excluded_by} {here}."
     if one.apart:
         return f"{name} has no verdict: too few of its runs converged for a comparison."
     if one.at_most_behind is None:
         return f"{name} has no verdict: nothing can be said of how far it is behind."
-    text = f"{name} is undecided: {_at_most(one.bound)} points behind the best"
+    text = f"{name} is undecided: {_at_most(one.bound)} points behind the best {here}"
     if one.bound <= answer.margin:
         text += f", but {one.diverged} of its confirmation runs diverged"
     return f"{text}."
@@ -286,39 +333,29 @@ def _others(answer: Answer, verdict: Verdict, said: Collection[str], words: str)
 
 
 def _how_sure(meta: StudyMeta, answer: Answer) -> str:
-    """Say at which look the answer stands, with which error rate, and what more repeats do."""
+    """Say with which error rate and at which look the bounds hold."""
     look, total = answer.looks[answer.looked - 1], len(answer.looks)
     which = f"planned look {answer.looked} of {total}, " if total > 1 else ""
     ran = max(one.repeats for one in answer.optimizers)
     more = f", {ran} run" if ran > look.repeats else ""
-    known = "The answer is known" if answer.known else "The answer is not known"
-    if answer.known and not _holds_for_new_images(answer):
-        known += f" for these {meta.noun}s"
     return (
-        f"{known} ({which}{counted(look.repeats, 'repeat')}{more}). All bounds hold simultaneously "
-        "with 95 % confidence, even if the study is stopped or read early. "
-        f"{answer.leader} was picked as the leader, so its own {meta.metric_words} tends to be a "
-        f"little too high; the bounds allow for that. {_more(meta, answer)}"
-    ).strip()
+        "All bounds hold simultaneously with 95 % confidence, even if the study is stopped or read "
+        f"early ({which}{counted(look.repeats, 'repeat')}{more}). {answer.leader} was picked as "
+        f"the leader, so its own {meta.metric_words} tends to be a little too high; the bounds "
+        "allow for that."
+    )
 
 
-def _more(meta: StudyMeta, answer: Answer) -> str:
-    """Say what to do where the answer is not known; a forecast is of the leader only."""
-    if answer.known or not answer.racing:
+def _forecast(answer: Answer) -> str:
+    """Say how many repeats would bring the leader's bound to the margin, if the answer is open."""
+    if answer.known or answer.asked or not answer.contenders or not _compared(answer):
         return ""
-    forecast = larger = ""
-    if not answer.asked and answer.contenders and _compared(answer):
-        needed = repeats_until_known(answer)
+    needed = repeats_until_known(answer)
+    takes = f"about {needed} repeats would bring the leader's bound to the margin"
+    if not needed:
         takes = f"more than {MOST_REPEATS} repeats would be needed at this margin"
-        if needed:
-            takes = f"about {needed} repeats would bring the leader's bound to the margin"
-        forecast = f": {takes}, if lead and spread stay as they are"
-        larger = "; a larger --margin gives an answer at once"
-    if answer.looked < len(answer.looks):
-        return f"The same search command continues the study{forecast}."
-    if meta.settings["repeats"] != AUTO:
-        return f"The same command with --repeats auto continues the study{forecast}."
-    return f"No looks remain{forecast}{larger}."
+    left = "" if answer.looked < len(answer.looks) else "No looks remain. "
+    return f"{left}If lead and spread stay as they are, {takes}."
 
 
 def repeats_until_known(answer: Answer) -> int | None:
@@ -346,54 +383,6 @@ def _holds(one: Judged, answer: Answer) -> bool:
     """Return whether the bound on new images of the same kind keeps the margin."""
     bound = one.at_most_behind_new_images
     return bound is not None and bound <= answer.margin
-
-
-def _holds_for_new_images(answer: Answer) -> bool:
-    """Return whether all that was asked about, or is good enough, keeps the margin there."""
-    asked = [answer.about(name) for name in answer.asked]
-    return all(_holds(one, answer) for one in asked or answer.of(Verdict.GOOD_ENOUGH))
-
-
-def _new_images(meta: StudyMeta, answer: Answer) -> str:
-    """Say whether the answer holds for new images of the same kind, and how many would show it."""
-    new = f"new {meta.noun}s of the same kind"
-    if not answer.known:
-        return ""
-    if meta.one_split:
-        return (
-            f"Nothing is known about {new}, because all repeats share one split; --split "
-            "stratified draws a fresh split for each repeat."
-        )
-    if np.isnan(answer.new_images.units).all():
-        return (
-            f"Nothing is known about {new}: predicted.jsonl is missing or incomplete; the same "
-            "search command repeats the confirmation runs that it lacks."
-        )
-    if _holds_for_new_images(answer):
-        return f"This holds for {new}, too."
-    good = answer.of(Verdict.GOOD_ENOUGH)
-    holds = [one.optimizer for one in good if _holds(one, answer)]
-    if holds:
-        return f"On {new}, this is certain only for {join(holds)}."
-    bounds = {
-        bound: one.optimizer for one in good if (bound := one.at_most_behind_new_images) is not None
-    }
-    name = bounds[min(bounds)] if bounds else good[0].optimizer
-    behind = f"up to {points(min(bounds))} points" if bounds else "any number of points"
-    images, need = sum(meta.class_counts), "more repeats reduce this"
-    if answer.images_needed > 1:
-        need = (
-            f"more repeats do not help there: about {_rounded(images * answer.images_needed)} "
-            f"{meta.noun}s instead of {images} would be needed to reduce this to "
-            f"{points(answer.margin)} points"
-        )
-    return f"On {new}, {name} may be {behind} behind; {need}."
-
-
-def _rounded(images: float) -> str:
-    """Return a rough number with two digits."""
-    digits = max(len(str(int(images))) - 2, 0)
-    return f"{round(images, -digits):,.0f}"
 
 
 def _collapsing(answer: Answer) -> str:

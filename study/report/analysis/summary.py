@@ -97,18 +97,23 @@ def load_study(folder: Path, *, margin: float | None = None) -> Summary:
             f"study {folder.name} has no finished runs yet{failed}: wait for the search, or run "
             "the same search command again to continue it"
         )
-    summary = summarize(meta, records, read_predicted(folder))
+    summary = summarize(meta, records, read_predicted(folder), folder)
     best = summary.best.optimizer if summary.best else ""
     return summary._replace(confusion=load_confusion(folder, meta, best))
 
 
 def summarize(
-    meta: StudyMeta, records: Sequence[TrialRecord], predicted: PredictedClasses | None = None
+    meta: StudyMeta,
+    records: Sequence[TrialRecord],
+    predicted: PredictedClasses | None = None,
+    folder: Path | None = None,
 ) -> Summary:
     """Return the summary of records; `confusion` needs files, so it is None.
 
-    Without `predicted` nothing is claimed of new images.
+    Without `predicted` nothing is claimed of new images. The next steps are for a study in
+    `folder`, by default below `logs`.
     """
+    folder = folder or Path("logs", meta.name)
     answer = answer_of(meta, records, predicted=predicted)
     rows = rank(meta, records, answer)
     settings = best_settings(meta, rows, records)
@@ -123,7 +128,7 @@ def summarize(
         rows=tuple(rows),
         answer=answer,
         pairs=tuple(all_pairs(rows, answer)),
-        headline=headline(meta, rows, answer),
+        headline=headline(meta, rows, answer, settings, len(records), folder),
         settings=tuple(settings),
         curves=tuple(curves),
         confusion=None,

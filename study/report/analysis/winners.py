@@ -141,3 +141,11 @@ def evaluation_line(row: Row, metric: str = ACCURACY) -> str:
     runs = len(row.runs)
     over = f" (mean of {runs} runs)" if runs > 1 else ""
     return f"{row.optimizer}: val_loss {row.last_loss:.3f}, val_{metric} {row.last_value:.3f}{over}"
+
+
+def settings_in_words(values: Mapping[str, Value]) -> str:
+    """Return what matters most: "learning rate 0.013, linear decay, width 256, dropout 0.3"."""
+    rate, schedule = float(values["learning_rate"]), str(values["schedule"])
+    decay = f", {schedule.replace('_', ' ')} decay" if schedule != "constant" else ""
+    width, dropout = values["dense_width"], float(values["dropout"])
+    return f"learning rate {rate:.2g}{decay}, width {width}, dropout {dropout:.2g}"

@@ -1,0 +1,117 @@
+"""The answer -> what to do next: each step in words, with the command that does it.
+
+Only the user knows the search command in full, so a step names what changes in it.
+"""
+
+import math
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from study.common.command import typed
+from study.common.text import counted, points
+from study.records.study_meta import StudyMeta
+from study.verdicts.answer import Answer, Judged, Verdict
+from study.verdicts.looks import AUTO, FEWEST_REPEATS
+
+SEARCH = "the same search command"
+
+
+class Step(NamedTuple):
+    """Something that a user may do now."""
+
+    what: str
+    command: str  # for a shell, or what changes in the search command, or the file to open
+
+
+def next_steps(meta: StudyMeta, answer: Answer, folder: Path) -> Iterator[Step]:
+    """Yield what to do with a study in its folder, the most urgent first."""
+    logs = [] if folder.parent.absolute() == Path("logs").absolute() else ["--logs", folder.parent]
+    place = ("--study", folder.name, *map(str, logs))
+    if command := _continued(meta, answer):
+        yield Step("go on until the answer is known", command)
+    if answer.leader:
+        best = answer.about(answer.leader)
+        good = best.verdict is Verdict.GOOD_ENOUGH
+        if not good and best.at_most_behind is not None and not best.diverged:
+            found = f"call {best.optimizer} good enough by a larger margin"
+            yield _by_margin(found, best.at_most_behind, place)
+        if meta.finished and meta.noun == "image":
+            photo = typed("predict", "photo.jpg", *place)
+            yield Step(f"classify a photo with {best.optimizer}", photo)
+        if meta.finished:
+            page = str(folder / "report" / "report.html")
+            copied = f"copy the Keras code of {best.optimizer} with all settings, from the page"
+            yield Step(copied, page)
+        if good:
+            yield from _about_new_images(meta, answer, best, place)
+            yield from _more_precise(meta, answer, best)
+    board = shlex.join(["tensorboard", "--logdir", str(folder.parent)])
+    yield Step("see all curves in TensorBoard", board)
+
+
+def _continued(meta: StudyMeta, answer: Answer) -> str:
+    """Return the command that brings the study nearer to its answer, "" if none does."""
+    if not meta.finished or meta.partial:
+        return SEARCH
+    repeats = max((one.repeats for one in answer.optimizers), default=0)
+    fixed = meta.settings["repeats"] != AUTO
+    few = fixed and len(answer.optimizers) > 1 and 0 < repeats < FEWEST_REPEATS
+    if not few and (answer.known or not answer.racing):
+        return ""
+    if fixed:
+        return f"{SEARCH} with --repeats auto"
+    if answer.looked == len(answer.looks):
+        return ""
+    return f"{SEARCH} with --margin {float(meta.settings['margin']):g}"
+
+
+def _by_margin(what: str, bound: float, place: Sequence[str]) -> Step:
+    """Return how to judge by a margin that keeps a bound."""
+    margin = math.ceil(1000 * bound) / 10
+    return Step(what, typed("report", *place, "--margin", f"{margin:g}"))
+
+
+def _about_new_images(
+    meta: StudyMeta, answer: Answer, best: Judged, place: Sequence[str]
+) -> Iterator[Step]:
+    """Yield what would make the answer certain of new images, too, where it is not."""
+    new, bound = f"new {meta.noun}s", best.at_most_behind_new_images
+    if meta.one_split:
+        other = f"{SEARCH} with --split stratified and another --name"
+        yield Step(f"draw a fresh split for each repeat, to learn about {new}", other)
+    elif np.isnan(answer.new_images.units).all():
+        yield Step(f"repeat the runs that predicted.jsonl lacks, to learn about {new}", SEARCH)
+    elif bound is None or bound > answer.margin:
+        if answer.images_needed > 1:
+            images = sum(meta.class_counts)
+            yield Step(
+                f"be within {points(answer.margin)} points on {new}, too: that takes about "
+                f"{rounded(images * answer.images_needed)} {meta.noun}s instead of {images}, more "
+                "repeats do not help",
+                f"{SEARCH} with more {meta.noun}s and another --name",
+            )
+        if bound is not None:
+            yield _by_margin(f"judge by a margin that it keeps on {new}, too", bound, place)
+
+
+def _more_precise(meta: StudyMeta, answer: Answer, best: Judged) -> Iterator[Step]:
+    """Yield what further looks may show of a good enough optimizer and of the others."""
+    if meta.settings["repeats"] != AUTO or answer.looked == len(answer.looks):
+        return
+    half = 50 * answer.margin
+    if 100 * best.bound > half:
+        closer = f"go on until it is at most {counted(half, 'point')} behind"
+        yield Step(closer, f"{SEARCH} with --margin {half:g}")
+    if others := len(answer.of(Verdict.NOT_PURSUED)):
+        names = "one" if others == 1 else str(others)
+        yield Step(f"know the verdict on the {names} not pursued", f"{SEARCH} with --ask all")
+
+
+def rounded(images: float) -> str:
+    """Return a rough number with two digits."""
+    digits = max(len(str(int(images))) - 2, 0)
+    return f"{round(images, -digits):,.0f}"
