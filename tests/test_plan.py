@@ -10,6 +10,7 @@ import pytest
 from simulated import draw, equal, looks_of
 from synthetic import make_meta, make_record
 
+from study.common.text import at_most
 from study.data.splits.one_split import Split
 from study.machines.here import Here
 from study.records.study_meta import Look
@@ -254,15 +255,13 @@ def test_after_a_look_the_watch_says_who_leads_and_who_is_still_in_the_race(
     with Watch(plan, []) as shown:
         shown.begin(Round(dict.fromkeys(names, 5), after, answer, looks))
     first, second = screen()
-    bound = f"{100 * (answer.bound or 0):.1f}"
+    bound = at_most(answer.bound or 0)
     assert first.startswith(f"look 1 of 5: {answer.leader} leads, at most {bound} points behind")
     assert f"still in the race: {' and '.join(answer.contenders)}; next: 54 epochs for 2" in first
     assert second.startswith("search: look 2 of 5, 0/42 trials")
     asked = judge(results, looks, margin=0.02, asked=names[:2])
     line = round_line(Round(dict.fromkeys(names, 5), after, asked, looks), plan)
-    one, two = (
-        f"(at most {100 * asked.about(name).bound:.1f} points behind)" for name in names[:2]
-    )
+    one, two = (f"(at most {at_most(asked.about(name).bound)} points behind)" for name in names[:2])
     said = f"{names[0]} is undecided {one} and {names[1]} is undecided {two}"
     assert line.startswith(f"look 1 of 5: {said}; still in the race: ")
 

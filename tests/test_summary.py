@@ -11,6 +11,7 @@ import pytest
 from synthetic import VERSIONS, make_meta, make_predicted, make_record, make_records, write_study
 
 from study.common.errors import UserError
+from study.common.text import at_least, at_most
 from study.records.predictions import BestPredictions, Predictions, save_predictions
 from study.records.study_folders import find_study
 from study.records.trial_record import Phase, TrialStatus
@@ -106,7 +107,7 @@ def test_the_headline_names_who_is_good_enough_at_what_cost_and_who_is_excluded(
     best = summary.answer.about(summary.answer.leader)
     (other,) = {"adam", "nadam"} - {best.optimizer}
     bounds = best.at_most_behind, best.at_most_behind_new_images
-    here, new = (f"{100 * bound:.1f}" for bound in bounds)
+    here, new = map(at_most, bounds)
     assert summary.headline.text == (
         f"Use {best.optimizer}: learning rate 0.001, width 170, dropout 0.5. It is at most {here} "
         f"points behind the best on these images and at most {new} on new ones of the same kind."
@@ -175,13 +176,13 @@ def test_the_headline_answers_what_was_asked_first_and_then_names_the_rest():
     told = asked(found, "sgd,adam")
     sgd, adam, nadam = (told.answer.about(name) for name in ("sgd", "adam", "nadam"))
     assert told.headline.text.startswith(
-        f"sgd is excluded: at least {100 * sgd.at_least_behind:.1f} points behind "
+        f"sgd is excluded: at least {at_least(sgd.at_least_behind)} points behind "
         f"{sgd.excluded_by} on these images. adam is good enough: at most "
-        f"{100 * adam.bound:.1f} points behind the best on these images and at most "
+        f"{at_most(adam.bound)} points behind the best on these images and at most "
     )
     assert told.headline.text.count("points behind the best") == 1  # what it costs is said once
     assert told.headline.details[0] == (
-        f"Good enough on these images, too: nadam (at most {100 * nadam.bound:.1f} points behind)."
+        f"Good enough on these images, too: nadam (at most {at_most(nadam.bound)} points behind)."
     )
     assert told.headline.details[1].startswith(pursued)
     assert told.headline.reason == "the verdicts on sgd and adam are known"
@@ -202,7 +203,7 @@ def test_what_was_asked_and_is_not_known_is_said_with_the_reason():
     told = asked(study(near("adam", 0, 0), near("nadam", 0), near("lion", 0.005, 5)), "adam,lion")
     lion = told.answer.about("lion")
     assert not told.answer.known and lion.verdict is Verdict.UNDECIDED
-    assert f"lion is undecided: at most {100 * lion.bound:.1f} points" in told.headline.text
+    assert f"lion is undecided: at most {at_most(lion.bound)} points" in told.headline.text
     assert told.headline.reason == "no looks remain and the verdict on lion is not known"
     assert told.headline.next[0].command == f"{SEARCH} with --margin 2"
     one, *others = near("nadam", 0)

@@ -88,6 +88,16 @@ def points(value: float, sign: str = "") -> str:
     return f"{100 * value + math.copysign(1e-9, value):{sign}z.1f}"
 
 
+def at_most(value: float) -> str:
+    """Return an upper bound in points, rounded up: what is shown is never too small."""
+    return points(math.ceil(1000 * value - 1e-6) / 1000)
+
+
+def at_least(value: float) -> str:
+    """Return a lower bound in points, rounded down."""
+    return points(math.floor(1000 * value + 1e-6) / 1000)
+
+
 def points_signed(value: float) -> str:
     """Return the same with its sign, "+3.1" or "-0.4"."""
     return points(value, "+")

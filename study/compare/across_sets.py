@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from study.common.text import counted, join, points, some
+from study.common.text import at_most, counted, join, points, some
 from study.compare.data_sets import Block, DataSet, all_optimizers, common_optimizers
 from study.compare.set_bounds import (
     FEWEST_SETS,
@@ -193,7 +193,7 @@ def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -
             use = f"{names[0]} or any of {len(names) - 1} others"
         return (
             f"In general use {use}: on data sets of this sort {each} on average at most "
-            f"{points(worst)} points behind the best.{excluded}"
+            f"{at_most(worst)} points behind the best.{excluded}"
         )
     leader = placed[0]
     text = f"Which optimizer is best in general is not known from {len(sets)} data sets"
@@ -206,12 +206,12 @@ def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -
     if leader.at_most_general <= margin:
         return (
             f"{text}: {leader.optimizer} leads and is on average at most "
-            f"{points(leader.at_most_general)} points behind the best, but "
+            f"{at_most(leader.at_most_general)} points behind the best, but "
             f"{counted(leader.diverged, 'confirmation run')} of it diverged.{excluded}"
         )
     return (
         f"{text}: {leader.optimizer} leads and may on average be up to "
-        f"{points(leader.at_most_general)} points behind on data sets of this sort.{excluded}"
+        f"{at_most(leader.at_most_general)} points behind on data sets of this sort.{excluded}"
     )
 
 
@@ -224,8 +224,10 @@ def _here(placed: Sequence[Placed], sets: Sequence[DataSet]) -> str:
         names = some([one.optimizer for one in good], "optimizer", NAMED)
         worst = max(one.at_most_here or 0.0 for one in good)
         are = "are" if len(good) > 1 else "is"
-        at_most = f"on average at most {points(worst)} points behind the best"
-        texts.append(f"On these {len(sets)} data sets {names} {are} good enough: {at_most}.")
+        texts.append(
+            f"On these {len(sets)} data sets {names} {are} good enough: on average at most "
+            f"{at_most(worst)} points behind the best."
+        )
     if out:
         texts.append(f"Excluded on them: {join(out)}.")
     few = [one.name for one in sets if _block(one).repeats < FEWEST_REPEATS]

@@ -23,7 +23,7 @@ from study.common.plot_look import (
     points_axis,
     shown_names,
 )
-from study.common.text import join, label_width, plain, points
+from study.common.text import at_most, join, label_width, plain, points
 from study.compare.across_sets import Across
 from study.compare.choices import TUNING
 from study.compare.effects import OPTIMIZER, Effect
@@ -199,7 +199,7 @@ def _draw_bound(
 ) -> None:
     if bound is not None:
         bar(axis, height, 0, bound, end, VERDICTS[verdict], lw=width)
-    text = "–" if bound is None else f"≤ {points(bound)}"
+    text = "–" if bound is None else f"≤ {at_most(bound)}"
     across = axis.get_yaxis_transform()
     axis.text(1.02, height, text, size=8, color=INK, va="center", transform=across)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from study.common.metrics import ACCURACY, PLURAL, SHORT
-from study.common.text import number, plain, points
+from study.common.text import at_most, number, plain, points
 from study.records.outcomes import chance, score
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord
@@ -41,8 +41,8 @@ def ranking_table(summary: Summary) -> Table:
             (
                 plain(row.optimizer, 40),
                 verdict_words(one) if confirmed else "not confirmed",
-                gap(one.at_most_behind),
-                gap(one.at_most_behind_new_images),
+                bound(one.at_most_behind),
+                bound(one.at_most_behind_new_images),
                 percent(row.mean),
                 percent(row.test_value),
                 *((percent(row.val_accuracy), percent(row.test_accuracy)) if both else ()),
@@ -334,6 +334,11 @@ def decimal(value: float, digits: int = 3) -> str:
 def gap(value: float | None) -> str:
     """Return a difference in points; a dash where no bound is known."""
     return "–" if value is None or math.isnan(value) else points(value)
+
+
+def bound(value: float | None) -> str:
+    """Return an upper bound in points, rounded up; a dash where none is known."""
+    return "–" if value is None or math.isnan(value) else at_most(value)
 
 
 def interval(low: float, high: float) -> str:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from study.common.metrics import ACCURACY, WORDS
 from study.common.progress import LINE_SECONDS
-from study.common.text import counted, join, points
+from study.common.text import at_most, counted, join
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.report.analysis.conclusion import NAMED
 from study.search.budget import JOINT
@@ -150,7 +150,7 @@ def _known(answer: Answer) -> str:
         leads = f"{answer.leader} leads"
         if answer.bound is None:
             return f"{leads}, no bound yet"
-        return f"{leads}, at most {points(answer.bound)} points behind the best"
+        return f"{leads}, at most {at_most(answer.bound)} points behind the best"
     asked = [answer.about(name) for name in answer.asked]
     if len(asked) > NAMED:
         open_ = sum(one.verdict is Verdict.UNDECIDED for one in asked)
@@ -159,4 +159,4 @@ def _known(answer: Answer) -> str:
 
 
 def _behind(one: Judged) -> str:
-    return "" if one.at_most_behind is None else f" (at most {points(one.bound)} points behind)"
+    return "" if one.at_most_behind is None else f" (at most {at_most(one.bound)} points behind)"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from study.common.bases import is_file, short_name
-from study.common.text import counted, join, points
+from study.common.text import at_most, counted, join, points
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.ranking import Row
@@ -142,5 +142,5 @@ def _verdicts(meta: StudyMeta, answer: Answer) -> str:
 
 def _verdict(one: Judged) -> str:
     bounds = (one.at_most_behind, one.at_most_behind_new_images)
-    here, new = ("-" if bound is None else points(bound) for bound in bounds)
+    here, new = ("-" if bound is None else at_most(bound) for bound in bounds)
     return f"{one.optimizer} {one.verdict} ({here}, {new})"

@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 
 from study.common.aliases import Value
 from study.common.metrics import ACCURACY, BALANCED_ACCURACY, constant_class
-from study.common.text import counted, join, plain, points, some
+from study.common.text import at_least, at_most, counted, join, plain, points, some
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.next_steps import Step, next_steps
@@ -242,7 +242,7 @@ def _own(meta: StudyMeta, answer: Answer) -> Iterator[str]:
             continue
         text = f"Your optimizer {one.optimizer} is {one.verdict}"
         if one.at_most_behind is not None:
-            text += f", at most {points(one.bound)} points behind the best on these {meta.noun}s"
+            text += f", at most {at_most(one.bound)} points behind the best on these {meta.noun}s"
         if one.behind is not None and one.optimizer != answer.leader:
             way = "behind" if one.behind >= 0 else "ahead of"
             text += f"; as measured, it is {points(abs(one.behind))} points {way} {answer.leader}"
@@ -267,7 +267,7 @@ def _cost(meta: StudyMeta, answer: Answer, one: Judged) -> str:
 
 
 def _at_most(bound: float) -> str:
-    return "less than 0.1" if bound < LEVEL else f"at most {points(bound)}"
+    return "less than 0.1" if bound < LEVEL else f"at most {at_most(bound)}"
 
 
 def _verdict_on(meta: StudyMeta, answer: Answer, one: Judged) -> str:
@@ -277,7 +277,7 @@ def _verdict_on(meta: StudyMeta, answer: Answer, one: Judged) -> str:
         return f"{name} is good enough: {_cost(meta, answer, one)}."
     if one.at_least_behind is not None:
         least = one.at_least_behind
-        behind = "certainly" if least < LEVEL else f"at least {points(least)} points"
+        behind = "certainly" if least < LEVEL else f"at least {at_least(least)} points"
         return f"{name} is excluded: {behind} behind {one.excluded_by} {here}."
     if one.apart:
         return f"{name} has no verdict: too few of its runs converged for a comparison."
@@ -298,12 +298,13 @@ def _open(answer: Answer) -> str:
         return f"{unknown} has not been compared with every contender."
     if bound <= answer.margin:
         return (
-            f"The answer is not known: {leader} leads and is at most {points(bound)} points behind "
-            f"the best, but {answer.about(leader).diverged} of its confirmation runs diverged."
+            f"The answer is not known: {leader} leads and is at most {at_most(bound)} points "
+            f"behind the best, but {answer.about(leader).diverged} of its confirmation runs "
+            "diverged."
         )
     return (
         f"It is not known yet which optimizer is within {points(answer.margin)} points of the "
-        f"best: {leader} leads and may be up to {points(bound)} points behind."
+        f"best: {leader} leads and may be up to {at_most(bound)} points behind."
     )
 
 
@@ -321,7 +322,7 @@ def _others(answer: Answer, verdict: Verdict, said: Collection[str], words: str)
     if not found:
         return ""
     if len(found) > NAMED and found[-1].at_most_behind is not None:
-        bounds = f"at most {points(found[0].bound)} to {points(found[-1].bound)} points behind"
+        bounds = f"at most {at_most(found[0].bound)} to {at_most(found[-1].bound)} points behind"
         return f"{words}: {len(found)} others ({bounds})."
     texts = [
         f"{one.optimizer} ({_at_most(one.bound)} points behind)"

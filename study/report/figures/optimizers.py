@@ -22,7 +22,7 @@ from study.common.plot_look import (
     points_axis,
     spread_labels,
 )
-from study.common.text import label_width, points
+from study.common.text import at_most, label_width, points
 from study.records.trial_record import Phase
 from study.report.analysis.pairs import Pair
 from study.report.analysis.ranking import Row
@@ -141,7 +141,7 @@ def _write_verdict(axis: Axes, place: int, row: Row, one: Judged) -> None:
     kind: dict[str, Any] = {"va": "center", "size": 8.5, "transform": axis.get_yaxis_transform()}
     axis.text(1.03, place, verdict_words(one), color=VERDICTS[one.verdict], weight="bold", **kind)
     if bound is not None:
-        axis.text(1.35, place, f"\u2264 {points(bound)}", color=INK, ha="right", **kind)
+        axis.text(1.35, place, f"\u2264 {at_most(bound)}", color=INK, ha="right", **kind)
     if np.isfinite(row.mean):
         axis.text(1.50, place, f"{points(row.mean)} %", color=MUTED, ha="right", **kind)
 
