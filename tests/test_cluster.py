@@ -320,12 +320,14 @@ def asked(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory, nodes:
     return Asked(top / "many", json.loads((top / "answers").read_text()), ended.stderr)
 
 
+@pytest.mark.slow  # half a minute until the cluster answers
 def test_a_cluster_without_a_gpu_or_a_free_processor_is_refused(asked: Asked) -> None:
     gpu, cpu = asked.answers["gpu"], asked.answers["cpu"]
     assert gpu == "`device` gpu: no machine of the cluster has a GPU that Ray knows of"
     assert cpu.startswith("`cluster`: no CPU is free, of 2 in the cluster; wait for the work")
 
 
+@pytest.mark.slow  # half a minute until the cluster answers
 def test_workers_look_at_many_images_as_this_process_would_also_where_one_is_killed(
     asked: Asked,
 ) -> None:
@@ -333,6 +335,7 @@ def test_workers_look_at_many_images_as_this_process_would_also_where_one_is_kil
     assert " could not start (" in asked.errors
 
 
+@pytest.mark.slow  # half a minute until the cluster answers
 def test_where_a_worker_cannot_read_an_image_its_machine_is_named(asked: Asked) -> None:
     place = asked.folder / "circles" / "00 a link.png"
     start = f"{place} can be used here, but not on {platform.node()} (process "

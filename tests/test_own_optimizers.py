@@ -22,6 +22,7 @@ from study.training.mappable import trained_alone
 from study.training.plain_keras import train_plainly
 from study.training.population import LocalTrainer
 from study.training.runs import HeadRun, TrainingRules, TrainingTable
+from study.training.step_state import hidden_state
 
 SIGN = '''
 import keras
@@ -293,11 +294,11 @@ class Noisy(Sign):
 def test_state_outside_variables_is_found_however_late_it_matters(tmp_path: Path) -> None:
     load_code([code(tmp_path, SIGN + LATE)])
     names = ["Attribute", "Listed", "InDict", "OfClass", "Noisy"]
-    alone = trained_alone(space_of(tmp_path, *names, lines=""))
+    space = space_of(tmp_path, "Sign", *names, lines="")
     words = ("its attribute calls", "the global seen", "the global kept", "class OfClass", "random")
-    assert list(alone) == [name.lower() for name in names]
-    for one, word in zip(alone.values(), words, strict=True):
-        assert word in one.reason
+    for name, word in zip(names, words, strict=True):
+        assert word in hidden_state(space.default(name.lower()))
+    assert hidden_state(space.default("sign")) == ""
 
 
 NOT_KERAS_3 = """

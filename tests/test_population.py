@@ -221,7 +221,12 @@ def of_each_kind(name: str, **changes: object) -> HeadConfig:
     return scheduled(name, schedule, (24, 64, 70)[number % 3], **given)
 
 
-@pytest.mark.parametrize("name", RATES)
+SLOW = ("amsgrad", "adamw", "adamax")  # with their hyperparameters they train below, too
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=[pytest.mark.slow] * (one in SLOW)) for one in RATES]
+)
 def test_200_steps_equal_keras(name: str) -> None:
     run = a_run(of_each_kind(name), epochs=29)  # 29 * 7 = 203 steps, every seventh a partial batch
     assert_parity(run, train(population(), [run])[0])
