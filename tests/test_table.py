@@ -151,7 +151,10 @@ REFUSED = [
     ("file,breed\nimages/00.png,a\n", "but label is missing; its columns are 'file', 'breed'$"),
     ("file,label,label\nimages/00.png,a,b\n", "two columns are named label: keep one$"),
     ("file,label\n", "has no lines below the column names: add a line for each image file$"),
-    ("file,label\nimages/00.png\n", "line 2: label is empty: fill it in or remove the line$"),
+    ("file,label\nimages/00.png,\n", "line 2: label is empty: fill it in or remove the line$"),
+    ("file,label\nimages/00.png\n", "line 2: has 1 cell, but the first line has 2: quote"),
+    ("file,label\nimages/00.png,cat, small\n", "line 2: has 3 cells, but the first line has 2"),
+    ("file,label,split\nimages/00.png,a\n", "line 2: has 2 cells, but the first line has 3"),
     ("file,label\n,a\n", "line 2: file is empty: fill it in"),
     (
         "file,label\nimages/00.png,a\nimages/01.png,b\nimages/00.png,b\n",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from study.common.errors import UserError
-from study.common.text import printable
+from study.common.text import counted, printable
 from study.data.files.class_folders import TRAIN, part_of
 
 NEEDED, OPTIONAL = ("file", "label"), ("split", "group")
@@ -50,13 +50,20 @@ def read_table(table: Path, root: Path) -> LabelTable:
     """
     where = printable(table)
     lines = _lines(table, where)
-    columns = _columns(next(lines, (1, []))[1], where)
+    header = next(lines, (1, []))[1]
+    columns = _columns(header, where)
     found: dict[Path, LabelLine] = {}
     names: dict[str, str] = {}
     repeated = 0
     for number, cells in lines:
         if not any(map(str.strip, cells)):
             continue
+        if len(cells) < len(header) or any(map(str.strip, cells[len(header) :])):
+            raise UserError(
+                f"{where}, line {number}: has {counted(len(cells), 'cell')}, but the first line "
+                f"has {len(header)}: quote a cell that contains the delimiter, or fill in what is "
+                "missing"
+            )
         row = _row(cells, columns, root, f"{where}, line {number}")._replace(line=number)
         names.setdefault(row.part, row.word)
         known = found.setdefault(row.path, row)
