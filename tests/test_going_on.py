@@ -52,6 +52,7 @@ def run(
     return search
 
 
+@pytest.mark.slow  # half a minute; each by itself: test_study_folder.py, test_protocol.py
 def test_more_trials_and_another_optimizer_end_in_the_records_of_a_whole_study(
     run: Callable[..., dict[str, TrialRecord]],
 ) -> None:

@@ -142,6 +142,7 @@ def test_ctrl_c_and_sigterm_say_that_nothing_is_lost(
         assert b"the same command resumes" in printed and b"Traceback" not in printed
 
 
+@pytest.mark.slow  # by the lock alone: test_study_folder.py
 def test_a_second_process_on_the_same_study_is_refused(
     picture_folder: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
