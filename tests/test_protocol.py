@@ -13,6 +13,7 @@ from synthetic import make_meta
 
 from study.data.examples import Examples
 from study.data.rows.row_room import feature_rows
+from study.records.outcomes import search_winner
 from study.records.trial_record import Phase, TrialRecord, TrialStatus, cross_fitted
 from study.search.budget import budget_of, plan_search, promotions
 from study.search.command_line import parse, resolve_options
@@ -163,6 +164,23 @@ def test_a_time_limit_ends_the_search_and_what_was_found_is_confirmed(tmp_path: 
     whole, more = study(space, options(), saved)
     assert not whole.stopped
     assert comparable([*saved, *more]).keys() >= comparable(study(space, options())[1]).keys()
+
+
+def test_a_time_limit_shorter_than_what_is_recorded_confirms_what_there_is(tmp_path: Path) -> None:
+    space = read(tmp_path, HEAD + "[optimizers.sgd]\n" + RATE)
+    for seed in "123456789":
+        given = ("--repeats", "2", "--seed", seed)
+        searched = [r for r in study(space, options(*given))[1] if r.phase is Phase.SEARCH]
+        winner = search_winner(r for r in searched if r.repeat == 1)
+        if winner and winner.rung:  # of a later wave, which is not proposed again
+            break
+    lost = next(r.trial_id for r in searched if r.repeat == 0)
+    some = [record for record in searched if record.trial_id != lost]
+    again, _ = study(space, options(*given, "--time-limit", "0.0001"), some)
+    assert "time limit" in again.stopped
+    confirmed = [record for record in again.records() if record.phase is Phase.CONFIRM]
+    assert {record.repeat for record in confirmed} == {0, 1}
+    assert all(again.task_of(record).config.optimizer == "sgd" for record in confirmed)
 
 
 @pytest.mark.parametrize("broken", [[2], [6], [3, 5], range(6, 1000)])

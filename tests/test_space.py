@@ -1,6 +1,7 @@
 """Search spaces: every refusal's sentence, the spaces that come with the study, the round trip."""
 
 import inspect
+import json
 import math
 import warnings
 from collections.abc import Iterator
@@ -566,6 +567,8 @@ def test_random_values_resolve_to_a_configuration_inside_the_ranges(optimizer: s
             assert low <= (1 - value if key != argument else value) * (1 + 1e-6), key
             assert (1 - value if key != argument else value) <= high * (1 + 1e-6), key
         assert set(config.schedule_hyperparameters) == set(space.schedules[config.schedule])
+        written = json.loads(json.dumps(config.hyperparameters()))
+        assert space.recorded(config.optimizer, written) == config
 
 
 @pytest.mark.parametrize("name", ["default", "quick", "blog_t11"])

@@ -31,7 +31,7 @@ def write_best(folder: Path, protocol: StudyProtocol, subject: Subject) -> None:
     tasks, epochs = {}, []
     for name, found in by_optimizer(list(protocol.space.optimizers), records).items():
         if run := winning_run(found):
-            tasks[name] = protocol.runner.tasks[run.trial_id]
+            tasks[name] = protocol.task_of(run)
             epochs.append(training_length(run, found).epochs)
     weights = protocol.runner.weights_of(list(tasks.values()), epochs)
     predictions: dict[str, Predictions] = {}

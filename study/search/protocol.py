@@ -232,6 +232,13 @@ class StudyProtocol:
         found = self.runner.records
         return [found[name] for name in sorted(found) if name not in left_out]
 
+    def task_of(self, record: TrialRecord) -> Task:
+        """Return the task of a confirmation run, also of one of an earlier process."""
+        if record.trial_id in self.runner.tasks:
+            return self.runner.tasks[record.trial_id]
+        split = self.runner.data.splits("confirm", record.repeat, record.confirm or 0)
+        return Task(record, self.space.recorded(record.optimizer, record.hyperparameters), split)
+
     def superseded(self) -> set[str]:
         """Return the confirmation and budget runs of winners that a longer search has replaced."""
         asked = {
@@ -289,7 +296,9 @@ class StudyProtocol:
             count: number of a CONFIRM run.
             budget: fraction of the search's budget at which `trial` was the best.
         """
-        config = self.runner.tasks[trial.trial_id].config if trial else self.space.default(name)
+        config = self.space.default(name)
+        if trial:  # perhaps of an earlier process, and not proposed again within a time limit
+            config = self.space.recorded(name, trial.hyperparameters)
         number = trial.number if trial else ""
         confirm = count if phase is Phase.CONFIRM else None
         split = self.runner.data.splits("confirm", repeat, count)

@@ -119,6 +119,21 @@ class SearchSpace:
             **{key: value for key, value in head.items() if key not in LOSS},
         )
 
+    def recorded(self, name: str, values: Mapping[str, Any]) -> HeadConfig:
+        """Return the configuration of an optimizer whose `hyperparameters` are these."""
+        space, schedule = self.optimizers[name], values["schedule"]
+        arguments = map(argument_of, space.hyperparameters)
+        return HeadConfig(
+            optimizer=name,
+            keras_class=space.keras_class,
+            learning_rate=values["learning_rate"],
+            optimizer_hyperparameters={key: values[key] for key in arguments},
+            schedule=schedule,
+            schedule_hyperparameters={key: values[key] for key in self.schedules[schedule]},
+            loss_hyperparameters={key: values[key] for key in self.head if key in LOSS},
+            **{key: values[key] for key in self.head if key not in LOSS},
+        )
+
     def default(self, name: str) -> HeadConfig:
         """Return the untuned configuration: Keras's defaults, the space's fixed values."""
         space, prefix = self.optimizers[name], self._prefix(name)
