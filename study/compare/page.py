@@ -128,7 +128,7 @@ def effects_table(found: Several) -> Table:
         f"Points of validation {WORDS[found.metric]} from the worst to the best level of each "
         "choice, as measured, paired by repeat. The 95 % bounds hold simultaneously for all "
         f"{len(rows)} lines (Bonferroni) and allow for picking the worst and the best of several "
-        "levels, on these data. Matters: certainly more than "
+        f"levels, on these {found.noun}s. Matters: certainly more than "
         f"{points(found.margin)} points; more than luck: certainly some effect; within the margin: "
         f"certainly no more than {points(found.margin)} points. A setting is judged by the tuned "
         "winners of all optimizers.",

@@ -2,8 +2,9 @@
 
 They say how uncertain differences are on new images (`study.verdicts.new_images`). The first line
 holds the true class and the unit of every example, the line of a split says which examples
-validate, and the line of a run by how many classes each prediction is off, counted round: mostly 0,
-so an example and run take a fraction of a byte. Arrays are deflated, with zlib's checksum, and in
+validate, and the line of a run by how many classes each prediction is off, modulo their number:
+mostly 0, so it deflates well. An example and run take about a byte, with the names around them
+(88,589 bytes for 495 runs of 160 on the built-in faces). Arrays have zlib's checksum and are in
 base64. The line of a run is on the disk before its record, so no record is ever without one.
 """
 
@@ -62,7 +63,7 @@ class PredictedClasses:
         return PredictedRun(trial_id, split, rows, classes.astype(off.dtype))
 
     def add(self, examples: Labelled, runs: Iterable[PredictedRun]) -> list[str]:
-        """Add runs of these examples; return the lines that say so."""
+        """Add runs of these examples; return their lines for the file."""
         lines: list[dict[str, Any]] = []
         if self.examples is None:
             self.examples = examples

@@ -16,7 +16,7 @@ from study.common.metrics import ACCURACY, WORDS
 from study.data.copies import KEEP, TOGETHER
 from study.data.groups import SUBFOLDER
 from study.machines.connection import ADDRESS_RULE, cluster_address
-from study.records.study_meta import BEST
+from study.records.study_meta import BEST, MOST_REPEATS
 from study.verdicts.looks import AUTO, DEFAULT_MARGIN, FEWEST_REPEATS, MARGIN_RULE, margin_points
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ def _text(given: str) -> str:
 
 
 def _auto_or_whole(given: str) -> int | str:
-    return AUTO if given == AUTO else int(whole(1, 10_000).read(given))  # type: ignore[misc]
+    return AUTO if given == AUTO else int(whole(1, MOST_REPEATS).read(given))  # type: ignore[misc]
 
 
 def _study_name(given: str) -> str:
@@ -83,7 +83,7 @@ def in_name(character: str) -> bool:
 
 
 SWITCH = Rule("", "True or False", None)
-REPEATS = Rule("N", f"auto, or {whole(1, 10_000).words}", _auto_or_whole)
+REPEATS = Rule("N", f"auto, or {whole(1, MOST_REPEATS).words}", _auto_or_whole)
 NAME = Rule("NAME", "letters, digits, - _ and . (at most 100 bytes, not . or - first)", _study_name)
 
 
@@ -209,8 +209,8 @@ class Options:
         "answer", AUTO, REPEATS, "repeats of every search with fresh splits and seeds; auto: until "
         "the answer is known", continued="looks")
     most_repeats: int = option(
-        "answer", 27, whole(FEWEST_REPEATS, 10_000), "stop --repeats auto here, even without an "
-        "answer", continued="looks")
+        "answer", 27, whole(FEWEST_REPEATS, MOST_REPEATS), "stop --repeats auto here, even without "
+        "an answer", continued="looks")
     time_limit: float | None = option(
         "answer", None, real("MINUTES", "minutes, above 0", lambda x: 0 < x < math.inf),
         "stop the search after this time; the winners so far are still confirmed",

@@ -27,7 +27,7 @@ DEEPEST = 4  # objects inside objects
 
 
 def check_steps(config: HeadConfig) -> None:
-    """Refuse an optimizer that Keras would not call, or that ignores the learning rate's schedule.
+    """Refuse an optimizer that Keras would not call, or that makes a schedule of its own.
 
     Raises:
         UserError: it has no rule, or makes a schedule of its own.
