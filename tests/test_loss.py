@@ -1,6 +1,7 @@
 """Class weights and label smoothing: in the programs, in plain Keras, with a stock tuner."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -25,12 +26,12 @@ from test_population import (
 from study.common.seeds import stream
 from study.space.head_config import HeadConfig
 from study.space.search_space import load_space
-from study.training.head import Statistics, build_head, make_optimizer
+from study.training.head import Statistics, build_head, make_optimizer, rows_per_step
 from study.training.hypermodel import HeadHyperModel
 from study.training.loss import class_weights
 from study.training.plain_keras import train_plainly
 from study.training.population import LocalTrainer
-from study.training.program_key import signature_of
+from study.training.program_key import ProgramShape, key_of, signature_of
 from study.training.runs import HeadRun, TrainingRules, TrainingTable
 
 WEIGHED = {"class_weight": "balanced"}
@@ -81,21 +82,47 @@ def test_other_optimizers_and_whole_batches_too(name: str, changes: dict[str, ob
     assert_parity(run, train(population(), [run])[0])
 
 
-def test_curves_and_weights_are_those_of_fit() -> None:
-    """Not batch by batch: what Keras's own `fit` reports, with its own class_weight."""
-    run = a_run(with_loss(WEIGHED | SMOOTHED, batch_norm=False), train=UNEVEN)
-    (result,) = train(population(), [run])
-    head = build_head(run.config, n_features=N_FEATURES, n_classes=N_CLASSES, seed=run.seed)
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.2)
+OWN = np.random.default_rng(9).uniform(0, 4, len(DATA.labels)).astype(np.float32)
+OWN[UNEVEN[::5]] = 0
+OWN_TABLE = DATA.table._replace(sample_weight=OWN)
+
+
+@cache
+def weighted() -> LocalTrainer:
+    return LocalTrainer(OWN_TABLE, TrainingRules(30), size=2)
+
+
+@pytest.mark.parametrize(
+    ("own", "config"),
+    [
+        (False, with_loss(WEIGHED | SMOOTHED, batch_norm=False)),
+        (True, configuration("adam", batch_norm=False, batch_size=10, normalize=True)),
+        (True, configuration("adagrad", batch_size="full", loss_hyperparameters=LOSSES[2])),
+        *[
+            pytest.param(True, configuration(name, batch_norm=False), marks=pytest.mark.slow)
+            for name in ("sgd", "nesterov", "rmsprop", "nadam", "lion")
+        ],
+    ],
+)  # fmt: skip
+def test_curves_and_weights_are_those_of_fit(own: bool, config: HeadConfig) -> None:
+    """Not batch by batch: what Keras's own `fit` reports, with its own weights."""
+    run = a_run(config, train=UNEVEN)
+    (result,) = train(weighted() if own else population(), [run])
+    statistics = Statistics.of(DATA.features[run.train])
+    head = build_head(
+        run.config, n_features=N_FEATURES, n_classes=N_CLASSES, seed=run.seed,
+        statistics=statistics,
+    )  # fmt: skip
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing)
     optimizer = make_optimizer(run.config, run.config.learning_rate)
-    head.compile(optimizer, loss, metrics=["accuracy"])
+    head.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
     truth = np.eye(N_CLASSES)[DATA.labels]
     curves: dict[str, list[float]] = {}
     for epoch in range(run.epochs):
         rows = run.train[stream(run.seed, "order", epoch).permutation(len(run.train))]
         seen = head.fit(
-            DATA.features[rows], truth[rows], batch_size=16, shuffle=False, verbose=0,
-            class_weight=balanced(run),
+            DATA.features[rows], truth[rows], shuffle=False, verbose=0,
+            batch_size=rows_per_step(config, len(rows)), **weights_for_fit(run, rows, own),
             validation_data=(DATA.features[run.validation], truth[run.validation]),
         ).history  # fmt: skip
         for key, (value,) in seen.items():
@@ -104,6 +131,15 @@ def test_curves_and_weights_are_those_of_fit() -> None:
         assert distance(getattr(result.metrics, key), np.array(curve)) < TOLERANCE, key
     for found, wanted in zip(last_weights(result, run.config), head.get_weights(), strict=True):
         assert distance(found, wanted) < TOLERANCE
+
+
+def weights_for_fit(run: HeadRun, rows: np.ndarray, own: bool) -> dict[str, object]:
+    """Keras takes weights of classes or of rows: both are the product."""
+    of_class = balanced(run)
+    if not own:
+        return {"class_weight": of_class}
+    factors = [(of_class or {}).get(label, 1.0) for label in DATA.labels[rows].tolist()]
+    return {"sample_weight": OWN[rows] * np.array(factors)}
 
 
 def test_weights_and_smoothing_ride_along_in_one_program() -> None:
@@ -126,12 +162,14 @@ def test_weights_and_smoothing_ride_along_in_one_program() -> None:
     assert distance(results[0].metrics.loss, wanted.metrics.loss) < 1e-6
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=str)
-def test_keras_alone_trains_the_same(loss: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("loss", "own"), [*[(loss, False) for loss in LOSSES], (LOSSES[2], True)], ids=str
+)
+def test_keras_alone_trains_the_same(loss: dict[str, object], own: bool) -> None:
     """The way of optimizers that cannot be mapped."""
-    run = a_run(with_loss(loss, batch_norm=False), train=UNEVEN)
-    plain = train_plainly(run, DATA.table, TrainingRules(max_epochs=30))
-    (mapped,) = train(population(), [run])
+    run, rules = a_run(with_loss(loss, batch_norm=False), train=UNEVEN), TrainingRules(30)
+    plain = train_plainly(run, OWN_TABLE if own else DATA.table, rules)
+    (mapped,) = train(weighted() if own else population(), [run])
     for found, wanted in zip(plain.metrics[:6], mapped.metrics[:6], strict=True):
         assert distance(found, wanted) < TOLERANCE
     for found, wanted in zip(plain.weights, mapped.weights, strict=True):
@@ -178,6 +216,11 @@ def test_a_program_without_them_has_the_name_it_had() -> None:
         "width=64, batch=16, n_train=40, n_validation=10, alone=False)"
     )
     assert repr(signature_of(plain, 40, 10)) == before
+    shape = ProgramShape((50, 6), n_classes=3, size=2)
+    assert key_of(signature_of(plain, 40, 10), shape) == f"({before}, TensorShape([50, 6]), 3, 2)"
+    assert "3, 2, 'sample_weight'" in key_of(
+        signature_of(plain, 40, 10), shape._replace(weighted=True)
+    )
     weighed = signature_of(replace(plain, loss_hyperparameters=WEIGHED), 40, 10)
     assert repr(weighed) == before.replace("False)", "False, loss=('class_weight',))")
 
@@ -207,12 +250,17 @@ def stock(folder: Path, smoothing: float, n_train: int) -> HeadHyperModel:
 
 @pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:getName:DeprecationWarning")
-@pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_a_stock_tuner_weighs_the_training_rows(smoothing: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("smoothing", "own"), [(0.0, False), (0.3, False), (0.0, True)])
+def test_a_stock_tuner_weighs_the_training_rows(
+    smoothing: float, own: bool, tmp_path: Path
+) -> None:
     model = stock(tmp_path, smoothing, 115)
     hp = keras_tuner.HyperParameters()
     head, again = model.build(hp), model.build(hp)
-    found = model.fit(hp, head, X, Y, validation_split=0.5, shuffle=False, verbose=0).history
+    given = {"sample_weight": OWN} if own else {}
+    found = model.fit(
+        hp, head, X, Y, validation_split=0.5, shuffle=False, verbose=0, **given
+    ).history  # fmt: skip
     again.compile(
         again.optimizer, keras.losses.CategoricalCrossentropy(label_smoothing=smoothing),
         metrics=["accuracy"],
@@ -220,8 +268,9 @@ def test_a_stock_tuner_weighs_the_training_rows(smoothing: float, tmp_path: Path
     run = a_run(model.space.resolve(hp.values), train=np.arange(115))
     truth = np.eye(N_CLASSES)[Y]
     wanted = again.fit(
-        X[:115], truth[:115], batch_size=16, validation_data=(X[115:], truth[115:]),
-        class_weight=balanced(run), shuffle=False, verbose=0,
+        X[:115], truth[:115], batch_size=16, shuffle=False, verbose=0,
+        validation_data=(X[115:], truth[115:], *([OWN[115:]] if own else ())),
+        **weights_for_fit(run, run.train, own),
     ).history  # fmt: skip
     for key, curve in wanted.items():
         assert found[key] == pytest.approx(curve, rel=1e-5), key

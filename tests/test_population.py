@@ -376,9 +376,7 @@ def test_a_program_keeps_neither_its_head_nor_numbers_of_it() -> None:
 
     before, trainer, run = heads(), population(), a_run(configuration("adam", dense_width=48))
     train(trainer, [run])
-    program = trainer.programs.of(
-        trainer.signature(run), run.config, trainer._features, trainer._labels
-    )
+    program = trainer.programs.of(trainer.signature(run), run.config, trainer._rows)
     arrays = [array for array in tf.nest.flatten(program.state_shape.template) if np.ndim(array)]
     assert sum(array.size for array in arrays) > 4 * N_FEATURES * 48
     assert sum(array.itemsize if not any(array.strides) else array.nbytes for array in arrays) < 200

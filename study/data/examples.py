@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, Int32
+from jaxtyping import Float32, Int, Int32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class Examples:
     parts: tuple[str, ...] = ()  # N of divided data: "train", "validation" or "test"
     part_names: Mapping[str, str] = field(default_factory=dict)  # part -> what the user calls it
     groups: tuple[str, ...] = ()  # N names of groups; "": none
+    sample_weight: Float32[np.ndarray, " N"] | None = None  # in the training loss; None: all are 1
     near: tuple[tuple[int, ...], ...] = ()  # groups of rows that are near-duplicates
     notes: tuple[str, ...] = ()  # how the data were understood, in words
     noun: str = "image"  # what sentences call an example
@@ -98,10 +99,12 @@ class Examples:
 
     @property
     def fingerprint(self) -> str:
-        """Sha256 over class names, labels, contents, parts and groups: equal for equal data."""
+        """Sha256 over all that a study takes from the data: equal for equal data."""
         content = [self.class_names, self.labels.tolist(), self.digests]
         content += [self.parts] if self.parts else []
         content += [["groups", *self.groups]] if any(self.groups) else []
+        if self.sample_weight is not None:
+            content += [["sample_weight", *self.sample_weight.tolist()]]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

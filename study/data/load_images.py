@@ -36,6 +36,7 @@ from study.data.groups import compiled, groups_in_words, groups_of_names, groups
 from study.data.image_set import ImageSet
 from study.data.pixels.decoding import THUMBNAIL_BYTES, Inspected, inspect, pixel_digest
 from study.data.pixels.deep_grey import find_scales, is_flat
+from study.data.sample_weight import weights_in_words
 
 MOST_IMAGES = 10_000_000  # descriptions of more would fill a machine's memory
 NO_CLASS = "holds no readable image, so it is not a class"
@@ -74,7 +75,7 @@ def load_images(
     Args:
         data: a folder of class folders, or the one that holds the files of `labels`; `~` is the
             user's home.
-        labels: a CSV file with columns file and label, perhaps split and group; its files are
+        labels: a CSV file with columns file and label, perhaps split, group, weight; its files are
             below `data`, or below the table's own folder if `data` is None.
         group: "subfolder": images of one folder below a class folder belong together.
         group_pattern: regular expression that finds an image's group in its path below `data`.
@@ -161,6 +162,7 @@ def _image_set(
     flat = [is_flat(one.grey, scales) if one.grey else one.flat for one in found]
     thumbnails = np.frombuffer(b"".join(one.thumbnail for one in found), np.uint8)
     groups = tuple(file.group for file in files)
+    weights = [file.weight for file in files if file.weight is not None]  # of all or of none
     return ImageSet(
         source=listing.source,
         root=listing.root,
@@ -177,6 +179,7 @@ def _image_set(
         part_names={part: name for part, name in listing.part_names.items() if part in parts},
         subfolders=tuple(file.subfolder for file in files),
         groups=groups if any(groups) else (),
+        sample_weight=np.array(weights, np.float32) if weights else None,
         notes=listing.notes,
         part_noun=listing.part_noun,
     )
@@ -267,4 +270,5 @@ def _grouped(images: ImageSet, group: str | None, pattern: "re.Pattern[str] | No
         images = replace(images, groups=groups_of_subfolders(images))
     elif pattern is not None:
         images = replace(images, groups=groups_of_names(images, pattern))
-    return replace(images, notes=(*images.notes, *groups_in_words(images)))
+    notes = (*images.notes, *groups_in_words(images), *weights_in_words(images))
+    return replace(images, notes=notes)

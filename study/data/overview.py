@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from study.common.plot_look import find_fonts, new_figure, shown_names, style, to_png
-from study.common.text import first_few, plain, printable
+from study.common.text import first_few, join, plain, printable
 from study.data.doubts import doubts
 from study.data.examples import Examples
 from study.data.files.class_folders import TEST, VALIDATION
@@ -16,6 +16,7 @@ from study.data.image_set import ImageSet
 from study.data.pixels.decoding import decode
 from study.data.pixels.deep_grey import WHITES
 from study.data.rows.load_rows import RowSet
+from study.data.sample_weight import weightless_classes
 
 NAMED = 5  # classes listed in one line
 COLUMNS, ROWS = 5, 3  # of the grid, as in the blog post
@@ -105,6 +106,8 @@ def _division(examples: Examples) -> list[str]:
     """Return the classes that the test part lacks, and what a search does with the parts."""
     names, things = examples.part_names, f"{examples.noun}s"
     lines = [f"warning: {sentence}" for sentence in examples.without_test()]
+    if lost := weightless_classes(examples, np.arange(len(examples.labels))):
+        lines.append(f"warning: all {things} of {join(lost)} weigh 0, so no head learns them")
     if not names:
         drawn = f"training, validation and test {things}"
         return [*lines, f"not divided: a search draws {drawn} from all of them"]

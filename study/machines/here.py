@@ -55,11 +55,11 @@ class Here(Machines):
     @contextmanager
     def ahead(self, programs: CertainPrograms) -> Iterator[None]:
         """Compile programs in a thread; see `compiled_ahead`."""
-        shape, n_classes, metric, size, wanted = programs
+        shape, n_classes, metric, size, wanted, weighted = programs
         if size is None:  # a GPU is timed first
             yield
             return
-        self._programs = Programs(ProgramShape(shape, n_classes, size, metric))
+        self._programs = Programs(ProgramShape(shape, n_classes, size, metric, weighted))
         with compiled_ahead(self._programs, wanted):
             yield
 

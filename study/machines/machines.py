@@ -35,6 +35,7 @@ class CertainPrograms(NamedTuple):
     metric: str  # judges an epoch
     size: int | None  # heads in one program; None: not timed yet, so nothing can be compiled
     wanted: Sequence[tuple[Signature, HeadConfig]]  # in the order of need; any configuration of it
+    weighted: bool = False  # whether rows have weights in the training loss
 
 
 class TrainerOrder(NamedTuple):

@@ -109,6 +109,11 @@ class StudyMeta:
         return "row" if "rows" in self.data else "image"
 
     @property
+    def sample_weight(self) -> str:
+        """The weights of examples in the training loss in words; "" without them."""
+        return str(self.data.get("sample_weight", ""))
+
+    @property
     def white_points(self) -> Mapping[str, Mapping[str, float]]:
         """The numbers that are black and white in 16/32-bit grey images, by kind; often none."""
         grey: Mapping[str, Any] = self.data.get("deep_grey", {"white_points": {}})

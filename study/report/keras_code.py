@@ -28,6 +28,16 @@ _HOW = {
     Phase.DEFAULT: "untuned",
     Phase.BUDGET: "found early",
 }
+_DEFINED = {  # by whether rows have weights of their own
+    False: (
+        "def train(features, labels, **more):",
+        '    """Train a head on rows (N, features) and class numbers (N,)."""',
+    ),
+    True: (
+        "def train(features, labels, sample_weight, **more):",
+        '    """Train a head on rows (N, features), class numbers (N,) and their weights (N,)."""',
+    ),
+}
 _STATISTICS = (
     "variance = features.var(axis=0)",
     "variance[features.min(axis=0) == features.max(axis=0)] = 1  # not divided by almost 0",
@@ -59,7 +69,9 @@ def _lines(meta: StudyMeta, run: TrialRecord, length: TrainingLength) -> list[st
     schedule, warm_up = _schedule(values, steps * epochs)
     own = meta.code.get(run.optimizer, {})
     smoothing = float(values.get("label_smoothing", 0.0))
-    weights = _weights(values)
+    own_weights = bool(meta.sample_weight)
+    weights = _weights(values, own=own_weights)
+    argument = "sample_weight" if own_weights else "class_weight" if weights else ""
     classes = [*warm_up, *(_printed("smoothed_loss.py") if smoothing else ())]
     body = [
         *(_STATISTICS if values["normalize"] else ()),
@@ -70,7 +82,7 @@ def _lines(meta: StudyMeta, run: TrialRecord, length: TrainingLength) -> list[st
         "optimizer.build(head.trainable_variables)  # some start from the weights",
         *_call("head.compile", _compiling(own, smoothing)),
         *weights,
-        *_call("head.fit", _fitting(batch, length.epochs, weighted=bool(weights))),
+        *_call("head.fit", _fitting(batch, length.epochs, argument)),
         "return head",
     ]
     return [
@@ -85,8 +97,7 @@ def _lines(meta: StudyMeta, run: TrialRecord, length: TrainingLength) -> list[st
         "",
         "",
         *_views(int(meta.settings.get("views", 1))),
-        "def train(features, labels, **more):",
-        '    """Train a head on rows (N, features) and class numbers (N,)."""',
+        *_DEFINED[own_weights],
         *(f"    {line}" for line in body),
         "",
         "",
@@ -149,14 +160,17 @@ def _printed(file: str) -> list[str]:
     return ["", "", *text.strip().splitlines()]
 
 
-def _weights(values: Mapping[str, Value]) -> list[str]:
-    """Return the lines that compute `class_weight` from the training labels."""
+def _weights(values: Mapping[str, Value], *, own: bool) -> list[str]:
+    """Return the lines that balance classes by `class_weight`, or by the rows' `own` weights."""
     if values.get("class_weight") != "balanced":
         return []
+    weights = "class_weight = dict(zip(present.tolist(), balanced.tolist()))"
+    if own:
+        weights = "sample_weight = sample_weight * balanced[np.searchsorted(present, labels)]"
     return [
         "present, rows = np.unique(labels, return_counts=True)",
         "balanced = len(labels) / (len(present) * rows)  # all classes weigh the same",
-        "class_weight = dict(zip(present.tolist(), balanced.tolist()))",
+        weights,
     ]
 
 
@@ -208,9 +222,9 @@ def _compiling(own: Mapping[str, str], smoothing: float) -> list[str]:
     return [*arguments, "run_eagerly=True"] if own.get("alone") else arguments
 
 
-def _fitting(batch: int, epochs: int, *, weighted: bool) -> list[str]:
+def _fitting(batch: int, epochs: int, weights: str) -> list[str]:
     arguments = ["features", "labels", f"batch_size={batch}", f"epochs={epochs}"]
-    return [*arguments, *(["class_weight=class_weight"] if weighted else ()), "**more"]
+    return [*arguments, *([f"{weights}={weights}"] if weights else ()), "**more"]
 
 
 def from_pixels(meta: StudyMeta) -> list[str]:

@@ -211,6 +211,7 @@ def study_table(summary: Summary) -> Table:
         "classes": len(meta.class_names),
         f"{meta.noun}s": sum(meta.class_counts),
         "groups": _groups(meta),
+        "sample weights": meta.sample_weight.partition(": ")[2],
         "16/32-bit grey": _white_points(meta.white_points),
         "split": ", ".join(f"{part} {size}" for part, size in meta.split_sizes.items()),
         "runs": len(summary.records),

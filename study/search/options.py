@@ -124,7 +124,7 @@ class Options:
         unset="the built-in faces", only_for="images", continued="free")
     labels: str | None = option(
         "data", None, text("FILE.csv"), "table of images beside it or below --data: columns "
-        "file, label, optionally split, group", only_for="images", continued="free")
+        "file, label, optionally split, group, weight", only_for="images", continued="free")
     features: str | None = option(
         "data", None, text("FILE.npz"), "rows from any other model instead of images: x (N, d) "
         "and y (N,)", only_for="rows", reach="study", continued="free")

@@ -53,7 +53,8 @@ def widths_of(
         return few_widths(space.dense_widths(), LEVELS)
     rows = count_rows(len(subject.examples.labels), views), n_features
     size = options.population or CPU_HEADS
-    shape = ProgramShape(rows, n_classes, size, options.metric)
+    weighted = subject.examples.sample_weight is not None
+    shape = ProgramShape(rows, n_classes, size, options.metric, weighted)
 
     def kept(signature: Signature) -> bool:
         return is_kept(key_of(signature, shape))

@@ -241,7 +241,8 @@ class Runner:
         if task.run.continues and len(curves["loss"]) < task.run.epochs:
             before = self.records[task.run.continues]
             curves = {name: [*getattr(before, name), *curve] for name, curve in curves.items()}
-        status, message = status_of(curves, self.data.n_classes, plain=not task.config.has_own_loss)
+        own = task.config.has_own_loss or self.data.splits.examples.sample_weight is not None
+        status, message = status_of(curves, self.data.n_classes, plain=not own)
         record = replace(
             self._empty(task, status, message), seconds=rounded(result.seconds), **curves
         )
@@ -314,7 +315,7 @@ def status_of(
     times ln(n_classes) while its accuracy is at most twice chance. A large loss alone is not
     enough: an overconfident head can have one and still be right.
 
-    Class weights multiply the training loss of a few rows, and smoothed labels charge a head for
+    Weights multiply the training loss of a few rows, and smoothed labels charge a head for
     confidence even where it is right, but guessing still costs ln(n_classes). So without a `plain`
     loss the validation loss must be as large, too, and an accuracy of `NO_GUESSING` is never
     guessing: of two classes, any accuracy would be at most twice chance.

@@ -214,7 +214,8 @@ def _data(study: PreparedStudy, machines: Machines) -> Data:
     certain = [] if study.known else certain_programs(study.space, meta, first)
     shape = count_rows(len(labels), views), subject.n_features
     size = heads_known(study.options, meta)
-    with machines.ahead(CertainPrograms(shape, classes, meta.metric, size, certain)):
+    weighted = subject.examples.sample_weight is not None
+    with machines.ahead(CertainPrograms(shape, classes, meta.metric, size, certain, weighted)):
         features = subject.features(views)
     return Data(features, labels, classes, study.splits, views)
 

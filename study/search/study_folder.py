@@ -24,6 +24,7 @@ from study.common.bases import DEFAULT_BASE
 from study.common.errors import UserError
 from study.common.files import sweep
 from study.common.text import counted
+from study.data.sample_weight import weights_in_words
 from study.data.splits.study_splits import Splits
 from study.records.predicted_classes import (
     PredictedClasses,
@@ -255,6 +256,7 @@ def study_meta(
         data={
             **subject.facts(),
             "groups": len({name for name in examples.groups if name}),
+            "sample_weight": "; ".join(weights_in_words(examples)),
             "split_warnings": splits.warnings(several=False),
             "fingerprint": examples.fingerprint,
         },

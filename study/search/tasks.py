@@ -33,12 +33,14 @@ class Data(NamedTuple):
 
     @property
     def table(self) -> TrainingTable:
-        """The rows, each with its label."""
-        labels = self.labels
+        """The rows, each with label and weight of its example."""
+        labels, weights = self.labels, self.splits.examples.sample_weight
         if self.views is not None:
-            labels = np.empty(len(self.features), np.int32)
-            labels[self.views] = self.labels[:, None]
-        return TrainingTable(self.features, labels, self.n_classes, self.views)
+            of_row = np.empty(len(self.features), np.int32)
+            of_row[self.views] = np.arange(len(labels), dtype=np.int32)[:, None]
+            labels = labels[of_row]
+            weights = None if weights is None else weights[of_row]
+        return TrainingTable(self.features, labels, self.n_classes, self.views, weights)
 
 
 def view_rows(splits: Splits, views: int) -> Int32[np.ndarray, "N V"] | None:

@@ -53,9 +53,9 @@ Sums = TypeVar("Sums", RowSums, FoldSums)
 class EpochMetrics(NamedTuple):
     """Results of an epoch, (K,) of a population; or a head's curves, (epochs,)."""
 
-    loss: Any  # mean over the training rows, with dropout and class weights, as in Keras's fit
+    loss: Any  # mean over the training rows, with dropout and weights, as in Keras's fit
     accuracy: Any
-    val_loss: Any  # without class weights
+    val_loss: Any  # without weights
     val_accuracy: Any
     val_hits_a: Any  # validation rows of fold A that are classified correctly
     val_hits_b: Any
@@ -84,6 +84,8 @@ def row_sums(
     losses, hits = _of_rows(labels, outputs, mask, loss)
     if "class_weight" in loss:
         losses = losses * tf.gather(loss["class_weight"], labels)
+    if "sample_weight" in loss:
+        losses = losses * loss["sample_weight"]
     sums = RowSums(tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)))
     if not classes:
         return sums
@@ -93,7 +95,7 @@ def row_sums(
 def fold_sums(
     labels: Any, outputs: Any, mask: Any, loss: Mapping[str, Any], *, classes: int
 ) -> FoldSums:
-    """Return the sums over validation rows, without class weights, as Keras's fit has them.
+    """Return the sums over validation rows, without weights, as Keras's fit has them.
 
     The rows are sorted by class, so each fold has rows of all classes. See also `row_sums`.
     """

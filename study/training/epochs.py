@@ -32,6 +32,14 @@ CALL_EPOCHS = 32  # at most
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
+class RowTensors(NamedTuple):
+    """The rows that all heads share."""
+
+    features: Any  # (R, d)
+    labels: Any  # (R,) int32
+    sample_weight: Any = ()  # (R,) float32; () unless the program is `weighted`
+
+
 class Inputs(NamedTuple):
     """What K heads need in all epochs; tensors, so their shapes are not checked."""
 
@@ -64,21 +72,21 @@ class Epochs:
         self.state_shape = self.vectorized.state_shape
 
     def __call__(
-        self, features: Any, labels: Any, heads: Inputs, state: State, given: Epoch, count: Any
+        self, rows: RowTensors, heads: Inputs, state: State, given: Epoch, count: Any
     ) -> tuple[tf.Tensor, tf.Tensor, State]:
         """Return tables, predicted classes and the new state; zeros after `count` epochs.
 
         The tables are (most_epochs, rows, K), the classes (most_epochs, K, n_validation) int32.
         """
-        size, rows = self.shape.size, table_rows(self.shape.metric, self.shape.n_classes)
-        metrics = tf.TensorArray(tf.float32, self.most_epochs, element_shape=(rows, size))
+        size, lines = self.shape.size, table_rows(self.shape.metric, self.shape.n_classes)
+        metrics = tf.TensorArray(tf.float32, self.most_epochs, element_shape=(lines, size))
         classes = tf.TensorArray(
             tf.int32, self.most_epochs, element_shape=(size, self.signature.n_validation)
         )
 
         def epoch(index: Any, metrics: Any, classes: Any, state: State) -> Any:
             now = Epoch(*[tf.gather(inputs, index) for inputs in given])
-            found, predicted, state = self._epoch(features, labels, heads, state, now)
+            found, predicted, state = self._epoch(rows, heads, state, now)
             return index + 1, metrics.write(index, found), classes.write(index, predicted), state
 
         _, metrics, classes, state = tf.while_loop(
@@ -87,12 +95,12 @@ class Epochs:
         return metrics.stack(), classes.stack(), state
 
     def _epoch(
-        self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch
+        self, rows: RowTensors, heads: Inputs, state: State, now: Epoch
     ) -> tuple[tf.Tensor, tf.Tensor, State]:
         """Train and validate one epoch; return its table, predicted classes and the new state."""
         signature = self.signature
-        weights, statistics, optimizer, training = self._train(features, labels, heads, state, now)
-        validation, predicted = self._validate(features, labels, heads, weights, statistics)
+        weights, statistics, optimizer, training = self._train(rows, heads, state, now)
+        validation, predicted = self._validate(rows, heads, weights, statistics)
         metrics = epoch_metrics(
             training, validation, signature.n_train, signature.n_validation, self.shape.metric
         )
@@ -107,7 +115,7 @@ class Epochs:
         state = State(weights, statistics, optimizer, best, best_value)
         return as_table(metrics), predicted, state
 
-    def _train(self, features: Any, labels: Any, heads: Inputs, state: State, now: Epoch) -> Any:
+    def _train(self, rows: RowTensors, heads: Inputs, state: State, now: Epoch) -> Any:
         """Take all steps; return weights, statistics, optimizer variables and sums (K,)."""
         n_train, batch, vectorized = self.signature.n_train, self.signature.batch, self.vectorized
 
@@ -121,13 +129,15 @@ class Epochs:
             )  # fmt: skip
             optimizer = list(optimizer)
             optimizer[vectorized.rate_index] = tf.gather(now.rates, i, axis=1)
+            weighted = self.shape.weighted
+            of_rows = {"sample_weight": tf.gather(rows.sample_weight, chosen)} if weighted else {}
             given = TrainingBatch(
-                rows=tf.gather(features, chosen),
-                labels=tf.gather(labels, chosen),
+                rows=tf.gather(rows.features, chosen),
+                labels=tf.gather(rows.labels, chosen),
                 noise=noise * heads.units[:, None, :],
                 mean=heads.mean,
                 variance=heads.variance,
-                loss=heads.loss,
+                loss=heads.loss | of_rows,
                 hyperparameters=heads.hyperparameters,
                 weights=weights,
                 statistics=statistics,
@@ -145,7 +155,7 @@ class Epochs:
         return tf.while_loop(lambda i, *_: i < self.steps, step, start)[1:]
 
     def _validate(
-        self, features: Any, labels: Any, heads: Inputs, weights: Any, statistics: Any
+        self, rows: RowTensors, heads: Inputs, weights: Any, statistics: Any
     ) -> tuple[FoldSums, tf.Tensor]:
         """Return sums over the validation rows, each (K,), and their classes (K, n_validation)."""
         count = self.signature.n_validation
@@ -156,11 +166,11 @@ class Epochs:
         classes = tf.TensorArray(tf.int32, pieces, element_shape=(size, piece))
 
         def step(i: Any, sums: FoldSums, classes: Any) -> Any:
-            rows = tf.slice(padded, [0, i * piece], [size, piece])
+            chosen = tf.slice(padded, [0, i * piece], [size, piece])
             mask = tf.range(piece) + i * piece < count
             given = EvaluationBatch(
-                rows=tf.gather(features, rows),
-                labels=tf.gather(labels, rows),
+                rows=tf.gather(rows.features, chosen),
+                labels=tf.gather(rows.labels, chosen),
                 mean=heads.mean,
                 variance=heads.variance,
                 loss=heads.loss,
@@ -176,8 +186,8 @@ class Epochs:
 
         start = (0, FoldSums.none(size, self.vectorized.counted), classes)
         _, sums, classes = tf.while_loop(lambda i, *_: i < pieces, step, start)
-        rows = tf.transpose(classes.stack(), [1, 0, 2])  # (K, pieces, piece)
-        return sums, tf.reshape(rows, (size, pieces * piece))[:, :count]
+        found = tf.transpose(classes.stack(), [1, 0, 2])  # (K, pieces, piece)
+        return sums, tf.reshape(found, (size, pieces * piece))[:, :count]
 
 
 def dropout_noise(seeds: Any, steps: Any, rates: Any, rows: int, units: int) -> Any:

@@ -26,7 +26,7 @@ from study.training.head import (
     rows_per_step,
     steps_per_epoch,
 )
-from study.training.loss import keras_class_weight, keras_loss
+from study.training.loss import class_weights, keras_class_weight, keras_loss
 from study.training.schedules import make_schedule
 
 
@@ -120,6 +120,7 @@ class HeadHyperModel(keras_tuner.HyperModel):
     ) -> Any:
         """Call `model.fit` with the batch size and the class weights in `hp`.
 
+        A `sample_weight` is multiplied by the class weights, since Keras takes one of the two.
         Warn if they have no effect because the data are already in batches, and of a `batch_size`
         or `class_weight` that is ignored.
         """
@@ -132,8 +133,8 @@ class HeadHyperModel(keras_tuner.HyperModel):
             if kwargs.get("class_weight") is not None:
                 _warn("class_weight is ignored: the search space decides; set it in one place only")
             kwargs["class_weight"] = None
-            if y is not None:  # Keras takes validation rows from the end
-                kwargs["class_weight"] = keras_class_weight(config, np.asarray(y)[: self.n_train])
+            if y is not None:
+                kwargs |= self._weigh(config, np.asarray(y), kwargs.get("sample_weight"))
         if not hasattr(x, "shape"):  # a dataset or a generator, not an array
             steps = steps_per_epoch(config, self.n_train)
             weights = " and class_weight = 'balanced' are" if config.balanced else " is"
@@ -148,6 +149,16 @@ class HeadHyperModel(keras_tuner.HyperModel):
                 f"{rows}; set batch_size in the search space"
             )
         return model.fit(*args, batch_size=rows, **kwargs)
+
+    def _weigh(self, config: HeadConfig, labels: np.ndarray, own: Any) -> dict[str, Any]:
+        """Return the weights as arguments of Keras, which takes validation rows from the end."""
+        trained = labels[: self.n_train]
+        if own is None:
+            return {"class_weight": keras_class_weight(config, trained)}
+        weights = np.array(own, np.float32)
+        if config.balanced:
+            weights[: self.n_train] *= class_weights(config, trained, self.n_classes)[trained]
+        return {"sample_weight": weights}
 
 
 def _warn(text: str) -> None:

@@ -1,4 +1,4 @@
-"""The cross-entropy of a head, with smoothed labels or class weights where a search space has them.
+"""The cross-entropy of a head: smoothed or weighted as the search space and the data say.
 
 `class_weight = "balanced"` gives a row of class c the weight n / (C n_c), where n_c of the n
 training rows are of this class and C classes have any: the weights of scikit-learn's "balanced"
@@ -7,7 +7,8 @@ in training only, and divides the weighted sum by the number of rows. `label_smo
 the target 1 - s + s / C at the label and s / C elsewhere (Szegedy et al., "Rethinking the Inception
 architecture for computer vision", 2016). In a program both are inputs of each head: a mapping with
 the keys `class_weight`, (C,) float32, and `label_smoothing`, a float64 scalar, or with one or none
-of them. Tensors are traced, so they are `Any`.
+of them. Weights of the user's own rows are multiplied by those of their class; in a training batch
+they are `sample_weight`, (batch,) float32, of that mapping. Tensors are traced, so they are `Any`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,23 @@ def keras_class_weight(
         return None
     found = class_weights(config, labels, int(labels.max()) + 1)
     return {label: float(weight) for label, weight in enumerate(found)}
+
+
+def row_weights(
+    config: HeadConfig,
+    labels: Int[np.ndarray, " R"],
+    trained: Int[np.ndarray, " n"],
+    own: Float32[np.ndarray, " R"] | None,
+) -> Float32[np.ndarray, " R"] | None:
+    """Return the weights of rows for `sample_weight` of Keras, which takes no `class_weight` then.
+
+    They are the `own` weights times those of the classes, which are balanced over the labels
+    `trained`; None if all rows weigh 1.
+    """
+    if not config.balanced:
+        return own
+    found: np.ndarray = class_weights(config, trained, int(labels.max()) + 1)[labels]
+    return found if own is None else (found * own).astype(np.float32)
 
 
 def keras_loss(config: HeadConfig) -> str | keras.losses.Loss:

@@ -25,7 +25,7 @@ from study.training.epoch_metrics import (
 )
 from study.training.head import Statistics, rows_per_step
 from study.training.hypermodel import HeadHyperModel
-from study.training.loss import keras_class_weight, smoothing_of
+from study.training.loss import row_weights, smoothing_of
 from study.training.runs import HeadResult, HeadRun, TrainingRules, TrainingTable, order_of_rows
 
 
@@ -73,7 +73,8 @@ class _KerasTraining:
         self._run, self._table = run, table
         self._counted = counted_classes(rules.metric, table.n_classes)
         self._also = [ClassMetric(rules.metric, self._counted)] if self._counted else []
-        self._class_weight = keras_class_weight(run.config, table.labels[run.train])
+        trained = table.labels[run.train]
+        self._weights = row_weights(run.config, table.labels, trained, table.sample_weight)
         normalize, train = run.config.normalize, run.train
         self.head = HeadHyperModel(
             None,
@@ -103,7 +104,7 @@ class _KerasTraining:
         found = self.head.train_on_batch(
             self._table.features[rows],
             self._table.labels[rows],
-            class_weight=self._class_weight,
+            sample_weight=None if self._weights is None else self._weights[rows],
             return_dict=True,
         )
         count, counts = len(rows), sums.counts

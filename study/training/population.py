@@ -23,7 +23,7 @@ from jaxtyping import Float32, Int, UInt
 from study.common.seeds import stream
 from study.space.search_space import SearchSpace
 from study.training.epoch_metrics import cross_fitted_classes, from_table, table_rows
-from study.training.epochs import Inputs
+from study.training.epochs import Inputs, RowTensors
 from study.training.head import Statistics
 from study.training.head_state import State, StateShape, row_tensor, taken
 from study.training.loss import class_weights
@@ -76,14 +76,18 @@ class LocalTrainer(Trainer):
     ) -> None:
         super().__init__(rules, size)
         self._table = table
-        self._features = row_tensor(table.features)
-        self._labels = tf.convert_to_tensor(table.labels, tf.int32)
+        weighted = table.sample_weight is not None
+        self._rows = RowTensors(
+            row_tensor(table.features),
+            tf.convert_to_tensor(table.labels, tf.int32),
+            tf.convert_to_tensor(table.sample_weight, tf.float32) if weighted else (),
+        )
         gpu = bool(tf.config.get_visible_devices("GPU"))
         cores = os.cpu_count() or 1
         self.side_by_side = GPU_WORKERS if gpu else min(cores + AHEAD_WORKERS, MAX_WORKERS)
         self.busy = self.side_by_side * BUSY  # populations
         rows = table.features.shape[0], table.features.shape[1]
-        shape = ProgramShape(rows, table.n_classes, size, rules.metric)
+        shape = ProgramShape(rows, table.n_classes, size, rules.metric, weighted)
         self.programs = programs or Programs(shape)
         if self.programs.shape != shape:
             raise ValueError(f"received programs for {self.programs.shape}, but needs {shape}")
@@ -117,7 +121,7 @@ class LocalTrainer(Trainer):
         signature = self.signature(runs[0])
         if signature.alone:
             return [self._train_alone(run, stop) for run in runs]
-        program = self.programs.of(signature, runs[0].config, self._features, self._labels)
+        program = self.programs.of(signature, runs[0].config, self._rows)
         start = time.perf_counter()
         rates = [self._learning_rates(run, program) for run in runs]
         curves, classes, ends = self._through_epochs(program, runs, rates, stop)
@@ -191,14 +195,14 @@ class LocalTrainer(Trainer):
             ]
             now = [[of[e] for of, e in zip(rates, epoch, strict=True)] for epoch in numbers]
             curves[done:until], predicted, state = program.train(
-                self._features, self._labels, heads, state, orders, now, numbers
+                self._rows, heads, state, orders, now, numbers
             )
             for slot in (slot for slot, run in enumerate(runs) if run.keep_classes):
                 classes[slot].append(predicted[:, slot].astype(small))
             done = until
 
     def _inputs(self, program: Program, slots: list[HeadRun]) -> Inputs:
-        features, labels, n_classes, _ = self._table
+        features, labels, n_classes = self._table[:3]
         return program.inputs(
             [run.config for run in slots],
             np.stack([run.validation for run in slots]),

@@ -8,7 +8,7 @@ import tensorflow as tf
 from jaxtyping import Float32, Int, Int32
 
 from study.space.head_config import HeadConfig
-from study.training.epochs import Epoch, Epochs, Inputs
+from study.training.epochs import Epoch, Epochs, Inputs, RowTensors
 from study.training.head import Statistics
 from study.training.head_state import State
 from study.training.loss import stacked
@@ -24,8 +24,7 @@ class Program:
         signature: Signature,
         config: HeadConfig,
         shape: ProgramShape,
-        features: tf.Tensor,
-        labels: tf.Tensor,
+        rows: RowTensors,
     ) -> None:
         epochs = Epochs(signature, config, shape)
         self.signature, self.shape = signature, shape
@@ -33,7 +32,7 @@ class Program:
         self.state_shape = epochs.state_shape
         self._hyperparameters = tuple(epochs.vectorized.samples)
         self.kept = True  # until it has to be traced
-        self._run = self._compiled(epochs, config, features, labels)
+        self._run = self._compiled(epochs, config, rows)
 
     def inputs(
         self,
@@ -69,8 +68,7 @@ class Program:
 
     def train(
         self,
-        features: tf.Tensor,
-        labels: tf.Tensor,
+        rows: RowTensors,
         heads: Inputs,
         state: State,
         orders: Sequence[Sequence[Int[np.ndarray, " n"]]],
@@ -84,8 +82,7 @@ class Program:
             validation rows after it, and the new state.
 
         Args:
-            features: (R, d).
-            labels: (R,).
+            rows: of all heads.
             heads: from `inputs`.
             state: of the heads so far.
             orders: for each epoch and head, the training rows in their order.
@@ -95,21 +92,19 @@ class Program:
         size, batch = self.shape.size, self.signature.batch
         epochs = []
         for order, rate, number in zip(orders, rates, numbers, strict=True):
-            rows = np.empty((size, self.steps * batch), np.int32)
+            chosen = np.empty((size, self.steps * batch), np.int32)
             for slot, row in enumerate(order):
-                rows[slot, : len(row)] = row
-                rows[slot, len(row) :] = row[-1]  # masked
-            epochs.append(Epoch(rows.reshape(size, self.steps, batch), rate, number))
+                chosen[slot, : len(row)] = row
+                chosen[slot, len(row) :] = row[-1]  # masked
+            epochs.append(Epoch(chosen.reshape(size, self.steps, batch), rate, number))
         count = tf.constant(len(epochs))
         given = self._stacked(epochs)
-        arguments = tf.nest.flatten((features, labels, heads, state, given, count))
+        arguments = tf.nest.flatten((rows, heads, state, given, count))
         metrics, classes, *flat = self._run(arguments)
         state = tf.nest.pack_sequence_as(self.state_shape.template, flat)
         return metrics.numpy()[: len(epochs)], classes.numpy()[: len(epochs)], state
 
-    def _compiled(
-        self, epochs: Epochs, config: HeadConfig, features: tf.Tensor, labels: tf.Tensor
-    ) -> Any:
+    def _compiled(self, epochs: Epochs, config: HeadConfig, rows: RowTensors) -> Any:
         """Return a function of flat tensors, compiled, or read, by a call of no epochs."""
         size, signature = self.shape.size, self.signature
         state: State = tf.nest.map_structure(
@@ -122,7 +117,7 @@ class Program:
             [None] * size,
             [np.ones(self.shape.n_classes, np.float32)] * size,
         )
-        arguments = (features, labels, heads, state, self._stacked([]), tf.constant(0))
+        arguments = (rows, heads, state, self._stacked([]), tf.constant(0))
 
         def flat(*tensors: Any) -> list[Any]:
             found = epochs(*tf.nest.pack_sequence_as(arguments, tensors))

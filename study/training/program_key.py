@@ -24,6 +24,7 @@ class ProgramShape(NamedTuple):
     n_classes: int
     size: int  # heads in one program
     metric: str = ACCURACY  # chooses between epochs
+    weighted: bool = False  # whether rows have weights in the training loss
 
 
 class Signature(NamedTuple):
@@ -71,8 +72,8 @@ def signature_of(
 
 def key_of(signature: Signature, shape: ProgramShape) -> str:
     """Return all that decides a program besides code and versions."""
-    rows, n_classes, size, metric = shape
-    deciding = () if metric == ACCURACY else (metric,)
+    rows, n_classes, size, metric, weighted = shape
+    deciding = [metric] * (metric != ACCURACY) + ["sample_weight"] * weighted
     return repr((signature, tf.TensorShape(rows), n_classes, size, *deciding))
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from study.common.freed_memory import give_back
 from study.space.head_config import HeadConfig
+from study.training.epochs import RowTensors
 from study.training.program import Program
 from study.training.program_cache import Compilation
 from study.training.program_key import ProgramShape, Signature
@@ -29,17 +30,15 @@ class Programs:
         """Signatures of the programs that can be called now."""
         return self._ready.keys()
 
-    def of(
-        self, signature: Signature, config: HeadConfig, features: tf.Tensor, labels: tf.Tensor
-    ) -> Program:
+    def of(self, signature: Signature, config: HeadConfig, rows: RowTensors) -> Program:
         """Return the program of a signature, which `config` has; wait if another thread makes it.
 
-        Of `features` (R, d) and `labels` (R,) only the shapes matter.
+        Of `rows` only the shapes matter.
         """
         with self._locks.setdefault(signature, threading.Lock()):
             if signature not in self._ready:
                 start = time.monotonic()
-                program = Program(signature, config, self.shape, features, labels)
+                program = Program(signature, config, self.shape, rows)
                 give_back()
                 self.compilations.append(Compilation(start, time.monotonic(), program.kept))
                 self._ready[signature] = program
@@ -60,12 +59,16 @@ def compiled_ahead(
 
     def compile_wanted() -> None:
         # Memory that is never written takes no room, and a call of no epochs reads no row.
-        features = tf.raw_ops.Empty(shape=programs.shape.rows, dtype=tf.float32)
-        labels = tf.raw_ops.Empty(shape=programs.shape.rows[:1], dtype=tf.int32)
+        shape, empty = programs.shape, tf.raw_ops.Empty
+        rows = RowTensors(
+            empty(shape=shape.rows, dtype=tf.float32),
+            empty(shape=shape.rows[:1], dtype=tf.int32),
+            empty(shape=shape.rows[:1], dtype=tf.float32) if shape.weighted else (),
+        )
         for signature, config in wanted:
             if stop.is_set():
                 return
-            programs.of(signature, config, features, labels)
+            programs.of(signature, config, rows)
 
     try:
         yield thread.submit(compile_wanted)

@@ -26,6 +26,7 @@ class TrainingTable(NamedTuple):
     labels: Int32[np.ndarray, " R"]
     n_classes: int
     views: Int32[np.ndarray, "N V"] | None = None  # rows of each example, its own first
+    sample_weight: Float32[np.ndarray, " R"] | None = None  # in the training loss; None: all are 1
 
 
 class TrainingRules(NamedTuple):

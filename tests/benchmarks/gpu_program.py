@@ -51,13 +51,11 @@ def export(folder: Path, rows: int, optimizer: str, sizes: list[int]) -> None:
     runs = [HeadRun(config, every[:rows], every[rows:], seed, EPOCHS) for seed in range(1, FEW + 1)]
     table = TrainingTable(features, labels, CLASSES)
     population = LocalTrainer(table, TrainingRules(30, [WIDTH]), FEW)
-    program: Any = population.programs.of(
-        population.signature(runs[0]), config, population._features, population._labels
-    )
+    program: Any = population.programs.of(population.signature(runs[0]), config, population._rows)
     train, run, seen = program.train, program._run, []
 
     def recorded(*given: Any) -> Any:
-        seen.append((*given[:4], program._stacked([]), 0))
+        seen.append((*given[:3], program._stacked([]), 0))
         return train(*given)
 
     def computed(flat: list[Any]) -> Any:

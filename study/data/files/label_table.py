@@ -1,9 +1,9 @@
 """A table of labels, a CSV file -> the label, group and part of each file.
 
-Columns are `file` and `label`, and perhaps `split` and `group`, in any order and case; others are
-ignored. Nothing is guessed: a file with two labels, a word that means no part, and a name that
-leads out of the folder are refused with their lines. The delimiter (comma, semicolon, tab) is taken
-from the first line.
+Columns are `file` and `label`, and perhaps `split`, `group` and `weight` or `sample_weight` (in the
+training loss), in any order and case; others are ignored. Nothing is guessed: a file with two
+labels, a word that means no part, and a name that leads out of the folder are refused with their
+lines. The delimiter (comma, semicolon, tab) is taken from the first line.
 """
 
 import csv
@@ -13,11 +13,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from study.common.errors import UserError
 from study.common.text import counted, printable
 from study.data.files.class_folders import TRAIN, part_of
+from study.data.sample_weight import WEIGHTS, are_weights
 
-NEEDED, OPTIONAL = ("file", "label"), ("split", "group")
+NEEDED, OPTIONAL = ("file", "label"), ("split", "group", "weight")
 DELIMITERS = ",;\t|"
 SPREADSHEETS = {b"PK\x03\x04": "a spreadsheet or an archive", b"\xd0\xcf\x11\xe0": "a spreadsheet"}
 MOST_BYTES = 2**30
@@ -32,6 +35,7 @@ class LabelLine(NamedTuple):
     group: str = ""
     line: int = 0  # from 1
     word: str = ""  # for the part, as it is in the table
+    weight: float | None = None  # None if the table has no column weight
 
 
 class LabelTable(NamedTuple):
@@ -68,7 +72,7 @@ def read_table(table: Path, root: Path) -> LabelTable:
         names.setdefault(row.part, row.word)
         known = found.setdefault(row.path, row)
         repeated += known is not row
-        if (known.label, known.part, known.group) != (row.label, row.part, row.group):
+        if known._replace(line=0, word="") != row._replace(line=0, word=""):
             raise UserError(
                 f"{where}: {printable(row.path.name)} is in lines {known.line} and {number} with "
                 f"different values ({_values(known)}; {_values(row)}): keep one line per file"
@@ -137,15 +141,15 @@ def _text(table: Path, where: str) -> str:
 
 def _columns(header: Sequence[str], where: str) -> dict[str, int]:
     """Return the place of each column."""
-    names = [name.strip().lower() for name in header]
+    names = [name.strip().lower().replace("sample_weight", "weight") for name in header]
     found = {name: names.index(name) for name in (*NEEDED, *OPTIONAL) if name in names}
     missing = [name for name in NEEDED if name not in found]
     if missing:
         shown = ", ".join(repr(printable(name)) for name in header[:10]) or "none"
         raise UserError(
-            f"{where}: the first line must name the columns file and label (and may name split and "
-            f"group), but {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing; "
-            f"its columns are {shown}"
+            f"{where}: the first line must name the columns file and label (and may name split, "
+            f"group and weight), but {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing; its columns are {shown}"
         )
     if twice := [name for name in found if names.count(name) > 1]:
         raise UserError(f"{where}: two columns are named {twice[0]}: keep one")
@@ -166,7 +170,21 @@ def _row(cells: Sequence[str], columns: dict[str, int], root: Path, where: str) 
             "of a table with a column split"
         )
     path, group = _path(values["file"], root, where), values.get("group", "")
-    return LabelLine(path, values["label"], part, group, word=printable(word))
+    weight = _weight(values.get("weight", ""), where) if "weight" in columns else None
+    return LabelLine(path, values["label"], part, group, word=printable(word), weight=weight)
+
+
+def _weight(text: str, where: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = -1.0
+    if are_weights(np.array([weight])).all():
+        return weight
+    raise UserError(
+        f"{where}: weight is {printable(text)!r}, but {WEIGHTS} (rename the column if it is not "
+        "for training)"
+    )
 
 
 def _path(name: str, root: Path, where: str) -> Path:
@@ -184,4 +202,5 @@ def _path(name: str, root: Path, where: str) -> Path:
 
 def _values(row: LabelLine) -> str:
     named = {"label": row.label, "split": row.part, "group": row.group}
+    named |= {} if row.weight is None else {"weight": str(row.weight)}
     return ", ".join(f"{name} {printable(value)}" for name, value in named.items() if value)

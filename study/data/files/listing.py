@@ -44,6 +44,7 @@ class ListedFile(NamedTuple):
     part: str = ""  # of divided data
     group: str = ""  # of the table
     subfolder: str = ""  # the first one below its class folder, or below the table's folder
+    weight: float | None = None  # of the table
 
 
 class Listing(NamedTuple):
@@ -252,7 +253,7 @@ def _list_table(source: Path, root: Path) -> Listing:
         source=source,
         root=root,
         files=[
-            ListedFile(row.path, row.label, row.part, row.group, _first_folder(row.path, root))
+            ListedFile(*row[:4], subfolder=_first_folder(row.path, root), weight=row.weight)
             for row in there
         ],
         labels=labels,

@@ -1,15 +1,16 @@
-"""The columns beside the rows of a `.npz` file: classes, groups and parts, checked, as tuples."""
+"""The columns beside the rows of a `.npz` file: classes, groups, parts and weights, checked."""
 
 import sys
 from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Int, Int32, Integer, Shaped
+from jaxtyping import Float32, Int, Int32, Integer, Shaped
 
 from study.common.text import near, printable
 from study.data.files.class_folders import PART_OF, TEST, TRAIN, VALIDATION, part_of
 from study.data.rows.npz_file import NpzFile
+from study.data.sample_weight import WEIGHTS, are_weights
 
 LONGEST = 1000  # characters of a name
 Names = tuple[str, ...]
@@ -83,6 +84,22 @@ def split_column(
     if lost:
         raise file.error("split", f"leaves no row to train on of {', '.join(lost[:5])}")
     return parts, {part: "/".join(found) for part, found in called.items() if found}
+
+
+def weight_column(file: NpzFile) -> Float32[np.ndarray, " N"]:
+    """Return N weights.
+
+    Raises:
+        UserError: `sample_weight` holds something other than finite numbers of 0 or more.
+    """
+    key, dtype = "sample_weight", file.headers["sample_weight"].dtype
+    if dtype.kind not in "fiu":
+        raise file.error(key, f"is {dtype}, but must hold numbers: {key}.astype('float32')")
+    values = file.column(key)
+    if not (right := are_weights(values)).all():
+        row = int((~right).argmax())
+        raise file.error(key, f"{values[row]} in row {row} (from 0), but {WEIGHTS}")
+    return values.astype(np.float32)
 
 
 def _numbers(file: NpzFile, key: str = "y") -> Integer[np.ndarray, " N"]:

@@ -4,8 +4,8 @@
 
 `x` (N, d) of floats; `y` (N,) of class numbers from 0 or of names; and optionally `class_names`
 (C,) for the numbers, `group` (N,) of rows that are never on both sides of a split, `split` (N,) of
-train, val, test. Numbers become float32. Class numbers that are floats are refused, even if they
-are whole: they may as well be what a regression predicts.
+train, val, test, `sample_weight` (N,) in the training loss. Numbers become float32. Class numbers
+that are floats are refused, even if they are whole: they may as well be what a regression predicts.
 """
 
 import hashlib
@@ -21,11 +21,17 @@ from study.common.text import first_few
 from study.data.examples import Examples
 from study.data.files.listing import local_path
 from study.data.groups import groups_in_words
-from study.data.rows.label_columns import class_column, group_column, split_column
+from study.data.rows.label_columns import (
+    class_column,
+    group_column,
+    split_column,
+    weight_column,
+)
 from study.data.rows.npz_file import PIECE, NpzFile, opened
 from study.data.rows.row_room import feature_rows
+from study.data.sample_weight import weights_in_words
 
-KEYS = ("x", "y", "group", "split", "class_names")
+KEYS = ("x", "y", "group", "split", "class_names", "sample_weight")
 FLOATS = ("float16", "float32", "float64")
 MOST_ROWS = 2**31 - 1  # row numbers are int32
 NAMED = 10  # columns listed in one line
@@ -76,6 +82,7 @@ def load_rows(features: str | Path, *, folder: Path | None = None) -> RowSet:
         labels, names, notes = class_column(file)
         groups = group_column(file) if "group" in file.headers else ()
         parts, part_names = split_column(file, labels, names)
+        weights = weight_column(file) if "sample_weight" in file.headers else None
         rows = feature_rows(count, width, folder)
         _fill(rows, file)
         digests, constant = _digests(rows)
@@ -88,12 +95,13 @@ def load_rows(features: str | Path, *, folder: Path | None = None) -> RowSet:
         class_names=names,
         digests=digests,
         groups=groups,
+        sample_weight=weights,
         parts=parts,
         part_names=part_names,
         constant=constant,
         notes=(*notes, *_constant(constant, width)),
     )
-    return replace(found, notes=(*groups_in_words(found), *found.notes))
+    return replace(found, notes=(*groups_in_words(found), *weights_in_words(found), *found.notes))
 
 
 def _check_shapes(file: NpzFile) -> tuple[int, int]:

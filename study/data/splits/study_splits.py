@@ -16,6 +16,7 @@ from study.common.text import counted, printable
 from study.data.examples import Examples
 from study.data.files.class_folders import TEST
 from study.data.image_set import ImageSet
+from study.data.sample_weight import weightless_classes
 from study.data.splits.one_split import (
     Split,
     folders_split,
@@ -126,7 +127,7 @@ class Splits:
             several: whether there is more than one repeat.
         """
         if self.fixed is None:
-            return [*self._left_out(), *self.examples.without_test()]
+            return [*self._left_out(), *self._weightless(), *self.examples.without_test()]
         owner = "Keras's" if self.split == "keras" else f"the {self.examples.part_noun}s'"
         found = [*self._on_several_sides(self.fixed, f"{owner} split")]
         for part, rows in (("training", self.fixed.train), ("validation", self.fixed.validation)):
@@ -140,7 +141,7 @@ class Splits:
                 f"with `split` {self.split} all repeats share one split, so the intervals ignore "
                 "variation between splits; `split` stratified draws a fresh one for each repeat"
             )
-        return found + self.examples.without_test()
+        return [*found, *self._weightless(), *self.examples.without_test()]
 
     def _left_out(self) -> Iterator[str]:
         """Yield how many examples outside the test part are copies of it, or belong to it."""
@@ -153,6 +154,19 @@ class Splits:
             yield f"left out of the study as copies of test {noun}s: {copies} {others}"
         if related:
             yield f"left out of the study because they belong to test {noun}s: {related} {others}"
+
+    def _weightless(self) -> Iterator[str]:
+        """Yield the classes that the first repeat cannot learn, since their weights are 0."""
+        if self.examples.sample_weight is None:
+            return
+        lost = [
+            weightless_classes(self.examples, self(of, 0).train) for of in ("search", "confirm")
+        ]
+        if names := ", ".join(dict.fromkeys([*lost[0], *lost[1]])):
+            yield (
+                f"in a split all training {self.examples.noun}s of {names} weigh 0, so its heads "
+                "do not learn them"
+            )
 
     def _on_several_sides(self, split: Split, owner: str) -> Iterator[str]:
         """Yield how many copies, and examples that belong together, are divided, in words."""

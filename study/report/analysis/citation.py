@@ -42,7 +42,7 @@ def _data(meta: StudyMeta) -> str:
         f"({programs}) for training a dense head on {_features(meta)}, on "
         f"{sum(meta.class_counts)} {meta.noun}s of {len(meta.class_names)} classes: "
         f"{sizes['train']} for training, {sizes['validation']} for validation, {sizes['test']} "
-        f"for testing.{_groups(meta)}"
+        f"for testing.{_groups(meta)}{_weights(meta)}"
     )
 
 
@@ -56,6 +56,12 @@ def _groups(meta: StudyMeta) -> str:
     if near:
         text += f" Near-duplicates ({near} {meta.noun}s) stayed in one part of every split."
     return text
+
+
+def _weights(meta: StudyMeta) -> str:
+    if not meta.sample_weight:
+        return ""
+    return f" Their sample weights count in the training loss, not where {meta.noun}s are judged."
 
 
 def _features(meta: StudyMeta) -> str:
