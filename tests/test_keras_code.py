@@ -23,7 +23,7 @@ from study.space.schedule_table import SCHEDULES, ScheduleKind, schedule_keys
 from study.space.search_space import load_space
 from study.training.head import Statistics, make_optimizer
 from study.training.hypermodel import HeadHyperModel
-from study.training.loss import keras_class_weight
+from study.training.loss import keras_class_weight, row_weights
 from study.training.schedules import make_schedule
 
 # What `eagerly` sets does not reach tf.data, which is all the same here.
@@ -84,20 +84,26 @@ def pasted(code: str, start: list[np.ndarray] | None = None) -> dict[str, Any]:
     return found
 
 
-def assert_same_curves(config: HeadConfig) -> None:
-    """The pasted code and the study's own model, from the same weights."""
+def assert_same_curves(config: HeadConfig, own: np.ndarray | None = None) -> None:
+    """The pasted code and the study's own model, from the same weights; `own` are of the rows."""
     train, validation = (ROWS_X[:ROWS], LABELS[:ROWS]), (ROWS_X[ROWS:], LABELS[ROWS:])
-    own = HeadHyperModel(
+    model = HeadHyperModel(
         load_space("quick"), n_features=FEATURES, n_classes=3, n_train=ROWS, max_epochs=EPOCHS,
         seed=3, statistics=Statistics.of(train[0]),
     ).build_config(config)  # fmt: skip
-    code = pasted(keras_code(*a_run(config)), own.get_weights())
+    meta, *run = a_run(config)
+    weigh = {"class_weight": keras_class_weight(config, train[1])}
+    given = () if own is None else (own,)
+    if own is not None:
+        meta = replace(meta, data={**meta.data, "sample_weight": "sample weights: 0 to 2"})
+        weigh = {"sample_weight": row_weights(config, train[1], train[1], own)}
+    code = pasted(keras_code(meta, *run), model.get_weights())
     size = ROWS if config.batch_size == "full" else int(config.batch_size)
-    wanted = own.fit(
+    wanted = model.fit(
         *train, batch_size=size, epochs=BEST, validation_data=validation, shuffle=False, verbose=0,
-        class_weight=keras_class_weight(config, train[1]),
+        **weigh,
     ).history  # fmt: skip
-    head = code["train"](*train, validation_data=validation, shuffle=False, verbose=0)
+    head = code["train"](*train, *given, validation_data=validation, shuffle=False, verbose=0)
     found = head.history.history
     assert len(found["loss"]) == BEST  # not as many as the schedule spans
     for key, curve in wanted.items():
@@ -141,6 +147,12 @@ def test_the_loss_is_the_studys(loss: dict[str, Any], schedule: str) -> None:
     code = keras_code(*a_run(config))
     assert ("class_weight=class_weight" in code) == config.balanced
     assert ("SmoothedCrossentropy" in code) == (config.label_smoothing > 0)
+
+
+def test_rows_weigh_as_they_did_in_the_study() -> None:
+    weights = RNG.uniform(0, 2, ROWS).astype(np.float32)
+    balanced = {"class_weight": "balanced"}
+    assert_same_curves(a_config(batch_size=16, loss_hyperparameters=balanced), weights)
 
 
 def test_the_code_says_why_it_trains_for_so_many_epochs() -> None:

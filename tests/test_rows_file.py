@@ -179,8 +179,38 @@ def test_the_fingerprint_is_that_of_the_content_not_of_the_file(
         {"x": X, "y": Y, "class_names": NAMES},
         {"x": X, "y": Y, "group": np.arange(N) // 2},
         {"x": X, "y": Y, "split": PARTS},
+        {"x": X, "y": Y, "sample_weight": np.ones(N)},
     ):
         assert loaded(**changed).fingerprint != first
+
+
+@pytest.mark.parametrize("dtype", ["<f2", ">f8", "u1", "i8"])
+def test_weights_of_rows_are_numbers_of_any_kind(loaded: Write, dtype: str) -> None:
+    found = loaded(x=X, y=Y, sample_weight=(np.arange(N) % 4).astype(dtype))
+    assert found.sample_weight is not None
+    assert found.sample_weight.tolist() == (np.arange(N) % 4).tolist()
+    assert found.notes[0] == (
+        "sample weights: 0 to 3 (8 of 30 rows weigh 0) in the training loss; accuracies and "
+        "validation count every row alike"
+    )
+    assert loaded(x=X, y=Y).sample_weight is None and not loaded(x=X, y=Y).notes
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_class_that_weighs_nothing_in_a_split_is_named(
+    loaded: Write, kept: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one ant that is not is in the test set, so in no split of the training rows."""
+    weights = (Y != 1) * 1.0
+    made = {"split": "stratified", "validation_split": 0.3, "test_split": 0.2, "seed": 1}
+    test = Splits(loaded(x=X, y=Y), **made, split_seed=1)("search", 0).test
+    weights[[row for row in test if Y[row] == 1][:kept]] = 1
+    found = loaded(x=X, y=Y, class_names=NAMES, sample_weight=weights)
+    said = "in a split all training rows of ant weigh 0, so its heads do not learn them"
+    assert Splits(found, **made, split_seed=1).warnings(several=True) == [said]
+    assert main(["--features", str(found.source)]) == 0
+    whole = "warning: all rows of ant weigh 0, so no head learns them"
+    assert (whole in capsys.readouterr().out) == (not kept)
 
 
 def test_rows_that_do_not_fit_into_the_memory_lie_on_the_disk(
@@ -236,6 +266,19 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"x": X, "y": Y, "split": NAMES[Y]}, "split: 'ant' in row 1 (from 0) is not a part"),
     ({"x": X, "y": Y, "split": np.array(["train", "tset"])[Y % 2]}, "(did you mean test?)"),
     ({"x": X, "y": Y, "split": np.array(["train", "val"])[Y // 2]}, "leaves no row to train on"),
+    ({"x": X, "y": Y, "sample_weight": X}, "sample_weight: is (30, 4), but x has 30 rows"),
+    ({"x": X, "y": Y, "sample_weight": Y > 0}, "sample_weight: is bool, but must hold numbers"),
+    ({"x": X, "y": Y, "sample_weight": NAMES[Y]}, "sample_weight: is <U4, but must hold numbers"),
+    ({"x": X, "y": Y, "sample_weight": Y - 1}, "sample_weight: -1 in row 0 (from 0), but weights"),
+    ({"x": X, "y": Y, "sample_weight": np.array([1, np.nan, 1])[Y]}, "nan in row 1 (from 0), but"),
+    ({"x": X, "y": Y, "sample_weight": np.array([1, 1, np.inf])[Y]}, "inf in row 2 (from 0), but"),
+    ({"x": X, "y": Y, "sample_weight": 1e39 * Y}, "1e+39 in row 1 (from 0), but weights are fin"),
+    ({"x": X, "y": Y, "sample_weight": Y * 0}, "the weights of all rows to train on are 0"),
+    (
+        {"x": X, "y": Y, "split": PARTS, "sample_weight": (PARTS == "Test ") * 1},
+        "the weights of all rows to train on are 0, so there is nothing to learn",
+    ),
+    ({"x": X, "y": Y, "weight": Y}, "weight: unknown key (did you mean sample_weight?)"),
     ({"x": X * 0 + 1, "y": Y}, "x: all rows are equal, so there is nothing to learn"),
     (
         {"x": X.astype(float) * 1e300, "y": Y},

@@ -206,14 +206,16 @@ def test_a_notebook_runs_and_loads_it(
     assert "VGG16" not in repr(found) and "image" not in repr(found)
 
 
-def test_groups_and_parts_of_the_file_are_honoured(
+def test_groups_parts_and_weights_of_the_file_are_honoured(
     top: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     x, y = digits()
     split = np.array(["train", "train", "val", "test"])[np.arange(COUNT) // 3 % 4]
     names = np.array([f"digit {number}" for number in range(10)])
     group = np.arange(COUNT) // 2
-    np.savez(tmp_path / "d.npz", x=x, y=y, split=split, group=group, class_names=names)
+    weights = np.arange(COUNT) % 7 / 2
+    more = {"split": split, "group": group, "class_names": names}
+    np.savez(tmp_path / "d.npz", x=x, y=y, sample_weight=weights, **more)
     (tmp_path / "cache").symlink_to(top / "cache")
     assert search(tmp_path / "d.npz", tmp_path, "--optimizers", "adam", "--repeats", "1") == 0
     said = capsys.readouterr().out
@@ -224,6 +226,13 @@ def test_groups_and_parts_of_the_file_are_honoured(
     tested = [int(name.removeprefix("row ")) for name in found.optimizers["adam"].paths]
     assert tested == np.flatnonzero(split == "test").tolist()
     assert load_meta(tmp_path / "logs" / "digits").class_names == names.tolist()
+    assert "sample weights: 0 to 3 (52 of 360 rows weigh 0) in the training loss" in said
+    report = (tmp_path / "logs" / "digits" / "report" / "report.md").read_text()
+    assert "sample weights count in the training loss, not where rows are judged." in report
+    assert "def train(features, labels, sample_weight, **more)" in report
+    np.savez(tmp_path / "d.npz", x=x, y=y, sample_weight=weights[::-1], **more)
+    assert search(tmp_path / "d.npz", tmp_path, "--optimizers", "adam", "--repeats", "1") == 2
+    assert "has different settings: rows " in capsys.readouterr().err
 
 
 def test_the_same_rows_of_images_and_of_a_file_give_the_same_curves(

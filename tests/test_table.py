@@ -130,6 +130,18 @@ def test_a_group_of_the_table_never_stands_on_both_sides(folder):
         assert all(sides) and sum(map(len, sides)) == 6
 
 
+@pytest.mark.parametrize("name", ["weight", " Sample_Weight"])
+def test_weights_of_the_table_stay_with_their_images(folder, name):
+    """In whatever order the lines are, and where an image is left out."""
+    lines = rows(more=",{0}e-1").split()[::-1]
+    (folder / "images" / "04.png").write_bytes(b"\x89PNG damaged")
+    images = load(folder, f"file,label,{name}\n" + "\n".join(lines))
+    numbers = [n for n in range(12) if n != 4]
+    assert names(images) == [f"{n:02d}.png" for n in numbers]
+    assert images.sample_weight.tolist() == pytest.approx([n // 2 / 10 for n in numbers])
+    assert images.notes[1].startswith("sample weights: 0 to 0.5 (2 of 11 images weigh 0) in the")
+
+
 def test_what_the_table_and_the_folder_do_not_share_is_named(folder):
     text = "file,label\n" + rows().replace("images/03.png", "images/03.jpg")
     images = load(folder, text)
@@ -187,6 +199,17 @@ REFUSED = [
         "file,label\nno.png,a\nnot.png,b\n",
         "has usable images of fewer than two .*no.png is in the table",
     ),
+    ("file,label,weight\nimages/00.png,a,-1\n", "line 2: weight is '-1', but weights are finite"),
+    ("file,label,weight\nimages/00.png,a,\n", "line 2: weight is '', but .*rename the column"),
+    ("file,label,weight\nimages/00.png,a,heavy\n", "line 2: weight is 'heavy', but weights are"),
+    ("file,label,weight\nimages/00.png,a,nan\n", "line 2: weight is 'nan', but weights are fin"),
+    ("file,label,weight\nimages/00.png,a,1e39\n", "line 2: weight is '1e39', but weights are"),
+    ("file,label,weight\n" + rows(more=",0"), "the weights of all images to train on are 0"),
+    ("file,label,weight,sample_weight\n", "two columns are named weight: keep one$"),
+    (
+        "file,label,weight\nimages/00.png,a,1\nimages/00.png,a,2\n",
+        r"in lines 2 and 3 with different values \(label a, weight 1.0; label a, weight 2.0\)",
+    ),
     (
         "file,label\n" + rows() + "images/99.png,fish\n",
         "class fish in .*labels.csv has no usable file .1 left out, such as .*99.png is in the",
@@ -235,7 +258,8 @@ def test_the_fingerprint_holds_labels_groups_and_parts(folder):
         load(folder, "file,label,group\n" + rows(more=",g{0}")),
         load(folder, "file,label,split\n" + rows(more=",train")),
     ]
-    assert len({plain, *(images.fingerprint for images in others)}) == 4
+    others.append(load(folder, "file,label,weight\n" + rows(more=",{0}")))
+    assert len({plain, *(images.fingerprint for images in others)}) == 5
 
 
 @settings(

@@ -11,14 +11,17 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_population import DATA, MAX_EPOCHS, N_CLASSES, a_run, configuration, train
 
+from study.data.examples import Examples
 from study.data.load_images import load_images
 from study.data.pixels.decoding import decode
 from study.data.pixels.views import View, decode_view, seen, view_key, view_of
+from study.data.splits.study_splits import Splits
 from study.features.backbone import Backbone, load_backbone
 from study.features.extract import extract_features
 from study.records.study_meta import load_meta
 from study.records.trials_file import load_trials
 from study.search import main
+from study.search.tasks import Data, count_rows, view_rows
 from study.training.plain_keras import train_plainly
 from study.training.population import LocalTrainer
 from study.training.runs import TrainingRules, TrainingTable, order_of_rows
@@ -102,6 +105,22 @@ def test_each_epoch_draws_a_view_of_each_row() -> None:
 @pytest.fixture(scope="module")
 def trainer() -> LocalTrainer:
     return LocalTrainer(TABLE, RULES, size=2)
+
+
+def test_each_view_has_label_and_weight_of_its_image() -> None:
+    weights = np.arange(12, dtype=np.float32)
+    images = Examples(
+        source=Path("x"), labels=np.arange(12, dtype=np.int32) % 2, class_names=("a", "b"),
+        digests=tuple("abcdefghijkl"), sample_weight=weights,
+    )  # fmt: skip
+    made = {"validation_split": 0.3, "test_split": 0.2, "seed": 1, "split_seed": 1}
+    splits = Splits(images, split="stratified", **made)
+    views = view_rows(splits, VIEWS)
+    features = np.zeros((count_rows(12, views), 2), np.float32)
+    table = Data(features, images.labels, 2, splits, views).table
+    for row in range(12):
+        assert set(table.sample_weight[views[row]]) == {row}
+        assert set(table.labels[views[row]]) == {row % 2}
 
 
 def test_views_train_heads_as_keras_does_on_these_rows(trainer: LocalTrainer) -> None:
