@@ -200,13 +200,13 @@ def test_weights_of_rows_are_numbers_of_any_kind(loaded: Write, dtype: str) -> N
 def test_a_class_that_weighs_nothing_in_a_split_is_named(
     loaded: Write, kept: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The one ant that is not is in the test set, so in no split of the training rows."""
+    """The one ant that weighs anything is a test row, so no split trains on it."""
     weights = (Y != 1) * 1.0
     made = {"split": "stratified", "validation_split": 0.3, "test_split": 0.2, "seed": 1}
     test = Splits(loaded(x=X, y=Y), **made, split_seed=1)("search", 0).test
     weights[[row for row in test if Y[row] == 1][:kept]] = 1
     found = loaded(x=X, y=Y, class_names=NAMES, sample_weight=weights)
-    said = "in a split all training rows of ant weigh 0, so its heads do not learn them"
+    said = "all training rows of ant weigh 0 in a split, so its heads do not learn them"
     assert Splits(found, **made, split_seed=1).warnings(several=True) == [said]
     assert main(["--features", str(found.source)]) == 0
     whole = "warning: all rows of ant weigh 0, so no head learns them"

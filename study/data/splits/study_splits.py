@@ -164,7 +164,7 @@ class Splits:
         ]
         if names := ", ".join(dict.fromkeys([*lost[0], *lost[1]])):
             yield (
-                f"in a split all training {self.examples.noun}s of {names} weigh 0, so its heads "
+                f"all training {self.examples.noun}s of {names} weigh 0 in a split, so its heads "
                 "do not learn them"
             )
 
