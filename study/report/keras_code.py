@@ -28,16 +28,6 @@ _HOW = {
     Phase.DEFAULT: "untuned",
     Phase.BUDGET: "found early",
 }
-_DEFINED = {  # by whether rows have weights of their own
-    False: (
-        "def train(features, labels, **more):",
-        '    """Train a head on rows (N, features) and class numbers (N,)."""',
-    ),
-    True: (
-        "def train(features, labels, sample_weight, **more):",
-        '    """Train a head on rows (N, features), class numbers (N,) and their weights (N,)."""',
-    ),
-}
 _STATISTICS = (
     "variance = features.var(axis=0)",
     "variance[features.min(axis=0) == features.max(axis=0)] = 1  # not divided by almost 0",
@@ -97,7 +87,8 @@ def _lines(meta: StudyMeta, run: TrialRecord, length: TrainingLength) -> list[st
         "",
         "",
         *_views(int(meta.settings.get("views", 1))),
-        *_DEFINED[own_weights],
+        f"def train(features, labels, {'sample_weight, ' * own_weights}**more):",
+        '    """Train a head on rows (N, features) and class numbers (N,)."""',
         *(f"    {line}" for line in body),
         "",
         "",

@@ -21,12 +21,7 @@ from study.common.text import first_few
 from study.data.examples import Examples
 from study.data.files.listing import local_path
 from study.data.groups import groups_in_words
-from study.data.rows.label_columns import (
-    class_column,
-    group_column,
-    split_column,
-    weight_column,
-)
+from study.data.rows.label_columns import class_column, group_column, split_column, weight_column
 from study.data.rows.npz_file import PIECE, NpzFile, opened
 from study.data.rows.row_room import feature_rows
 from study.data.sample_weight import weights_in_words
