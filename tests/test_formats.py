@@ -223,5 +223,7 @@ def test_made_up_studies_have_the_shape_of_a_real_one(tmp_path: Path) -> None:
         for found in (load_trials(made), load_trials(real))
     ]
     assert kinds[0] == kinds[1]
-    known = {"power", "drops", *load_space("default").examples()}
+    space = load_space("default")
+    known = {"power", "drops"}.union(*map(set, space.schedules.values()))
+    known = known.union(*(space.default(name).hyperparameters() for name in space.optimizers))
     assert {key for record in load_trials(made) for key in record.hyperparameters} <= known

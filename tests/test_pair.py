@@ -1,7 +1,9 @@
 """Two studies side by side: paired or not, with intervals, from the command."""
 
+import dataclasses
 import json
 import math
+from zlib import crc32
 
 import pytest
 from scipy import stats
@@ -18,7 +20,8 @@ BASE = [0.90, 0.92, 0.91, 0.89, 0.93]
 
 
 def summary(*groups, name="first", splits=None, **changes):
-    records = [record for group in groups for record in group]
+    seed = crc32(name.encode())  # runs of two studies
+    records = [dataclasses.replace(record, seed=seed) for group in groups for record in group]
     names = list(dict.fromkeys(record.optimizer for record in records))
     changes = {"settings": {"confirm": 1}} | changes
     meta = make_meta(names, CLASSES, name=name, split_digests=splits or SPLITS, **changes)
@@ -97,7 +100,21 @@ def test_who_is_good_enough_in_both_studies_is_named():
 
 def test_nothing_in_common_is_said():
     found = pair_of(summary(shifted("adam", 0)), summary(shifted("sgd", 0), name="b"))
-    assert found.headline == "first and b have no confirmed optimizer in common."
+    assert found.headline == "first and b have no result in common, or only the same runs."
+
+
+def test_nothing_is_concluded_from_runs_that_are_in_both_studies():
+    first = summary(shifted("adam", 0), shifted("sgd", -0.1))
+    copied = summary(shifted("adam", 0), shifted("sgd", -0.1))
+    found = pair_of(first, copied)
+    assert found.headline == "first and first have no result in common, or only the same runs."
+    assert all(math.isnan(change.difference) for change in found.changes)
+    records = [
+        dataclasses.replace(one, seed=one.seed + (one.optimizer == "sgd")) for one in copied.records
+    ]
+    found = pair_of(first, summarize(copied.meta, records))
+    assert [change.optimizer for change in found.changes if not math.isnan(change.low)] == ["sgd"]
+    assert found.average is None and found.headline.startswith("sgd changes by ")
 
 
 @pytest.fixture

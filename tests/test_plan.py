@@ -3,20 +3,23 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from simulated import draw, equal, looks_of
-from synthetic import make_meta, make_record
+from synthetic import make_meta, make_record, write_study
 
-from study.common.text import at_most
+from study.common.text import at_most, join
 from study.data.splits.one_split import Split
 from study.machines.here import Here
 from study.records.study_meta import Look
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
+from study.records.trials_file import rewrite_trials
 from study.search import live_progress as watch_module
 from study.search.command_line import parse, resolve_options
+from study.search.expected_time import Expected, cores, epoch_cost, slowness
 from study.search.live_progress import Watch, round_line
 from study.search.options import Options
 from study.search.plan import (
@@ -24,6 +27,7 @@ from study.search.plan import (
     PlannedSearch,
     make_plan,
     model_summary,
+    optimizers_line,
     plan_lines,
     question_lines,
     signatures_of,
@@ -138,7 +142,7 @@ def test_the_plan_reads_as_a_sentence(argv: tuple[str, ...], words: str):
         space,
         SPLIT,
         widths_of(space),
-    )[0]
+    )[1]
     assert words in first and first.startswith("plan: ")
 
 
@@ -146,9 +150,47 @@ def test_the_plan_says_how_many_programs_are_compiled():
     space = load_space("quick")
     lines = plan_lines(make_plan(options(), space), options(), space, SPLIT, widths_of(space))
     programs = len(signatures_of(space, SPLIT, widths_of(space)))
-    assert f"plan: at most {programs} programs to compile, about 2 s each" in lines
+    assert f"plan: at most {programs} programs to compile" in lines
     assert 1 <= programs <= 12
     assert len(signatures_of(space.restrict(["adam"]), SPLIT, widths_of(space))) == 1
+
+
+def test_the_plan_names_the_optimizers_and_the_minutes():
+    space = load_space("default")
+    plan = make_plan(options(), space)
+    expected = Expected(programs=24, compiling=48.0, epoch=0.004)
+    lines = plan_lines(plan, options(), space, SPLIT, widths_of(space), expected)
+    assert lines[0] == f"plan: 12 optimizers: {join(list(space.optimizers))}"
+    programs = len(signatures_of(space, SPLIT, widths_of(space)))
+    assert f"plan: at most {programs} programs to compile, 50 s in all" in lines
+    words = "about 4 min until the first look, at most 17 min in all, on this machine"
+    assert lines[-1] == f"plan: training takes {words}"  # 50,760 and 250,344 epochs
+    fixed = plan_lines(
+        *(make_plan(options("--repeats", "5"), space), options(), space, SPLIT, widths_of(space)),
+        expected,
+    )
+    assert fixed[-1] == "plan: training takes about 4 min on this machine"
+    many = plan._replace(optimizers=tuple(f"o{number}" for number in range(200)))
+    assert optimizers_line(many).endswith("o18, o19 and 180 more")
+
+
+def test_an_earlier_study_says_how_fast_this_machine_is(tmp_path: Path):
+    device = {"kind": "cpu", "name": "some processor"}
+    timed = slowness(tmp_path, device)
+    assert timed and 0.05 < timed < 50
+    assert slowness(tmp_path, device | {"kind": "gpu"}) is None
+    for seconds, created in ((9.9, "2026-01-01"), (0.3, "2026-01-02")):
+        runs = [record("adam", 0, 0.5)]
+        meta = {"name": created, "created": created, "device": device | {"widths": [256]}}
+        study = write_study(tmp_path, ["adam"], meta=meta, repeats=1, trials=9)
+        rewrite_trials(study, [replace(one, seconds=seconds) for one in runs])
+        (tmp_path / "damaged").mkdir(exist_ok=True)
+        (tmp_path / "damaged" / "study.json").write_text("{")
+    batch, width = runs[0].hyperparameters["batch_size"], runs[0].hyperparameters["dense_width"]
+    assert (batch, width) == (16, 170)
+    cost = 3 * epoch_cost(120, 16, 256 * (512 + 40))
+    assert slowness(tmp_path, device) == pytest.approx(cores() * 0.3 / cost)
+    assert slowness(tmp_path, device | {"name": "another"}) != slowness(tmp_path, device)
 
 
 def test_the_plan_says_what_the_first_look_and_the_longest_study_cost():
@@ -240,6 +282,21 @@ def test_confirmations_count_as_work_but_not_as_trials(screen: Callable[[], list
     with watch(["adam"], 1) as shown:
         shown.add([done])
     assert "0/1 trials, " in screen()[-1]
+
+
+def test_the_time_left_counts_programs_apart_from_training(screen: Callable[[], list[str]]):
+    """While programs compile little is trained: that is no rate."""
+    made = [0]
+    expected = Expected(programs=4, compiling=40.0, epoch=10.0)
+    plan = Plan((PlannedSearch("adam", "random", 2, 6),), ("adam",), 0, (1,), False, 0, 0, 3)
+    with Watch(plan, [], left=partial(expected.left, lambda: made[0])) as shown:
+        shown.begin(Round({}, {"adam": 1}, None, [Look(1, 0.05)]))
+        made[0] = 3
+        shown.add([replace(record("adam", 0, 0.5), seconds=30.0)])
+        made[0] = 5  # those of another place, too
+        shown.add([replace(record("adam", 1, 0.5), seconds=90.0)])
+    ends = [line.rsplit(", ", 1)[1] for line in screen()]
+    assert ends == ["2 min left", "40 s left", "0 s left"]
 
 
 def test_after_a_look_the_watch_says_who_leads_and_who_is_still_in_the_race(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -41,6 +42,7 @@ def study(name="a", *, by=0.0, levels=LEVELS, untuned=0.1, data="faces", splits=
         values = [v + level + by + e for v, e in zip(BASE, noise, strict=True)]
         records += runs(optimizer, [[v] for v in values])
         records += runs(optimizer, [[v - untuned] for v in values], phase=Phase.DEFAULT)
+    records = [dataclasses.replace(record, seed=crc32(name.encode())) for record in records]
     meta = make_meta(
         list(levels),
         CLASSES,
@@ -262,6 +264,20 @@ def test_settings_that_share_no_whole_repeat_have_no_line():
     assert not found.effects and found.headline.startswith("Nothing is confirmed in all")
 
 
+def test_a_study_with_the_runs_of_another_is_named_and_proves_nothing():
+    """A copy, or the same search of fewer optimizers."""
+    first, fewer = study(), study("a", levels={"adam": 0.02})
+    other = study("c", by=0.05, image_size=64)
+    renamed = fewer._replace(meta=dataclasses.replace(fewer.meta, name="b"))
+    found = several_studies([first, renamed, other])
+    assert "image size" in by_choice(found) and "together" not in str(found.effects)
+    assert found.remarks[0] == (
+        "b has the same runs as a in 5 repeats of adam (one is a copy, or both are of one seed): "
+        "nothing is concluded from them."
+    )
+    assert found.effects == several_studies([first, other]).effects
+
+
 def test_points_of_different_metrics_are_not_mixed():
     with pytest.raises(UserError, match="judged by accuracy and study b by macro F1"):
         several_studies([study(), study("b", metric="macro_f1")])
@@ -289,8 +305,8 @@ def test_a_study_name_that_no_font_has_is_never_drawn_as_boxes(tmp_path):
 def logs(tmp_path_factory):
     top = tmp_path_factory.mktemp("several") / "logs"
     names = ["adam", "<b>&"]
-    records = make_records(names, repeats=5, confirm=1, trials=4, classes=4)
     for name, data, size in (("a", "x", 112), ("b", "x", 64), ("c d", "ÿ/z", 112)):
+        records = make_records(names, repeats=5, confirm=1, trials=4, classes=4, seed=size)
         write_study(
             top, names, classes=CLASSES[:4], records=records, predictions=False,
             meta={"name": name, "settings": SETTINGS | {"image_size": size},

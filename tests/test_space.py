@@ -736,7 +736,6 @@ def test_a_loss_left_as_it_is_is_no_hyperparameter(
     assert keys & hp.values.keys() == keys & config.hyperparameters().keys() == declared.keys()
     assert {key: config.hyperparameters()[key] for key in declared} == declared
     assert config == space.default("adam")
-    assert keys & space.examples().keys() == declared.keys()
 
 
 def test_every_optimizer_of_keras_has_an_entry():

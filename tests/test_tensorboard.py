@@ -25,11 +25,15 @@ from study.space.search_space import SearchSpace, load_space
 from study.tensorboard import events
 from study.tensorboard.event_folder import MOST_RUNS, EventFolder, selects_all
 from study.tensorboard.events import RunFile
+from study.tensorboard.hparams_columns import RUN
 from study.tensorboard.optimizer_runs import CURVES, STATUS, run_name
 from study.verdicts.answer import Standing
 
 STUDIES = Path(__file__).parent / "studies"
-STANDINGS = {"adam": Standing("good enough", 0.91), "sgd": Standing("undecided", 0.89)}
+STANDINGS = {
+    "adam": Standing("good enough", 0.91, 0.8, 3.5),
+    "sgd": Standing("undecided", 0.89, 4.1, None),
+}
 EVERYTHING = {"scalars": 0, "tensors": 0}
 
 
@@ -54,8 +58,8 @@ def hparams(events: EventAccumulator) -> dict[str, object]:
     return {key: getattr(value, value.WhichOneof("kind")) for key, value in values.items()}
 
 
-def columns(folder: Path, run: str = "report") -> api_pb2.Experiment:
-    content = read(folder, run).SummaryMetadata(metadata.EXPERIMENT_TAG).plugin_data.content
+def columns(logs: Path) -> api_pb2.Experiment:
+    content = read(logs, RUN).SummaryMetadata(metadata.EXPERIMENT_TAG).plugin_data.content
     return metadata.parse_experiment_plugin_data(content)
 
 
@@ -92,11 +96,12 @@ def test_three_studies_of_twelve_optimizers_are_few_enough_to_be_selected(tmp_pa
     made = make_records(list(OPTIMIZERS), repeats=1, trials=9)
     for study in "abc":
         events = EventFolder.recreate(tmp_path / study / "tensorboard", load_space("default"))
+        events.show_text("search/plan", ["what it does"])
         events.write(made)
         events.end((), {})
     found = {Path(run) for run in runs(tmp_path)}
-    assert {run.name for run in found} == {*OPTIMIZERS, "report"}
-    assert len(found) == 39 <= MOST_RUNS
+    assert {run.name for run in found} == {*OPTIMIZERS, "report", RUN}
+    assert len(found) == 40 <= MOST_RUNS
     assert len(list(tmp_path.rglob("*tfevents*"))) == len(found)  # a file each
 
 
@@ -115,7 +120,12 @@ def test_an_optimizers_run_is_its_typical_winner_beside_the_untuned_run_of_that_
                 assert np.allclose(values, getattr(record, field))
         expected = {"study": "mine", "optimizer": name, "phase": "winner"}
         expected["verdict"] = STANDINGS[name].verdict
-        assert np.allclose(curve(events, "table/confirmed")[1], STANDINGS[name].mean)
+        said = STANDINGS[name]
+        assert row(events).group_name.startswith(f"{name}, mine, ")
+        assert np.allclose(curve(events, "table/confirmed")[1], said.mean)
+        assert np.allclose(curve(events, "table/at_most_behind")[1], said.behind)
+        new = "table/at_most_behind_new_images"
+        assert (new in events.Tags()["scalars"]) == (said.behind_new is not None)
         assert hparams(events).items() >= (expected | dict(winner.hyperparameters)).items()
 
 
@@ -158,11 +168,11 @@ def test_a_running_study_grows_and_no_run_ever_shows_two_curves(
     assert curve(live, "untuned/accuracy/validation")[0] == list(range(1, untuned.epochs + 1))
     assert "accuracy/validation" not in live.Tags()["scalars"]  # nobody has won yet
     events.begin("look 2 of 2", {})
-    assert runs(folder) == {"report", "adam until look 2 of 2"}
+    assert runs(folder) == {"adam until look 2 of 2"}
     steps, _ = curve(read(folder, "adam until look 2 of 2"), "accuracy/validation")
     assert steps == sorted(set(steps))
     events.end((), {})
-    assert runs(folder) == {"report", "adam"}
+    assert runs(folder) == {"adam"}
 
 
 def test_a_run_that_is_written_anew_under_an_open_reader_has_no_point_twice(
@@ -236,8 +246,8 @@ def test_every_configuration_is_one_run_with_its_hyperparameters(
 ):
     first = [record for record in records if record.continues is None]
     trials = {f"trials/{run_name(record)}" for record in first}
-    assert runs(folder) == {"report", "adam", "sgd", *trials}
-    assert len(runs(folder)) == len(first) + 3
+    assert runs(folder) == {"adam", "sgd", *trials}
+    assert len(runs(folder)) == len(first) + 2
     for record in first:
         found = hparams(read(folder / "trials", run_name(record)))
         expected = {"optimizer": record.optimizer, "phase": record.phase, "repeat": record.repeat}
@@ -305,19 +315,21 @@ def test_a_diverged_run_shows_its_nan_and_a_failed_one_its_hyperparameters(tmp_p
     assert hparams(read(folder, "sgd"))["optimizer"] == "sgd"
 
 
-def test_the_table_has_every_hyperparameter_of_every_space_and_the_metrics(folder: Path):
-    found = columns(folder)
+def test_the_table_has_the_hyperparameters_of_the_study_and_the_metrics(
+    folder: Path, tmp_path: Path
+):
+    space = load_space("default")
+    EventFolder.recreate(tmp_path / "mine" / "tensorboard", space)
+    found = columns(tmp_path)
     names = [info.name for info in found.hparam_infos]
     assert len(names) == len(set(names))
-    for space in map(load_space, ("default", "quick", "blog_t11")):
-        for optimizer in space.optimizers:
-            assert set(space.default(optimizer).hyperparameters()) <= set(names)
-    assert set(names) > {"optimizer", "phase", "repeat", "bracket", "final_factor", "decay_steps"}
+    configs = [space.default(optimizer).hyperparameters() for optimizer in space.optimizers]
+    tuned = set().union(*configs, *space.schedules.values())
+    about = {"study", "optimizer", "verdict", "phase", "repeat", "bracket"}
+    assert set(names) == tuned | about
     kinds = {info.name: api_pb2.DataType.Name(info.type) for info in found.hparam_infos}
     assert kinds["optimizer"] == kinds["schedule"] == "DATA_TYPE_STRING"
     assert kinds["learning_rate"] == kinds["dense_width"] == "DATA_TYPE_FLOAT64"
-    assert kinds["class_weight"] == "DATA_TYPE_STRING"
-    assert kinds["label_smoothing"] == "DATA_TYPE_FLOAT64"
     assert kinds["batch_norm"] == kinds["amsgrad"] == "DATA_TYPE_BOOL"
     first = {info.name for info in found.hparam_infos if info.differs}
     assert first == {"study", "optimizer", "verdict", "learning_rate", "schedule"}
@@ -326,14 +338,27 @@ def test_the_table_has_every_hyperparameter_of_every_space_and_the_metrics(folde
     assert metrics[0] == "table/confirmed" and set(metrics) <= shown
 
 
-def test_the_table_has_the_hyperparameters_of_any_users_space(folder: Path, tmp_path: Path):
-    """TensorBoard takes the list of whichever study it reads first."""
+def test_studies_beside_one_another_share_their_columns(tmp_path: Path):
+    """TensorBoard takes one list for all, so whichever starts last writes that of all."""
+    tables = {"optimizers": {"mine": {"class": "mine.py:Mine", "shrink": {"choices": [1, 2]}}}}
+    space = {"name": "mine", "fingerprint": "ef" * 8, "table": tables}
+    write_study(tmp_path, ["adam"], meta={"name": "first", "space": space}, repeats=1, trials=9)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "study.json").write_text("{")
     path = tmp_path / "my.toml"
-    path.write_text('[optimizers.f]\nclass = "Ftrl"\nlearning_rate_power = {min = -1.0, max = 0}')
-    other = tmp_path / "other" / "tensorboard"
-    EventFolder.recreate(other, load_space(str(path)))
-    for found in (folder, other):
-        assert "learning_rate_power" in {info.name for info in columns(found).hparam_infos}
+    path.write_text(
+        '[head]\nclass_weight = "balanced"\nlabel_smoothing = 0.1\n'
+        "[schedules.exponential]\ndecay_steps = 10\ndecay_rate = 0.9\n"
+        '[optimizers.f]\nclass = "Ftrl"\nlearning_rate_power = {min = -1.0, max = 0}'
+    )
+    for _ in range(2):
+        EventFolder.recreate(tmp_path / "other" / "tensorboard", load_space(str(path)))
+    kinds = {one.name: api_pb2.DataType.Name(one.type) for one in columns(tmp_path).hparam_infos}
+    assert kinds["class_weight"] == "DATA_TYPE_STRING"
+    for number in ("label_smoothing", "decay_steps", "decay_rate", "learning_rate_power"):
+        assert kinds[number] == "DATA_TYPE_FLOAT64"
+    assert kinds["shrink"] == "DATA_TYPE_FLOAT64"  # of the first study
+    assert len(list((tmp_path / RUN).iterdir())) == 1
 
 
 def test_a_rung_whose_first_part_was_lost_is_shown_whole(tmp_path: Path):
@@ -414,27 +439,26 @@ def test_trials_of_two_studies_are_written_from_their_records_in_rows_of_their_o
         f"first/{run}" for run in first
     }
     groups = set()
-    for run in runs(target) - {"first", "second"}:
+    for run in runs(target) - {RUN}:
         events = read(target, run)
         assert hparams(events)["study"] == run.split("/")[0]
-        groups.add(row(events).group_name or run)  # TensorBoard's own rule
-    assert len(groups) == len(runs(target)) - 2
+        groups.add(row(events).group_name)
+    assert len(groups) == len(runs(target)) - 1
     assert len(list(target.rglob("*tfevents*"))) == len(runs(target))
-    names = {info.name for info in columns(target, "second").hparam_infos}
-    assert names >= {key for record in made for key in record.hyperparameters}
+    assert "learning_rate" in {info.name for info in columns(target).hparam_infos}
 
 
 @pytest.mark.parametrize("name", ["faces", "rows", "table"])
 def test_trials_of_real_studies_are_written(name: str, tmp_path: Path):
     assert write_trials(STUDIES, tmp_path, name) == 0
     first = [one for one in load_trials(STUDIES / name) if one.continues is None]
-    assert runs(tmp_path) == {name, *(f"{name}/{run_name(record)}" for record in first)}
+    assert runs(tmp_path) == {RUN, *(f"{name}/{run_name(record)}" for record in first)}
     assert len(runs(tmp_path)) == len(first) + 1
 
 
 def test_the_newest_study_is_taken_where_none_is_named(logs: Path, tmp_path: Path):
     assert write_trials(logs, tmp_path / "trials") == 0
-    assert {run.split("/")[0] for run in runs(tmp_path / "trials")} <= {"first", "second"}
+    assert {run.split("/")[0] for run in runs(tmp_path / "trials")} <= {"first", "second", RUN}
     assert len(runs(tmp_path / "trials")) > 9
 
 

@@ -6,6 +6,7 @@ has.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,10 +14,12 @@ import numpy as np
 from jaxtyping import Float
 
 from study.common.text import plain
-from study.records.trial_record import Phase
+from study.records.trial_record import Phase, TrialRecord
 from study.report.analysis.summary import Summary
 from study.verdicts.looks import FEWEST_REPEATS
 from study.verdicts.results import value_step
+
+SAME = ("seed", "loss", "val_loss", "val_accuracy")  # in which no two other runs agree
 
 
 class Block(NamedTuple):
@@ -105,6 +108,34 @@ def same_splits(first: Summary, second: Summary) -> bool:
     shared = splits[0].keys() & splits[1].keys()
     same_data = first.meta.data["fingerprint"] == second.meta.data["fingerprint"]
     return bool(shared) and same_data and all(splits[0][k] == splits[1][k] for k in shared)
+
+
+def shared_repeats(first: Summary, second: Summary) -> dict[str, set[int]]:
+    """Return the repeats of each optimizer with a confirmation run that is in both studies.
+
+    Two such studies are copies, or both had the same seed and nothing that decides a run differed.
+    """
+
+    def runs(study: Summary) -> dict[str, TrialRecord]:
+        return {one.trial_id: one for one in study.records if one.phase is Phase.CONFIRM}
+
+    found: dict[str, set[int]] = defaultdict(set)
+    if first.meta.data["fingerprint"] != second.meta.data["fingerprint"]:
+        return found
+    other = runs(second)
+    for name, one in runs(first).items():
+        twin = other.get(name)
+        if twin and all(getattr(one, key) == getattr(twin, key) for key in SAME):
+            found[one.optimizer].add(one.repeat)
+    return found
+
+
+def is_same(first: Summary, second: Summary) -> bool:
+    """Return whether two studies differ in no run of the optimizers and repeats that both have."""
+    shared = shared_repeats(first, second)
+    both = with_results(first) & with_results(second)
+    rows = [{row.optimizer: row.by_repeat.keys() for row in s.rows} for s in (first, second)]
+    return bool(shared) and all(rows[0][n] & rows[1][n] <= shared.get(n, set()) for n in both)
 
 
 def common_optimizers(studies: Sequence[Summary]) -> tuple[str, ...]:

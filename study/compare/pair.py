@@ -17,7 +17,7 @@ from scipy.special import stdtrit
 
 from study.common.errors import UserError
 from study.common.text import join, points, points_signed
-from study.compare.data_sets import same_splits
+from study.compare.data_sets import same_splits, shared_repeats
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.conclusion import LEVEL
@@ -77,6 +77,10 @@ def pair_of(first: Summary, second: Summary) -> StudyPair:
     names = list(dict.fromkeys([*rows[0], *rows[1]]))
     shared = [name for name in names if name in rows[0] and name in rows[1]]
     paired = same_splits(first, second)
+    for name, repeats in shared_repeats(first, second).items():
+        for row in rows:  # a run that is in both shows nothing of a difference
+            row[name] = {r: value for r, value in row[name].items() if r not in repeats}
+    shared = [name for name in shared if all(row[name] for row in rows)]
     least = max(value_step(study.meta) for study in both)
     margin = first.answer.margin
     alpha = min(look.alpha for study in both for look in study.answer.looks)
@@ -226,7 +230,7 @@ def _headline(
 ) -> str:
     known = [c for c in changes if not math.isnan(c.difference)]
     if not known:
-        return f"{names[0]} and {names[1]} have no confirmed optimizer in common."
+        return f"{names[0]} and {names[1]} have no result in common, or only the same runs."
     if average is None:
         (only,) = known
         return (

@@ -4,10 +4,17 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from study.common.text import join, plain, points
+from study.common.text import counted, join, plain, points, some
 from study.compare.across_sets import Across, across_sets
 from study.compare.choices import TUNING, chosen_settings, differing
-from study.compare.data_sets import DataSet, all_optimizers, data_sets, with_results
+from study.compare.data_sets import (
+    DataSet,
+    all_optimizers,
+    data_sets,
+    is_same,
+    shared_repeats,
+    with_results,
+)
 from study.compare.effects import OPTIMIZER, Effect, effects
 from study.compare.pair import StudyPair, check_metrics, pair_of
 from study.report.analysis.summary import Summary
@@ -57,7 +64,10 @@ def several_studies(studies: Sequence[Summary]) -> Several:
     """
     check_metrics([one.meta for one in studies])
     first = studies[0]
-    used = [one for one in studies if with_results(one)]
+    used: list[Summary] = []
+    for one in filter(with_results, studies):
+        if not any(is_same(before, one) for before in used):
+            used.append(one)
     sets = data_sets(used)
     margin = first.answer.margin
     alpha = min((look.alpha for one in used for look in one.answer.looks), default=ALPHA)
@@ -152,6 +162,16 @@ def _remarks(
     without = [one.meta.name for one in studies if not with_results(one)]
     if without:
         yield f"Only listed: {join(without)}, without a confirmed result."
+    for place, one in enumerate(studies):
+        before = (other for other in studies[:place] if any(shared_repeats(other, one).values()))
+        if (twin := next(before, None)) is not None:
+            shared = shared_repeats(twin, one)
+            repeats = sum(map(len, shared.values()))
+            yield (
+                f"{one.meta.name} has the same runs as {twin.meta.name} in "
+                f"{counted(repeats, 'repeat')} of {some(list(shared), 'optimizer')} (one is a "
+                "copy, or both are of one seed): nothing is concluded from them."
+            )
     for data in sets:
         if len(data.blocks) > 1:
             names = [join([s.meta.name for s in block.studies]) for block in data.blocks]

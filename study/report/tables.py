@@ -313,13 +313,16 @@ def evaluation(summary: Summary) -> list[str]:
 
 
 def standings(meta: StudyMeta, records: Sequence[TrialRecord]) -> dict[str, Standing]:
-    """Return the verdict and the mean of every optimizer that was confirmed."""
+    """Return the verdict, mean and bounds of every optimizer that was confirmed."""
     answer = answer_of(meta, records)
-    return {
-        row.optimizer: Standing(verdict_words(answer.about(row.optimizer)), row.mean)
-        for row in rank(meta, records, answer)
-        if row.basis is Phase.CONFIRM
-    }
+    found = {}
+    for row in rank(meta, records, answer):
+        if row.basis is Phase.CONFIRM:
+            one = answer.about(row.optimizer)
+            bounds = (one.at_most_behind, one.at_most_behind_new_images)
+            shown = (None if value is None else float(at_most(value)) for value in bounds)
+            found[row.optimizer] = Standing(verdict_words(one), row.mean, *shown)
+    return found
 
 
 def percent(value: float) -> str:

@@ -18,6 +18,7 @@ from study.common.text import at_most, counted, join
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.report.analysis.conclusion import NAMED
 from study.search.budget import JOINT
+from study.search.expected_time import in_words
 from study.search.plan import Plan
 from study.search.protocol import Round
 from study.verdicts.answer import Answer, Judged, Verdict
@@ -27,23 +28,28 @@ class Watch(AbstractContextManager["Watch"]):
     """Counts finished runs; shows trials done, the best value so far and the time left.
 
     The `known` records of an earlier run count as done. `where()` returns the workers elsewhere, in
-    words; "" where this process trains.
+    words; "" where this process trains. `left` returns the seconds for epochs that are left, from
+    those that were trained and their seconds; None: they take as long as all has taken so far.
     """
 
     def __init__(
-        self, plan: Plan, known: Iterable[TrialRecord], where: Callable[[], str] = lambda: ""
+        self,
+        plan: Plan,
+        known: Iterable[TrialRecord],
+        where: Callable[[], str] = lambda: "",
+        left: Callable[[float, float, float], float] | None = None,
     ) -> None:
-        self.plan, self._where = plan, where
+        self.plan, self._where, self._seconds_left = plan, where, left
         self.planned = {one.name: 0 for one in plan.searches}  # trials
         self.epochs = 0  # until the next look
         self._round = ""
         self._done: dict[str, int] = defaultdict(int)  # trials of each search
         self._best: dict[str, float] = {}
         self._metric = ""  # in words, unless it is accuracy
-        self._trained = 0  # epochs
+        self._trained, self._seconds = 0, 0.0  # epochs, and their training alone
         for record in known:
             self._count(record)
-        self._before = self._trained
+        self._before, self._seconds = self._trained, 0.0
         self._start = self._last = time.monotonic()
         self._console = Console(stderr=True, soft_wrap=True, highlight=False)
         self._bars = Progress(
@@ -93,6 +99,7 @@ class Watch(AbstractContextManager["Watch"]):
 
     def _count(self, record: TrialRecord) -> None:
         self._trained += record.epochs - record.initial_epoch
+        self._seconds += record.seconds
         if record.phase != Phase.SEARCH:
             return
         name = record.search
@@ -104,14 +111,16 @@ class Watch(AbstractContextManager["Watch"]):
     def _left(self) -> str:
         """Return the time left, and the workers elsewhere."""
         left, trained = "", self._trained - self._before
-        if trained:
-            remaining = max(self.epochs - self._trained, 0)
-            seconds = (time.monotonic() - self._start) / trained * remaining
+        remaining = max(self.epochs - self._trained, 0)
+        if self._seconds_left or trained:
             until = "left" if len(self.plan.looks) < 2 else "until then"
-            left = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
-            left = f"{left} {until}"
+            estimate = self._seconds_left or self._as_before
+            left = f"{in_words(estimate(remaining, trained, self._seconds))} {until}"
         where = self._where()
         return f"{left}, {where}" if where else left
+
+    def _as_before(self, remaining: float, trained: float, _: float) -> float:
+        return (time.monotonic() - self._start) / trained * remaining
 
     def _line(self) -> str:
         done, planned = sum(self._done.values()), sum(self.planned.values())

@@ -9,12 +9,13 @@ import numpy as np
 
 from study.common.errors import UserError
 from study.common.metrics import ACCURACY, WORDS
-from study.common.text import counted, near
+from study.common.text import counted, join, near
 from study.data.splits.one_split import Split
 from study.records.outcomes import BUDGETS
 from study.records.study_meta import StudyMeta, asked_about
 from study.report.analysis.conclusion import verdicts_on
 from study.search.budget import budget_of, hyperband_cost, plan_search, searches_of
+from study.search.expected_time import Expected, in_words
 from study.search.options import Options
 from study.search.subject import Subject
 from study.space.head_config import SINGLE_ROWS, normalizes_single_rows
@@ -23,6 +24,8 @@ from study.training.head import Statistics
 from study.training.hypermodel import HeadHyperModel
 from study.training.program_key import COMPILED, Signature, signature_of
 from study.verdicts.looks import AUTO, planned_looks
+
+NAMED = 20  # optimizers in the plan
 
 
 class PlannedSearch(NamedTuple):
@@ -65,6 +68,11 @@ class Plan(NamedTuple):
     def first(self) -> int:
         """Repeats until the study is judged for the first time."""
         return self.looks[0 if self.race else -1]
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Repeats after which the study may end, at the earliest and at the latest."""
+        return self.first, self.looks[-1] if len(self.optimizers) > 1 else self.first
 
     @property
     def runs(self) -> int:
@@ -125,13 +133,30 @@ def plan_lines(
     space: SearchSpace,
     split: Split,
     widths: Sequence[int],
+    expected: Expected | None = None,
 ) -> list[str]:
     """Return the plan in words, line by line; see `signatures_of` for `split` and `widths`."""
-    lines = [f"plan: {text}" for text in _sentences(plan, options)]
+    lines = [f"plan: {text}" for text in (optimizers_line(plan), *_sentences(plan, options))]
     if normalizes_single_rows(space.table.get("head", {})):
         lines.append(f"warning: the search space has {SINGLE_ROWS}")
     programs = counted(len(signatures_of(space, split, widths)), "program")
-    return [*lines, f"plan: at most {programs} to compile, about 2 s each"]
+    lines.append(f"plan: at most {programs} to compile")
+    if expected:
+        lines[-1] += f", {in_words(expected.compiling)} in all"
+        lines.append(f"plan: training takes about {_training(plan, expected)} on this machine")
+    return lines
+
+
+def optimizers_line(plan: Plan) -> str:
+    """Return the names of the optimizers, or of the first of very many."""
+    names, more = plan.optimizers[:NAMED], len(plan.optimizers) - NAMED
+    listed = f"{', '.join(names)} and {more} more" if more > 0 else join(names)
+    return f"{counted(len(plan.optimizers), 'optimizer')}: {listed}"
+
+
+def _training(plan: Plan, expected: Expected) -> str:
+    first, most = (expected.words(plan.epochs(plan.equal_repeats(n))) for n in plan.ends)
+    return first if first == most else f"{first} until the first look, at most {most} in all,"
 
 
 def question_lines(plan: Plan, meta: StudyMeta) -> list[str]:

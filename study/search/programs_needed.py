@@ -8,13 +8,22 @@ default runs, one for each optimizer, are certain before a search has begun, so 
 compiled while features are computed: a study that stops then has compiled nothing in vain.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Int32
 
 from study.data.splits.one_split import Split
 from study.records.study_meta import StudyMeta
+from study.search.expected_time import (
+    COMPILED,
+    KEPT,
+    WEIGHT,
+    Expected,
+    cores,
+    epoch_cost,
+    slowness,
+)
 from study.search.options import Options
 from study.search.plan import Plan, signatures_of
 from study.search.subject import Subject
@@ -34,9 +43,6 @@ from study.training.program_key import (
 
 LEVELS = 2  # at most
 MOST_PADDING = 8  # times a width: padded to more, narrow heads would need the memory of wide ones
-# Seconds of one core, measured in studies of the faces with 1 to 3 widths: to trace and compile a
-# program; to read one, with the slots that stay empty; to train one weight of a dense layer a step.
-COMPILED, KEPT, WEIGHT = 4.0, 0.8, 1.2e-9
 
 
 def widths_of(
@@ -48,18 +54,32 @@ def widths_of(
     views: Int32[np.ndarray, "N V"] | None,
 ) -> tuple[int, ...]:
     """Choose the padded widths of a new study; on a GPU, where padding is cheap, two."""
-    n_features, n_classes = subject.n_features, len(subject.examples.class_names)
     if subject.device["kind"] != "cpu":
         return few_widths(space.dense_widths(), LEVELS)
-    rows = count_rows(len(subject.examples.labels), views), n_features
-    size = options.population or CPU_HEADS
-    weighted = subject.examples.sample_weight is not None
-    shape = ProgramShape(rows, n_classes, size, options.metric, weighted)
+    kept = _kept(options, subject, views)
+    return chosen_widths(plan, space, split, _weights(subject), kept)
 
-    def kept(signature: Signature) -> bool:
-        return is_kept(key_of(signature, shape))
 
-    return chosen_widths(plan, space, split, n_features + n_classes, kept)
+def expected(
+    options: Options,
+    space: SearchSpace,
+    subject: Subject,
+    split: Split,
+    views: Int32[np.ndarray, "N V"] | None,
+    widths: Sequence[int],
+) -> Expected | None:
+    """Return how long training takes here; None on a GPU that no study has used yet."""
+    if (slow := slowness(options.logs, subject.device)) is None:
+        return None
+    kept = _kept(options, subject, views)
+    programs = signatures_of(space, split, widths)
+    rows = len(split.train)
+    given = space.head["batch_size"].choices or (space.head["batch_size"].first(),)
+    batches = [rows if isinstance(batch, str) else int(batch) for batch in given]
+    weights = _weights(subject) * float(np.mean(_padded(space.dense_widths(), widths)))
+    epoch = float(np.mean([epoch_cost(rows, batch, weights) for batch in batches]))
+    made, a_core = _made(programs, kept), slow / cores()
+    return Expected(len(programs), made * a_core, epoch * a_core)
 
 
 def chosen_widths(
@@ -80,17 +100,39 @@ def chosen_widths(
     epochs = plan.epochs(plan.equal_repeats(plan.first))
     a_unit = epochs * steps_per_epoch(default, len(split.train)) * weights * WEIGHT
 
-    def padded(widths: Sequence[int]) -> list[int]:
-        return [min(width for width in widths if width >= real) for real in possible]
-
     def cost(widths: Sequence[int]) -> float:
-        programs = signatures_of(space, split, widths)
-        made = sum(KEPT if kept(signature) else COMPILED for signature in programs)
-        return made + a_unit * sum(padded(widths)) / len(possible)
+        made = _made(signatures_of(space, split, widths), kept)
+        return made + a_unit * sum(_padded(possible, widths)) / len(possible)
 
     choices = [few_widths(possible, levels) for levels in range(1, LEVELS + 1)]
-    close = [one for one in choices if np.divide(padded(one), possible).max() <= MOST_PADDING]
+    ratios = (np.divide(_padded(possible, one), possible).max() for one in choices)
+    close = [one for one, ratio in zip(choices, ratios, strict=True) if ratio <= MOST_PADDING]
     return min(close or choices[-1:], key=cost)
+
+
+def _padded(possible: Sequence[int], widths: Sequence[int]) -> list[int]:
+    return [min(width for width in widths if width >= real) for real in possible]
+
+
+def _weights(subject: Subject) -> int:
+    """Return the weights of a head per unit of its dense layer."""
+    return subject.n_features + len(subject.examples.class_names)
+
+
+def _made(programs: Iterable[Signature], kept: Callable[[Signature], bool]) -> float:
+    return sum(KEPT if kept(signature) else COMPILED for signature in programs)
+
+
+def _kept(
+    options: Options, subject: Subject, views: Int32[np.ndarray, "N V"] | None
+) -> Callable[[Signature], bool]:
+    """Return whether the program of a signature is compiled already, as a function."""
+    examples = subject.examples
+    rows = count_rows(len(examples.labels), views), subject.n_features
+    size = options.population or CPU_HEADS
+    weighted = examples.sample_weight is not None
+    shape = ProgramShape(rows, len(examples.class_names), size, options.metric, weighted)
+    return lambda signature: is_kept(key_of(signature, shape))
 
 
 def heads_known(options: Options, meta: StudyMeta) -> int | None:

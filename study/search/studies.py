@@ -36,6 +36,7 @@ from study.report.tables import standings
 from study.report.write import write_report
 from study.search.best_models import write_best
 from study.search.budget import is_longer, promotions
+from study.search.expected_time import Expected
 from study.search.image_subject import ImageSubject, base_choice
 from study.search.live_progress import Watch, round_line, round_name
 from study.search.options import Options
@@ -43,6 +44,7 @@ from study.search.own_code import alone_words, code_facts
 from study.search.plan import Plan, make_plan, model_summary, plan_lines, question_lines
 from study.search.programs_needed import (
     certain_programs,
+    expected,
     heads_known,
     trained_by_keras,
     widths_of,
@@ -115,6 +117,7 @@ class PreparedStudy(NamedTuple):
     meta: StudyMeta
     lines: list[str]  # data, split, device and plan in words, for TensorBoard
     predicted: PredictedClasses  # grows with the study
+    time: Expected | None  # None: unknown
     known: Sequence[TrialRecord] = ()  # records of an earlier run
 
     @property
@@ -161,14 +164,17 @@ def _prepared(options: Options, space: SearchSpace, machines: Machines) -> Prepa
     confirmed = splits("confirm", 0)
     widths = widths_of(options, plan, space, subject, confirmed, views)
     lines = [f"plan: {text}" for text in equal]
-    lines += plan_lines(plan, options, space, confirmed, widths)
+    time = None
+    if not options.cluster:  # whose workers may come and go
+        time = expected(options, space, subject, confirmed, views, widths)
+    lines += plan_lines(plan, options, space, confirmed, widths, time)
     lines += question_lines(plan, meta)
     print("\n".join(lines))
     shared = {"rounding": machines.rounding} if machines.rounding else {}
     meta = replace(meta, device={**device, "widths": list(widths), **shared})
-    shown = [*subject.heading, *about, f"optimizers: {', '.join(space.optimizers)}", *lines]
+    shown = [*subject.heading, *about, *lines]
     predicted = PredictedClasses()
-    return PreparedStudy(options, space, subject, splits, views, plan, meta, shown, predicted)
+    return PreparedStudy(options, space, subject, splits, views, plan, meta, shown, predicted, time)
 
 
 def open_subject(options: Options, machines: Machines) -> Subject:
@@ -234,11 +240,18 @@ def _trainer(study: PreparedStudy, data: Data, machines: Machines) -> Trainer:
 
 
 class Journal:
-    """Saves and shows what a study has trained, while it trains; for `where` see `Watch`."""
+    """Saves and shows what a study has trained, while it trains; for the rest see `Watch`."""
 
-    def __init__(self, study: PreparedStudy, events: EventFolder, where: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        study: PreparedStudy,
+        events: EventFolder,
+        where: Callable[[], str],
+        programs: Callable[[], int],
+    ) -> None:
         self._study, self._events = study, events
-        self.watch = Watch(study.plan, study.known, where)
+        left = partial(study.time.left, programs) if study.time else None
+        self.watch = Watch(study.plan, study.known, where, left)
 
     def begin(self, now: Round, records: list[TrialRecord]) -> None:
         """Show the round that is about to run, and the standings of the optimizers."""
@@ -278,7 +291,7 @@ def _train(
     options, old = study.options, study.meta
     meta = replace(old, device={**old.device, "population": trainer.size}, finished=False)
     save_meta(study.folder, meta)
-    journal = Journal(study, events, where)
+    journal = Journal(study, events, where, lambda: trainer.compilations)
     start = time.monotonic()
     promoted = promotions(options.tuner, options.max_epochs, options.factor)
     runner = Runner(

@@ -149,15 +149,6 @@ class SearchSpace:
             values[f"{name}.{key}"] = domain.first() if given else turned(key, keras_default)
         return self.resolve(values)
 
-    def examples(self) -> dict[str, Value]:
-        """Return every hyperparameter that a record of this space may have, with one value."""
-        table: dict[str, Value] = {}
-        for name in self.optimizers:
-            table |= self.default(name).hyperparameters()
-        for hyperparameters in self.schedules.values():
-            table |= {key: domain.first() for key, domain in hyperparameters.items()}
-        return table
-
     def dense_widths(self) -> Sequence[int]:
         """Return every width that a head may have."""
         domain = self.head["dense_width"]

@@ -1,12 +1,12 @@
 """The `tensorboard/` folder of a study while it runs: a view of the records, never their source.
 
-A run for each optimizer and one for the report: twelve optimizers are thirteen runs, so three such
-studies under one folder stay below the 40 up to which TensorBoard selects runs by itself. A study
-with few enough trials shows each of them, too. TensorBoard never forgets the hyperparameters that a
-run has reported. So until the study has ended an optimizer's run is named after what it waits for
-("adam until look 2 of 5"): at each planned look all optimizers' runs are written again from the
-records, under another name; in between only the progress of their searches is added. A run's folder
-holds no other run: TensorBoard's Python reader shows a run for as long as its folder exists.
+A run for each optimizer and one for the report: three studies of twelve optimizers, and the columns
+beside them, are the 40 runs up to which TensorBoard selects them by itself. A study with few enough
+trials shows each of them, too. TensorBoard never forgets the hyperparameters that a run has
+reported. So until the study has ended an optimizer's run is named after what it waits for ("adam
+until look 2 of 5"): at each planned look all optimizers' runs are written again from the records,
+under another name; in between only the progress of their searches is added. A run's folder holds no
+other run: TensorBoard's Python reader shows a run for as long as its folder exists.
 """
 
 import re
@@ -14,16 +14,14 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from study.common.aliases import Value
 from study.common.metrics import ACCURACY
 from study.common.text import as_text
 from study.records.outcomes import by_optimizer
 from study.records.trial_record import TrialRecord
-from study.space.keras_optimizers import argument_rules, keras_optimizers
 from study.space.search_space import SearchSpace
 from study.tensorboard import events as event
 from study.tensorboard.events import RunFile
-from study.tensorboard.hparams_columns import table_columns
+from study.tensorboard.hparams_columns import Tuned, begun_in, write_columns
 from study.tensorboard.optimizer_runs import CONFIRMED, OptimizerRun, TrialRuns, tag_of
 from study.verdicts.answer import Standing
 
@@ -58,14 +56,8 @@ class EventFolder:
         """
         shutil.rmtree(folder, ignore_errors=True)
         events = cls(folder, space.optimizers, every_trial=every_trial)
-        values: dict[str, Value] = {}
-        for keras_class in keras_optimizers():  # another study under this folder may tune any
-            values |= {key: rule.default for key, rule in argument_rules(keras_class).items()}
-        values |= space.examples()
-        first = tag_of(CONFIRMED, metric)
-        events._report.append(
-            [table_columns([space.table], values, first=first, judged_by=[metric])]
-        )
+        logs, first = folder.parents[1], tag_of(CONFIRMED, metric)
+        write_columns(logs, [Tuned(space.table, metric), *begun_in(logs)], first=first)
         events.write(known)
         return events
 
@@ -79,8 +71,10 @@ class EventFolder:
         until = f" until {waits}" if waits else ""
         grouped = by_optimizer(self._optimizers, self._records.values())
         for name in self._optimizers:
-            run = OptimizerRun(self.study, name, grouped.get(name, []), standings.get(name))
-            self._runs[name] = run, RunFile(self.folder / f"{name}{until}")
+            title = f"{name}{until}"
+            records = grouped.get(name, [])
+            run = OptimizerRun(self.study, name, title, records, standings.get(name))
+            self._runs[name] = run, RunFile(self.folder / title)
             self._runs[name][1].append(run.events())
 
     def write(self, records: Iterable[TrialRecord]) -> None:

@@ -56,13 +56,14 @@ def text(tag: str, markdown: str, *, step: int = 0) -> Event:
     return _event(step, summary)
 
 
-def row(values: Mapping[str, Value]) -> Event:
+def row(name: str, values: Mapping[str, Value]) -> Event:
     """Return a run's row of the HParams table.
 
-    Its group has no name, so TensorBoard takes the run's path, which is unique: two rows of one
-    name would become one row with their mean.
+    Of two rows of one name TensorBoard would make one with their mean, and without names it takes
+    the run's path, of which its table shows the first letters. So the time follows the name.
     """
-    start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
+    now = time.time()
+    start = plugin_data_pb2.SessionStartInfo(start_time_secs=now, group_name=f"{name}, {now:.6f}")
     for name, value in values.items():
         setattr(start.hparams[name], f"{_kind(value)}_value", value)
     data = plugin_data_pb2.HParamsPluginData(session_start_info=start)

@@ -9,14 +9,12 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from study.common.aliases import Value
 from study.common.errors import UserError
 from study.common.text import printable
 from study.records.study_folders import find_study
 from study.records.study_meta import load_meta
 from study.records.trials_file import load_trials
-from study.tensorboard.events import RunFile
-from study.tensorboard.hparams_columns import table_columns
+from study.tensorboard.hparams_columns import Tuned, write_columns
 from study.tensorboard.optimizer_runs import TrialRuns
 
 
@@ -33,19 +31,13 @@ def write_trials(logs: Path, names: Sequence[str], target: Path) -> None:
     _check_place(logs, target)
     for study in studies:
         _check_folder(target / study.name)
-    metas = [load_meta(study) for study in studies]
-    spaces = [meta.space["table"] for meta in metas]
-    judged_by = dict.fromkeys(meta.metric for meta in metas)
+    tuned = [Tuned.of(load_meta(study)) for study in studies]
+    write_columns(target, tuned, first=f"table/val_{tuned[0].metric}")
     for study in studies:
         records = load_trials(study)
         folder = target / study.name
         if folder.exists():
             shutil.rmtree(folder)
-        values: dict[str, Value] = {}
-        for record in records:
-            values |= record.hyperparameters
-        first = f"table/val_{next(iter(judged_by))}"
-        RunFile(folder).append([table_columns(spaces, values, first=first, judged_by=judged_by)])
         print(f"{folder}: {TrialRuns(folder, study.name).write(records)} runs")
     print(f"\nnext:\n  tensorboard --logdir {shlex.quote(str(target))}")
 

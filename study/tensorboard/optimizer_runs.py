@@ -30,6 +30,7 @@ CURVES = {  # record's field -> TensorBoard's tag; the part before the slash mak
 STATUS = {TrialStatus.COMPLETED: 0, TrialStatus.DIVERGED: 1, TrialStatus.FAILED: 2}
 UNTUNED = "untuned/"  # before the tags of the default run
 PROGRESS, CONFIRMED = "search/best_so_far", "table/confirmed"  # by accuracy; see `tag_of`
+BEHIND, BEHIND_NEW = "table/at_most_behind", "table/at_most_behind_new_images"  # in points
 WINNER = "winner"  # the phase in an optimizer's row
 
 
@@ -68,7 +69,8 @@ class TrialRuns:
 def trial_events(study: str, record: TrialRecord, *, begins: bool) -> Iterator[Event]:
     """Yield a record's own epochs and metrics; also its row if it begins the run."""
     if begins:
-        yield row(hyperparameters(study, record, record.phase.value))
+        values = hyperparameters(study, record, record.phase.value)
+        yield row(f"{run_name(record)}, {study}", values)
     yield from curves(record, since=0 if begins else record.initial_epoch)
     yield scalars(record.epochs, _metrics(record))
 
@@ -76,17 +78,18 @@ def trial_events(study: str, record: TrialRecord, *, begins: bool) -> Iterator[E
 class OptimizerRun:
     """The run of an optimizer, which grows with its searches.
 
-    `standing` is the report's verdict on it, None before it is confirmed.
+    `title` names its row; `standing` is the report's verdict on it, None before it is confirmed.
     """
 
     def __init__(
         self,
         study: str,
         optimizer: str,
+        title: str,
         records: list[TrialRecord],
         standing: Standing | None = None,
     ) -> None:
-        self.study, self.optimizer, self.records = study, optimizer, records
+        self.study, self.optimizer, self.title, self.records = study, optimizer, title, records
         self.standing = standing
         self.winner = winning_run(records)
         self._epochs, self._best = 0, math.nan  # of all its searches
@@ -94,7 +97,7 @@ class OptimizerRun:
 
     def events(self) -> Iterator[Event]:
         """Yield the events of all records."""
-        yield row(self._row())
+        yield row(f"{self.title}, {self.study}", self._row())
         yield from self._searched()
         repeat = self.winner.repeat if self.winner else 0
         for record in self.records:
@@ -154,10 +157,11 @@ class OptimizerRun:
         means = repeat_means(r for r in self.records if r.phase is Phase.CONFIRM)
         for repeat, mean in means.items():
             yield scalars(repeat, {f"confirmed/{winner.metric}": mean})
-        confirmed = self.standing.mean if self.standing else None
-        yield scalars(
-            winner.epochs, {**_metrics(winner), tag_of(CONFIRMED, winner.metric): confirmed}
-        )
+        found = _metrics(winner)
+        if self.standing:
+            found[tag_of(CONFIRMED, winner.metric)] = self.standing.mean
+            found |= {BEHIND: self.standing.behind, BEHIND_NEW: self.standing.behind_new}
+        yield scalars(winner.epochs, found)
 
 
 def curves(record: TrialRecord, *, since: int = 0, tags: str = "") -> Iterator[Event]:

@@ -63,6 +63,8 @@ class Standing(NamedTuple):
 
     verdict: str  # in words
     mean: float  # validation value of its confirmation runs, adjusted to the leader's repeats
+    behind: float | None  # points behind the best at most, rounded up; None: nothing is claimed
+    behind_new: float | None  # the same on new images
 
 
 class Answer(NamedTuple):
