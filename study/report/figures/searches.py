@@ -105,8 +105,8 @@ def draw_incumbents(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -
         titles(marks, found.optimizers),
         "What if the search had stopped earlier?",
         "What it had found by then, trained again: mean of "
-        f"{counted(found.repeats, 'repeat')}. "
-        f"Filled: at most {points(margin)} points behind the best at that budget.",
+        f"{counted(found.repeats, 'repeat')}. Filled: at most {points(margin)} points behind the "
+        "best there. Band: 95 %.",
         "Epochs spent by the search",
         logarithmic(float(found.epochs.min()) / 1.3, float(found.epochs.max()) * 1.3)._replace(
             ticks=tuple(found.epochs[0]), labels=tuple(f"{e:.0f}" for e in found.epochs[0])
@@ -115,18 +115,27 @@ def draw_incumbents(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -
     )
     panels.plot_behind(zip(found.epochs, found.value, strict=True))
     for place, name in enumerate(found.optimizers):
-        colour, marker, _ = marks[name]
-        epochs, values = found.epochs[place], found.value[place]
+        colour, marker, label = marks[name]
+        epochs, values, reach = found.epochs[place], found.value[place], found.reach[place]
+        said = [
+            f"{label}, {epoch:.0f} epochs: {points(value)} %"
+            for epoch, value in zip(epochs, values, strict=True)
+        ]
+        panels.band(place, epochs, values - reach, values + reach, colour)
         panels.plot(place, epochs, values, "-", color=colour, lw=1.6)
         good = found.at_most_behind[place] <= margin
         for rows, fill in ((good, colour), (~good, "white")):
             kind: dict[str, Any] = {"color": colour, "ls": "", "mfc": fill, "ms": 6}
+            kind["said"] = [said[budget] for budget in np.flatnonzero(rows)]
             panels.plot(place, epochs[rows], values[rows], marker=marker, **kind)
     yield (
         "incumbents",
         "Confirmed at fractions of the budget",
         "Flat: a search with an eighth of the budget finds an equally good configuration. One run "
-        "for each repeat, on rows that did not select the configuration, so it is not optimistic.",
+        "for each repeat, on rows that did not select the configuration, so it is not optimistic. "
+        "Band: 95 % interval of the difference to the whole budget, paired by repeat; where it "
+        "does not reach the height of the last point, stopping there costs more than chance "
+        "explains.",
         panels.figure,
     )
 
