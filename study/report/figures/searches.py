@@ -109,7 +109,7 @@ def draw_incumbents(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -
         "best there. Band: 95 %.",
         "Epochs spent by the search",
         logarithmic(float(found.epochs.min()) / 1.3, float(found.epochs.max()) * 1.3)._replace(
-            ticks=tuple(found.epochs[0]), labels=tuple(f"{e:.0f}" for e in found.epochs[0])
+            ticks=tuple(found.epochs[0]), labels=tuple(f"{e:g}" for e in found.epochs[0])
         ),
         linear(lower_limit(found.value.ravel()), 1.02, percent=True),
     )
@@ -118,7 +118,7 @@ def draw_incumbents(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -
         colour, marker, label = marks[name]
         epochs, values, reach = found.epochs[place], found.value[place], found.reach[place]
         said = [
-            f"{label}, {epoch:.0f} epochs: {points(value)} %"
+            f"{label}, {epoch:g} epochs: {points(value)} %"
             for epoch, value in zip(epochs, values, strict=True)
         ]
         panels.band(place, epochs, values - reach, values + reach, colour)
