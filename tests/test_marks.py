@@ -28,8 +28,10 @@ from test_several_studies import sets, study
 from study.common.plot_look import find_fonts, marks, style
 from study.compare.figures import draw_across, draw_effects, draw_pair
 from study.compare.several import Several, several_studies
+from study.report.analysis.confusion import Mistake
 from study.report.analysis.summary import load_study
 from study.report.figures.draw import DRAWERS
+from study.report.figures.mistakes import draw_mistakes
 from study.report.figures.picture import TALL, WIDE
 
 Marks = list[tuple[float, float]]
@@ -539,6 +541,23 @@ def test_a_figure_shows_what_the_files_say(
     FIGURES[name](figures[name], files)
 
 
+def test_mistakes_stand_in_order_with_their_classes_and_pictures() -> None:
+    summary, fonts = load_study(STUDIES / "faces"), find_fonts([])
+    pairs = [np.full((2, 4, 3), shade, np.uint8) for shade in (10, 20)]
+    mistakes = (Mistake(0, 1, 0.875, pairs[0]), Mistake(2, 1, 0.5, pairs[1]))
+    assert summary.confusion is not None
+    summary = summary._replace(confusion=summary.confusion._replace(mistakes=mistakes))
+    with style(fonts):
+        looks = marks(summary.meta.optimizers, fonts)
+        ((_, _, _, figure),) = draw_mistakes(summary, looks, fonts)
+    (axis,), names = figure.axes, summary.meta.class_names
+    assert [image.get_array().tolist() for image in axis.images] == [p.tolist() for p in pairs]
+    said = [f"{names[0]} → {names[1]}", "88 % sure", f"{names[2]} → {names[1]}", "50 % sure"]
+    assert [text.get_text() for text in axis.texts] == said
+    lefts = [image.get_extent()[0] for image in axis.images]
+    assert lefts == [axis.texts[0].get_position()[0], axis.texts[2].get_position()[0]]
+
+
 def test_every_figure_is_read(shown: tuple[dict[str, Figure], Study]) -> None:
     assert shown[0].keys() <= FIGURES.keys()
 
@@ -584,11 +603,18 @@ def test_effects_stand_in_order_with_their_bounds(
     assert written(axis)[::2] == [percent(one.moves) for one in lines]
 
 
+@pytest.mark.parametrize("bounds", ["known", "none"])
 def test_words_beside_the_effects_do_not_overlap(
-    several: tuple[dict[str, Figure], Several],
+    several: tuple[dict[str, Figure], Several], bounds: str
 ) -> None:
-    figure = several[0]["effects"]
+    found, fonts = several[1], find_fonts([])
+    if bounds == "none":
+        lines = [one._replace(moves=0.123, low=math.nan, high=math.nan) for one in found.effects]
+        found = found._replace(effects=tuple(lines))
+    with style(fonts):
+        ((_, _, _, figure),) = draw_effects(found, fonts)
     (axis,) = figure.axes
+    assert ("no bounds" in written(axis)) == (bounds == "none")
     boxes = [text.get_window_extent() for text in axis.texts]
     for value, words in zip(boxes[::2], boxes[1::2], strict=True):
         assert axis.bbox.x1 < value.x0 and value.x1 < words.x0 and words.x1 < figure.bbox.x1
