@@ -16,6 +16,7 @@ import json
 import math
 import zlib
 from collections import defaultdict
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 from sklearn import metrics as sk
-from synthetic import write_study
+from synthetic import make_records, write_study
 
+from study.records.trial_record import Phase, TrialStatus
 from study.report.analysis.summary import load_study
 from study.report.html import page
 
@@ -525,6 +527,15 @@ RECOMPUTED = {
 }
 
 
+def made_up(logs: Path) -> Path:
+    """Four optimizers with every kind of verdict but one; two confirmation runs diverged."""
+    records = make_records(names := ["sgd", "lion", "adam", "nadam"], repeats=5, trials=24)
+    of_lion = [r.trial_id for r in records if (r.optimizer, r.phase) == ("lion", Phase.CONFIRM)]
+    status = dict.fromkeys(of_lion[3:9:5], TrialStatus.DIVERGED)
+    records = [replace(r, status=status.get(r.trial_id, r.status)) for r in records]
+    return write_study(logs, names, records=records)
+
+
 @pytest.fixture(scope="module", params=["faces", "rows", "table", "made up"])
 def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -532,8 +543,7 @@ def both(
     """The tables of a page, and the files; the study that is made up has separated pairs."""
     folder = STUDIES / request.param
     if request.param == "made up":
-        names = ["sgd", "lion", "adam", "nadam"]
-        folder = write_study(tmp_path_factory.mktemp("logs"), names, repeats=5, trials=24)
+        folder = made_up(tmp_path_factory.mktemp("logs"))
     return Tables(page(load_study(folder), [], [])).found, Study(folder)
 
 

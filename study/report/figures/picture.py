@@ -66,10 +66,11 @@ def finished(drawn: Drawn, fonts: Fonts, *, photos: Container[str] = ()) -> list
     found = []
     with style(fonts):
         for name, title, caption, figure in drawn:
+            svg = to_svg(figure, name)
             for text in figure.findobj(Text):
                 if to_hex(text.get_color()) != "#ffffff":  # white stands on coloured cells
                     text.set_color(readable(text.get_color(), "white"))
-            png, svg = to_png(figure, photos=name in photos), to_svg(figure, name)
+            png = to_png(figure, photos=name in photos)
             found.append(Picture(name, title, caption, png, svg, figure))
     return found
 

@@ -112,9 +112,14 @@ def palette(page: str) -> str:
     names = sorted(set(re.findall(r"var\(--([mt][0-9a-f]{6})\)", page)))
     if not names:
         return ""
-    light = "".join(f"--{name}:#{name[1:]};" for name in names)
+    light = "".join(f"--{name}:{_in_light(name)};" for name in names)
     dark = "".join(f"--{name}:{_in_dark(name)};" for name in names)
     return f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}"
+
+
+def _in_light(name: str) -> str:
+    colour = f"#{name[1:]}"
+    return readable(colour, "white") if name[0] == "t" else colour
 
 
 def _in_dark(name: str) -> str:
