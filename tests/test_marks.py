@@ -44,7 +44,8 @@ from study.report.figures.mistakes import draw_mistakes
 from study.report.figures.picture import TALL, WIDE
 
 Marks = list[tuple[float, float]]
-GOOD, EXCLUDED = "#007a52", "#c0182b"
+COLOURS = {"good enough": "#007a52", "excluded": "#c0182b"}
+COLOURS |= {"undecided": "#8a8f98", "not pursued": "#a9afb9"}
 
 
 # ---- reading a figure ----
@@ -163,11 +164,11 @@ def same(found: Marks, expected: Marks, *, rel: float = 1e-5) -> None:
 # ---- the figures of one study ----
 
 
-@pytest.fixture(scope="module", params=["made up", "faces"])
+@pytest.fixture(scope="module", params=["made up", "faces", "rows"])
 def shown(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, Figure], Study]:
-    """Four optimizers have panels and verdicts, the three of the stored study share panels."""
+    """Four optimizers have panels and verdicts, fewer share panels; rows have another metric."""
     folder = STUDIES / request.param
     if request.param == "made up":
         folder = made_up(tmp_path_factory.mktemp("logs"))
@@ -196,8 +197,7 @@ def ranking(figure: Figure, files: Study) -> None:
         verdict, behind, _ = bounds[name]
         start, end = bars[place].get_xdata()
         assert end == pytest.approx(behind) and (start > 0) == (verdict == "excluded")
-        colour = {"good enough": GOOD, "excluded": EXCLUDED}.get(verdict, "#a9afb9")
-        assert to_hex(bars[place].get_color()) == colour
+        assert to_hex(bars[place].get_color()) == COLOURS[verdict]
     gaps = [(found[leader] - found[name], place) for place, name in enumerate(names)]
     same([tuple(line.get_xydata()[0]) for line in marked(axis)], gaps)
     written = {text.get_text() for text in axis.texts}
@@ -245,8 +245,9 @@ def curves_of(kind: str) -> Callable[[Figure, Study], None]:
 def curves_together(figure: Figure, files: Study) -> None:
     value, loss = figure.axes
     assert loss.get_yscale() == "log" and value.get_yscale() == loss.get_xscale() == "linear"
-    for axis, kind in ((value, "accuracy"), (loss, "loss")):
-        for dashes, key in (("-", f"val_{kind}"), ("--", kind)):
+    trained = "accuracy" if files.metric == "accuracy" else "train_metric"
+    for axis, val, train in ((value, files.own, trained), (loss, "val_loss", "loss")):
+        for dashes, key in (("-", val), ("--", train)):
             lines = [line for line in axis.lines if line.get_linestyle() == dashes]
             for line, name in zip(lines, ordered(files), strict=True):
                 same([tuple(xy) for xy in line.get_xydata()], mean_curve(files, name, key))
@@ -368,6 +369,8 @@ def incumbents(figure: Figure, files: Study) -> None:
                 table[-1] += found_then or [math.nan]
         values = np.array(table)
         epochs = spent[-1] * np.array([0.125, 0.25, 0.5, 1.0])
+        some = np.isfinite(values).any(axis=0)  # a diverged trial may be all that was found
+        values, epochs = values[:, some], epochs[some]
         middle = np.nanmean(values, axis=0)
         same(panel.marks(), list(zip(epochs, middle, strict=True)))
         gaps = values - values[:, -1:]
@@ -480,7 +483,7 @@ def confusion(figure: Figure, files: Study) -> None:
     matrix, most = figure.axes
     names = names_of(matrix)
     assert names == [label.get_text() for label in matrix.get_xticklabels()]
-    assert names == sorted(names, key=lambda name: int(name[1:]))  # s2 before s10
+    assert names == sorted(names, key=lambda name: int(name.strip("s")))  # s2 before s10
     true, said = winner_said(files)
     counts = defaultdict(int)
     for t, s in zip(true, said, strict=True):
@@ -536,6 +539,7 @@ FIGURES = {
 ONE_ONLY = {
     "made up": {"curves"},
     "faces": {"curves_accuracy", "curves_loss", "pairs"},  # three optimizers, two repeats
+    "rows": {"curves_accuracy", "curves_loss", "pairs", "slices", "importance"},  # few trials
 }
 
 
