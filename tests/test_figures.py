@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import math
+import re
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -11,6 +12,8 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
+from matplotlib.colors import to_hex
+from matplotlib.text import Text
 from PIL import Image
 from synthetic import OPTIMIZERS, make_record, write_study
 
@@ -28,7 +31,7 @@ from study.common.text import plain, points, points_signed
 from study.records.trial_record import Phase, TrialStatus
 from study.report.analysis.summary import load_study
 from study.report.figures.draw import RANKING, draw_figures, write_figures
-from study.report.figures.optimizers import draw_pairs, draw_target
+from study.report.figures.optimizers import draw_pairs
 from study.report.figures.picture import TALL, WIDE
 from study.report.figures.svg import MOST_DOTS, to_svg
 from study.report.tables import pairs_table
@@ -58,6 +61,23 @@ def test_twelve_optimizers_get_a_panel_each(twelve):
     pictures, warnings = twelve
     assert set(pictures) == EVERY | {"curves_accuracy", "curves_loss"}  # too few repeats for pairs
     assert warnings == []
+
+
+def test_marks_of_a_page_say_their_optimizer_and_value(twelve):
+    tables = {"schedules", "dense_width", "importance"}  # their numbers stand in the cells
+    for name, picture in twelve[0].items():
+        root = ElementTree.fromstring(picture.svg)
+        titles = [title.text for title in root.iter("title")]
+        assert all(re.fullmatch(r".+: (diverged|.*\d.*)", text) for text in titles)
+        assert bool(titles) == (name not in tables)
+        if name == "learning_rate":
+            assert len(titles) == len(list(root.iter("use"))) > 200
+
+
+def test_every_text_of_a_figure_is_readable_on_white(twelve):
+    for picture in twelve[0].values():
+        colours = {to_hex(text.get_color()) for text in picture.figure.findobj(Text)}
+        assert all(contrast(colour, "white") >= 4.5 for colour in colours - {"#ffffff"})
 
 
 def test_the_legend_of_the_slices_takes_the_rows_that_it_needs(twelve):
@@ -148,14 +168,6 @@ def test_the_matrix_of_pairs_colours_those_that_are_separated(three):
     assert len(pairs_table(three).rows) == separated < 3
     framed = sum(patch.get_linewidth() > 0 for patch in axis.patches)
     assert framed == 2 * sum(pair.carries_over for pair in three.pairs)
-
-
-def test_the_time_to_target_ends_where_the_runs_did(three):
-    ((picture,), _) = draw_figures(three, [draw_target])
-    (axis,) = picture.figure.axes
-    assert axis.get_xlim() == (1, 27) and axis.get_ylim() == (0, 1)
-    for line, share in zip(axis.lines, three.target.share, strict=True):
-        assert line.get_ydata().tolist() == share.tolist()
 
 
 def test_the_classes_of_the_confusion_are_in_the_order_of_their_numbers(tmp_path):

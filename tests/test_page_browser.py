@@ -12,7 +12,10 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, sync_playw
 from synthetic import write_study
 
 from study.common.plot_look import contrast
+from study.common.text import plain, points
 from study.report import main
+from study.report.analysis.summary import load_study
+from study.report.html import page as page_of
 
 NAMES_OF_CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES_OF_CHROMIUM)), None)
@@ -28,7 +31,7 @@ RANKING, TRIALS, ROBUSTNESS = "#ranking table", "#runs table", "#robustness-and-
 WIDTHS = (390, 768, 1280)
 UNFOLD = "document.querySelectorAll('details').forEach(part => part.open = true)"
 # Colour and ground of every text; text on the coloured cells of a figure is black or white.
-TEXTS = """() => [...new Set([...document.querySelectorAll("body :not(script)")]
+TEXTS = """() => [...new Set([...document.querySelectorAll("body :not(script, title)")]
   .filter(part => [...part.childNodes].some(node => node.nodeType === 3 && node.data.trim()))
   .map(part => {
     const ink = getComputedStyle(part)[part.localName === "text" ? "fill" : "color"];
@@ -165,6 +168,37 @@ def test_nothing_is_wider_than_the_window_but_what_scrolls(page: Page, width: in
     page.set_viewport_size({"width": width, "height": 800})
     page.evaluate(UNFOLD)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("study", ["twelve optimizers", "rows"])
+def test_on_a_laptop_only_the_list_of_runs_scrolls_sideways(
+    context: BrowserContext, tmp_path: Path, study: str
+) -> None:
+    folder = Path(__file__).parent / "studies" / study  # of another metric: two more columns
+    if study == "twelve optimizers":
+        folder = write_study(tmp_path, repeats=3, trials=6)
+    (tmp_path / "page.html").write_text(page_of(load_study(folder), [], []))
+    with context.new_page() as page:
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.goto((tmp_path / "page.html").as_uri())
+        page.evaluate(UNFOLD)
+        scrolling = page.evaluate("""[...document.querySelectorAll("div:has(> table)")]
+          .filter(box => box.scrollWidth > box.clientWidth).map(box => box.parentElement.id)""")
+    assert scrolling == ["runs"]
+
+
+def test_a_mark_says_its_optimizer_and_its_value_under_the_mouse(page: Page, report: Path) -> None:
+    marks = page.locator("figure").first.locator("g:has(> title):has(use)")
+    said = marks.evaluate_all("""all => all.map(mark => {
+      mark.scrollIntoView({block: "center"});
+      const box = mark.getBoundingClientRect();
+      const found = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+      return found.closest("g:has(> title)").querySelector("title").textContent;
+    })""")
+    summary = load_study(report.parents[1])
+    leader = plain(summary.answer.leader)
+    behind = {row.optimizer: summary.answer.about(row.optimizer).behind for row in summary.rows}
+    assert said == [f"{plain(n)}: {points(b)} points behind {leader}" for n, b in behind.items()]
 
 
 def test_the_contents_lead_to_every_part_and_open_a_folded_one(page: Page) -> None:

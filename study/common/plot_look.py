@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.typing import ColorType
@@ -27,6 +27,7 @@ from study.common.text import plain
 
 DPI = 110
 INK, MUTED, FAINT, GRID = "#222222", "#6b6b6b", "#c4c4c4", "#e8e8e8"
+LEAST_CONTRAST = 4.5  # of text (WCAG 2.2)
 SEQUENTIAL = "cividis"  # reads the same for every kind of colour vision, and in grey
 
 # Okabe-Ito, then the darker half of Paul Tol's muted set; markers carry the rest.
@@ -279,6 +280,20 @@ def _luminance(colour: ColorType) -> float:
 def ink_on(colour: ColorType) -> str:
     """Return black or white, whichever is easier to read on a colour."""
     return max("black", "white", key=lambda ink: contrast(ink, colour))
+
+
+def readable(colour: ColorType, ground: str, least: float = LEAST_CONTRAST) -> str:
+    """Return the colour, with as much black or white as its contrast to the ground takes."""
+    end = "black" if contrast("white", ground) < least else "white"
+    shades = (mixed(colour, end, step / 20) for step in range(21))
+    return next(shade for shade in shades if contrast(shade, ground) >= least)
+
+
+def mixed(first: ColorType, second: ColorType, share: float) -> str:
+    """Return a mixture with this share of the second colour."""
+    pairs = zip(to_rgb(first), to_rgb(second), strict=True)
+    red, green, blue = ((1 - share) * a + share * b for a, b in pairs)
+    return to_hex((red, green, blue))
 
 
 def log_label(value: float, _: object = None) -> str:

@@ -1,7 +1,7 @@
 """The pictures of several studies: what moves how much, verdicts over data sets, two studies."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -23,15 +23,15 @@ from study.common.plot_look import (
     points_axis,
     shown_names,
 )
-from study.common.text import at_most, join, label_width, plain, points
+from study.common.text import at_most, join, label_width, plain, points, points_signed
 from study.compare.across_sets import Across
 from study.compare.choices import TUNING
 from study.compare.effects import OPTIMIZER, Effect
 from study.compare.pair import Says, StudyPair
 from study.compare.several import Several
 from study.report.figures.optimizers import VERDICTS
-from study.report.figures.picture import Drawn, Picture, bar, bounds_end, finished
-from study.verdicts.answer import Verdict
+from study.report.figures.picture import Drawn, Picture, bar, bounds_end, finished, write_beside
+from study.report.figures.svg import says
 
 KINDS = {OPTIMIZER: COLOURS[1], TUNING: COLOURS[2]}  # all settings share the first colour
 ROOM = 1.05  # of the axis, beyond what it shows
@@ -70,8 +70,8 @@ def draw_effects(found: Several, fonts: Fonts) -> Drawn:
     margins(drawing, left=0.3 + label_width(names), right=RIGHT, top=0.8, bottom=0.75)
     start, end = _ends(found)
     axis.axvspan(0, found.margin, color=MUTED, alpha=0.12, lw=0)
-    for place, one in enumerate(lines):
-        _draw_effect(axis, place, one, end)
+    for place, (name, one) in enumerate(zip(names, lines, strict=True)):
+        _draw_effect(axis, place, name, one, end)
     axis.axvline(0, color=MUTED, lw=1)
     axis.set_xlim(start, end)
     names_down(axis, names)
@@ -113,17 +113,24 @@ def _ends(found: Several) -> tuple[float, float]:
     return min(0.0, ROOM * min(known)), ROOM * max(*known, 2 * found.margin)
 
 
-def _draw_effect(axis: Axes, place: int, one: Effect, end: float) -> None:
+def _draw_effect(axis: Axes, place: int, name: str, one: Effect, end: float) -> None:
     colour = KINDS.get(one.choice, COLOURS[0])
     known = not math.isnan(one.low)
     if known:
-        bar(axis, place, one.low, one.high, end, colour, lw=5, alpha=0.6)
+        said = says(f"{name}: {points(one.low)} to {points(one.high)} points")
+        bar(axis, place, one.low, one.high, end, colour, lw=5, alpha=0.6, gid=said)
     if len(one.by_set) > 1:
-        axis.plot(one.by_set, [place] * len(one.by_set), "|", color=INK, ms=9, mew=1.2)
-    axis.plot(one.moves, place, "o", color=colour, ms=7, mec="white", mew=0.8, clip_on=False)
-    kind: dict[str, Any] = {"va": "center", "size": 8.5, "transform": axis.get_yaxis_transform()}
-    axis.text(1.03, place, points(one.moves), color=INK, weight="bold", **kind)
-    axis.text(1.10, place, one.says.value if known else "no bounds", color=MUTED, **kind)
+        pairs = zip(one.data, one.by_set, strict=True)
+        said = says(*[f"{name}, {plain(data)}: {points(moves)} points" for data, moves in pairs])
+        axis.plot(one.by_set, [place] * len(one.by_set), "|", color=INK, ms=9, mew=1.2, gid=said)
+    said = says(f"{name}: {points(one.moves)} points")
+    kind: dict[str, Any] = {"ms": 7, "mec": "white", "mew": 0.8, "clip_on": False, "gid": said}
+    axis.plot(one.moves, place, "o", color=colour, **kind)
+    words = one.says.value if known else "no bounds"
+    write_beside(
+        axis, place, points(one.moves), 0.5, size=8.5, color=INK, weight="bold", ha="right"
+    )
+    write_beside(axis, place, words, 0.6, size=8.5, color=MUTED)
 
 
 def draw_across(found: Several, fonts: Fonts) -> Drawn:
@@ -144,8 +151,8 @@ def draw_across(found: Several, fonts: Fonts) -> Drawn:
     )
     left, right = drawing.subplots(1, 2, sharey=True)
     margins(drawing, left=0.3 + label_width(names), right=0.9, top=0.85, bottom=below, wspace=0.08)
-    _draw_sets(left, across, shown_names(across.sets, fonts, "data set"))
-    _draw_bounds(right, across)
+    _draw_sets(left, across, names, shown_names(across.sets, fonts, "data set"))
+    _draw_bounds(right, across, names)
     names_down(left, names)
     right.grid(axis="y", visible=False)
     left.set_xlabel(f"Points of {WORDS[found.metric]} behind {names[0]}")
@@ -166,42 +173,39 @@ def draw_across(found: Several, fonts: Fonts) -> Drawn:
     )
 
 
-def _draw_sets(axis: Axes, across: Across, names: Mapping[int, str]) -> None:
+def _draw_sets(axis: Axes, across: Across, names: Sequence[str], sets: Mapping[int, str]) -> None:
     leader = across.placed[0]
     for number, best in enumerate(leader.by_set):
         kind: dict[str, Any] = {"ls": "", "marker": MARKERS[number % len(MARKERS)], "ms": 6.5}
         kind |= {"mec": "white", "mew": 0.6, "alpha": 0.9}
-        axis.plot([], [], color=MUTED, label=names[number], **kind)
+        axis.plot([], [], color=MUTED, label=sets[number], **kind)
         for place, one in enumerate(across.placed):
             gap, colour = best - one.by_set[number], VERDICTS[one.verdicts[number]]
-            axis.plot(gap, place, color=colour, **kind)
+            said = says(f"{names[place]}, {sets[number]}: {points(gap)} points behind {names[0]}")
+            axis.plot(gap, place, color=colour, gid=said, **kind)
     for place, one in enumerate(across.placed):
-        axis.plot([one.behind] * 2, [place - 0.3, place + 0.3], color=INK, lw=2)
+        said = says(f"{names[place]}: {points(one.behind)} points behind {names[0]} on average")
+        axis.plot([one.behind] * 2, [place - 0.3, place + 0.3], color=INK, lw=2, gid=said)
     axis.axvline(0, color=MUTED, lw=1)
 
 
-def _draw_bounds(axis: Axes, across: Across) -> None:
+def _draw_bounds(axis: Axes, across: Across, names: Sequence[str]) -> None:
     bounds = [b for one in across.placed for b in (one.at_most_here, one.at_most_general) if b]
     end = bounds_end(bounds, across.margin)
     axis.axvspan(0, across.margin, color=MUTED, alpha=0.12, lw=0)
     axis.axvline(across.margin, color=INK, lw=1)
     for place, one in enumerate(across.placed):
-        for bound, verdict, shift, width in (
-            (one.at_most_here, one.here, -0.17, 5.0),
-            (one.at_most_general, one.general, 0.17, 1.6),
+        for bound, verdict, shift, width, scope in (
+            (one.at_most_here, one.here, -0.17, 5.0, "on these data sets"),
+            (one.at_most_general, one.general, 0.17, 1.6, "in general"),
         ):
-            _draw_bound(axis, place + shift, bound, verdict, end, width)
+            text = "–" if bound is None else f"≤ {at_most(bound)}"
+            write_beside(axis, place + shift, text, 0.07, size=8, color=INK)
+            if bound is not None:
+                said = says(f"{names[place]}: {text} points behind the best {scope}")
+                colour = VERDICTS[verdict]
+                bar(axis, place + shift, 0, bound, end, colour, lw=width, gid=said)
     axis.set_xlim(0, end)
-
-
-def _draw_bound(
-    axis: Axes, height: float, bound: float | None, verdict: Verdict, end: float, width: float
-) -> None:
-    if bound is not None:
-        bar(axis, height, 0, bound, end, VERDICTS[verdict], lw=width)
-    text = "–" if bound is None else f"≤ {at_most(bound)}"
-    across = axis.get_yaxis_transform()
-    axis.text(1.02, height, text, size=8, color=INK, va="center", transform=across)
 
 
 def draw_pair(found: StudyPair, number: int, fonts: Fonts) -> Drawn:
@@ -220,13 +224,18 @@ def draw_pair(found: StudyPair, number: int, fonts: Fonts) -> Drawn:
     left, right = drawing.subplots(1, 2, sharey=True)
     margins(drawing, left=0.3 + label_width(names), right=0.3, top=0.8, bottom=0.55, wspace=0.1)
     for place, change in enumerate(changes):
-        colour, marker, _ = marked[change.optimizer]
+        colour, marker, name = marked[change.optimizer]
         left.plot([change.first, change.second], [place] * 2, "-", color=colour, lw=1.2)
-        left.plot(change.first, place, marker, color=colour, mfc="white", ms=7)
-        left.plot(change.second, place, marker, color=colour, ms=7)
+        for value, study, fill in zip(
+            change[1:3], studies.values(), ("white", colour), strict=True
+        ):
+            said = says(f"{name}, {study}: {points(value)} %")
+            left.plot(value, place, marker, color=colour, mfc=fill, ms=7, gid=said)
         kind = ":" if change.says is Says.UNDECIDED else "-"
-        right.plot([change.low, change.high], [place] * 2, kind, color=colour, lw=1.8)
-        right.plot(change.difference, place, marker, color=colour, ms=7)
+        said = says(f"{name}: {points_signed(change.low)} to {points_signed(change.high)} points")
+        right.plot([change.low, change.high], [place] * 2, kind, color=colour, lw=1.8, gid=said)
+        said = says(f"{name}: {points_signed(change.difference)} points")
+        right.plot(change.difference, place, marker, color=colour, ms=7, gid=said)
     right.axvspan(-found.margin, found.margin, color=MUTED, alpha=0.10, lw=0)
     right.axvline(0, color=MUTED, lw=1)
     names_down(left, names)

@@ -331,8 +331,8 @@ def percent(value: float) -> str:
 
 
 def decimal(value: float, digits: int = 3) -> str:
-    """Return a number; a dash for NaN."""
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+    """Return a number, halves away from 0 as in `points`; a dash for NaN."""
+    return "–" if math.isnan(value) else f"{value + math.copysign(1e-9, value):.{digits}f}"
 
 
 def gap(value: float | None) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from scipy.special import ndtri, stdtrit
 
 from study.records.outcomes import (
@@ -193,7 +194,7 @@ def how_lost(rows: Iterable[Row], trials: int) -> str:
     return f"{'the one trial' if trials == 1 else f'all {trials} trials'} {' or '.join(ways)}"
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+def mean_interval(values: Sequence[float] | Float[np.ndarray, " N"]) -> tuple[float, float]:
     """Return Student's 95 % interval of the mean; (NaN, NaN) for fewer than two values."""
     if len(values) < 2:
         return math.nan, math.nan

@@ -27,7 +27,7 @@ from study.records.outcomes import (
 )
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
-from study.report.analysis.ranking import Row, last_rungs
+from study.report.analysis.ranking import Row, last_rungs, mean_interval
 from study.verdicts.answer import Answer, share_interval
 from study.verdicts.judge import at_most_behind
 from study.verdicts.results import value_step
@@ -84,6 +84,7 @@ class Incumbents(NamedTuple):
     optimizers: tuple[str, ...]
     epochs: Float[np.ndarray, "K budgets"]  # spent by the search
     value: Float[np.ndarray, "K budgets"]  # mean over repeats; NaN where none converged
+    reach: Float[np.ndarray, "K budgets"]  # half the 95 % interval of the gap to the whole budget
     at_most_behind: Float[np.ndarray, "K budgets"]  # the best at that budget; NaN: unknown
     repeats: int
 
@@ -230,6 +231,7 @@ def confirmed_incumbents(
         optimizers=names,
         epochs=spent[:, None] * np.array(budgets),
         value=np.array([[_mean(column) for column in rows.T] for rows in table]),
+        reach=np.array([[_reach(rows[:, -1] - column) for column in rows.T] for rows in table]),
         at_most_behind=np.stack(bounds, axis=1),
         repeats=look.repeats,
     )
@@ -253,6 +255,11 @@ def _confirmed(records: Sequence[TrialRecord], budgets: Sequence[float]) -> tupl
         runs = [r for r in known if found and r.hyperparameters == found.hyperparameters]
         values += [value(run) for run in converged(runs[-1:])] or [math.nan]
     return values, total
+
+
+def _reach(gaps: Float[np.ndarray, " repeats"]) -> float:
+    low, high = mean_interval(gaps[np.isfinite(gaps)])
+    return (high - low) / 2
 
 
 def _mean(values: Float[np.ndarray, " repeats"]) -> float:

@@ -1,6 +1,7 @@
 """Figures about cost: what tuning gains, and how long training takes."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +20,7 @@ from study.common.text import label_width, plain, points
 from study.records.trial_record import Phase
 from study.report.analysis.summary import Summary
 from study.report.figures.picture import Drawn
+from study.report.figures.svg import says
 
 LEAST_ERROR = 2e-3  # values above 99.8 % share one height
 
@@ -45,11 +47,15 @@ def draw_gains(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Dra
     reach = max(high - low, 0.05)
     axis.set_ylim(low - 0.06 * reach, high + 0.06 * reach)
     gap = reach * 1.12 * 0.19 / (figure.get_size_inches()[1] - 1.15)
-    for gain, start, stop in zip(found, ends["default"], ends["tuned"], strict=True):
-        colour, marker, _ = marks[gain.optimizer]
-        axis.plot(
-            [0, 1], [start, stop], "-", color=colour, marker=marker, ms=5, mec="white", mew=0.6
-        )
+    for gain, name, *slope in zip(found, names, *ends.values(), strict=True):
+        said = says(*[f"{name}, {side}: {points(getattr(gain, side))} %" for side in ends])
+        kind: dict[str, Any] = {
+            "marker": marks[gain.optimizer].marker,
+            "ms": 5,
+            "mec": "white",
+            "mew": 0.6,
+        }
+        axis.plot([0, 1], slope, "-", color=marks[gain.optimizer].colour, gid=said, **kind)
     for side, (key, heights) in enumerate(ends.items()):
         places = spread_labels(heights, gap, *axis.get_ylim())
         for gain, name, at, y in zip(found, names, heights, places, strict=True):
@@ -112,9 +118,12 @@ def draw_time(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Draw
     axis = figure.subplots()
     room = 0.6 + label_width([mark.label for mark in used], 8.5)
     margins(figure, left=0.75, right=room, top=0.8, bottom=0.55)
-    for row, (colour, marker, _) in zip(rows, used, strict=True):
-        axis.plot([row.train_seconds] * 2, [row.low, row.high], "-", color=colour, lw=1, alpha=0.5)
-        axis.plot(row.train_seconds, row.mean, marker, color=colour, ms=8, mec="white", mew=0.8)
+    for row, (colour, marker, name) in zip(rows, used, strict=True):
+        at = row.train_seconds
+        reach = says(f"{name}: {points(row.low)} to {points(row.high)} %")
+        mean = says(f"{name}: {points(row.mean)} % in {at:.2f} s")
+        axis.plot([at] * 2, [row.low, row.high], "-", color=colour, lw=1, alpha=0.5, gid=reach)
+        axis.plot(at, row.mean, marker, color=colour, ms=8, mec="white", mew=0.8, gid=mean)
     axis.set_xlim(0, 1.08 * max(r.train_seconds for r in rows))
     _label_points(axis, [r.mean for r in rows], used)
     axis.set_xlabel("Seconds to train the tuned head once, all epochs, on this machine")

@@ -150,9 +150,11 @@ def draw_slices(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Dr
     for place, one in enumerate(found):
         panels.plot(place, [one.across.low, one.across.high], [0.5, 0.5], ":", color=MUTED)
         for line in one.lines:
-            colour, marker, _ = marks[line.optimizer]
+            colour, marker, name = marks[line.optimizer]
             kind: dict[str, Any] = {"marker": marker, "ms": 3.5, "lw": 1.1, "alpha": 0.9}
-            panels.plot(place, line.values, line.beaten, "-", color=colour, **kind)
+            ends = zip(line.values, line.beaten, strict=True)
+            said = [f"{name}, {value:.3g}: {points(beaten)} %" for value, beaten in ends]
+            panels.plot(place, line.values, line.beaten, "-", color=colour, said=said, **kind)
     for colour, marker, label in shown:
         panels.axis.plot([], [], marker, color=colour, ms=5, label=label)
     panels.figure.legend(

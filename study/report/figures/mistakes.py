@@ -20,7 +20,8 @@ from study.common.plot_look import (
 from study.common.text import label_width, plain, points
 from study.report.analysis.confusion import Confusion
 from study.report.analysis.summary import Summary
-from study.report.figures.picture import NARROWEST, Drawn
+from study.report.figures.picture import NARROWEST, Drawn, write_beside
+from study.report.figures.svg import says
 
 WIDEST = 10.2  # inches of the matrix
 FEWEST_CLASSES = 12  # shown even if the winner makes no mistake
@@ -121,8 +122,9 @@ def _draw_matrix(
 
 def _draw_confused(axis: Axes, found: Confusion, texts: Sequence[str]) -> None:
     counts = [pair[2] for pair in found.pairs]
-    axis.barh(range(len(counts)), counts, color="#5a86b8", height=0.6)
+    bars = axis.barh(range(len(counts)), counts, color="#5a86b8", height=0.6)
     for place, (_, _, count, total) in enumerate(found.pairs):
+        bars[place].set_gid(says(f"{texts[place]}: {count} of {total}"))
         axis.text(count, place, f" {count} of {total}", va="center", size=7.5)
     axis.set_yticks(range(len(texts)), texts, size=7.5)
     axis.set_ylim(len(texts) - 0.4, -0.6)
@@ -150,21 +152,14 @@ def _per_class_figure(
     values = found.per_class[order]
     totals = found.counts.sum(axis=1)[order]
     axis.hlines(range(classes), 0, np.nan_to_num(values), color="#a9c1dc", lw=3)
-    axis.plot(values, range(classes), "o", color="#0b4f8a", ms=5)
+    said = [f"{names[int(c)]}: {points(v)} %" for c, v in zip(order, values, strict=True) if v == v]
+    axis.plot(values, range(classes), "o", color="#0b4f8a", ms=5, gid=says(*said))
     by_image = metric == ACCURACY
     mean = found.accuracy if by_image else float(np.nanmean(found.per_class))
     axis.axvline(mean, color=MUTED, lw=0.9, ls=":")
     for place, (value, total) in enumerate(zip(values, totals, strict=True)):
-        axis.annotate(
-            f"no {noun}s" if np.isnan(value) else f"{round(value * total)} of {total}",
-            (1, place),
-            (5, 0),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            va="center",
-            size=7,
-            color=MUTED,
-        )
+        text = f"no {noun}s" if np.isnan(value) else f"{round(value * total)} of {total}"
+        write_beside(axis, place, text, 0.07, size=7, color=MUTED)
     axis.set_yticks(range(classes), [names[int(i)] for i in order], size=7.5)
     axis.set_ylim(classes - 0.4, -0.6)
     axis.set_xlim(0, 1.02)

@@ -1,6 +1,6 @@
 """Figures of the winners: the verdicts, differences, learning curves, time to target."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from study.common.plot_look import (
     points_axis,
     spread_labels,
 )
-from study.common.text import at_most, label_width, points
+from study.common.text import at_least, at_most, label_width, points
 from study.records.trial_record import Phase
 from study.report.analysis.pairs import Pair
 from study.report.analysis.ranking import Row
@@ -38,7 +38,9 @@ from study.report.figures.picture import (
     linear,
     logarithmic,
     titles,
+    write_beside,
 )
+from study.report.figures.svg import says
 from study.report.tables import verdict_words
 from study.verdicts.answer import Judged, Verdict
 from study.verdicts.looks import FEWEST_REPEATS
@@ -63,12 +65,13 @@ def draw_ranking(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> D
         yield _without_verdicts(rows, marks, words)
         return
     judged = [answer.about(row.optimizer) for row in rows]
+    leader = marks[answer.leader].label
     figure = new_figure(
         8.6,
         1.75 + 0.33 * len(rows),
         "Which optimizers are good enough?",
         "Bar: the largest possible gap to the best, in points (simultaneous 95 %). Mark: measured "
-        f"gap to {marks[answer.leader].label}. Margin: {points(answer.margin)}.",
+        f"gap to {leader}. Margin: {points(answer.margin)}.",
     )
     axis = figure.subplots()
     names = [marks[row.optimizer].label for row in rows]
@@ -80,10 +83,12 @@ def draw_ranking(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> D
     for place, (row, one) in enumerate(zip(rows, judged, strict=True)):
         if one.at_most_behind is not None:
             start, colour = one.at_least_behind or 0.0, VERDICTS[one.verdict]
-            bar(axis, place, start, one.at_most_behind, end, colour, lw=5, alpha=0.75)
+            said = says(f"{names[place]}: {_bounds_in_words(one)}")
+            bar(axis, place, start, one.at_most_behind, end, colour, lw=5, alpha=0.75, gid=said)
         if one.behind is not None and one.behind <= end:
+            said = says(f"{names[place]}: {points(one.behind)} points behind {leader}")
             axis.plot(one.behind, place, marks[row.optimizer].marker, color=INK, ms=6,
-                      mec="white", mew=0.8, clip_on=False, zorder=4)  # fmt: skip
+                      mec="white", mew=0.8, clip_on=False, zorder=4, gid=said)  # fmt: skip
         _write_verdict(axis, place, row, one)
     ahead = min(one.behind for one in judged if one.behind is not None)
     axis.set_xlim(min(1.5 * ahead, 0), end)
@@ -104,6 +109,11 @@ def draw_ranking(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> D
     )
 
 
+def _bounds_in_words(one: Judged) -> str:
+    least = "" if one.at_least_behind is None else f"at least {at_least(one.at_least_behind)} and "
+    return f"{least}at most {at_most(one.bound)} points behind the best"
+
+
 def _without_verdicts(
     rows: Sequence[Row], marks: Mapping[str, Mark], words: str
 ) -> tuple[str, str, str, Figure]:
@@ -122,8 +132,13 @@ def _without_verdicts(
     for place, row in enumerate(rows):
         colour, marker, _ = marks[row.optimizer]
         values = list(row.runs.values())
-        axis.plot(values, [place] * len(values), "o", color=colour, alpha=0.55, ms=4, mew=0)
-        axis.plot(row.mean, place, marker, color=colour, ms=8, mec="white", mew=0.9)
+        said = [
+            f"{names[place]}, repeat {r}: {points(value)} %" for (r, _), value in row.runs.items()
+        ]
+        axis.plot(values, [place] * len(values), "o", color=colour, alpha=0.55, ms=4, mew=0,
+                  gid=says(*said))  # fmt: skip
+        axis.plot(row.mean, place, marker, color=colour, ms=8, mec="white", mew=0.9,
+                  gid=says(f"{names[place]}: {points(row.mean)} % on average"))  # fmt: skip
     names_down(axis, names)
     axis.set_xlabel(f"Validation {words}")
     percent_axis(axis, "x")
@@ -138,12 +153,14 @@ def _without_verdicts(
 def _write_verdict(axis: Axes, place: int, row: Row, one: Judged) -> None:
     """Write the verdict, its bound and the mean at the right."""
     bound = one.at_most_behind
-    kind: dict[str, Any] = {"va": "center", "size": 8.5, "transform": axis.get_yaxis_transform()}
-    axis.text(1.03, place, verdict_words(one), color=VERDICTS[one.verdict], weight="bold", **kind)
+    colour = VERDICTS[one.verdict]
+    write_beside(axis, place, verdict_words(one), 0.15, size=8.5, color=colour, weight="bold")
     if bound is not None:
-        axis.text(1.35, place, f"\u2264 {at_most(bound)}", color=INK, ha="right", **kind)
+        text = f"\u2264 {at_most(bound)}"
+        write_beside(axis, place, text, 1.75, size=8.5, color=INK, ha="right")
     if np.isfinite(row.mean):
-        axis.text(1.50, place, f"{points(row.mean)} %", color=MUTED, ha="right", **kind)
+        text = f"{points(row.mean)} %"
+        write_beside(axis, place, text, 2.45, size=8.5, color=MUTED, ha="right")
 
 
 def draw_pairs(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Drawn:
@@ -214,9 +231,10 @@ def draw_target(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Dr
         figure, left=0.75, right=0.3 + label_width([m.label for m in used]), top=0.8, bottom=0.5
     )
     epochs = np.arange(1, found.share.shape[1] + 1)
-    for share, (colour, marker, _) in zip(found.share, used, strict=True):
+    for share, (colour, marker, name) in zip(found.share, used, strict=True):
         few = _few(marker, len(epochs))
-        axis.step(epochs, share, where="post", color=colour, lw=1.4, clip_on=False, **few)
+        said = says(*_by_epoch(name, share)[:: few["markevery"]])
+        axis.step(epochs, share, where="post", color=colour, lw=1.4, clip_on=False, gid=said, **few)
     up = linear(0, 1, percent=True)
     _apply(axis, _epochs(len(epochs)), up)
     _name_ends(axis, up, [share[-1] for share in found.share], used)
@@ -255,12 +273,13 @@ def _curves_together(curves: Sequence[Curves], marks: Mapping[str, Mark], words:
     axes = figure.subplots(1, 2)
     margins(figure, left=0.75, right=room, top=0.95, bottom=0.5, wspace=(0.65 + room) / panel)
     for axis, kind, title in zip(axes, ("value", "loss"), (words, "loss"), strict=True):
-        for found, (colour, marker, _) in zip(curves, used, strict=True):
+        for found, (colour, marker, name) in zip(curves, used, strict=True):
             train, val = getattr(found, kind), getattr(found, f"val_{kind}")
             epochs = np.arange(1, len(val.mean) + 1)
             few: dict[str, Any] = _few(marker, len(epochs))
             axis.plot(epochs, train.mean, "--", color=colour, lw=1.1, mfc="white", **few)
-            axis.plot(epochs, val.mean, "-", color=colour, lw=1.9, **few)
+            said = says(*_by_epoch(name, val.mean, kind)[:: few["markevery"]])
+            axis.plot(epochs, val.mean, "-", color=colour, lw=1.9, gid=said, **few)
             if found.runs > 1:
                 axis.fill_between(epochs, val.low, val.high, color=colour, alpha=0.18, lw=0)
         up = _heights(curves, kind)
@@ -302,15 +321,26 @@ def _curves_apart(
     means = [getattr(found, f"val_{kind}").mean for found in curves]
     panels.plot_behind((np.arange(1.0, len(mean) + 1), mean) for mean in means)
     for place, found in enumerate(curves):
-        colour, marker, _ = marks[found.optimizer]
+        colour, marker, name = marks[found.optimizer]
         train, val = getattr(found, kind), getattr(found, f"val_{kind}")
         epochs = np.arange(1, len(val.mean) + 1)
-        few = _few(marker, len(epochs))
-        panels.plot(place, epochs, train.mean, "--", color=colour, lw=1.1, mfc="white", **few)
-        panels.plot(place, epochs, val.mean, "-", color=colour, lw=1.9, **few)
+        few: dict[str, Any] = _few(marker, len(epochs)) | {"color": colour}
+        said = _by_epoch(name, val.mean, kind)
+        panels.plot(place, epochs, train.mean, "--", lw=1.1, mfc="white", **few)
+        panels.plot(place, epochs, val.mean, "-", lw=1.9, said=said, **few)
         if found.runs > 1:
             panels.band(place, epochs, val.low, val.high, colour)
     return panels.figure
+
+
+def _by_epoch(name: str, values: Iterable[float], kind: str = "value") -> list[str]:
+    """Return what the mark of each epoch says; "" where there is no value."""
+    return [
+        f"{name}, epoch {epoch}: {f'{points(value)} %' if kind == 'value' else f'{value:.3f}'}"
+        if np.isfinite(value)
+        else ""
+        for epoch, value in enumerate(values, start=1)
+    ]
 
 
 def _few(marker: str, epochs: int) -> dict[str, Any]:

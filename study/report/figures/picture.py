@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox, TransformedBbox
 from numpy.typing import ArrayLike
@@ -25,11 +27,12 @@ from study.common.plot_look import (
     Mark,
     log_label,
     new_figure,
+    readable,
     style,
     to_png,
 )
 from study.report.analysis.importance import Range
-from study.report.figures.svg import to_svg
+from study.report.figures.svg import says, to_svg
 
 Drawn = Iterable[tuple[str, str, str, Figure]]  # name, title, caption, figure
 Line = tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]  # x and y
@@ -60,18 +63,16 @@ class Picture(NamedTuple):
 
 def finished(drawn: Drawn, fonts: Fonts, *, photos: Container[str] = ()) -> list[Picture]:
     """Return the pictures that a generator draws; those named in `photos` keep all colours."""
+    found = []
     with style(fonts):
-        return [
-            Picture(
-                name,
-                title,
-                caption,
-                to_png(figure, photos=name in photos),
-                to_svg(figure, name),
-                figure,
-            )
-            for name, title, caption, figure in drawn
-        ]
+        for name, title, caption, figure in drawn:
+            svg = to_svg(figure, name)
+            for text in figure.findobj(Text):
+                if to_hex(text.get_color()) != "#ffffff":  # white stands on coloured cells
+                    text.set_color(readable(text.get_color(), "white"))
+            png = to_png(figure, photos=name in photos)
+            found.append(Picture(name, title, caption, png, svg, figure))
+    return found
 
 
 def bounds_end(bounds: Iterable[float], margin: float) -> float:
@@ -87,6 +88,12 @@ def bar(
     axis.plot([low, min(high, end)], [height] * 2, "-", **kind)
     if high > end:
         axis.plot(end, height, ">", color=colour, ms=6, clip_on=False)
+
+
+def write_beside(axis: Axes, height: float, text: str, inches: float, **kind: Any) -> None:
+    """Write a text so many inches right of the axis."""
+    kind = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"} | kind
+    axis.annotate(text, (1, height), (72 * inches, 0), va="center", **kind)
 
 
 class AxisScale(NamedTuple):
@@ -217,17 +224,31 @@ class Panels:
         left, low = self._corner(place)
         return left + self.wide * self.across[place](x), low + TALL * self.up(y)
 
-    def plot(self, place: int, x: ArrayLike, y: ArrayLike, *form: str, **kind: Any) -> None:
-        """Draw a line or markers in one panel, as `Axes.plot` does, cut off at the frame."""
+    def plot(
+        self,
+        place: int,
+        x: ArrayLike,
+        y: ArrayLike,
+        *form: str,
+        said: Sequence[str] = (),
+        **kind: Any,
+    ) -> None:
+        """Draw a line or markers in one panel, as `Axes.plot` does, cut off at the frame.
+
+        `said` has what the marker of each point says.
+        """
         across, up = self._points(place, x, y)
         (line,) = self.axis.plot(across, up, *form, **kind)
         line.set_clip_box(self._clip(place))
         if line.get_marker() != "None":  # whole markers of the points inside the frame
             line.set_marker("None")
             shares = np.stack([self.across[place](x), self.up(y)])  # of the panel
-            inside = (abs(shares - 0.5) <= 0.5 + 1e-9).all(axis=0)
+            inside = np.asarray((abs(shares - 0.5) <= 0.5 + 1e-9).all(axis=0))
             (dots,) = self.axis.plot(across, np.where(inside, up, np.nan), *form, **kind)
             dots.set_linestyle("None")
+            every = kind.get("markevery", 1)
+            marked = zip(said[::every], inside[::every], strict=True) if said else ()
+            dots.set_gid(says(*[text for text, shown in marked if shown]))
 
     def plot_behind(self, lines: Iterable[Line]) -> None:
         """Draw lines of all optimizers in grey in every panel."""

@@ -11,6 +11,7 @@ from study.report.analysis.importance import ranges
 from study.report.analysis.search_trials import Sensitivity
 from study.report.analysis.summary import Summary
 from study.report.figures.picture import Drawn, Line, Panels, linear, logarithmic, searched, titles
+from study.report.figures.svg import says
 
 MOST_DOTS = 20_000  # of a panel; more are a blot
 
@@ -34,17 +35,21 @@ def draw_sensitivity(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) 
         linear(-0.06, 1.02, percent=True),
     )
     for place, one in enumerate(found):
-        colour, marker, _ = marks[one.optimizer]
+        colour, marker, name = marks[one.optimizer]
         for rows, more in (
             (~one.whole & ~one.diverged, {"ms": 2.4, "alpha": 0.22, "marker": "o"}),
             (one.whole & ~one.diverged, {"ms": 3.8, "alpha": 0.85, "marker": marker}),
         ):
             dots = np.flatnonzero(rows)[::every]
             kind: dict[str, Any] = {"color": colour, "mew": 0, "ls": "", **more}
-            panels.plot(place, one.learning_rate[dots], one.value[dots], **kind)
+            rates, values = one.learning_rate[dots], one.value[dots]
+            said = [f"{name}, {r:.3g}: {points(v)} %" for r, v in zip(rates, values, strict=True)]
+            panels.plot(place, rates, values, said=said, **kind)
         panels.plot(place, *_envelope(one), "-", color=colour, lw=1.2, alpha=0.8)
         bad = one.learning_rate[one.diverged][::every]
-        panels.plot(place, bad, np.full(len(bad), -0.035), "x", color="#c0182b", ms=3.5, mew=0.8)
+        said = [f"{name}, {rate:.3g}: diverged" for rate in bad]
+        kind = {"color": "#c0182b", "ms": 3.5, "mew": 0.8}
+        panels.plot(place, bad, np.full(len(bad), -0.035), "x", said=said, **kind)
     yield (
         "learning_rate",
         "Learning-rate sensitivity",
@@ -77,9 +82,10 @@ def draw_budgets(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> D
     )
     panels.plot_behind((b.epochs, b.middle) for b in found)
     for place, one in enumerate(found):
-        colour = marks[one.optimizer].colour
+        colour, _, name = marks[one.optimizer]
+        said = says(f"{name}: {points(one.middle[-1])} % after {one.epochs[-1]:.0f} epochs")
         panels.band(place, one.epochs, one.low, one.high, colour)
-        panels.plot(place, one.epochs, one.middle, "-", color=colour)
+        panels.plot(place, one.epochs, one.middle, "-", color=colour, gid=said)
     yield (
         "budget",
         "Best so far against budget",
@@ -99,28 +105,37 @@ def draw_incumbents(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -
         titles(marks, found.optimizers),
         "What if the search had stopped earlier?",
         "What it had found by then, trained again: mean of "
-        f"{counted(found.repeats, 'repeat')}. "
-        f"Filled: at most {points(margin)} points behind the best at that budget.",
+        f"{counted(found.repeats, 'repeat')}. Filled: at most {points(margin)} points behind the "
+        "best there. Band: 95 %.",
         "Epochs spent by the search",
         logarithmic(float(found.epochs.min()) / 1.3, float(found.epochs.max()) * 1.3)._replace(
-            ticks=tuple(found.epochs[0]), labels=tuple(f"{e:.0f}" for e in found.epochs[0])
+            ticks=tuple(found.epochs[0]), labels=tuple(f"{e:g}" for e in found.epochs[0])
         ),
         linear(lower_limit(found.value.ravel()), 1.02, percent=True),
     )
     panels.plot_behind(zip(found.epochs, found.value, strict=True))
     for place, name in enumerate(found.optimizers):
-        colour, marker, _ = marks[name]
-        epochs, values = found.epochs[place], found.value[place]
+        colour, marker, label = marks[name]
+        epochs, values, reach = found.epochs[place], found.value[place], found.reach[place]
+        said = [
+            f"{label}, {epoch:g} epochs: {points(value)} %"
+            for epoch, value in zip(epochs, values, strict=True)
+        ]
+        panels.band(place, epochs, values - reach, values + reach, colour)
         panels.plot(place, epochs, values, "-", color=colour, lw=1.6)
         good = found.at_most_behind[place] <= margin
         for rows, fill in ((good, colour), (~good, "white")):
             kind: dict[str, Any] = {"color": colour, "ls": "", "mfc": fill, "ms": 6}
+            kind["said"] = [said[budget] for budget in np.flatnonzero(rows)]
             panels.plot(place, epochs[rows], values[rows], marker=marker, **kind)
     yield (
         "incumbents",
         "Confirmed at fractions of the budget",
         "Flat: a search with an eighth of the budget finds an equally good configuration. One run "
-        "for each repeat, on rows that did not select the configuration, so it is not optimistic.",
+        "for each repeat, on rows that did not select the configuration, so it is not optimistic. "
+        "Band: 95 % interval of the difference to the whole budget, paired by repeat; where it "
+        "does not reach the height of the last point, stopping there costs more than chance "
+        "explains.",
         panels.figure,
     )
 

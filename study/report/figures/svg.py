@@ -4,24 +4,35 @@ Matplotlib writes a file of its own. Inside a page its ids would clash, and its 
 here each colour is a CSS variable named after it (`m` of marks, `t` of text), whose two values
 `palette` returns. Greys change places in the dark, other colours become lighter; text always has a
 contrast of at least 4.5. Black and white text stands on coloured cells, which stay as they are.
+What a mark says when a mouse rests on it is drawn as its `gid`, and becomes a `<title>`.
 """
 
 import io
 import re
+from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from study.common.plot_look import contrast
+from study.common.plot_look import LEAST_CONTRAST, mixed, readable
 
-LIGHT, DARK = "#ffffff", "#16181b"  # the grounds; `--back` of templates/style.css
+DARK = "#16181b"  # the ground; `--back` of templates/style.css
 BRIGHT = "#e8e8e8"  # black marks in the dark
-LEAST = {"t": 4.5, "m": 3.0}  # contrasts of text and, in the dark, of marks (WCAG 2.2)
+LEAST = {"t": LEAST_CONTRAST, "m": 3.0}  # contrasts in the dark, of text and of marks (WCAG 2.2)
 GREY = 0.08  # largest difference between the channels of a grey
 DOTS = r'<g([^<>]*)>(<use[^<>]*) style="([^"]*)"/>((?:<use[^<>]* style="\3"/>)*)</g>'
-MOST_DOTS = 10_000  # of a figure; more are an image inside the SVG
+MOST_DOTS = 10_000  # of a figure; more are an image inside the SVG, and say nothing
+SAYS = "says "
+
+
+def says(*texts: str) -> str | None:
+    """Return the `gid` of an artist whose marks say these texts; one text is that of all of it.
+
+    An empty text is that of a mark that is not drawn, because its value is NaN.
+    """
+    return SAYS + "\t".join(filter(None, texts)) if any(texts) else None
 
 
 def to_svg(figure: Figure, name: str) -> str:
@@ -30,15 +41,19 @@ def to_svg(figure: Figure, name: str) -> str:
     many = bool(sum(np.size(line.get_xdata()) for line in dots) > MOST_DOTS)
     for line in dots:
         line.set_rasterized(many)
+        if many:
+            line.set_gid(None)
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index('<g id="figure_1">') : text.rindex("</svg>")]
+    text, said = _numbered(text)
     used = set(re.findall(r"#(\w+)[\")]", text))
     text = re.sub(r"<[^<>]*>", lambda tag: _small(tag[0], used), text)
     text = re.sub(r">\s+<", "><", text)
     text = re.sub(DOTS, _styled_once, text)
+    text = _with_titles(text, said)
     width, height = (72 * inches for inches in figure.get_size_inches())
     kind = ' class="dots"' if many else ""
     wide = f"--wide: {width / 72:.2f}in"
@@ -66,6 +81,32 @@ def _styled_once(dots: re.Match[str]) -> str:
     return f"<g{group}{style}>{first}/>{others.replace(style, '')}</g>"
 
 
+def _numbered(text: str) -> tuple[str, list[list[str]]]:
+    """Return the text with a numbered title in each artist that says something, and what it is."""
+    said = re.findall(f'<g id="{SAYS}([^"]*)">', text)
+    numbers = iter(range(len(said)))
+    text = re.sub(f'<g id="{SAYS}[^"]*">', lambda _: f"<g><title>{next(numbers)}</title>", text)
+    return text, [one.split("\t") for one in said]
+
+
+def _with_titles(text: str, said: Sequence[Sequence[str]]) -> str:
+    """Return the text with what artists say: one title of all, or one in each of their marks."""
+    first, *rest = re.split(r"<title>\d+</title>", text)
+    return first + "".join(map(_titled, said, rest))
+
+
+def _titled(texts: Sequence[str], drawn: str) -> str:
+    """Return an artist with its titles; without them if not all of its marks are drawn."""
+    if len(texts) == 1:
+        return f"<title>{texts[0]}</title>{drawn}"
+    marks = re.search(r"(<use[^<>]*/>)+", drawn)
+    uses = marks[0].split("/>")[:-1] if marks else []
+    if marks is None or len(uses) != len(texts):
+        return drawn
+    titled = (f"{use}><title>{text}</title></use>" for use, text in zip(uses, texts, strict=True))
+    return drawn[: marks.start()] + "".join(titled) + drawn[marks.end() :]
+
+
 def palette(page: str) -> str:
     """Return the CSS of every variable that a page's figures use."""
     names = sorted(set(re.findall(r"var\(--([mt][0-9a-f]{6})\)", page)))
@@ -78,27 +119,13 @@ def palette(page: str) -> str:
 
 def _in_light(name: str) -> str:
     colour = f"#{name[1:]}"
-    return _readable(colour, LIGHT, LEAST["t"]) if name[0] == "t" else colour
+    return readable(colour, "white") if name[0] == "t" else colour
 
 
 def _in_dark(name: str) -> str:
     colour = f"#{name[1:]}"
     red, green, blue = to_rgb(colour)
     if max(red, green, blue) - min(red, green, blue) > GREY:
-        return _readable(colour, DARK, LEAST[name[0]])
-    mirrored = _mixed(BRIGHT, DARK, (red + green + blue) / 3)
-    return _readable(mirrored, DARK, LEAST["t"]) if name[0] == "t" else mirrored
-
-
-def _readable(colour: str, ground: str, least: float) -> str:
-    """Return the colour, with as much black or white as its contrast to the ground takes."""
-    end = "#000000" if ground == LIGHT else "#ffffff"
-    shades = (_mixed(colour, end, step / 20) for step in range(21))
-    return next(shade for shade in shades if contrast(shade, ground) >= least)
-
-
-def _mixed(first: str, second: str, share: float) -> str:
-    """Return a mixture with this share of the second colour."""
-    pairs = zip(to_rgb(first), to_rgb(second), strict=True)
-    red, green, blue = ((1 - share) * a + share * b for a, b in pairs)
-    return to_hex((red, green, blue))
+        return readable(colour, DARK, LEAST[name[0]])
+    mirrored = mixed(BRIGHT, DARK, (red + green + blue) / 3)
+    return readable(mirrored, DARK) if name[0] == "t" else mirrored
