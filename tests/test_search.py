@@ -340,12 +340,14 @@ def test_a_dry_run_prints_plan_and_parameters_and_writes_nothing(
     picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--data", picture_folder, "--weights", "random", "--logs", tmp_path / "logs"]
-    arguments += ["--image-size", "32", "--dry-run"]
+    arguments += ["--image-size", "32", "--dry-run", "--cache-dir", tmp_path / "cache"]
     assert main([str(argument) for argument in arguments]) == 0
     printed = capsys.readouterr().out
     assert "a repeat has 12 hyperband searches of 90 trials (576 epochs) each" in printed
     assert "14,714,688" in printed and "Trainable params" in printed
-    assert not (tmp_path / "logs").exists()
+    assert "plan: 12 optimizers: sgd, " in printed and " until the first look, " in printed
+    assert "plan: features: 36 rows to compute, about 10 s here" in printed
+    assert not (tmp_path / "logs").exists() and not list((tmp_path / "cache").rglob("*.npy"))
 
 
 def test_the_blog_posts_comparison_runs_as_the_post_has_it(

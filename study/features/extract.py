@@ -112,6 +112,31 @@ def extract_features(
     return FeatureSet(features, len(missing), len(rows) - len(missing), seconds)
 
 
+def time_needed(
+    images: ImageSet,
+    backbone: Backbone,
+    *,
+    cache_dir: Path | None = None,
+    views: Int[np.ndarray, "N V"] | None = None,
+) -> tuple[int, float]:
+    """Return how many rows are not in the cache, and the seconds that this process needs for them.
+
+    One batch is timed. Arguments are those of `extract_features`; nothing is written.
+    """
+    missing = {source.key for source in row_sources(images, views)}
+    if (folder := _cache_folder(cache_dir, backbone)).is_dir():
+        for keys, _ in RowCache(folder, backbone.width).read():
+            missing.difference_update(keys)
+    if not missing:
+        return 0, 0.0
+    forward = forward_pass(backbone)
+    batch = np.zeros((batch_size(backbone), backbone.size, backbone.size, 3), np.uint8)
+    forward(batch)  # the first call compiles
+    start = time.monotonic()
+    forward(batch)
+    return len(missing), len(missing) * (time.monotonic() - start) / len(batch)
+
+
 def row_sources(images: ImageSet, views: Int[np.ndarray, "N V"] | None = None) -> list[RowSource]:
     """Return what each row shows.
 
@@ -131,12 +156,15 @@ def row_sources(images: ImageSet, views: Int[np.ndarray, "N V"] | None = None) -
     return [rows[row] for row in range(len(rows))]
 
 
-def _open_cache(cache_dir: Path | None, backbone: Backbone) -> RowCache | None:
+def _cache_folder(cache_dir: Path | None, backbone: Backbone) -> Path:
     key = f"{backbone.digest[:16]}-{backbone.size}-{backbone.preprocess}-{backbone.dtype}"
     root = cache_dir or user_cache_path("optimizer-study")
-    folder = root / f"features-v{CACHE_VERSION}" / key
+    return root / f"features-v{CACHE_VERSION}" / key
+
+
+def _open_cache(cache_dir: Path | None, backbone: Backbone) -> RowCache | None:
     try:
-        return RowCache(folder, backbone.width)
+        return RowCache(_cache_folder(cache_dir, backbone), backbone.width)
     except UserError as error:
         if cache_dir is not None:
             raise

@@ -30,10 +30,11 @@ from study.data.pixels.decoding import decode
 from study.data.pixels.deep_grey import Scales
 from study.data.shortcuts import shortcuts
 from study.features.backbone import Backbone, in_float32
-from study.features.extract import extract_features
+from study.features.extract import extract_features, time_needed
 from study.machines.machines import Machines
 from study.records.predictions import MISTAKE_SIDE, Predictions, worst_mistakes
 from study.records.study_files import MISTAKES_FOLDER
+from study.search.expected_time import in_words
 from study.search.options import Options
 from study.search.subject import Subject
 from study.training.head import whole_model
@@ -143,6 +144,14 @@ class ImageSubject(Subject):
             words += f"({rate:.1f} images/s), {found.cached} from the cache"
         print(f"features: {words}")
         return found.features
+
+    def time_words(self, views: Int32[np.ndarray, "N V"] | None = None) -> str:
+        """Return how many rows have to be computed, and how long that takes here."""
+        cache = self._options.cache_dir
+        count, seconds = time_needed(self.examples, self.backbone, cache_dir=cache, views=views)
+        if not count:
+            return "features: all are in the cache"
+        return f"features: {counted(count, 'row')} to compute, about {in_words(seconds)} here"
 
     def samples(self, rows: Int32[np.ndarray, " n"], *, seed: int) -> bytes:
         """Draw some of the images `rows` with their classes, as a PNG."""

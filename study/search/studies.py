@@ -98,6 +98,8 @@ def run_study(options: Options, space: SearchSpace, spent: TimeSpent) -> None:
     with opened(options.cluster, options.device, options.cache_dir) as machines:
         study = _prepared(options, space, machines)
         if options.dry_run:
+            if not options.cluster and (words := study.subject.time_words(study.views)):
+                print(f"plan: {words}")
             split = study.splits("search", 0)
             print(model_summary(study.space, study.subject, split, options.max_epochs))
             return

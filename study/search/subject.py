@@ -52,6 +52,10 @@ class Subject(ABC):
     def features(self, views: Int32[np.ndarray, "N V"] | None = None) -> Float32[np.ndarray, "R d"]:
         """Return the rows; print what had to be computed. For `views` see `view_rows`."""
 
+    def time_words(self, views: Int32[np.ndarray, "N V"] | None = None) -> str:
+        """Return how long `features` takes; "" where nothing is computed."""
+        return ""
+
     @abstractmethod
     def name_of(self, row: int) -> str:
         """Return the name of an example in a table of predictions."""
