@@ -24,7 +24,7 @@ from study.records.trial_record import TrialRecord, from_line
 # Seconds of one core, measured in studies of the faces with 1 to 3 widths: to trace and compile a
 # program; to read one, with the slots that stay empty; to train a step of a head, and on top of it
 # one weight of its dense layer on up to `ROWS` rows.
-COMPILED, KEPT, STEP, WEIGHT = 4.0, 0.8, 1e-4, 1.2e-9
+COMPILED, KEPT, STEP, WEIGHT = 4.0, 0.8, 5e-4, 1.2e-9
 ROWS = 16
 PROBE = 4.5e-5  # seconds of `_timed` there
 SEEN = 400  # records of an earlier study that are read
