@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from study.common.text import counted, first_few, printable
+from study.data.class_names import class_doubts
 from study.data.files.class_folders import Problem
 from study.data.image_set import ImageSet
 from study.data.shortcuts import shortcuts
@@ -15,7 +16,8 @@ NEAR_NAMED, PAIR = 3, 2  # groups of near-duplicates, images of each
 
 def doubts(images: ImageSet) -> list[str]:
     """Return lines to print: what was left out, copies in several classes, shortcuts and so on."""
-    lines = [f"left out: {text}" for text in _by_reason(images.problems)]
+    lines = class_doubts(images)
+    lines += [f"left out: {text}" for text in _by_reason(images.problems)]
     if images.duplicates:
         lines += _groups("the same content in several classes", images.duplicates, NAMED, NAMED)
         lines[-1] += ", which a stratified split only trains on"

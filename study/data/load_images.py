@@ -28,6 +28,7 @@ import numpy as np
 from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import first_few, printable
+from study.data.class_names import twins
 from study.data.copies import TOGETHER, contents, near_copies
 from study.data.doubts import NAMED
 from study.data.files.class_folders import TRAIN, Problem, entries
@@ -212,7 +213,7 @@ def _refuse_classes(images: ImageSet, listing: Listing) -> None:
         raise UserError(
             f"{where} has no training image of {', '.join(untrained)}: put some into a folder of "
             "the same name in the train folder (in a table: set split to train for some), or "
-            "remove the class from the other parts"
+            f"remove the class from the other parts{''.join(f'; {one}' for one in twins(images))}"
         )
 
 

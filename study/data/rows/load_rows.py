@@ -18,6 +18,7 @@ from jaxtyping import Float32
 
 from study.common.progress import progress
 from study.common.text import first_few
+from study.data.class_names import class_doubts
 from study.data.examples import Examples
 from study.data.files.listing import local_path
 from study.data.groups import groups_in_words
@@ -47,10 +48,11 @@ class RowSet(Examples):
     constant: tuple[int, ...]  # columns that never vary
 
     def doubts(self) -> list[str]:
-        """Return lines to print on rows of one content in several classes."""
+        """Return lines to print on classes, and on rows of one content in several of them."""
         several = "the same numbers in several classes"
         groups = self.in_several_classes()
-        lines = [
+        lines = class_doubts(self)
+        lines += [
             f"{several}: {first_few([f'row {row}' for row in rows], NAMED_ROWS)}"
             for rows in groups[:NAMED_ROWS]
         ]
