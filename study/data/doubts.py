@@ -16,11 +16,12 @@ NEAR_NAMED, PAIR = 3, 2  # groups of near-duplicates, images of each
 
 def doubts(images: ImageSet) -> list[str]:
     """Return lines to print: what was left out, copies in several classes, shortcuts and so on."""
-    lines = class_doubts(images)
-    lines += [f"left out: {text}" for text in _by_reason(images.problems)]
+    lines = []
     if images.duplicates:
         lines += _groups("the same content in several classes", images.duplicates, NAMED, NAMED)
-        lines[-1] += ", which a stratified split only trains on"
+        lines[-1] += f", {images.fate_of_conflicts}"
+    lines += class_doubts(images)
+    lines += [f"left out: {text}" for text in _by_reason(images.problems)]
     if images.near:
         names = [path.relative_to(images.root) for path in images.paths]
         near = [[names[row] for row in rows] for rows in images.near]

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, Int32
 
+from study.common.text import counted
+
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
@@ -74,6 +76,10 @@ class Examples:
         """Whether different contents belong together."""
         return bool(self.near) or any(self.groups)
 
+    def name_of(self, row: int) -> str:
+        """Return the name of an example in sentences and tables: its number in the file, from 0."""
+        return f"row {row}"
+
     def in_several_classes(self) -> list[list[int]]:
         """Return groups of rows with the same content in different classes."""
         first: dict[str, int] = {}
@@ -84,6 +90,17 @@ class Examples:
             if one in several:
                 found[one].append(row)
         return list(found.values())
+
+    @property
+    def fate_of_conflicts(self) -> str:
+        """What a stratified split does with content in several classes, in words."""
+        tested = set(self.units[self.of_part("test")].tolist())
+        judged = [int(self.units[rows[0]]) in tested for rows in self.in_several_classes()]
+        keeps = f"judges in the test {self.part_noun} and leaves out elsewhere"
+        if all(judged):
+            return f"which a stratified split {keeps}"
+        some = f", but for {counted(sum(judged), 'group')}, which it {keeps}" if any(judged) else ""
+        return f"which a stratified split only trains on{some}"
 
     @cached_property
     def units(self) -> Int32[np.ndarray, " N"]:

@@ -7,6 +7,8 @@ from statistics import median
 import numpy as np
 from jaxtyping import Int
 
+from study.common.command import in_flags
+from study.common.errors import UserError
 from study.common.plot_look import find_fonts, new_figure, shown_names, style, to_png
 from study.common.text import first_few, plain, printable
 from study.data.doubts import doubts
@@ -16,6 +18,7 @@ from study.data.image_set import ImageSet
 from study.data.pixels.decoding import decode
 from study.data.pixels.deep_grey import WHITES
 from study.data.rows.load_rows import RowSet
+from study.data.splits.study_splits import Splits
 
 NAMED = 5  # classes listed in one line
 COLUMNS, ROWS = 5, 3  # of the grid, as in the blog post
@@ -31,7 +34,7 @@ def overview(images: ImageSet) -> str:
         *_classes(images, f"in {printable(images.root)}"),
         *images.notes,
         *white_points(images),
-        *_division(images),
+        _division(images),
         f"first image: {printable(images.paths[0])}: {kind} {size} {mode}",
         f"widths {min(widths)} to {max(widths)} (median {median(widths):.0f}), "
         f"heights {min(heights)} to {max(heights)} (median {median(heights):.0f})",
@@ -40,6 +43,7 @@ def overview(images: ImageSet) -> str:
         f"left out: {len(images.problems)}; ignored (not images): {images.ignored}; "
         f"copies: {_copies(images)}",
         *(f"  {line}" for line in doubts(images)),
+        *_before_search(images),
     ]
     return "\n".join(lines)
 
@@ -49,9 +53,10 @@ def overview_of_rows(rows: RowSet) -> str:
     lines = [
         *_classes(rows, f"in {printable(rows.source)}, {rows.rows.shape[1]:,} numbers each"),
         *rows.notes,
-        *_division(rows),
+        _division(rows),
         f"copies: {_copies(rows)}",
         *(f"  {line}" for line in rows.doubts()),
+        *_before_search(rows),
     ]
     return "\n".join(lines)
 
@@ -101,13 +106,13 @@ def _by_part(examples: Examples) -> list[str]:
     ]
 
 
-def _division(examples: Examples) -> list[str]:
-    """Return the classes that the test part lacks, and what a search does with the parts."""
+def _division(examples: Examples) -> str:
+    """Return what a search does with the parts."""
     names, things = examples.part_names, f"{examples.noun}s"
-    lines = [f"warning: {sentence}" for sentence in examples.without_test()]
     if not names:
-        drawn = f"training, validation and test {things}"
-        return [*lines, f"not divided: a search draws {drawn} from all of them"]
+        return (
+            f"not divided: a search draws training, validation and test {things} from all of them"
+        )
     sizes = ", ".join(f"{name} {len(examples.of_part(part)):,}" for part, name in names.items())
     pool = " and ".join(name for part, name in names.items() if part != TEST)
     what = f"draws all it needs from {pool}"
@@ -117,7 +122,17 @@ def _division(examples: Examples) -> list[str]:
             f"{pool}, afresh for every repeat"
         )
     kept = "; --split folders keeps the parts as they are" if VALIDATION in names else ""
-    return [*lines, f"divided into {sizes}: a search {what}{kept}"]
+    return f"divided into {sizes}: a search {what}{kept}"
+
+
+def _before_search(examples: Examples) -> list[str]:
+    """Return what a search would refuse, or warn of, in its own words."""
+    try:
+        splits = Splits(examples)
+        splits("search", 0)
+    except UserError as error:
+        return [f"warning: a search would refuse this: {in_flags(str(error))}"]
+    return [f"warning: {in_flags(text)}" for text in splits.warnings(several=False)]
 
 
 def _copies(examples: Examples) -> int:

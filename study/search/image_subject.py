@@ -148,10 +148,6 @@ class ImageSubject(Subject):
         """Draw some of the images `rows` with their classes, as a PNG."""
         return sample_grid(self.examples, rows, seed=seed)
 
-    def name_of(self, row: int) -> str:
-        """Return the path of an image below the folder of images."""
-        return str(self.examples.paths[row].relative_to(self.examples.root))
-
     def whole(self, head: keras.Model) -> keras.Model:
         """Return base and head as one model, from pixels to probabilities.
 

@@ -52,10 +52,6 @@ class Subject(ABC):
     def features(self, views: Int32[np.ndarray, "N V"] | None = None) -> Float32[np.ndarray, "R d"]:
         """Return the rows; print what had to be computed. For `views` see `view_rows`."""
 
-    @abstractmethod
-    def name_of(self, row: int) -> str:
-        """Return the name of an example in a table of predictions."""
-
     def samples(self, rows: Int32[np.ndarray, " n"], *, seed: int) -> bytes | None:
         """Draw some of the examples `rows` as a PNG; return None if they cannot be drawn."""
         return None

@@ -51,15 +51,14 @@ class RowSet(Examples):
         """Return lines to print on classes, and on rows of one content in several of them."""
         several = "the same numbers in several classes"
         groups = self.in_several_classes()
-        lines = class_doubts(self)
-        lines += [
-            f"{several}: {first_few([f'row {row}' for row in rows], NAMED_ROWS)}"
+        lines = [
+            f"{several}: {first_few(map(self.name_of, rows), NAMED_ROWS)}"
             for rows in groups[:NAMED_ROWS]
         ]
         if groups:
             count = sum(map(len, groups))
-            lines.append(f"{several}: {count} rows in all, which a stratified split only trains on")
-        return lines
+            lines.append(f"{several}: {count} rows in all, {self.fate_of_conflicts}")
+        return [*lines, *class_doubts(self)]
 
 
 def load_rows(features: str | Path, *, folder: Path | None = None) -> RowSet:

@@ -64,7 +64,11 @@ def require(examples: Examples, units: Sequence[Unit], parts: str) -> None:
         fix = f"add {noun}s or remove the class"
         if examples.grouped:
             what = f"{counted(having[label], 'group')} of {noun}s that stay together"
-            fix = f"add {noun}s of other groups, remove the class, or make the groups smaller"
+            fix = f"add {noun}s of other groups or remove the class"
+            fix += ", or make the groups smaller" if any(examples.groups) else ""
+            if near := [rows for rows in examples.near if label in examples.labels[list(rows)]]:
+                pair = " and ".join(printable(examples.name_of(row)) for row in near[0][:2])
+                fix += f", or give `near_duplicates` keep if {noun}s such as {pair} are different"
         raise UserError(
             f"class {name} in {printable(examples.source)} has {what}, but {parts} need at least "
             f"{needed}: {fix}"
@@ -90,10 +94,12 @@ def drawn(
         chosen = _draw_once(examples, units, fraction, leave=leave, stream=stream)
         if len(np.unique(examples.labels[chosen])) == classes:
             return chosen
+    keep = "give `near_duplicates` keep if near-duplicates are different images"
+    fix = "make the groups smaller" if any(examples.groups) else keep
     raise UserError(
         f"{printable(examples.source)}: too many groups have {examples.noun}s of several classes: "
-        f"no {part} set was found that has every class and leaves enough to train on; make the "
-        f"groups smaller, add {examples.noun}s of other groups, or try another `seed`"
+        f"no {part} set was found that has every class and leaves enough to train on; {fix}, "
+        f"add {examples.noun}s of other groups, or try another `seed`"
     )
 
 

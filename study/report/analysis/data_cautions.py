@@ -79,9 +79,9 @@ def _in_several_classes(meta: StudyMeta) -> Iterator[Caution]:
     groups = meta.data["in_several_classes"]
     if not groups:
         return
-    done = "they are used for training only, so validation and test are smaller"
-    if meta.settings["split"] == "keras":
-        done = "Keras's split trains and evaluates on them like on any other"
+    done = "a stratified split judges none of them, but for those of a test set that was given"
+    if meta.one_split:
+        done = "this split trains on them and judges them like any other"
     yield Caution(
         "in several classes",
         f"{sum(map(len, groups))} {meta.noun}s have the same content as one of another class "
