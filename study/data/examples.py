@@ -38,8 +38,8 @@ class Examples:
     def missing_in(self, part: str) -> list[str]:
         """Return the names of the classes without examples in a part; none if there is no part."""
         present = set(self.labels[self.of_part(part)].tolist())
-        names = enumerate(self.class_names)
-        return [name for label, name in names if part in self.parts and label not in present]
+        names = enumerate(self.class_names if part in self.parts else ())
+        return [name for label, name in names if label not in present]
 
     def without_test(self) -> list[str]:
         """Return a sentence if the test part lacks a class."""
