@@ -89,8 +89,10 @@ def guess_from(
         labels: of the images.
         units: of the images, see `Examples.units`.
     """
-    guesses = _guessed(values, labels.tolist(), units.tolist())
     counts = np.bincount(labels)
+    if len(set(values)) < 2:
+        return Guess(fact, float(counts.max()) / len(labels), (), strong=False)
+    guesses = _guessed(values, labels.tolist(), units.tolist())
     total, number, most = len(labels), len(set(units.tolist())), int(counts.max())
     right = np.sum(np.where(guesses < 0, counts.argmax(), guesses) == labels)
     share, accuracy = most / total, float(right) / total
