@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from study.common.text import counted, first_few, printable
-from study.data.class_names import class_doubts
 from study.data.files.class_folders import Problem
 from study.data.image_set import ImageSet
+from study.data.names import class_doubts, mask_pairs
 from study.data.shortcuts import shortcuts
 
 NAMED = 5  # files of a kind; the rest is a number
@@ -20,7 +20,7 @@ def doubts(images: ImageSet) -> list[str]:
     if images.duplicates:
         lines += _groups("the same content in several classes", images.duplicates, NAMED, NAMED)
         lines[-1] += f", {images.fate_of_conflicts}"
-    lines += class_doubts(images)
+    lines += name_doubts(images)
     lines += [f"left out: {text}" for text in _by_reason(images.problems)]
     if images.near:
         names = [path.relative_to(images.root) for path in images.paths]
@@ -45,6 +45,11 @@ def doubts(images: ImageSet) -> list[str]:
             number = "1 image is" if len(paths) == 1 else f"{len(paths)} images are"
             lines.append(f"{number} {what}: {first_few(paths, NAMED)}")
     return [*lines, *mixed_grey(images), *shortcuts(images)]
+
+
+def name_doubts(images: ImageSet) -> list[str]:
+    """Return sentences on the names of classes and files."""
+    return [*class_doubts(images), *mask_pairs(images)]
 
 
 def _by_reason(problems: Iterable[Problem]) -> list[str]:

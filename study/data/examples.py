@@ -72,6 +72,11 @@ class Examples:
         return self.contents or self.digests
 
     @property
+    def copies(self) -> int:
+        """Number of examples with the content of an earlier one."""
+        return len(self.seen) - len(set(self.seen))
+
+    @property
     def grouped(self) -> bool:
         """Whether different contents belong together."""
         return bool(self.near) or any(self.groups)

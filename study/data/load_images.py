@@ -28,13 +28,13 @@ import numpy as np
 from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import first_few, printable
-from study.data.class_names import twins
 from study.data.copies import TOGETHER, contents, near_copies
 from study.data.doubts import NAMED
 from study.data.files.class_folders import TRAIN, Problem, entries
 from study.data.files.listing import ListedFile, Listing, list_files
 from study.data.groups import compiled, groups_in_words, groups_of_names, groups_of_subfolders
 from study.data.image_set import ImageSet
+from study.data.names import twins
 from study.data.pixels.decoding import THUMBNAIL_BYTES, Inspected, inspect, pixel_digest
 from study.data.pixels.deep_grey import find_scales, is_flat
 

@@ -21,6 +21,7 @@ from study.data.rows.load_rows import RowSet
 from study.data.splits.study_splits import Splits
 
 NAMED = 5  # classes listed in one line
+FAR, ODD = 4, 0.1  # times larger or smaller than the median; most of the images that are
 COLUMNS, ROWS = 5, 3  # of the grid, as in the blog post
 SIDE = 160  # pixels of an image in the grid
 
@@ -38,10 +39,11 @@ def overview(images: ImageSet) -> str:
         f"first image: {printable(images.paths[0])}: {kind} {size} {mode}",
         f"widths {min(widths)} to {max(widths)} (median {median(widths):.0f}), "
         f"heights {min(heights)} to {max(heights)} (median {median(heights):.0f})",
+        *_odd_sizes(images),
         f"formats: {_tally(kind for kind, _, _ in headers)}",
         f"modes: {_tally(mode for _, _, mode in headers)}",
         f"left out: {len(images.problems)}; ignored (not images): {images.ignored}; "
-        f"copies: {_copies(images)}",
+        f"copies: {images.copies}",
         *(f"  {line}" for line in doubts(images)),
         *_before_search(images),
     ]
@@ -54,7 +56,6 @@ def overview_of_rows(rows: RowSet) -> str:
         *_classes(rows, f"in {printable(rows.source)}, {rows.rows.shape[1]:,} numbers each"),
         *rows.notes,
         _division(rows),
-        f"copies: {_copies(rows)}",
         *(f"  {line}" for line in rows.doubts()),
         *_before_search(rows),
     ]
@@ -135,8 +136,17 @@ def _before_search(examples: Examples) -> list[str]:
     return [f"warning: {in_flags(text)}" for text in splits.warnings(several=False)]
 
 
-def _copies(examples: Examples) -> int:
-    return len(examples.seen) - len(set(examples.seen))
+def _odd_sizes(images: ImageSet) -> list[str]:
+    """Return a line that names a few images of a size far from that of the others."""
+    sides = np.sqrt(np.prod([header.size for header in images.headers], axis=1))
+    far = np.flatnonzero(np.abs(np.log(sides / np.median(sides))) > np.log(FAR)).tolist()
+    if not 0 < len(far) <= max(1, ODD * len(sides)):
+        return []
+    named = (
+        f"{images.name_of(row)} {' x '.join(map(str, images.headers[row].size))}"
+        for row in far.tolist()
+    )
+    return [f"far from the median: {first_few(named, NAMED)}"]
 
 
 def _tally(values: Iterable[str]) -> str:

@@ -51,6 +51,7 @@ class RowSubject(Subject):
             "rows": len(rows.rows),
             "features": self.n_features,
             "in_several_classes": [[rows.name_of(row) for row in group] for group in groups],
+            "doubts": rows.oddities(),
             "constant": list(rows.constant),
         }
 

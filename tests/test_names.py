@@ -1,4 +1,4 @@
-"""Names of classes: twins, names that mean no class, and numbers that are no classes are said."""
+"""Names of classes (twins, no class, numbers) and of files (masks): what is doubtful is said."""
 
 from pathlib import Path
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from study.common.errors import UserError
-from study.data.class_names import class_doubts
 from study.data.examples import Examples
+from study.data.image_set import ImageSet
 from study.data.load_images import load_images
+from study.data.names import class_doubts, mask_pairs
 
 MERGE = "; if they are, move their images into one folder"
 
@@ -76,6 +77,36 @@ def test_numbers_to_predict_are_no_classes():
     ):
         (line,) = class_doubts(made)
         assert "the labels are 12 different numbers" in line and "(a regression)" in line
+
+
+def named(*names: str) -> ImageSet:
+    made = examples("cats", "dogs", each=len(names) // 2)
+    return ImageSet(
+        source=Path("x"),
+        root=Path("x"),
+        paths=tuple(Path("x", name) for name in names),
+        labels=made.labels,
+        class_names=made.class_names,
+        digests=made.digests,
+    )
+
+
+@pytest.mark.parametrize("mask", ["{}_mask.png", "{} (1)_mask_1.png", "{}-gt.jpg", "{}Label.png"])
+def test_masks_beside_their_images_are_counted(mask):
+    images = [f"{label}/{label} {n}.png" for label in ("cats", "dogs") for n in range(4)]
+    masks = [f"{image.split('/')[0]}/{mask.format(image.split('/')[1][:-4])}" for image in images]
+    if " (1)" in mask:
+        images = [image.replace(".png", " (1).png") for image in images]
+    (line,) = mask_pairs(named(*images, *masks))
+    first = masks[0].split("/")[1]
+    assert line.startswith(f"8 of 16 images are named like masks of others, such as {first} beside")
+    assert mask_pairs(named(*masks)) == mask_pairs(named(*images)) == []
+
+
+def test_folders_of_masks_inside_classes_are_counted():
+    names = [f"{c}/{kind}/{n}.png" for c in "ab" for kind in ("images", "masks") for n in range(3)]
+    (line,) = mask_pairs(named(*names))
+    assert line.startswith("6 of 12 images are named like masks of others, such as a/masks/0.png: ")
 
 
 def test_a_twin_is_named_where_a_class_has_nothing_to_train_on(tmp_path, picture_folder):

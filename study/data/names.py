@@ -1,4 +1,4 @@
-"""What is doubtful about the names of classes: twins, names that mean no class, numbers."""
+"""What is doubtful about names: of classes (twins, no class, numbers), and of files (masks)."""
 
 import re
 import unicodedata
@@ -7,14 +7,21 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from study.common.text import first_few
+from study.common.text import first_few, printable
 from study.data.examples import Examples
+from study.data.image_set import ImageSet
 
 NAMED = 5  # twins or classes in one sentence, and such sentences
+FEWEST_MASKS = 3
 FEWEST_VALUES, MOST_EXAMPLES = 10, 3  # different numbers, examples of each: measured values
 COPY = re.compile(r"([ _-]*(\(\d+\)|\bcopy\b( *\d+)?))+$")  # as file managers name copies
 LATIN = str.maketrans("\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u03bf", "aeopcyxio")
 ANNOTATIONS = "mask masks annotation annotations labels segmentation gt"
+MASK = re.compile(  # at the end of a name: x_mask.png beside x.png
+    r"[ _.-]*(?<![a-z])(masks?|gt|ground[ _-]?truth|labels?|labelled|seg|segmentation|annotations?|"
+    r"annotated|overlay)([ _.-]*\d+)?$",
+    re.IGNORECASE,
+)
 UNLABELLED = (
     "unlabeled unlabelled notlabeled notlabelled nolabel nolabels unclassified unannotated unsorted"
     " undefined rejected reject rejects discarded excluded ignored skipped todo nan none null n/a ?"
@@ -23,6 +30,25 @@ MEANINGS = {  # name, without spaces and the like -> what it may mean
     **dict.fromkeys(ANNOTATIONS.split(), "annotations"),
     **dict.fromkeys(UNLABELLED.split(), "what has no label"),
 }
+
+
+def mask_pairs(images: ImageSet) -> list[str]:
+    """Return a sentence if many files are named like masks of others, or lie in such folders."""
+    stems = {(path.parent, path.stem): path.name for path in images.paths}
+    found = []
+    for path in images.paths:
+        original = MASK.sub("", path.stem)
+        folders = path.relative_to(images.root).parts[1:-1]
+        if original != path.stem and (path.parent, original) in stems:
+            found.append(f"{path.name} beside {stems[path.parent, original]}")
+        elif any(name.lower() in ANNOTATIONS.split() for name in folders):
+            found.append(str(path.relative_to(images.root)))
+    if len(found) < FEWEST_MASKS:
+        return []
+    return [
+        f"{len(found):,} of {len(images.paths):,} images are named like masks of others, such as "
+        f"{printable(found[0])}: a study takes them for photos of their class; move them away"
+    ]
 
 
 def class_doubts(examples: Examples) -> list[str]:
