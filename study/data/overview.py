@@ -142,11 +142,9 @@ def _odd_sizes(images: ImageSet) -> list[str]:
     far = np.flatnonzero(np.abs(np.log(sides / np.median(sides))) > np.log(FAR)).tolist()
     if not 0 < len(far) <= max(1, ODD * len(sides)):
         return []
-    named = (
-        f"{images.name_of(row)} {' x '.join(map(str, images.headers[row].size))}"
-        for row in far.tolist()
-    )
-    return [f"far from the median: {first_few(named, NAMED)}"]
+    named = [(images.name_of(row), *images.headers[row].size) for row in far]
+    shown = (f"{name} {width} x {height}" for name, width, height in named)
+    return [f"far from the median: {first_few(shown, NAMED)}"]
 
 
 def _tally(values: Iterable[str]) -> str:

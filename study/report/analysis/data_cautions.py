@@ -81,9 +81,7 @@ def _in_several_classes(meta: StudyMeta) -> Iterator[Caution]:
     groups = meta.data["in_several_classes"]
     if not groups:
         return
-    done = (
-        "a stratified split only trains on them, but for those of a given test set, which it judges"
-    )
+    done = "a stratified split only trains on them, but for those of a test set that was given"
     if meta.one_split:
         done = "this split trains on them and judges them like any other"
     yield Caution(
