@@ -13,6 +13,7 @@ from study.data.image_set import ImageSet
 
 NAMED = 5  # twins or classes in one sentence, and such sentences
 FEWEST_MASKS = 3
+LONG = 60  # last letters of a name that may say that it is a copy
 FEWEST_VALUES, MOST_EXAMPLES = 10, 3  # different numbers, examples of each: measured values
 COPY = re.compile(r"([ _-]*(\(\d+\)|\bcopy\b( *\d+)?))+$")  # as file managers name copies
 LATIN = str.maketrans("\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u03bf", "aeopcyxio")
@@ -81,8 +82,8 @@ def _alike(names: Sequence[str]) -> list[list[int]]:
     spelled = list(map(_spelling, names))
     known = set(spelled)
     found: dict[str, list[int]] = defaultdict(list)
-    for label, name in enumerate(spelled):
-        original = _spelling(COPY.sub("", name))  # "level (1)" and "level (2)" are no copies
+    for label, name in enumerate(spelled):  # "level (1)" and "level (2)" alone are no copies
+        original = _spelling(name[:-LONG] + COPY.sub("", name[-LONG:]))
         found[original if original in known else name].append(label)
     return [labels for labels in found.values() if len(labels) > 1]
 
@@ -112,7 +113,9 @@ def _named_like_none(names: Sequence[str]) -> Iterator[str]:
 def _measured(examples: Examples) -> Iterator[str]:
     """Yield a sentence if the names are numbers that look like what a regression predicts."""
     names, count = examples.class_names, len(examples.labels)
-    numbers = all(re.fullmatch(r"[+-]?\d*\.?\d+(e[+-]?\d+)?", name.casefold()) for name in names)
+    numbers = all(
+        re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", name.casefold()) for name in names
+    )
     whole = all(name.lstrip("+-").isdigit() for name in names)
     if (
         numbers

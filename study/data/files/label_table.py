@@ -109,7 +109,7 @@ def read_table(table: Path, root: Path) -> LabelTable:
 def ordered_labels(rows: Sequence[LabelLine]) -> list[str]:
     """Return the labels, sorted: as numbers where all are integers."""
     labels = {row.label for row in rows}
-    if all(label.isascii() and label.removeprefix("-").isdigit() for label in labels):
+    if all(re.fullmatch(r"-?[0-9]{1,20}", label) for label in labels):
         return sorted(labels, key=lambda label: (int(label), label))
     return sorted(labels)
 
