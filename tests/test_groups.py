@@ -280,7 +280,7 @@ def test_subjects_with_images_of_several_classes_are_asked_about_or_grouped(tmp_
         load_images(tmp_path / "data")
     grouped = load_images(tmp_path / "data", group="subfolder")
     assert set(grouped.groups) == {f"patient{number}" for number in range(4)}
-    assert grouped.notes[-1].endswith("has 6; 4 have images of several classes")
+    assert grouped.notes[-1].endswith("has 6; 4 groups with images of several classes")
 
 
 def test_groups_come_from_file_names(bursts):

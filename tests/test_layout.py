@@ -78,7 +78,7 @@ def test_the_test_folder_is_the_test_set_and_the_rest_is_drawn_anew(tmp_path: Pa
     assert {"train", "val"} == set.union(*(names(images, split.validation) for split in found))
     assert "the test set is the folder test as it is, so `test_split` does not" in drawn.origin
     assert drawn.warnings(several=True) == [
-        "only 6 validation images: one moves the accuracy by 17 points"
+        "only 6 validation images: one moves the accuracy by 16.7 points"
     ]
 
 
@@ -164,7 +164,7 @@ def test_the_look_says_what_a_search_refuses_or_warns_of(tmp_path: Path):
     images = replace(images, groups=("day one",) * 18 + ("", "") + ("day one",) * 18 + ("", ""))
     assert overview(images).splitlines()[-2:] == [
         f"warning: only 2 {part} images (8 were asked for, but groups stay whole): one moves the "
-        "accuracy by 50 points"
+        "accuracy by 50.0 points"
         for part in ("validation", "test")
     ]
 

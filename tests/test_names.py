@@ -65,7 +65,7 @@ def test_many_twins_are_few_lines():
 
 def test_names_that_mean_no_class_are_said():
     assert class_doubts(examples("_unlabeled", "cats", "no_label", "Masks")) == [
-        "used as a class, but named like what has no label: _unlabeled, no_label",
+        "used as a class, but named like unlabelled or rejected ones: _unlabeled, no_label",
         "used as a class, but named like annotations: Masks",
     ]
 

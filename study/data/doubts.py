@@ -29,7 +29,7 @@ def doubts(images: ImageSet) -> list[str]:
         across = sum(len(set(images.labels[list(rows)].tolist())) > 1 for rows in images.near)
         lines[-1] += f", {across} of the groups in several classes" if across else ""
         lines[-1] += (
-            "; a stratified split keeps each group on one side (--near-duplicates keep: treats "
+            "; a stratified split keeps each group on one side (--near-duplicates keep treats "
             "them as different images)"
         )
     if not any(images.groups) and (inside := subfolders_of_all(images)):

@@ -29,7 +29,7 @@ UNLABELLED = (
 )
 MEANINGS = {  # name, without spaces and the like -> what it may mean
     **dict.fromkeys(ANNOTATIONS.split(), "annotations"),
-    **dict.fromkeys(UNLABELLED.split(), "what has no label"),
+    **dict.fromkeys(UNLABELLED.split(), "unlabelled or rejected ones"),
 }
 
 

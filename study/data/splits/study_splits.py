@@ -12,9 +12,9 @@ from jaxtyping import Int32
 
 from study.common.errors import UserError
 from study.common.seeds import derive_seed
-from study.common.text import counted, join, printable
+from study.common.text import counted, join, points, printable
 from study.data.examples import Examples
-from study.data.files.class_folders import TEST
+from study.data.files.class_folders import TEST, VALIDATION
 from study.data.image_set import ImageSet
 from study.data.splits.one_split import (
     Split,
@@ -190,7 +190,7 @@ class Splits:
                 why = f" ({wanted:.0f} were asked for, but groups stay whole)" if groups else ""
                 yield (
                     f"only {counted(len(rows), f'{part} {noun}')}{why}: one moves the accuracy by "
-                    f"{counted(float(f'{100 / len(rows):.2g}'), 'point')}"
+                    f"{points(1 / len(rows))} points"
                 )
 
     def _on_several_sides(self, split: Split, owner: str) -> Iterator[str]:
@@ -235,11 +235,11 @@ def _outside_test(examples: Examples) -> Int32[np.ndarray, " n"]:
     left = set(examples.labels[rows].tolist())
     lost = [name for label, name in enumerate(examples.class_names) if label not in left]
     if lost:
-        noun = examples.noun
+        noun, divided = examples.noun, VALIDATION in examples.parts
+        kept = ", or keep them as they are with `split` folders" if divided else ""
         raise UserError(
             f"all {noun}s of {', '.join(lost)} outside the test {examples.part_noun} of "
             f"{printable(examples.source)} are copies of test {noun}s or belong to them, so there "
-            "is nothing to train on: divide the data again, or keep them as they are with `split` "
-            "folders"
+            f"is nothing to train on: divide the data again{kept}"
         )
     return rows
