@@ -160,6 +160,8 @@ def test_the_look_says_what_a_search_refuses_or_warns_of(tmp_path: Path):
         Splits(load_images(tmp_path / "few"))
     assert few == f"warning: a search would refuse this: {refused.value}"
     assert "class dogs in " in few and "has 2 distinct images of its own" in few
+    lines = overview(load_images(fill(tmp_path / "single", cats=60, dogs=3))).splitlines()
+    assert lines[-1] == "warning: only 1 training image of dogs"
     images = load_images(fill(tmp_path / "small", cats=20, dogs=20))
     images = replace(images, groups=("day one",) * 18 + ("", "") + ("day one",) * 18 + ("", ""))
     assert overview(images).splitlines()[-2:] == [

@@ -12,7 +12,7 @@ from study.data.examples import Examples
 from study.data.image_set import ImageSet
 
 NAMED = 5  # twins or classes in one sentence, and such sentences
-FEWEST_MASKS = 3
+FEWEST_MASKS = 3  # files: fewer may be called so by chance
 LONG = 60  # last letters of a name that may say that it is a copy
 FEWEST_VALUES, MOST_EXAMPLES = 10, 3  # different numbers, examples of each: measured values
 COPY = re.compile(r"([ _-]*(\(\d+\)|\bcopy\b( *\d+)?))+$")  # as file managers name copies
@@ -44,7 +44,7 @@ def mask_pairs(images: ImageSet) -> list[str]:
             found.append(f"{path.name} beside {stems[path.parent, original]}")
         elif any(name.lower() in ANNOTATIONS.split() for name in folders):
             found.append(str(path.relative_to(images.root)))
-    if len(found) < FEWEST_MASKS:
+    if not FEWEST_MASKS <= len(found) < len(images.paths):
         return []
     return [
         f"{len(found):,} of {len(images.paths):,} images are named like masks of others, such as "
@@ -54,11 +54,7 @@ def mask_pairs(images: ImageSet) -> list[str]:
 
 def class_doubts(examples: Examples) -> list[str]:
     """Return sentences on classes that may be one, or none, and on numbers as classes."""
-    return [
-        *twins(examples),
-        *_named_like_none(examples.class_names),
-        *_measured(examples),
-    ]
+    return [*twins(examples), *_named_like_none(examples.class_names), *_measured(examples)]
 
 
 def twins(examples: Examples) -> Iterator[str]:

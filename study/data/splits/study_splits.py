@@ -12,7 +12,7 @@ from jaxtyping import Int32
 
 from study.common.errors import UserError
 from study.common.seeds import derive_seed
-from study.common.text import counted, join, points, printable
+from study.common.text import counted, first_few, join, points, printable
 from study.data.examples import Examples
 from study.data.files.class_folders import TEST, VALIDATION
 from study.data.image_set import ImageSet
@@ -27,6 +27,7 @@ from study.data.splits.units import units_of
 
 FRACTION = 0.2  # of the examples validate, and as many test, unless another fraction is asked for
 FEW = 10  # examples to judge by
+NAMED = 5  # classes in one sentence
 
 
 class Splits:
@@ -179,7 +180,7 @@ class Splits:
         )
 
     def _small(self) -> Iterator[str]:
-        """Yield which parts are too small to tell much, and whether groups make them so."""
+        """Yield which parts are too small to learn from or to judge by, and whether by groups."""
         now, noun, asked = self("search", 0), self.examples.noun, [0.0, 0.0]
         if self.fixed is None:
             asked[0] = self.validation_split * len(self.pool)
@@ -192,6 +193,10 @@ class Splits:
                     f"only {counted(len(rows), f'{part} {noun}')}{why}: one moves the accuracy by "
                     f"{points(1 / len(rows))} points"
                 )
+        counts = np.bincount(self.examples.labels[now.train]).tolist()
+        names = zip(self.examples.class_names, counts, strict=False)
+        if single := [name for name, count in names if count == 1]:
+            yield f"only 1 training {noun} of {first_few(single, NAMED)}"
 
     def _on_several_sides(self, split: Split, owner: str) -> Iterator[str]:
         """Yield how many copies, and examples that belong together, are divided, in words."""
