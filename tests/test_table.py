@@ -199,8 +199,11 @@ REFUSED = [
         "id,breed\n1,a\n",
         "but file and label are missing; its columns are 'id', 'breed': rename those",
     ),
-    ("images/00.png,a\n", "file and label are missing; .*: put a line of column names above it$"),
-    ("path,filename,label\n", "'path' and 'filename' may all be file: rename one of them to file$"),
+    ("images/00.png,a\n", "file and label are missing; .*: put a line of column names at the top$"),
+    (
+        "path,filename,label\n",
+        "'path' and 'filename' may each be file: rename one of them to file$",
+    ),
     ("file,cat,dog\nimages/00.png,1,1\n", r"line 2: has 2 classes \(cat, dog\), but a study needs"),
     ("file,cat,dog\nimages/00.png,0,0\n", "line 2: has no class, but a study needs one class for"),
     ("file,cat,cat\nimages/00.png,0,1\n", "two columns are named cat: keep one$"),

@@ -166,7 +166,7 @@ def _columns(header: Sequence[str], where: str) -> dict[str, int]:
         others = [at for at, its in enumerate(names) if its in ALIASES[name].split()]
         if len(others) > 1:
             shown = join([repr(printable(header[at])) for at in others])
-            raise UserError(f"{where}: {shown} may all be {name}: rename one of them to {name}")
+            raise UserError(f"{where}: {shown} may each be {name}: rename one of them to {name}")
         found.update(dict.fromkeys([name] if others else [], *others))
     if twice := [name for name, at in found.items() if names.count(names[at]) > 1]:
         raise UserError(f"{where}: two columns are named {twice[0]}: keep one")
@@ -181,8 +181,8 @@ def _missing(header: Sequence[str], missing: Sequence[str], where: str) -> str:
     """Return what is wrong with a first line that lacks columns."""
     shown = ", ".join(repr(printable(name)) for name in header[:10]) or "none"
     fix = "rename those that hold them"
-    if any(map(may_be_image, header)):
-        fix = "put a line of column names above it"
+    if not header or any(map(may_be_image, header)):
+        fix = "put a line of column names at the top"
     elif len(missing) == 1:
         fix = f"rename the one that holds the {missing[0]}"
     return (
