@@ -157,7 +157,7 @@ def test_too_few_groups_are_refused_by_class():
     with pytest.raises(
         UserError,
         match="class class0 in data has 2 groups of images that stay together, but training, "
-        "validation and test need at least 3: add images of other groups, remove the class, or",
+        "validation and test need at least 3: add images of other groups or remove the class, or",
     ):
         split(made, 0.2, 0.2)
     one = examples([0] * 4 + [1] * 4, ["a"] * 8)
@@ -280,7 +280,7 @@ def test_subjects_with_images_of_several_classes_are_asked_about_or_grouped(tmp_
         load_images(tmp_path / "data")
     grouped = load_images(tmp_path / "data", group="subfolder")
     assert set(grouped.groups) == {f"patient{number}" for number in range(4)}
-    assert grouped.notes[-1].endswith("has 6; 4 have images of several classes")
+    assert grouped.notes[-1].endswith("has 6; 4 groups with images of several classes")
 
 
 def test_groups_come_from_file_names(bursts):
@@ -305,6 +305,20 @@ REFUSED = [
 ]
 
 
+def test_near_copies_that_leave_too_few_groups_are_named(tmp_path):
+    for label in ("a", "b"):
+        for number in range(12):
+            grey = np.linspace(number, 200 if label == "a" else 120, 32).astype(np.uint8)
+            save(Image.fromarray(np.tile(grey, (32, 1))), tmp_path / label / f"{number}.png")
+    with pytest.raises(
+        UserError,
+        match=r"1 group of images that stay together, but .* at least 3: add images of other "
+        "groups or remove the class, or give `near_duplicates` keep if images such as a/0.png and",
+    ):
+        Splits(load_images(tmp_path))
+    assert len(Splits(load_images(tmp_path, near_duplicates="keep"))("search", 0).test) == 4
+
+
 @pytest.mark.parametrize(("arguments", "expected"), REFUSED)
 def test_what_groups_nothing_is_refused(bursts, arguments, expected):
     with pytest.raises(UserError, match=expected):
@@ -327,7 +341,7 @@ def test_a_division_that_parts_a_group_is_a_warning(tmp_path):
                          / f"{subject}-{shot}.jpg", quality=50 + 8 * shot)  # fmt: skip
     images = load_images(tmp_path / "data")
     kept = Splits(images, split="folders", **MADE)
-    assert kept.warnings(several=False) == [
+    assert kept.warnings(several=False)[:1] == [
         "on several sides of the folders' split: 8 groups of images that belong together, so what "
         "is measured is too high; `split` stratified keeps each on one"
     ]

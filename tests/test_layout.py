@@ -1,5 +1,6 @@
 """Where the classes of a folder lie: divisions, archives one folder deeper, and what is asked."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from study.common.errors import UserError
 from study.data import main
 from study.data.image_set import ImageSet
 from study.data.load_images import load_images
+from study.data.overview import overview
 from study.data.splits.study_splits import Splits
 
 
@@ -75,7 +77,9 @@ def test_the_test_folder_is_the_test_set_and_the_rest_is_drawn_anew(tmp_path: Pa
         assert split.train.dtype == split.validation.dtype == split.test.dtype == np.int32
     assert {"train", "val"} == set.union(*(names(images, split.validation) for split in found))
     assert "the test set is the folder test as it is, so `test_split` does not" in drawn.origin
-    assert drawn.warnings(several=True) == []
+    assert drawn.warnings(several=True) == [
+        "only 6 validation images: one moves the accuracy by 16.7 points"
+    ]
 
 
 def test_folders_are_kept_as_they_are_when_asked_for(tmp_path: Path):
@@ -113,18 +117,58 @@ def test_folders_without_the_parts_they_need_are_refused_by_name(tmp_path: Path)
 def test_copies_of_test_images_are_never_trained_on(tmp_path: Path):
     root = divided(tmp_path, "train", "val", "test")
     copy = (root / "test" / "cats" / "0.png").read_bytes()
-    for place in ("train/cats", "val/dogs"):
+    for place in ("train/cats", "train/dogs"):
         (root / place / "copy.png").write_bytes(copy)
     images = load_images(root)
     drawn = splits(images)
     used = np.concatenate([drawn("search", 0).train, drawn("search", 0).validation])
     assert len(used) == 24 and all(images.paths[row].name != "copy.png" for row in used)
-    assert drawn.warnings(several=False) == [
-        "left out of the study as copies of test images: 2 in the other folders"
+    said = (
+        "1 test image has copies in train, such as test/cats/0.png and train/cats/copy.png: these "
+        "2 are left out there"
+    )
+    assert drawn.warnings(several=False)[0] == said
+    (found,) = splits(images, "folders").warnings(several=False)
+    assert found.startswith("copied outside the test folder: 1 test image, so the test accuracy")
+    lines = overview(images).splitlines()
+    assert f"warning: {said}" in lines
+    assert lines[-3].endswith(
+        "3 images in all, which a stratified split judges in the test folder and leaves out "
+        "elsewhere"
+    )
+
+
+def test_content_of_two_classes_in_train_alone_is_said_to_be_trained_on(tmp_path: Path):
+    root = divided(tmp_path, "train", "test")
+    for name in ("cats", "dogs"):
+        shutil.copy(root / "train" / "cats" / "0.png", root / "train" / name / "same.png")
+        shutil.copy(root / "test" / "cats" / "0.png", root / "train" / name / "tested.png")
+    images = load_images(root)
+    assert images.fate_of_conflicts == (
+        "which a stratified split only trains on, but for 1 group, which it judges in the test "
+        "folder and leaves out elsewhere"
+    )
+    rows = {path.name: row for row, path in enumerate(images.paths)}
+    now = splits(images)("search", 0)
+    assert rows["same.png"] in now.train
+    assert rows["tested.png"] not in np.concatenate([now.train, now.validation])
+
+
+def test_the_look_says_what_a_search_refuses_or_warns_of(tmp_path: Path):
+    few = overview(load_images(fill(tmp_path / "few", cats=9, dogs=2))).splitlines()[-1]
+    with pytest.raises(UserError) as refused:
+        Splits(load_images(tmp_path / "few"))
+    assert few == f"warning: a search would refuse this: {refused.value}"
+    assert "class dogs in " in few and "has 2 distinct images of its own" in few
+    lines = overview(load_images(fill(tmp_path / "single", cats=60, dogs=3))).splitlines()
+    assert lines[-1] == "warning: only 1 training image of dogs"
+    images = load_images(fill(tmp_path / "small", cats=20, dogs=20))
+    images = replace(images, groups=("day one",) * 18 + ("", "") + ("day one",) * 18 + ("", ""))
+    assert overview(images).splitlines()[-2:] == [
+        f"warning: only 2 {part} images (8 were asked for, but groups stay whole): one moves the "
+        "accuracy by 50.0 points"
+        for part in ("validation", "test")
     ]
-    found = splits(images, "folders").warnings(several=False)
-    assert found[0] == "on both sides of the folders' split: 1 image"
-    assert found[1].startswith("copied outside the test folder: 1 test image, so the test accuracy")
 
 
 def test_the_fingerprint_holds_the_division(tmp_path: Path):
@@ -144,7 +188,7 @@ def test_a_class_of_some_parts_only_is_named(tmp_path: Path):
     fill(root / "train", birds=4)
     images = load_images(root)
     assert images.class_names == ("birds", "cats", "dogs")
-    assert splits(images).warnings(several=False) == ["the test folder has no image of birds"]
+    assert splits(images).warnings(several=False)[1:] == ["the test folder has no image of birds"]
     fill(root / "test", fish=2, frogs=2)
     with pytest.raises(UserError, match="has no training image of fish, frogs: put some"):
         load_images(root)
@@ -270,8 +314,6 @@ def test_doubtful_classes_are_taken_with_a_warning(tmp_path: Path):
         "the classes (a, b) hold only folders; if those (airfield" in warning
         and "airfield, alley, barn" in warning
     )
-    (warning,) = load_images(fill(tmp_path / "flat", images=2, masks=2)).notes
-    assert warning == "warning: used as a class, but named like annotations: masks"
     assert load_images(fill(tmp_path / "good", cats=2, dogs=2)).notes == ()
 
 

@@ -372,6 +372,12 @@ def test_the_command_prints_what_is_there_and_draws_a_grid(folder, tmp_path, cap
         assert words in printed
 
 
+def test_the_few_images_of_another_size_are_named(folder, tmp_path, capsys):
+    Image.new("RGB", (302, 40)).save(folder / "cats" / "photo.png")
+    assert main(["--data", str(folder), "--grid", str(tmp_path / "grid.png")]) == 0
+    assert "\nfar from the median: cats/photo.png 302 x 40\n" in capsys.readouterr().out
+
+
 def test_many_doubts_are_few_lines(folder):
     for number in range(40):
         (folder / "cats" / f"e{number:02}.jpg").touch()
@@ -388,7 +394,7 @@ def test_many_doubts_are_few_lines(folder):
         "left out: each of 35 more is empty (0 bytes)",
     ]
     assert len(lines) == 6 + 1 + 6 + 1
-    assert lines[-2] == (
+    assert lines[5] == (
         "the same content in several classes: 35 more such groups; 80 images in all, which a "
         "stratified split only trains on"
     )

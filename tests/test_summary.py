@@ -436,6 +436,7 @@ def test_what_was_doubtful_about_the_images_is_said_again():
         "in_several_classes": [["cats/0.png", "dogs/0.png"], ["cats/1.png", "dogs/1.png"]],
         "flat": [f"cats/{number}.png" for number in range(16)],
         "split_warnings": ["Keras's split leaves no training image of birds"],
+        "doubts": ["may be one class: 'a' 4, 'A' 4"],
         "dark": ["cats/mask.png"],
         "shortcuts": ["the mode alone tells the class of 98% of the images; look"],
         "deep_grey": {"white_points": {}, "doubts": ["whole numbers beside floats"]},
@@ -449,9 +450,13 @@ def test_what_was_doubtful_about_the_images_is_said_again():
         "4 images have the same content as one of another class (2 groups, such as"
         in (said["in several classes"])
     )
-    assert "training only, so validation and test are smaller" in said["in several classes"]
+    assert (
+        "which class is right: a stratified split only trains on them, but"
+        in said["in several classes"]
+    )
     assert said["flat images"].startswith("16 images are one flat colour (cats/0.png, cats/1.png, ")
     assert "and 13 more), so" in said["flat images"]
+    assert said["names and numbers"] == "May be one class: 'a' 4, 'A' 4."
     assert said["split"] == "Keras's split leaves no training image of birds."
     assert said["dark images"].startswith("1 image is nearly black (cats/mask.png). ")
     assert said["shortcut"] == "The mode alone tells the class of 98% of the images; look."

@@ -139,7 +139,8 @@ def test_weights_of_the_table_stay_with_their_images(folder, name):
     numbers = [n for n in range(12) if n != 4]
     assert names(images) == [f"{n:02d}.png" for n in numbers]
     assert images.sample_weight.tolist() == pytest.approx([n // 2 / 10 for n in numbers])
-    assert images.notes[1].startswith("sample weights: 0 to 0.5 (2 of 11 images weigh 0) in the")
+    said = "sample weights: 0 to 0.5 (2 of 11 images weigh 0) in the"
+    assert any(note.startswith(said) for note in images.notes)
 
 
 def test_what_the_table_and_the_folder_do_not_share_is_named(folder):
@@ -150,17 +151,83 @@ def test_what_the_table_and_the_folder_do_not_share_is_named(folder):
         "03.jpg": "is in the table, but there is no such file",
         "03.png": "is not in the table",
     }
-    images = load(folder, "file,label\n" + rows().replace("images/03.png", "images/03"))
+    draw(folder / "b" / "03.png", 50)
+    text = "file,label\n" + rows().replace("images/03.png", "03").replace("04.png", "05.png.")
+    images = load(folder, text)
     reasons = {problem.path.name: problem.reason for problem in images.problems}
-    assert reasons["03"] == "is in the table, but there is no such file (03.png exists)"
-    with pytest.raises(UserError, match=r"^.*labels\.csv has 2 entries that cannot be used: "):
+    assert reasons["03"] == (
+        f"is in the table, but there is no such file ({folder}/b/03.png, {folder}/images/03.png?)"
+    )
+    assert reasons["05.png."] == "is in the table, but there is no such file"
+    with pytest.raises(UserError, match=r"^.*labels\.csv has 5 entries that cannot be used: "):
         load_images(None, labels=folder / "labels.csv", strict=True)
+
+
+@pytest.mark.parametrize(
+    ("header", "change", "notes"),
+    [
+        (
+            "file_name,class",
+            {},
+            ["column file_name is read as file", "column class is read as lab"],
+        ),
+        ("Image Name,Category", {}, ["column Image Name is read as file", "column Category is re"]),
+        (
+            "filename, cats, dogs",
+            {",cats": ",1,0", ",dogs": ",0,1.0"},
+            ["column filename is read", "each of 2 columns is read as a class"],
+        ),
+        ("sep=;\nfile;label", {",": ";"}, []),
+        (
+            "file,label",
+            {".png": ""},
+            ["12 names completed, such as images/00: there is only images/00.png"],
+        ),
+        (
+            "file,label",
+            {"images/": "", ".png": ""},
+            ["12 names completed, such as 00: there is only"],
+        ),
+        ("file,label", {".png": ".PNG"}, ["12 names completed"]),
+        ("file,label", {"images/0": "images%2F0"}, ["10 names completed"]),
+    ],
+)
+def test_tables_of_other_programs_are_read_and_what_was_completed_is_said(
+    folder, header, change, notes
+):
+    text = rows()
+    for old, new in change.items():
+        text = text.replace(old, new)
+    images = load(folder, f"{header}\n{text}")
+    assert images.class_names == ("cats", "dogs") and images.labels.tolist() == [0] * 6 + [1] * 6
+    assert not images.problems and names(images) == [f"{n:02d}.png" for n in range(12)]
+    assert len(images.notes) == len(notes) + 1
+    for note, expected in zip(images.notes[1:], notes, strict=True):
+        assert note.startswith(f"labels: {expected}")
 
 
 REFUSED = [
     ("", "the first line must name the columns file and label .*, but file and label are missing"),
-    ("id,breed\n1,a\n", "but file and label are missing; its columns are 'id', 'breed'$"),
-    ("file,breed\nimages/00.png,a\n", "but label is missing; its columns are 'file', 'breed'$"),
+    (
+        "id,breed\n1,a\n",
+        "but file and label are missing; its columns are 'id', 'breed': rename those",
+    ),
+    ("images/00.png,a\n", "file and label are missing; .*: put a line of column names at the top$"),
+    (
+        "path,filename,label\n",
+        "'path' and 'filename' may each be file: rename one of them to file$",
+    ),
+    ("file,cat,dog\nimages/00.png,1,1\n", r"line 2: has 2 classes \(cat, dog\), but a study needs"),
+    ("file,cat,dog\nimages/00.png,0,0\n", "line 2: has no class, but a study needs one class for"),
+    ("file,cat,cat\nimages/00.png,0,1\n", "two columns are named cat: keep one$"),
+    (
+        "file,id,dx\nimages/00.png,7,a\n",
+        "line 2: no column is named label, and id is '7', not 0 or",
+    ),
+    (
+        "file,breed\nimages/00.png,a\n",
+        "but label is missing; its columns are 'file', 'breed': rename the one",
+    ),
     ("file,label,label\nimages/00.png,a,b\n", "two columns are named label: keep one$"),
     ("file,label\n", "has no lines below the column names: add a line for each image file$"),
     ("file,label\nimages/00.png,\n", "line 2: label is empty: fill it in or remove the line$"),

@@ -113,11 +113,11 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def in_flags(sentence: str, given: object) -> str:
-    """Return a sentence with `image_size` as --image-size, where `given` has such an option."""
+def in_flags(sentence: str, given: object = None) -> str:
+    """Return a sentence with `image_size` as --image-size, where `given` (if any) has it."""
     return re.sub(
         r"`(\w+)`",
-        lambda found: flag(found[1]) if found[1] in vars(given) else found[0],
+        lambda found: flag(found[1]) if given is None or found[1] in vars(given) else found[0],
         sentence,
     )
 

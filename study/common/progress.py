@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-LINE_SECONDS = 10.0  # between two lines where there is no terminal
+FIRST, LINE_SECONDS = 1.0, 10.0  # before the first line, between two; where there is no terminal
 
 
 @contextmanager
@@ -23,20 +23,23 @@ def progress(description: str, total: int, unit: str) -> Iterator[Callable[[int]
     )
     bars = Progress(*columns, console=console)
     task = bars.add_task(description, total=total, rate="")
-    start = printed = time.monotonic()
+    live = console.is_terminal
+    start = time.monotonic()
+    due = start + FIRST
     done = 0
 
     def advance(count: int) -> None:
-        nonlocal done, printed
+        nonlocal done, due
         done += count
         now = time.monotonic()
         rate = done / max(now - start, 1e-9)
-        bars.update(task, completed=done, rate=f"{rate:.1f} {unit}/s")
-        if not console.is_terminal and (done >= total or now - printed >= LINE_SECONDS):
-            printed = now
+        if live:
+            bars.update(task, completed=done, rate=f"{rate:.1f} {unit}/s")
+        elif now >= due or (done >= total and now - start >= FIRST):
+            due = now + LINE_SECONDS
             left = (total - done) / rate if rate else 0.0
             line = f"{description} {done}/{total}, {rate:.1f} {unit}/s, {left:.0f} s left"
             console.print(line, highlight=False, soft_wrap=True)
 
-    with bars if console.is_terminal else nullcontext():
+    with bars if live else nullcontext():
         yield advance

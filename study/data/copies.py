@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
+from study.common.progress import progress
 from study.data.examples import components
 from study.data.pixels.decoding import SHADES, Inspected
 
@@ -111,17 +112,21 @@ def _pairs(
     the pairs would grow with its square.
     """
     radius = np.sqrt(2 - 2 * CORRELATION) * 1.0001
-    around = tree.query_ball_point(tree.data, radius, return_length=True)
     yield np.empty((0, 2), np.int64)
-    alone = np.flatnonzero(around <= CROWD)
-    for first in range(0, len(alone), CHUNK):
-        chunk = alone[first : first + CHUNK]
-        near = tree.query_ball_point(tree.data[chunk], radius)
-        left = np.repeat(chunk, [len(found) for found in near])
-        right = np.concatenate([np.asarray(found, np.int64) for found in near])
-        yield _checked(units, thumbnails, left[right != left], right[right != left])
+    crowded: list[int] = []
+    with progress("comparing thumbnails", len(thumbnails), "images") as advance:
+        for first in range(0, len(thumbnails), CHUNK):
+            chunk = np.arange(first, min(first + CHUNK, len(thumbnails)))
+            around = tree.query_ball_point(tree.data[chunk], radius, return_length=True)
+            crowded += chunk[around > CROWD].tolist()
+            alone = chunk[around <= CROWD]
+            near = tree.query_ball_point(tree.data[alone], radius)
+            left = np.repeat(alone, [len(found) for found in near])
+            right = np.array([row for found in near for row in found], np.int64)
+            yield _checked(units, thumbnails, left[right != left], right[right != left])
+            advance(len(chunk))
     matched = np.zeros(len(thumbnails), bool)
-    for centre in np.flatnonzero(around > CROWD):
+    for centre in crowded:
         if not matched[centre]:
             right = np.asarray(tree.query_ball_point(tree.data[centre], radius), np.int64)
             found = _checked(units, thumbnails, np.full(len(right), centre), right)

@@ -7,6 +7,7 @@ from pathlib import Path
 from study.common.text import counted, first_few, printable
 from study.data.files.class_folders import Problem
 from study.data.image_set import ImageSet
+from study.data.names import class_doubts, mask_pairs
 from study.data.shortcuts import shortcuts
 
 NAMED = 5  # files of a kind; the rest is a number
@@ -15,10 +16,12 @@ NEAR_NAMED, PAIR = 3, 2  # groups of near-duplicates, images of each
 
 def doubts(images: ImageSet) -> list[str]:
     """Return lines to print: what was left out, copies in several classes, shortcuts and so on."""
-    lines = [f"left out: {text}" for text in _by_reason(images.problems)]
+    lines = []
     if images.duplicates:
         lines += _groups("the same content in several classes", images.duplicates, NAMED, NAMED)
-        lines[-1] += ", which a stratified split only trains on"
+        lines[-1] += f", {images.fate_of_conflicts}"
+    lines += name_doubts(images)
+    lines += [f"left out: {text}" for text in _by_reason(images.problems)]
     if images.near:
         names = [path.relative_to(images.root) for path in images.paths]
         near = [[names[row] for row in rows] for rows in images.near]
@@ -26,7 +29,7 @@ def doubts(images: ImageSet) -> list[str]:
         across = sum(len(set(images.labels[list(rows)].tolist())) > 1 for rows in images.near)
         lines[-1] += f", {across} of the groups in several classes" if across else ""
         lines[-1] += (
-            "; a stratified split keeps each group on one side (--near-duplicates keep: treats "
+            "; a stratified split keeps each group on one side (--near-duplicates keep treats "
             "them as different images)"
         )
     if not any(images.groups) and (inside := subfolders_of_all(images)):
@@ -42,6 +45,11 @@ def doubts(images: ImageSet) -> list[str]:
             number = "1 image is" if len(paths) == 1 else f"{len(paths)} images are"
             lines.append(f"{number} {what}: {first_few(paths, NAMED)}")
     return [*lines, *mixed_grey(images), *shortcuts(images)]
+
+
+def name_doubts(images: ImageSet) -> list[str]:
+    """Return sentences on the names of classes and files."""
+    return [*class_doubts(images), *mask_pairs(images)]
 
 
 def _by_reason(problems: Iterable[Problem]) -> list[str]:

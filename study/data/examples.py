@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int, Int32
 
+from study.common.text import counted
+
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
@@ -37,8 +39,8 @@ class Examples:
     def missing_in(self, part: str) -> list[str]:
         """Return the names of the classes without examples in a part; none if there is no part."""
         present = set(self.labels[self.of_part(part)].tolist())
-        names = enumerate(self.class_names)
-        return [name for label, name in names if part in self.parts and label not in present]
+        names = enumerate(self.class_names if part in self.parts else ())
+        return [name for label, name in names if label not in present]
 
     def without_test(self) -> list[str]:
         """Return a sentence if the test part lacks a class."""
@@ -71,9 +73,18 @@ class Examples:
         return self.contents or self.digests
 
     @property
+    def copies(self) -> int:
+        """Number of examples with the content of an earlier one."""
+        return len(self.seen) - len(set(self.seen))
+
+    @property
     def grouped(self) -> bool:
         """Whether different contents belong together."""
         return bool(self.near) or any(self.groups)
+
+    def name_of(self, row: int) -> str:
+        """Return the name of an example in sentences and tables: its number in the file, from 0."""
+        return f"row {row}"
 
     def in_several_classes(self) -> list[list[int]]:
         """Return groups of rows with the same content in different classes."""
@@ -85,6 +96,17 @@ class Examples:
             if one in several:
                 found[one].append(row)
         return list(found.values())
+
+    @property
+    def fate_of_conflicts(self) -> str:
+        """What a stratified split does with content in several classes, in words."""
+        tested = set(self.units[self.of_part("test")].tolist())
+        judged = [int(self.units[rows[0]]) in tested for rows in self.in_several_classes()]
+        keeps = f"judges in the test {self.part_noun} and leaves out elsewhere"
+        if all(judged):
+            return f"which a stratified split {keeps}"
+        some = f", but for {counted(sum(judged), 'group')}, which it {keeps}" if any(judged) else ""
+        return f"which a stratified split only trains on{some}"
 
     @cached_property
     def units(self) -> Int32[np.ndarray, " N"]:

@@ -77,7 +77,7 @@ def groups_in_words(examples: Examples) -> list[str]:
     lines = [
         f"groups: {len(sizes):,} of {sum(sizes.values()):,} {noun}s, each on one side of every "
         f"stratified split; the largest, {printable(largest)}, has {most:,}"
-        + (f"; {across:,} have {noun}s of several classes" if across else "")
+        + (f"; {counted(across, 'group')} with {noun}s of several classes" if across else "")
     ]
     if alone := len(examples.groups) - sum(sizes.values()):
         lines.append(f"in no group, each on its own: {counted(alone, noun)}")

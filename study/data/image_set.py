@@ -34,6 +34,10 @@ class ImageSet(Examples):
         default_factory=lambda: np.empty((0, THUMBNAIL_BYTES), np.uint8)
     )
 
+    def name_of(self, row: int) -> str:
+        """Return the path of an image below the folder of images."""
+        return str(self.paths[row].relative_to(self.root))
+
     @cached_property
     def feature_keys(self) -> tuple[str, ...]:
         """N digests of what the features of an image depend on."""

@@ -34,6 +34,7 @@ from study.data.files.class_folders import TRAIN, Problem, entries
 from study.data.files.listing import ListedFile, Listing, list_files
 from study.data.groups import compiled, groups_in_words, groups_of_names, groups_of_subfolders
 from study.data.image_set import ImageSet
+from study.data.names import twins
 from study.data.pixels.decoding import THUMBNAIL_BYTES, Inspected, inspect, pixel_digest
 from study.data.pixels.deep_grey import find_scales, is_flat
 from study.data.sample_weight import weights_in_words
@@ -215,7 +216,7 @@ def _refuse_classes(images: ImageSet, listing: Listing) -> None:
         raise UserError(
             f"{where} has no training image of {', '.join(untrained)}: put some into a folder of "
             "the same name in the train folder (in a table: set split to train for some), or "
-            "remove the class from the other parts"
+            f"remove the class from the other parts{''.join(f'; {one}' for one in twins(images))}"
         )
 
 

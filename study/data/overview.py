@@ -7,8 +7,10 @@ from statistics import median
 import numpy as np
 from jaxtyping import Int
 
+from study.common.command import in_flags
+from study.common.errors import UserError
 from study.common.plot_look import find_fonts, new_figure, shown_names, style, to_png
-from study.common.text import first_few, join, plain, printable
+from study.common.text import first_few, plain, printable
 from study.data.doubts import doubts
 from study.data.examples import Examples
 from study.data.files.class_folders import TEST, VALIDATION
@@ -16,9 +18,10 @@ from study.data.image_set import ImageSet
 from study.data.pixels.decoding import decode
 from study.data.pixels.deep_grey import WHITES
 from study.data.rows.load_rows import RowSet
-from study.data.sample_weight import weightless_classes
+from study.data.splits.study_splits import Splits
 
 NAMED = 5  # classes listed in one line
+FAR, ODD = 4, 0.1  # times larger or smaller than the median; most of the images that are
 COLUMNS, ROWS = 5, 3  # of the grid, as in the blog post
 SIDE = 160  # pixels of an image in the grid
 
@@ -32,15 +35,17 @@ def overview(images: ImageSet) -> str:
         *_classes(images, f"in {printable(images.root)}"),
         *images.notes,
         *white_points(images),
-        *_division(images),
+        _division(images),
         f"first image: {printable(images.paths[0])}: {kind} {size} {mode}",
         f"widths {min(widths)} to {max(widths)} (median {median(widths):.0f}), "
         f"heights {min(heights)} to {max(heights)} (median {median(heights):.0f})",
+        *_odd_sizes(images),
         f"formats: {_tally(kind for kind, _, _ in headers)}",
         f"modes: {_tally(mode for _, _, mode in headers)}",
         f"left out: {len(images.problems)}; ignored (not images): {images.ignored}; "
-        f"copies: {_copies(images)}",
+        f"copies: {images.copies}",
         *(f"  {line}" for line in doubts(images)),
+        *_before_search(images),
     ]
     return "\n".join(lines)
 
@@ -50,9 +55,9 @@ def overview_of_rows(rows: RowSet) -> str:
     lines = [
         *_classes(rows, f"in {printable(rows.source)}, {rows.rows.shape[1]:,} numbers each"),
         *rows.notes,
-        *_division(rows),
-        f"copies: {_copies(rows)}",
+        _division(rows),
         *(f"  {line}" for line in rows.doubts()),
+        *_before_search(rows),
     ]
     return "\n".join(lines)
 
@@ -102,15 +107,13 @@ def _by_part(examples: Examples) -> list[str]:
     ]
 
 
-def _division(examples: Examples) -> list[str]:
-    """Return the classes that the test part lacks, and what a search does with the parts."""
+def _division(examples: Examples) -> str:
+    """Return what a search does with the parts."""
     names, things = examples.part_names, f"{examples.noun}s"
-    lines = [f"warning: {sentence}" for sentence in examples.without_test()]
-    if lost := weightless_classes(examples, np.arange(len(examples.labels))):
-        lines.append(f"warning: all {things} of {join(lost)} weigh 0, so no head learns them")
     if not names:
-        drawn = f"training, validation and test {things}"
-        return [*lines, f"not divided: a search draws {drawn} from all of them"]
+        return (
+            f"not divided: a search draws training, validation and test {things} from all of them"
+        )
     sizes = ", ".join(f"{name} {len(examples.of_part(part)):,}" for part, name in names.items())
     pool = " and ".join(name for part, name in names.items() if part != TEST)
     what = f"draws all it needs from {pool}"
@@ -120,11 +123,28 @@ def _division(examples: Examples) -> list[str]:
             f"{pool}, afresh for every repeat"
         )
     kept = "; --split folders keeps the parts as they are" if VALIDATION in names else ""
-    return [*lines, f"divided into {sizes}: a search {what}{kept}"]
+    return f"divided into {sizes}: a search {what}{kept}"
 
 
-def _copies(examples: Examples) -> int:
-    return len(examples.seen) - len(set(examples.seen))
+def _before_search(examples: Examples) -> list[str]:
+    """Return what a search would refuse, or warn of, in its own words."""
+    try:
+        splits = Splits(examples)
+        splits("search", 0)
+    except UserError as error:
+        return [f"warning: a search would refuse this: {in_flags(str(error))}"]
+    return [f"warning: {in_flags(text)}" for text in splits.warnings(several=False)]
+
+
+def _odd_sizes(images: ImageSet) -> list[str]:
+    """Return a line that names a few images of a size far from that of the others."""
+    sides = np.sqrt(np.prod([header.size for header in images.headers], axis=1))
+    far = np.flatnonzero(np.abs(np.log(sides / np.median(sides))) > np.log(FAR)).tolist()
+    if not 0 < len(far) <= max(1, ODD * len(sides)):
+        return []
+    named = [(images.name_of(row), *images.headers[row].size) for row in far]
+    shown = (f"{name} {width} x {height}" for name, width, height in named)
+    return [f"far from the median: {first_few(shown, NAMED)}"]
 
 
 def _tally(values: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ equal classes to reach that.
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from itertools import compress
+from itertools import islice
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -89,47 +89,51 @@ def guess_from(
         labels: of the images.
         units: of the images, see `Examples.units`.
     """
-    having: dict[Hashable, Counter[int]] = defaultdict(Counter)
-    in_unit: dict[tuple[Hashable, int], Counter[int]] = defaultdict(Counter)
-    rows = list(zip(values, units.tolist(), labels.tolist(), strict=True))
-    for value, unit, label in rows:
-        having[value][label] += 1
-        in_unit[value, unit][label] += 1
-    answers = {key: _most_frequent(having[key[0]] - own) for key, own in in_unit.items()}
-    guesses = [(answers[value, unit], label) for value, unit, label in rows]
-    counts = Counter(labels.tolist())
-    largest, most = counts.most_common(1)[0]
-    right = sum((largest if guess is None else guess) == label for guess, label in guesses)
-    share, accuracy = most / len(rows), right / len(rows)
-    number = len(set(units.tolist()))
+    counts = np.bincount(labels)
+    if len(set(values)) < 2:
+        return Guess(fact, float(counts.max()) / len(labels), (), strong=False)
+    guesses = _guessed(values, labels.tolist(), units.tolist())
+    total, number, most = len(labels), len(set(units.tolist())), int(counts.max())
+    right = np.sum(np.where(guesses < 0, counts.argmax(), guesses) == labels)
+    share, accuracy = most / total, float(right) / total
     strong = (
         1 - accuracy <= ERRORS_LEFT * (1 - share) and _chance(number, accuracy, share) <= CHANCE
     )
+    guessed = np.bincount(guesses[guesses >= 0], minlength=len(counts))
+    hits = np.bincount(labels[guesses == labels], minlength=len(counts))
     found = tuple(
-        label
-        for label, count in sorted(counts.items())
-        if _is_found(guesses, label, count, number / len(rows))
+        int(label)
+        for label in np.flatnonzero(2 * hits >= FOUND * (guessed + counts))
+        if guessed[label]
+        and _chance(
+            guessed[label] * number / total, hits[label] / guessed[label], counts[label] / total
+        )
+        <= CHANCE
     )
-    return Guess(fact, accuracy, found if len(counts) > 1 else (), strong and len(counts) > 1)
+    several = most < total
+    return Guess(fact, accuracy, found if several else (), strong and several)
 
 
-def _most_frequent(counts: Counter[int]) -> int | None:
-    """Return the class of most images; None if there is no single such class."""
-    first = counts.most_common(2)
-    if not first or (len(first) == 2 and first[0][1] == first[1][1]):
-        return None
-    return first[0][0]
+def _guessed(
+    values: Sequence[Hashable], labels: Sequence[int], units: Sequence[int]
+) -> Int[np.ndarray, " N"]:
+    """Return the class of most images of equal value in other units; -1 if there is no such one.
 
-
-def _is_found(
-    guesses: Sequence[tuple[int | None, int]], label: int, count: int, weight: float
-) -> bool:
-    """Return whether a class of `count` images is found; an image counts as `weight` units."""
-    guessed = sum(guess == label for guess, _ in guesses)
-    hits = sum(guess == label == its for guess, its in guesses)
-    if not guessed or 2 * hits / (guessed + count) < FOUND:
-        return False
-    return _chance(guessed * weight, hits / guessed, count / len(guesses)) <= CHANCE
+    The time grows with the images, however many classes there are.
+    """
+    having: dict[Hashable, Counter[int]] = defaultdict(Counter)
+    in_unit: dict[tuple[Hashable, int], Counter[int]] = defaultdict(Counter)
+    for value, unit, label in zip(values, units, labels, strict=True):
+        having[value][label] += 1
+        in_unit[value, unit][label] += 1
+    ranked = {value: counts.most_common() for value, counts in having.items()}
+    answers = {}
+    for (value, unit), own in in_unit.items():
+        others = ((count, label) for label, count in ranked[value] if label not in own)
+        left = [(having[value][label] - count, label) for label, count in own.items()]
+        first, second = sorted([*islice(others, 2), *left, (0, -1), (0, -1)], reverse=True)[:2]
+        answers[value, unit] = first[1] if first[0] > second[0] else -1
+    return np.array([answers[key] for key in zip(values, units, strict=True)])
 
 
 def _chance(number: float, fraction: float, share: float) -> float:
@@ -156,11 +160,11 @@ def _by_class(fact: str, images: ImageSet) -> str:
     else:
         values = [getattr(header, fact) for header in images.headers]
     say: Callable[[Iterable[Any]], str] = _sizes if fact == "size" else _tally
-    found = (
-        f"{name} {say(compress(values, images.labels == label))}"
-        for label, name in enumerate(images.class_names)
-    )
-    return first_few(found, NAMED)
+    of_class: list[list[Any]] = [[] for _ in images.class_names]
+    for label, value in zip(images.labels.tolist(), values, strict=True):
+        of_class[label].append(value)
+    found = zip(images.class_names, of_class, strict=True)
+    return first_few((f"{name} {say(those)}" for name, those in found), NAMED)
 
 
 def _tally(values: Iterable[str]) -> str:

@@ -65,7 +65,7 @@ def _predictions(runner: Runner, subject: Subject, task: Task, head: keras.Model
     return Predictions(
         trial_id=task.run.trial_id,
         set="test" if tested else "validation",
-        paths=[subject.name_of(row) for row in rows.tolist()],
+        paths=[subject.examples.name_of(row) for row in rows.tolist()],
         labels=subject.examples.labels[rows].tolist(),
         predictions=probabilities.argmax(axis=1).tolist(),
         confidence=[round(float(value), 4) for value in probabilities.max(axis=1)],

@@ -22,7 +22,7 @@ from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.common.freed_memory import give_back
 from study.common.text import counted, printable
-from study.data.doubts import doubts, mixed_grey, subfolders_of_all
+from study.data.doubts import doubts, mixed_grey, name_doubts, subfolders_of_all
 from study.data.image_set import ImageSet
 from study.data.load_images import load_images
 from study.data.overview import classes_line, sample_grid, white_points
@@ -102,6 +102,7 @@ class ImageSubject(Subject):
             "left_out": [str(problem) for problem in images.problems],
             "left_out_reasons": dict(Counter(problem.reason for problem in images.problems)),
             "in_several_classes": [self._within(group) for group in images.duplicates],
+            "doubts": name_doubts(images),
             "flat": self._within(images.flat),
             "dark": self._within(images.dark),
             "shortcuts": shortcuts(images),
@@ -156,10 +157,6 @@ class ImageSubject(Subject):
     def samples(self, rows: Int32[np.ndarray, " n"], *, seed: int) -> bytes:
         """Draw some of the images `rows` with their classes, as a PNG."""
         return sample_grid(self.examples, rows, seed=seed)
-
-    def name_of(self, row: int) -> str:
-        """Return the path of an image below the folder of images."""
-        return str(self.examples.paths[row].relative_to(self.examples.root))
 
     def whole(self, head: keras.Model) -> keras.Model:
         """Return base and head as one model, from pixels to probabilities.

@@ -15,6 +15,7 @@ from study.common.bases import DEFAULT_BASE, PREPROCESS
 from study.common.metrics import ACCURACY, WORDS
 from study.data.copies import KEEP, TOGETHER
 from study.data.groups import SUBFOLDER
+from study.data.splits.study_splits import FRACTION
 from study.machines.connection import ADDRESS_RULE, cluster_address
 from study.records.study_meta import BEST, MOST_REPEATS
 from study.verdicts.looks import AUTO, DEFAULT_MARGIN, FEWEST_REPEATS, MARGIN_RULE, margin_points
@@ -151,10 +152,12 @@ class Options:
     split_seed: int = option(
         "data", 12, whole(1, 2**32 - 1), "seed of --split keras", only_for="images", rare=True)
     validation_split: float = option(
-        "data", 0.2, real("X", "a fraction of the images, above 0 to below 1", lambda x: 0 < x < 1),
+        "data", FRACTION,
+        real("X", "a fraction of the images, above 0 to below 1", lambda x: 0 < x < 1),
         "fraction of all images for validation", faces=0.4, rare=True)
     test_split: float = option(
-        "data", 0.2, real("X", "a fraction of the images, 0 to below 1", lambda x: 0 <= x < 1),
+        "data", FRACTION,
+        real("X", "a fraction of the images, 0 to below 1", lambda x: 0 <= x < 1),
         "fraction of all images set aside until the end, unless there is a test folder",
         faces=0.3, rare=True)
 

@@ -50,14 +50,11 @@ class RowSubject(Subject):
             "file": printable(rows.source.name),
             "rows": len(rows.rows),
             "features": self.n_features,
-            "in_several_classes": [[self.name_of(row) for row in group] for group in groups],
+            "in_several_classes": [[rows.name_of(row) for row in group] for group in groups],
+            "doubts": rows.oddities(),
             "constant": list(rows.constant),
         }
 
     def features(self, views: Int32[np.ndarray, "N V"] | None = None) -> Float32[np.ndarray, "N d"]:
         """Return the rows as read; numbers have no views."""
         return self.examples.rows
-
-    def name_of(self, row: int) -> str:
-        """Return the row's number in the file, from 0."""
-        return f"row {row}"

@@ -56,10 +56,6 @@ class Subject(ABC):
         """Return how long `features` takes; "" where nothing is computed."""
         return ""
 
-    @abstractmethod
-    def name_of(self, row: int) -> str:
-        """Return the name of an example in a table of predictions."""
-
     def samples(self, rows: Int32[np.ndarray, " n"], *, seed: int) -> bytes | None:
         """Draw some of the examples `rows` as a PNG; return None if they cannot be drawn."""
         return None

@@ -25,7 +25,6 @@ PART_OF = {
     **dict.fromkeys(("test", "testing", "test_set", "testing_set", "seg_test"), TEST),
 }
 LIKELY = {"train": TRAIN, "val": VALIDATION, "dev": VALIDATION, "test": TEST}  # within a name
-ANNOTATIONS = {"mask", "masks", "annotation", "annotations", "labels", "segmentation", "gt"}
 DOCUMENTS = {".txt", ".md", ".rst", ".html", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml"}
 NAMED = 5  # folders listed in one sentence
 UNKNOWN = "has no class folders named like those of train, so its classes are unknown"
@@ -246,9 +245,6 @@ def _refuse_parts(root: Path, folders: Sequence[Path]) -> None:
 
 def _doubts(folders: Sequence[Path]) -> Iterator[str]:
     """Yield what makes it doubtful that these are the classes, in words."""
-    odd = [folder for folder in folders if folder.name.strip().lower() in ANNOTATIONS]
-    if odd and len(odd) < len(folders):
-        yield f"warning: used as a class, but named like annotations: {_names(odd)}"
     inside = {name for folder in folders for name in _subfolders(folder)}
     if len(inside) > len(folders) > 1 and all(map(_is_nested, folders)):
         yield (

@@ -8,12 +8,15 @@ below a class folder, but into no folder twice.
 import importlib.util
 import os
 import re
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from study.common.errors import UserError
-from study.common.text import counted, printable
+from study.common.text import counted, first_few, printable
 from study.data.files.class_folders import (
     TEST,
     TRAIN,
@@ -238,17 +241,26 @@ def _list_table(source: Path, root: Path) -> Listing:
         UserError: the table is contradictory, see `read_table`.
     """
     table = read_table(source, root)
+    images = list(_images_below(root))
+    likely = _likely_files(table.rows, images, root)
+    wanted = Counter(path for files in likely.values() for path in files)
+    sure = {n: files[0] for n, files in likely.items() if len(files) == wanted[files[0]] == 1}
+    lines = [row._replace(path=sure.get(row.path, row.path)) for row in table.rows]
     labels = ordered_labels(table.rows)
     rank = {label: number for number, label in enumerate(labels)}
 
     def order(row: LabelLine) -> tuple[int, int, str, str]:
         return PARTS.index(row.part), rank[row.label], *_by_folder(row.path)
 
-    rows = sorted(table.rows, key=order)
+    rows = sorted(lines, key=order)
     there = [row for row in rows if row.path.is_file()]
     notes = [f"labels: {printable(source)}, {len(rows):,} files"]
-    if table.repeated:
-        notes.append(f"labels: {counted(table.repeated, 'line')} that repeat an earlier one")
+    notes += [f"labels: {note}" for note in table.notes]
+    if sure:
+        name, file = (printable(path.relative_to(root)) for path in next(iter(sure.items())))
+        notes.append(
+            f"labels: {counted(len(sure), 'name')} completed, such as {name}: there is only {file}"
+        )
     return Listing(
         source=source,
         root=root,
@@ -258,7 +270,7 @@ def _list_table(source: Path, root: Path) -> Listing:
         ],
         labels=labels,
         folders=[],
-        problems=_mismatches(rows, set(rows).difference(there), root),
+        problems=_mismatches(rows, set(rows).difference(there), images, likely),
         ignored=0,
         part_names={part: table.part_names[part] for part in PARTS if part in table.part_names},
         notes=tuple(notes),
@@ -266,16 +278,42 @@ def _list_table(source: Path, root: Path) -> Listing:
     )
 
 
+def _likely_files(
+    rows: Sequence[LabelLine], images: Sequence[Path], root: Path
+) -> dict[Path, list[Path]]:
+    """Return for each name without a file the images that it may mean, which no other line names.
+
+    A name may lack folder or suffix, have other capitals, or be written as in a web address.
+    """
+    missing = [row.path for row in rows if not row.path.is_file()]
+    listed = {row.path for row in rows}
+    spelled: dict[str, list[Path]] = defaultdict(list)
+    for path in images if missing else ():
+        if path not in listed:
+            inside = path.relative_to(root)
+            for name in {inside, inside.with_suffix(""), Path(path.name), Path(path.stem)}:
+                spelled[_spelling(name)].append(path)
+    found = {path: spelled.get(_spelling(path.relative_to(root)), []) for path in missing}
+    return {name: files for name, files in found.items() if files}
+
+
+def _spelling(name: Path) -> str:
+    text = unicodedata.normalize("NFC", unquote(str(name))).casefold()
+    return text.removesuffix(".jpeg") + ".jpg" if text.endswith(".jpeg") else text
+
+
 def _mismatches(
-    rows: Iterable[LabelLine], missing: Iterable[LabelLine], root: Path
+    rows: Iterable[LabelLine],
+    missing: Iterable[LabelLine],
+    images: Iterable[Path],
+    likely: Mapping[Path, Sequence[Path]],
 ) -> list[Problem]:
     """Return the images without a line, and the lines without a file."""
-    images = list(_images_below(root))
     listed = {row.path for row in rows}
     problems = [Problem(path, "is not in the table") for path in images if path not in listed]
-    hints = {path.with_suffix(""): f" ({printable(path.name)} exists)" for path in images}
     for row in missing:
-        reason = f"is in the table, but there is no such file{hints.get(row.path, '')}"
+        hint = f" ({first_few(likely[row.path], 3)}?)" if row.path in likely else ""
+        reason = f"is in the table, but there is no such file{hint}"
         problems.append(Problem(row.path, reason, row.label))
     return problems
 

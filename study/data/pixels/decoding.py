@@ -19,8 +19,10 @@ import errno
 import functools
 import hashlib
 import importlib.util
+import io
 import logging
 import math
+import os
 import stat
 import warnings
 from collections.abc import Iterator
@@ -55,6 +57,7 @@ SUFFIXES = frozenset(
 )  # fmt: skip
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", *TIFF)
 WHITE = (255, 255, 255, 255)
+SMALL = 2**20  # bytes of a file that is read at once
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {  # EXIF orientation -> what undoes it
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -149,7 +152,9 @@ def inspect(path: Path) -> Inspected:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait forever
             return Inspected(reason="is not a regular file")
-        with path.open("rb") as file:
+        with path.open("rb") as raw:
+            small = os.fstat(raw.fileno()).st_size <= SMALL
+            file = io.BytesIO(raw.read(SMALL)) if small else raw  # decoders read in many pieces
             head = file.read(512)
             claims = claims or _starts_like_image(head) or bool(kind_in_words(head))
             if not head:

@@ -82,7 +82,7 @@ def split_column(
     trained = set(labels[[part == TRAIN for part in parts]].tolist())
     lost = [name for label, name in enumerate(names) if label not in trained]
     if lost:
-        raise file.error("split", f"leaves no row to train on of {', '.join(lost[:5])}")
+        raise file.error("split", f"leaves no row to train on of {', '.join(map(repr, lost[:5]))}")
     return parts, {part: "/".join(found) for part, found in called.items() if found}
 
 

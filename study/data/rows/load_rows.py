@@ -21,6 +21,7 @@ from study.common.text import first_few
 from study.data.examples import Examples
 from study.data.files.listing import local_path
 from study.data.groups import groups_in_words
+from study.data.names import class_doubts
 from study.data.rows.label_columns import class_column, group_column, split_column, weight_column
 from study.data.rows.npz_file import PIECE, NpzFile, opened
 from study.data.rows.row_room import feature_rows
@@ -29,6 +30,7 @@ from study.data.sample_weight import weights_in_words
 KEYS = ("x", "y", "group", "split", "class_names", "sample_weight")
 FLOATS = ("float16", "float32", "float64")
 MOST_ROWS = 2**31 - 1  # row numbers are int32
+SMALL, LARGE = 1e-4, 1e4  # largest numbers that heads learn from as they are
 NAMED = 10  # columns listed in one line
 NAMED_ROWS = 5  # rows of one content in one line, and such lines
 HINTS = {
@@ -46,18 +48,35 @@ class RowSet(Examples):
     part_noun: str = "part"
     rows: Float32[np.ndarray, "N d"]
     constant: tuple[int, ...]  # columns that never vary
+    largest: Float32[np.ndarray, " d"]  # absolute number of each column
 
     def doubts(self) -> list[str]:
-        """Return lines to print on rows of one content in several classes."""
+        """Return lines to print on classes, and on rows of one content in several of them."""
         several = "the same numbers in several classes"
         groups = self.in_several_classes()
         lines = [
-            f"{several}: {first_few([f'row {row}' for row in rows], NAMED_ROWS)}"
+            f"{several}: {first_few(map(self.name_of, rows), NAMED_ROWS)}"
             for rows in groups[:NAMED_ROWS]
         ]
         if groups:
             count = sum(map(len, groups))
-            lines.append(f"{several}: {count} rows in all, which a stratified split only trains on")
+            lines.append(f"{several}: {count} rows in all, {self.fate_of_conflicts}")
+        return [*lines, *self.oddities()]
+
+    def oddities(self) -> list[str]:
+        """Return sentences on the names of classes, on copies and on the scale of the numbers."""
+        lines = class_doubts(self)
+        if self.copies:
+            lines.append(
+                f"copies: {self.copies:,} of {len(self.rows):,} rows repeat an earlier one; a "
+                "stratified split keeps equal rows on one side"
+            )
+        most, middle = float(self.largest.max()), float(np.median(self.largest))
+        if not SMALL <= most <= LARGE:
+            lines.append(
+                f"the largest number is {most:.3g} (column {self.largest.argmax()}, from 0), that "
+                f"of the median column {middle:.3g}: heads learn best around 1, so scale x first"
+            )
         return lines
 
 
@@ -80,7 +99,7 @@ def load_rows(features: str | Path, *, folder: Path | None = None) -> RowSet:
         weights = weight_column(file) if "sample_weight" in file.headers else None
         rows = feature_rows(count, width, folder)
         _fill(rows, file)
-        digests, constant = _digests(rows)
+        digests, constant, largest = _digests(rows)
     if len(constant) == width:
         raise file.error("x", "all rows are equal, so there is nothing to learn")
     found = RowSet(
@@ -94,6 +113,7 @@ def load_rows(features: str | Path, *, folder: Path | None = None) -> RowSet:
         parts=parts,
         part_names=part_names,
         constant=constant,
+        largest=largest,
         notes=(*notes, *_constant(constant, width)),
     )
     return replace(found, notes=(*groups_in_words(found), *weights_in_words(found), *found.notes))
@@ -157,17 +177,20 @@ def _fill(rows: Float32[np.ndarray, "N d"], file: NpzFile) -> None:
         )
 
 
-def _digests(rows: Float32[np.ndarray, "N d"]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return N digests, and the columns that never vary."""
+def _digests(
+    rows: Float32[np.ndarray, "N d"],
+) -> tuple[tuple[str, ...], tuple[int, ...], Float32[np.ndarray, " d"]]:
+    """Return N digests, the columns that never vary, and each column's largest absolute number."""
     digests: list[str] = []
-    varies = np.zeros(rows.shape[1], bool)
+    varies, largest = np.zeros(rows.shape[1], bool), np.zeros(rows.shape[1], np.float32)
     step = max(1, PIECE // (rows.shape[1] * rows.itemsize))
     for at in range(0, len(rows), step):
         some = rows[at : at + step]
         varies |= (some != rows[0]).any(axis=0)
+        largest = np.maximum(largest, np.abs(some).max(axis=0))
         little = some.astype("<f4", copy=False)
         digests += [hashlib.sha256(row.data).hexdigest() for row in little]
-    return tuple(digests), tuple(np.flatnonzero(~varies).tolist())
+    return tuple(digests), tuple(np.flatnonzero(~varies).tolist()), largest
 
 
 def _constant(columns: tuple[int, ...], width: int) -> list[str]:

@@ -4,7 +4,7 @@ The test part of divided data is the test set as it is: nothing of it is drawn, 
 never trained or validated on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -12,9 +12,9 @@ from jaxtyping import Int32
 
 from study.common.errors import UserError
 from study.common.seeds import derive_seed
-from study.common.text import counted, printable
+from study.common.text import counted, first_few, join, points, printable
 from study.data.examples import Examples
-from study.data.files.class_folders import TEST
+from study.data.files.class_folders import TEST, VALIDATION
 from study.data.image_set import ImageSet
 from study.data.sample_weight import weightless_classes
 from study.data.splits.one_split import (
@@ -26,6 +26,10 @@ from study.data.splits.one_split import (
 )
 from study.data.splits.units import units_of
 
+FRACTION = 0.2  # of the examples validate, and as many test, unless another fraction is asked for
+FEW = 10  # examples to judge by
+NAMED = 5  # classes in one sentence
+
 
 class Splits:
     """The rows of every run: one test set, and fresh training and validation rows."""
@@ -34,13 +38,13 @@ class Splits:
         self,
         examples: Examples,
         *,
-        split: str,
-        validation_split: float,
-        test_split: float,
-        seed: int,
-        split_seed: int,
+        split: str = "stratified",
+        validation_split: float = FRACTION,
+        test_split: float = FRACTION,
+        seed: int = 1,
+        split_seed: int = 12,
     ) -> None:
-        """Draw the test set.
+        """Draw the test set; without options as a search does without options.
 
         Args:
             examples: what to divide.
@@ -54,7 +58,8 @@ class Splits:
         Raises:
             UserError: a class has too few examples, or `split` does not suit them.
         """
-        self.examples, self.validation_split, self.seed = examples, validation_split, seed
+        self.examples, self.seed = examples, seed
+        self.validation_split, self.test_split = validation_split, test_split
         self.split = split
         self._made: dict[tuple[str | int, ...], Split] = {}
         self.fixed: Split | None = None
@@ -127,7 +132,8 @@ class Splits:
             several: whether there is more than one repeat.
         """
         if self.fixed is None:
-            return [*self._left_out(), *self._weightless(), *self.examples.without_test()]
+            found = [*self._left_out(), *self._small(), *self._weightless()]
+            return [*found, *self.examples.without_test()]
         owner = "Keras's" if self.split == "keras" else f"the {self.examples.part_noun}s'"
         found = [*self._on_several_sides(self.fixed, f"{owner} split")]
         for part, rows in (("training", self.fixed.train), ("validation", self.fixed.validation)):
@@ -141,19 +147,59 @@ class Splits:
                 f"with `split` {self.split} all repeats share one split, so the intervals ignore "
                 "variation between splits; `split` stratified draws a fresh one for each repeat"
             )
-        return [*found, *self._weightless(), *self.examples.without_test()]
+        found += [*self._small(), *self._weightless()]
+        return [*found, *self.examples.without_test()]
 
     def _left_out(self) -> Iterator[str]:
-        """Yield how many examples outside the test part are copies of it, or belong to it."""
-        test = self.examples.of_part(TEST)
-        tested = {self.examples.seen[row] for row in test}
-        copies = sum(digest in tested for digest in self.examples.seen) - len(test)
-        related = len(self.examples.labels) - len(self.pool) - len(test) - copies
-        noun, others = self.examples.noun, f"in the other {self.examples.part_noun}s"
-        if copies:
-            yield f"left out of the study as copies of test {noun}s: {copies} {others}"
-        if related:
-            yield f"left out of the study because they belong to test {noun}s: {related} {others}"
+        """Yield how many test examples have copies, or belong to examples, that are left out."""
+        seen, units = self.examples.seen, self.examples.units.tolist()
+        test = self.examples.of_part(TEST).tolist()
+        tested = {seen[row] for row in test}
+        others = set(range(len(units))).difference(self.pool.tolist(), test)
+        copies = {row for row in others if seen[row] in tested}
+        yield from self._apart(test, copies, seen, "copies")
+        grouped = any(self.examples.groups)
+        kin = "images of the same group" if grouped else "near-duplicates"
+        kin = kin.replace("image", self.examples.noun)
+        kin += " or near-duplicates" if grouped and self.examples.near else ""
+        yield from self._apart(test, others - copies, units, kin)
+
+    def _apart(
+        self, test: list[int], left_out: set[int], keys: Sequence[Hashable], what: str
+    ) -> Iterator[str]:
+        """Yield how many test examples share a key with those left out, in words."""
+        if not left_out:
+            return
+        partner = {keys[row]: row for row in sorted(left_out, reverse=True)}
+        both = [row for row in test if keys[row] in partner]
+        examples, first = self.examples, partner[keys[both[0]]]
+        places = {examples.parts[row] for row in left_out}
+        names = join([name for part, name in examples.part_names.items() if part in places])
+        these = "this one is" if len(left_out) == 1 else f"these {len(left_out):,} are"
+        pair = f"{printable(examples.name_of(both[0]))} and {printable(examples.name_of(first))}"
+        yield (
+            f"{counted(len(both), f'test {examples.noun}')} {'has' if len(both) == 1 else 'have'} "
+            f"{what} in {names}, such as {pair}: {these} left out there"
+        )
+
+    def _small(self) -> Iterator[str]:
+        """Yield which parts are too small to learn from or to judge by, and whether by groups."""
+        now, noun, asked = self("search", 0), self.examples.noun, [0.0, 0.0]
+        if self.fixed is None:
+            asked[0] = self.validation_split * len(self.pool)
+            asked[1] = 0 if self.given_test else self.test_split * len(self.pool)
+        for part, rows, wanted in zip(("validation", "test"), now[1:], asked, strict=True):
+            groups = self.examples.grouped and 2 * len(rows) < wanted
+            if len(rows) and (len(rows) < FEW or groups):
+                why = f" ({wanted:.0f} were asked for, but groups stay whole)" if groups else ""
+                yield (
+                    f"only {counted(len(rows), f'{part} {noun}')}{why}: one moves the accuracy by "
+                    f"{points(1 / len(rows))} points"
+                )
+        counts = np.bincount(self.examples.labels[now.train]).tolist()
+        names = zip(self.examples.class_names, counts, strict=False)
+        if single := [name for name, count in names if count == 1]:
+            yield f"only 1 training {noun} of {first_few(single, NAMED)}"
 
     def _weightless(self) -> Iterator[str]:
         """Yield the classes that the first repeat cannot learn, since their weights are 0."""
@@ -210,11 +256,11 @@ def _outside_test(examples: Examples) -> Int32[np.ndarray, " n"]:
     left = set(examples.labels[rows].tolist())
     lost = [name for label, name in enumerate(examples.class_names) if label not in left]
     if lost:
-        noun = examples.noun
+        noun, divided = examples.noun, VALIDATION in examples.parts
+        kept = ", or keep them as they are with `split` folders" if divided else ""
         raise UserError(
             f"all {noun}s of {', '.join(lost)} outside the test {examples.part_noun} of "
             f"{printable(examples.source)} are copies of test {noun}s or belong to them, so there "
-            "is nothing to train on: divide the data again, or keep them as they are with `split` "
-            "folders"
+            f"is nothing to train on: divide the data again{kept}"
         )
     return rows

@@ -56,18 +56,23 @@ def require(examples: Examples, units: Sequence[Unit], parts: str) -> None:
     """
     needed = 3 if "test" in parts else 2
     having = Counter(label for unit in units for label in unit.labels)
-    noun = examples.noun
-    for label, name in enumerate(examples.class_names):
-        if having[label] >= needed:
-            continue
+    noun, count = examples.noun, len(examples.class_names)
+    few = [label for label in range(count) if having[label] < needed]
+    for label in few[:1]:
+        name = examples.class_names[label]
         what = f"{counted(having[label], f'distinct {noun}')} of its own"
         fix = f"add {noun}s or remove the class"
         if examples.grouped:
             what = f"{counted(having[label], 'group')} of {noun}s that stay together"
-            fix = f"add {noun}s of other groups, remove the class, or make the groups smaller"
+            fix = f"add {noun}s of other groups or remove the class"
+            fix += ", or make the groups smaller" if any(examples.groups) else ""
+            if near := [rows for rows in examples.near if label in examples.labels[list(rows)]]:
+                pair = " and ".join(printable(examples.name_of(row)) for row in near[0][:2])
+                fix += f", or give `near_duplicates` keep if {noun}s such as {pair} are different"
+        others = f" ({len(few) - 1:,} more have too few, too)" if few[1:] else ""
         raise UserError(
             f"class {name} in {printable(examples.source)} has {what}, but {parts} need at least "
-            f"{needed}: {fix}"
+            f"{needed}: {fix}{others}"
         )
 
 
@@ -90,10 +95,12 @@ def drawn(
         chosen = _draw_once(examples, units, fraction, leave=leave, stream=stream)
         if len(np.unique(examples.labels[chosen])) == classes:
             return chosen
+    keep = "give `near_duplicates` keep if near-duplicates are different images"
+    fix = "make the groups smaller" if any(examples.groups) else keep
     raise UserError(
         f"{printable(examples.source)}: too many groups have {examples.noun}s of several classes: "
-        f"no {part} set was found that has every class and leaves enough to train on; make the "
-        f"groups smaller, add {examples.noun}s of other groups, or try another `seed`"
+        f"no {part} set was found that has every class and leaves enough to train on; {fix}, "
+        f"add {examples.noun}s of other groups, or try another `seed`"
     )
 
 

@@ -20,6 +20,8 @@ def data_cautions(meta: StudyMeta) -> Iterator[Caution]:
     """Yield a warning on everything that was doubtful; many concern images only."""
     yield from _left_out(meta)
     yield from _in_several_classes(meta)
+    for text in meta.data.get("doubts", []):
+        yield Caution("names and numbers", f"{text[:1].upper()}{text[1:]}.")
     if flat := meta.data.get("flat", []):
         yield Caution(
             "flat images",
@@ -79,9 +81,9 @@ def _in_several_classes(meta: StudyMeta) -> Iterator[Caution]:
     groups = meta.data["in_several_classes"]
     if not groups:
         return
-    done = "they are used for training only, so validation and test are smaller"
-    if meta.settings["split"] == "keras":
-        done = "Keras's split trains and evaluates on them like on any other"
+    done = "a stratified split only trains on them, but for those of a test set that was given"
+    if meta.one_split:
+        done = "this split trains on them and judges them like any other"
     yield Caution(
         "in several classes",
         f"{sum(map(len, groups))} {meta.noun}s have the same content as one of another class "
