@@ -33,6 +33,7 @@ class Backbone(NamedTuple):
     source: str
     digest: str
     from_map: bool = False
+    doubts: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:

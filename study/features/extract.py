@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 from platformdirs import user_cache_path
 
+from study.common.bases import short_name
 from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import printable
@@ -39,6 +40,7 @@ CHUNK_ROWS = 4096  # at most, between two writes: a GPU fills them sooner
 CPU_PIXELS = 2 * 336 * 336  # of a batch on one core: 60 to 120 MB of activations
 GPU_PIXELS = 16 * 336 * 336  # of a batch on a GPU: 1 GB
 MAX_BATCH = 64
+REMEDY = "check its weights and how it expects pixels (`preprocess`), or give another base"
 BATCHES_AHEAD = 2  # decoded or being decoded while the network works
 S = TypeVar("S")
 T = TypeVar("T")
@@ -91,7 +93,8 @@ def extract_features(
         rows_of: computes the missing rows; None: this process does.
 
     Raises:
-        UserError: the given `cache_dir` cannot be written, or an image has changed on disk.
+        UserError: the given `cache_dir` cannot be written, an image has changed on disk, or the
+            base gives NaN, infinity, or one row for all images.
     """
     start = time.monotonic()
     cache = _open_cache(cache_dir, backbone)
@@ -104,10 +107,15 @@ def extract_features(
     missing = _fill_from_cache(features, rows, cache)
     if missing:
         here = partial(computed_rows, backbone=backbone, scales=images.scales)
-        _compute(features, missing, sources, rows_of or here, cache)
+        _compute(features, missing, sources, rows_of or here, cache, short_name(backbone.base))
     for row, key in enumerate(keys):
         if rows[key] != row:
             features[row] = features[rows[key]]
+    if len(rows) > 1 and not _vary(features):
+        raise UserError(
+            f"`base` {short_name(backbone.base)} gives the same row for all {len(rows)} images, so "
+            f"there is nothing to learn: {REMEDY}"
+        )
     seconds = time.monotonic() - start
     return FeatureSet(features, len(missing), len(rows) - len(missing), seconds)
 
@@ -129,6 +137,15 @@ def row_sources(images: ImageSet, views: Int[np.ndarray, "N V"] | None = None) -
             if row != image:  # an image that is never trained on has no views
                 rows[row] = own[image]._replace(view=number)
     return [rows[row] for row in range(len(rows))]
+
+
+def _vary(features: Float32[np.ndarray, "R d"]) -> bool:
+    """Return whether any row differs from the first by more than rounding."""
+    pieces = range(0, len(features), CHUNK_ROWS)
+    return any(
+        not np.allclose(features[at : at + CHUNK_ROWS], features[0], rtol=1e-6, atol=0)
+        for at in pieces
+    )
 
 
 def _open_cache(cache_dir: Path | None, backbone: Backbone) -> RowCache | None:
@@ -164,11 +181,18 @@ def _compute(
     sources: Sequence[RowSource],
     rows_of: RowsOf,
     cache: RowCache | None,
+    base: str,
 ) -> None:
-    """Have the missing rows computed and write them to the cache in chunks."""
+    """Have the missing rows computed and write them to the cache in chunks; refuse NaN."""
     done, saved, last_save = 0, 0, time.monotonic()
     with progress("features", len(missing), "images") as advance:
         for found in rows_of([sources[row] for _, row in missing]):
+            finite = np.isfinite(found).all(axis=1)
+            if not finite.all():
+                image = sources[missing[done + int(finite.argmin())][1]].path
+                raise UserError(
+                    f"`base` {base} gives NaN or infinity for {printable(image)}: {REMEDY}"
+                )
             features[[row for _, row in missing[done : done + len(found)]]] = found
             done += len(found)
             advance(len(found))

@@ -28,6 +28,7 @@ class Frozen(NamedTuple):
     source: str  # of the weights, in words
     digest: str  # of the weights, for all but VGG16 also of the architecture; sha256, hex
     from_map: bool = False  # whether a feature map of the user's own network is averaged
+    doubts: tuple[str, ...] = ()  # what makes the user's own network look like a mistake
 
 
 def freeze(

@@ -156,6 +156,7 @@ def _prepared(options: Options, space: SearchSpace, machines: Machines) -> Prepa
     ]
     warnings = splits.warnings(several=options.repeats != 1)
     warnings = [*(in_flags(text, options) for text in warnings), *alone_words(alone)]
+    warnings += meta.data.get("base_doubts", [])
     print("\n".join([*about, *(f"warning: {text}" for text in warnings)]))
     plan, views = make_plan(options, space), view_rows(splits, options.views)
     confirmed = splits("confirm", 0)
