@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.command import ENDS, add_study, complain, parse, typed
-from study.common.errors import UserError
+from study.common.errors import UserError, warn
 from study.common.tensorflow import load_model
 from study.common.text import printable
 from study.data.pixels.decoding import decode, inspect
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         study = find_winner(given.logs, given.study)
         _refuse_rows(study)
         if sentence := outdated(study):
-            print(f"warning: {sentence}", file=sys.stderr)
+            warn(sentence)
         scales, images = white_points(study), []
         for path in given.images:
             found = inspect(path)
@@ -58,11 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 reason = found.reason or "is not an image"
                 print(f"error: {printable(path)}: {reason}", file=sys.stderr)
             if found.grey and found.grey.kind not in scales:
-                print(
-                    f"warning: {printable(path)} is 16/32-bit grey of {found.grey.kind}, which the "
+                warn(
+                    f"{path} is 16/32-bit grey of {found.grey.kind}, which the "
                     "study has never seen, so its white point is a guess: save it in the format of "
-                    "the study's images",
-                    file=sys.stderr,
+                    "the study's images"
                 )
         for path, answer in zip(images, predict(study, images), strict=True):
             print(f"{printable(path)}: {in_words(answer)}")
@@ -85,8 +84,8 @@ def _refuse_rows(study: Path) -> None:
     data = load_meta(study).data
     if "rows" in data:
         raise UserError(
-            f"study {printable(study.name)} is of rows of {data['features']} numbers "
-            f"({printable(data['file'])}), so its winner takes such rows, not images: compute rows "
+            f"study {study.name} is of rows of {data['features']} numbers "
+            f"({data['file']}), so its winner takes such rows, not images: compute rows "
             "in the same way, then call "
             f"keras.models.load_model({str(study / WINNER_FILE)!r}).predict(rows); or give `study` "
             "a study of images"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from study.common.command import COMMANDS, CONSOLE, complain, in_flags, main, parse, typed
-from study.common.errors import UserError
+from study.common.errors import CodeError, UserError, warn
 
 ROOT = Path(__file__).parents[1]
 GIVEN = argparse.Namespace(image_size=3, data=None)
@@ -169,6 +169,19 @@ def test_a_mistake_is_one_line_on_standard_error(capsys: pytest.CaptureFixture[s
     assert complain(UserError("`data` is empty"), GIVEN) == 2
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "error: --data is empty\n")
+
+
+def test_a_mistake_quotes_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    file = Path("own\x1b[2J\n.py")
+    error = CodeError(f"`code` {file}: could not be run")
+    error.__cause__ = ValueError("\u202ex\x07")
+    assert complain(error, GIVEN) == 2
+    warn(f"{file} is damaged")
+    shown = "own\\x1b[2J\\n.py"
+    assert capsys.readouterr().err == (
+        f"ValueError: \\u202ex\\x07\nerror: `code` {shown}: could not be run\n"
+        f"warning: {shown} is damaged\n"
+    )
 
 
 def test_no_library_function_speaks_of_flags() -> None:

@@ -126,7 +126,7 @@ def typed(command: str, *arguments: object) -> str:
     """Return a shell-quoted command, started as this one was."""
     own = Path(sys.argv[0]).stem == CONSOLE
     start = f"{CONSOLE} {command}" if own else f"python -m study.{command}"
-    return shlex.join([*start.split(), *map(str, arguments)])
+    return printable(shlex.join([*start.split(), *map(str, arguments)]))
 
 
 def complain(error: UserError | KeyboardInterrupt | BrokenPipeError, given: object) -> int:

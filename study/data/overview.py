@@ -28,11 +28,11 @@ def overview(images: ImageSet) -> str:
     widths, heights = zip(*(size for _, size, _ in headers), strict=True)
     kind, size, mode = headers[0]
     lines = [
-        *_classes(images, f"in {printable(images.root)}"),
+        *_classes(images, f"in {images.root}"),
         *images.notes,
         *white_points(images),
         *_division(images),
-        f"first image: {printable(images.paths[0])}: {kind} {size} {mode}",
+        f"first image: {images.paths[0]}: {kind} {size} {mode}",
         f"widths {min(widths)} to {max(widths)} (median {median(widths):.0f}), "
         f"heights {min(heights)} to {max(heights)} (median {median(heights):.0f})",
         f"formats: {_tally(kind for kind, _, _ in headers)}",
@@ -41,19 +41,19 @@ def overview(images: ImageSet) -> str:
         f"copies: {_copies(images)}",
         *(f"  {line}" for line in doubts(images)),
     ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def overview_of_rows(rows: RowSet) -> str:
     """Return what to know of the rows before a study, as lines of text."""
     lines = [
-        *_classes(rows, f"in {printable(rows.source)}, {rows.rows.shape[1]:,} numbers each"),
+        *_classes(rows, f"in {rows.source}, {rows.rows.shape[1]:,} numbers each"),
         *rows.notes,
         *_division(rows),
         f"copies: {_copies(rows)}",
         *(f"  {line}" for line in rows.doubts()),
     ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def classes_line(examples: Examples) -> str:

@@ -9,7 +9,6 @@ while threads decode the next batches.
 
 import hashlib
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,9 +23,8 @@ from jaxtyping import Float32, Int, UInt8
 from platformdirs import user_cache_path
 
 from study.common.bases import short_name
-from study.common.errors import UserError
+from study.common.errors import UserError, warn
 from study.common.progress import progress
-from study.common.text import printable
 from study.data.image_set import ImageSet
 from study.data.pixels.deep_grey import Scales
 from study.data.pixels.views import decode_view, view_key
@@ -157,7 +155,7 @@ def _open_cache(cache_dir: Path | None, backbone: Backbone) -> RowCache | None:
     except UserError as error:
         if cache_dir is not None:
             raise
-        print(f"warning: no feature cache: {error}", file=sys.stderr)
+        warn(f"no feature cache: {error}")
         return None
 
 
@@ -190,9 +188,7 @@ def _compute(
             finite = np.isfinite(found).all(axis=1)
             if not finite.all():
                 image = sources[missing[done + int(finite.argmin())][1]].path
-                raise UserError(
-                    f"`base` {base} gives NaN or infinity for {printable(image)}: {REMEDY}"
-                )
+                raise UserError(f"`base` {base} gives NaN or infinity for {image}: {REMEDY}")
             features[[row for _, row in missing[done : done + len(found)]]] = found
             done += len(found)
             advance(len(found))
@@ -203,10 +199,9 @@ def _compute(
             try:
                 cache.append([key for key, _ in new], features[[row for _, row in new]])
             except OSError as error:
-                print(
-                    f"warning: feature cache {cache.folder} cannot be written ({error.strerror}); "
-                    "continuing without it",
-                    file=sys.stderr,
+                warn(
+                    f"feature cache {cache.folder} cannot be written ({error.strerror}); "
+                    "continuing without it"
                 )
                 cache = None
 
@@ -304,10 +299,9 @@ def _pixels(source: RowSource, size: int, scales: Scales) -> UInt8[np.ndarray, "
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise UserError(f"{printable(path)} can no longer be read ({error.strerror})") from error
+        raise UserError(f"{path} can no longer be read ({error.strerror})") from error
     if digest != source.digest:
         raise UserError(
-            f"{printable(path)} changed while the study ran: do not edit the images, and start the "
-            "study again"
+            f"{path} changed while the study ran: do not edit the images, and start the study again"
         )
     return decode_view(path, size, scales, key=source.content, number=source.view)

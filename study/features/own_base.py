@@ -15,7 +15,7 @@ import numpy as np
 
 from study.common.bases import NONE, short_name
 from study.common.errors import UserError
-from study.common.text import counted, printable
+from study.common.text import counted
 from study.features.frozen import Frozen, first_line, freeze
 from study.features.keras_archive import architecture
 
@@ -37,7 +37,7 @@ def load_own_base(base: str, size: int, preprocess: str) -> Frozen:
     shape = tuple(network.outputs[0].shape)
     if len(shape) not in (2, 4) or shape[-1] is None:
         raise UserError(
-            f"`base` {printable(base)} returns {shape}, but a base needs a vector (None, n) or a "
+            f"`base` {base} returns {shape}, but a base needs a vector (None, n) or a "
             "map (None, height, width, n): cut it after such a layer and save it again"
         )
     source = f"file {Path(base).name}"
@@ -56,8 +56,7 @@ def _loaded(base: str) -> keras.Model:
         elif "Could not locate" in words:
             why = "has a layer that Keras does not have"
         raise UserError(
-            f"`base` {printable(base)} {why}; give a network of Keras's own layers "
-            f"({first_line(error)})"
+            f"`base` {base} {why}; give a network of Keras's own layers ({first_line(error)})"
         ) from error
 
 
@@ -69,7 +68,7 @@ def _single(model: keras.Model, base: str) -> keras.Model:
         inputs, outputs = [], []
     if len(inputs) != 1 or len(outputs) != 1:
         raise UserError(
-            f"`base` {printable(base)} has {counted(len(inputs), 'input')} and "
+            f"`base` {base} has {counted(len(inputs), 'input')} and "
             f"{counted(len(outputs), 'output')}, but a base takes one image and returns one vector "
             "or map"
         )
@@ -80,17 +79,15 @@ def _check_input(network: keras.Model, base: str, size: int, preprocess: str) ->
     shape, dtype = tuple(network.inputs[0].shape), str(network.inputs[0].dtype)
     if len(shape) != 4 or shape[3] != 3 or (None not in shape[1:3] and shape[1] != shape[2]):
         raise UserError(
-            f"`base` {printable(base)} takes {shape}, but a base needs square RGB images: "
+            f"`base` {base} takes {shape}, but a base needs square RGB images: "
             "(None, size, size, 3)"
         )
     for side in shape[1:3]:
         if side not in (None, size):
-            raise UserError(
-                f"`image_size` {size}: `base` {printable(base)} takes images of {side} pixels"
-            )
+            raise UserError(f"`image_size` {size}: `base` {base} takes images of {side} pixels")
     if "int" in dtype and preprocess != NONE:
         raise UserError(
-            f"`preprocess` {preprocess}: `base` {printable(base)} takes {dtype} pixels as they "
+            f"`preprocess` {preprocess}: `base` {base} takes {dtype} pixels as they "
             f"are; give {NONE}"
         )
 

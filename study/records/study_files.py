@@ -12,6 +12,7 @@ import msgspec
 
 from study.common.command import typed
 from study.common.errors import UserError
+from study.common.text import printable_texts
 
 STUDY_FILE = "study.json"
 TRIALS_FILE = "trials.jsonl"
@@ -55,6 +56,8 @@ def without_format(table: Any, place: str, *, absent: int | None = None) -> dict
 def checked(table: Mapping[str, Any], kind: type[T]) -> T:
     """Return a table as the dataclass `kind`: all of its fields, each of its declared type.
 
+    Its texts become printable: they are shown, and never lead to a file.
+
     Raises:
         ValueError: it does not fit; the message names the key.
     """
@@ -62,7 +65,7 @@ def checked(table: Mapping[str, Any], kind: type[T]) -> T:
     if unknown := sorted(table.keys() - names.keys()):
         raise ValueError(f"unknown key {unknown[0]!r}")
     need(table, names)
-    return msgspec.convert(table, kind)
+    return msgspec.convert(printable_texts(table), kind)
 
 
 def need(table: Mapping[str, Any], keys: Iterable[str]) -> None:
