@@ -17,7 +17,7 @@ from synthetic import write_study
 
 from study import load
 from study.common.errors import UserError
-from study.common.text import printable
+from study.common.text import as_csv, printable
 from study.compare import main as compare_main
 from study.predict import main as predict_main
 from study.records.study_files import FORMAT, STUDY_FILE, TRIALS_FILE
@@ -27,7 +27,7 @@ from study.records.trial_record import Phase
 from study.records.trials_file import load_trials, read_trials
 from study.report import main as report_main
 from study.report.analysis.summary import load_study
-from study.report.data_files import as_csv, flat_trials
+from study.report.data_files import flat_trials
 from study.report.html import notebook_view, page
 from study.report.markdown import markdown
 from study.report.terminal import print_conclusion

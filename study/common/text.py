@@ -1,6 +1,8 @@
 """Names, numbers and lists as they are printed: on one line, safe, short. No matplotlib here."""
 
+import csv
 import difflib
+import io
 import math
 import re
 import unicodedata
@@ -12,6 +14,7 @@ from study.common.aliases import Value
 
 T = TypeVar("T")
 MISLEADING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, direction, invisible, raw bytes, line ends
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets compute a text that starts with one
 JOINERS = "\u200c\u200d"  # of letters in Persian and Hindi, and of emoji
 
 
@@ -124,3 +127,21 @@ def number(value: Value, digits: int = 4) -> str:
 def as_text(text: str) -> str:
     """Return text that Markdown shows as it is."""
     return re.sub(r"([\\`*_\[\]#|<>$~])", r"\\\1", plain(text, 2000))
+
+
+def as_csv(head: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the columns `head` of the rows as CSV; empty for None and NaN.
+
+    A text that a spreadsheet would compute gets an apostrophe in front.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(map(_cell, head))
+    writer.writerows([_cell(row.get(key)) for key in head] for row in rows)
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return f"'{printable(value)}" if value.startswith(FORMULA) else printable(value)
+    return "" if value is None or value != value else value  # NaN is not itself

@@ -10,13 +10,11 @@ while threads decode the next batches.
 import hashlib
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
@@ -25,6 +23,7 @@ from platformdirs import user_cache_path
 from study.common.bases import short_name
 from study.common.errors import UserError, warn
 from study.common.progress import progress
+from study.common.threads import in_threads
 from study.data.image_set import ImageSet
 from study.data.pixels.deep_grey import Scales
 from study.data.pixels.views import decode_view, view_key
@@ -40,8 +39,6 @@ GPU_PIXELS = 16 * 336 * 336  # of a batch on a GPU: 1 GB
 MAX_BATCH = 64
 REMEDY = "check its weights and how it expects pixels (`preprocess`), or give another base"
 BATCHES_AHEAD = 2  # decoded or being decoded while the network works
-S = TypeVar("S")
-T = TypeVar("T")
 
 
 class RowSource(NamedTuple):
@@ -226,8 +223,8 @@ def computed_rows(
     most, batch = forward_passes(backbone), batch_size(backbone)
     pixels_of = partial(_pixels, size=backbone.size, scales=scales)
     ahead = (BATCHES_AHEAD + most) * batch
-    batches = _batches(_in_threads(pixels_of, sources, os.cpu_count() or 1, ahead), batch)
-    rows = _in_threads(forward or forward_pass(backbone), batches, most, most)
+    batches = _batches(in_threads(pixels_of, sources, os.cpu_count() or 1, ahead), batch)
+    rows = in_threads(forward or forward_pass(backbone), batches, most, most)
     for first, found in zip(range(0, len(sources), batch), rows, strict=True):
         yield found[: len(sources) - first]
 
@@ -263,26 +260,6 @@ def forward_pass(backbone: Backbone) -> Forward:
         return rows
 
     return forward
-
-
-def _in_threads(
-    function: Callable[[S], T], items: Iterable[S], threads: int, ahead: int
-) -> Iterator[T]:
-    """Yield the results of `items` in their order; `ahead` more are being computed meanwhile.
-
-    So memory does not grow with the number of items.
-    """
-    waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _batches(
