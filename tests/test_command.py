@@ -15,6 +15,7 @@ import pytest
 
 from study.common.command import COMMANDS, CONSOLE, complain, in_flags, main, parse, typed
 from study.common.errors import CodeError, UserError, warn
+from study.search.command_line import as_arguments
 
 ROOT = Path(__file__).parents[1]
 GIVEN = argparse.Namespace(image_size=3, data=None)
@@ -138,6 +139,41 @@ def test_a_mistake_in_the_arguments_is_one_line(
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.startswith(f"error: {line}")
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["search", "--data", r"C:\Users\my photos"], "--data: C:.* it, /mnt/c/Users/my photos"),
+        (
+            ["search", "--base", r"VGG16,D:\a.keras"],
+            "--base: .* as WSL has it, VGG16,/mnt/d/a.keras",
+        ),
+        (["search", "--code", "c:/me/x.py"], "--code: c:/.* as WSL has it, /mnt/c/me/x.py"),
+        (["data", "--data", r"\\wsl$\Ubuntu\home\me"], "--data: .* as WSL has it, /home/me"),
+        (["data", "--data", "C:Usersmephotos"], "--data: C:Usersmephotos lost its backslashes .*"),
+        (["report", "--logs", r"C:\Users\logs"], "--logs: .* as WSL has it, /mnt/c/Users/logs"),
+        (["predict", r"tests\conftest.py"], "IMAGE: .* as WSL has it, tests/conftest.py"),
+    ],
+)
+def test_a_path_of_windows_is_named_as_wsl_has_it(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit, match="2"):
+        main(argv)
+    assert re.fullmatch(f"error: {said}\n", capsys.readouterr().err)
+
+
+def test_what_only_looks_like_a_path_of_windows_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / r"C:\data").mkdir()  # Linux allows it
+    values = {"data": r"C:\data", "group_pattern": r"c:\\(\d)", "cluster": "a:6379", "logs": r"a\b"}
+    as_arguments(**values)
+    with pytest.raises(UserError, match=r"`data`: C:.* as WSL has it, /mnt/c/photos"):
+        as_arguments(data=r"C:\photos")
 
 
 SETTINGS = """
