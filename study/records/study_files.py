@@ -4,6 +4,7 @@ There is one format, and `FORMAT` is its number. A file or line has every key of
 no other, so a study of another version is refused in one sentence and never half understood.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,17 @@ MISTAKES_FOLDER = "best/mistakes"
 FORMAT = 5  # 0 to 4 were written before the first release
 
 T = TypeVar("T")
+
+
+def parsed(text: str) -> Any:
+    """Return the value of a JSON text with every text in it printable: they are shown as they are.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    value = json.loads(text)  # in JSON a control character is an escape, but DEL
+    plain = text.isascii() and "\\" not in text and "\x7f" not in text
+    return value if plain else printable_texts(value)
 
 
 def without_format(table: Any, place: str, *, absent: int | None = None) -> dict[str, Any]:
@@ -56,8 +68,6 @@ def without_format(table: Any, place: str, *, absent: int | None = None) -> dict
 def checked(table: Mapping[str, Any], kind: type[T]) -> T:
     """Return a table as the dataclass `kind`: all of its fields, each of its declared type.
 
-    Its texts become printable: they are shown, and never lead to a file.
-
     Raises:
         ValueError: it does not fit; the message names the key.
     """
@@ -65,7 +75,7 @@ def checked(table: Mapping[str, Any], kind: type[T]) -> T:
     if unknown := sorted(table.keys() - names.keys()):
         raise ValueError(f"unknown key {unknown[0]!r}")
     need(table, names)
-    return msgspec.convert(printable_texts(table), kind)
+    return msgspec.convert(table, kind)
 
 
 def need(table: Mapping[str, Any], keys: Iterable[str]) -> None:

@@ -10,7 +10,15 @@ from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.common.metrics import WORDS
 from study.common.text import printable_texts
-from study.records.study_files import FORMAT, STUDY_FILE, checked, damaged, need, without_format
+from study.records.study_files import (
+    FORMAT,
+    STUDY_FILE,
+    checked,
+    damaged,
+    need,
+    parsed,
+    without_format,
+)
 
 UNBALANCED = 3.0
 MOST_REPEATS = 10_000
@@ -139,7 +147,7 @@ def load_meta(study: Path) -> StudyMeta:
     """
     path = study / STUDY_FILE
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = parsed(path.read_text(encoding="utf-8"))
         meta = checked(without_format(table, str(path), absent=0), StudyMeta)
         for needed in (EVERY, OF_ROWS if meta.noun == "row" else OF_IMAGES):
             for key, names in needed.items():
