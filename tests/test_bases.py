@@ -16,9 +16,11 @@ import tensorflow as tf
 
 from study.common.bases import BASES, NONE, PREPROCESS, named_base, preprocess_of
 from study.common.errors import UserError
+from study.data.load_images import load_images
 from study.data.pixels.decoding import decode
 from study.features.backbone import Backbone, in_float32, load_backbone
 from study.features.device import pick_device
+from study.features.extract import extract_features
 from study.features.frozen import prepared
 from study.features.keras_archive import input_size
 from study.machines.here import Here
@@ -408,3 +410,73 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path):
         load_backbone("random", base=base, image_size=24, preprocess="tf")
     with pytest.raises(UserError, match="set `preprocess` to the input it expects: caffe"):
         preprocess_of(base, None)
+
+
+# what comes out of it
+
+
+def first_in(*layers: Any, end: Any = None) -> Callable[[], keras.Model]:
+    """A network whose images first go through the layers."""
+
+    def network() -> keras.Model:
+        pixels = values = keras.Input((24, 24, 3))
+        for layer in layers:
+            values = layer(values)
+        values = small_network()(values)
+        return keras.Model(pixels, end(values) if end else values)
+
+    return network
+
+
+def pooled(values: Any) -> Any:
+    return keras.layers.GlobalAveragePooling2D()(values)
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (first_in(keras.layers.Rescaling(1 / 255)), "(Rescaling), and preprocess rescale"),
+        (first_in(keras.layers.Rescaling(1 / 127.5, -1)), "itself (Rescaling)"),
+        (first_in(keras.layers.RandomFlip(), lambda x: x / 255.0), "itself (TrueDivide)"),
+        (
+            first_in(keras.layers.Normalization(mean=[123.0] * 3, variance=[99.0] * 3)),
+            "itself (Normalization)",
+        ),
+        (first_in(keras.Sequential([keras.layers.Rescaling(1 / 255)])), "itself (Rescaling)"),
+        (first_in(end=keras.layers.Dense(3, activation="softmax")), "ends in softmax, as a"),
+        (first_in(end=lambda x: keras.ops.softmax(pooled(x))), "ends in softmax, as a"),
+        (first_in(end=lambda x: keras.layers.Flatten()(keras.layers.Softmax()(x))), "softmax"),
+        (first_in(end=lambda x: keras.layers.Dense(9, "sigmoid")(pooled(x))), "ends in sigmoid"),
+        (first_in(end=lambda x: keras.layers.Dense(1)(pooled(x))), "ends in one number"),
+        (first_in(keras.layers.Rescaling(2.0, -1.0)), None),  # of 0 to 1
+        (first_in(end=lambda x: keras.layers.Rescaling(1 / 255)(x)), None),
+        (first_in(end=lambda x: keras.layers.Dense(2, "relu")(pooled(x))), None),
+    ],
+)
+def test_a_classifier_and_pixels_prepared_twice_are_doubtful(
+    tmp_path: Path, network: Callable[[], keras.Model], words: str | None
+):
+    doubts = own(saved(tmp_path, network()), preprocess="rescale").doubts
+    assert len(doubts) == (words is not None)
+    assert all(words in text for text in doubts)
+
+
+def test_a_network_that_prepares_pixels_itself_takes_them_as_they_are(tmp_path: Path):
+    network = first_in(keras.layers.Rescaling(1 / 255))()
+    assert own(saved(tmp_path, network), preprocess=NONE).doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("end", "sentence"),
+    [
+        (lambda x: keras.ops.log(x - 1e9), "own.keras gives NaN or infinity for .*png: check its"),
+        (lambda x: x * 0.0 + 3.0, r"own.keras gives the same row for all \d+ images, so there is"),
+    ],
+)
+def test_rows_that_nothing_can_be_learned_from_are_refused(
+    tmp_path: Path, picture_folder: Path, end: Callable[[Any], Any], sentence: str
+):
+    backbone = own(saved(tmp_path, first_in(end=end)()))
+    for _ in range(2):  # the second time from the cache
+        with pytest.raises(UserError, match=sentence):
+            extract_features(load_images(picture_folder), backbone, cache_dir=tmp_path / "cache")

@@ -1,6 +1,8 @@
 """What a study leaves behind: the winner's model, its mistakes, and the command that asks it."""
 
+import csv
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +17,7 @@ from test_protocol import study as confirmed_study
 
 from study.data.pixels.decoding import decode
 from study.machines.here import Here
+from study.predict import Prediction, predict
 from study.predict import main as predict_main
 from study.records.outcomes import training_length, winning_run
 from study.records.predictions import MOST_MISTAKES, Predictions, load_predictions, worst_mistakes
@@ -137,6 +140,58 @@ def test_what_is_no_image_is_named_and_the_others_are_answered(
     captured = capsys.readouterr()
     assert captured.out.count("\n") == 1
     assert f"error: {text}" in captured.err and "nothing.jpg" in captured.err
+
+
+@pytest.fixture
+def photos(picture_folder: Path, tmp_path: Path) -> Path:
+    """40 images in two folders, a damaged one, and what is to be passed over."""
+    folder, bad = tmp_path / "photos", "cut\x1b[2J\n.png"
+    source = sorted(picture_folder.rglob("*.png"))
+    for number in range(40):
+        target = folder / ("", "more")[number % 2] / f"{number:02d}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source[number % len(source)].read_bytes())
+    (folder / "more" / bad).write_bytes(source[0].read_bytes()[:300])
+    (folder / "notes.txt").write_text("no picture")
+    for name in (".hidden.png", "@eadir/00.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(source[0].read_bytes())
+    return folder
+
+
+def test_a_folder_is_answered_image_by_image_and_what_is_damaged_is_named_at_the_end(
+    study: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "said.csv"
+    arguments = ["--logs", str(study.parent), str(photos), "--csv", str(table)]
+    assert predict_main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == f"40 images: {table}\n"
+    assert printed.err.splitlines()[-1] == f"error: {photos}/more/cut\\x1b[2J\\n.png: is cut off"
+    assert "predict 42/42" in printed.err and "notes.txt" not in printed.err
+    head, *rows = csv.reader(table.read_text().splitlines())
+    assert head[:5] == ["path", "class", "probability", "class_2", "probability_2"]
+    given = [f"{number:02d}.png" for number in range(0, 40, 2)]
+    given += [f"more/{number:02d}.png" for number in range(1, 40, 2)]
+    assert [row[0] for row in rows] == [str(photos / name) for name in given]
+    for row, answer in zip(rows, predict(study, [Path(row[0]) for row in rows]), strict=True):
+        assert isinstance(answer, Prediction) and row[1] == answer.names[0]
+        assert float(row[2]) == pytest.approx(answer.probabilities[0], abs=1e-5)
+
+
+def test_a_table_can_be_printed_and_what_cannot_be_written_is_refused_before_the_work(
+    study: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs, photo = ["--logs", str(study.parent)], str(photos / "00.png")
+    assert predict_main([*logs, photo, "--csv", "-"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    (tmp_path / "empty").mkdir()
+    for arguments, sentence in (
+        ([photo, "--csv", str(tmp_path)], "--csv .* cannot be written"),
+        ([str(tmp_path / "empty")], "no image in .*empty"),
+    ):
+        assert predict_main([*logs, *arguments]) == 2
+        assert re.search(f"error: {sentence}", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

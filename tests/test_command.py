@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from study.common.command import COMMANDS, CONSOLE, complain, in_flags, main, parse, typed
-from study.common.errors import UserError
+from study.common.errors import CodeError, UserError, warn
+from study.search.command_line import as_arguments
 
 ROOT = Path(__file__).parents[1]
 GIVEN = argparse.Namespace(image_size=3, data=None)
@@ -140,6 +141,41 @@ def test_a_mistake_in_the_arguments_is_one_line(
     assert captured.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["search", "--data", r"C:\Users\my photos"], "--data: C:.* it, /mnt/c/Users/my photos"),
+        (
+            ["search", "--base", r"VGG16,D:\a.keras"],
+            "--base: .* as WSL has it, VGG16,/mnt/d/a.keras",
+        ),
+        (["search", "--code", "c:/me/x.py"], "--code: c:/.* as WSL has it, /mnt/c/me/x.py"),
+        (["data", "--data", r"\\wsl$\Ubuntu\home\me"], "--data: .* as WSL has it, /home/me"),
+        (["data", "--data", "C:Usersmephotos"], "--data: C:Usersmephotos lost its backslashes .*"),
+        (["report", "--logs", r"C:\Users\logs"], "--logs: .* as WSL has it, /mnt/c/Users/logs"),
+        (["predict", r"tests\conftest.py"], "IMAGE: .* as WSL has it, tests/conftest.py"),
+    ],
+)
+def test_a_path_of_windows_is_named_as_wsl_has_it(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit, match="2"):
+        main(argv)
+    assert re.fullmatch(f"error: {said}\n", capsys.readouterr().err)
+
+
+def test_what_only_looks_like_a_path_of_windows_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / r"C:\data").mkdir()  # Linux allows it
+    values = {"data": r"C:\data", "group_pattern": r"c:\\(\d)", "cluster": "a:6379", "logs": r"a\b"}
+    as_arguments(**values)
+    with pytest.raises(UserError, match=r"`data`: C:.* as WSL has it, /mnt/c/photos"):
+        as_arguments(data=r"C:\photos")
+
+
 SETTINGS = """
 from study.common.tensorflow import NEEDED, import_tensorflow, keras_home
 import_tensorflow()
@@ -169,6 +205,19 @@ def test_a_mistake_is_one_line_on_standard_error(capsys: pytest.CaptureFixture[s
     assert complain(UserError("`data` is empty"), GIVEN) == 2
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "error: --data is empty\n")
+
+
+def test_a_mistake_quotes_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    file = Path("own\x1b[2J\n.py")
+    error = CodeError(f"`code` {file}: could not be run")
+    error.__cause__ = ValueError("\u202ex\x07")
+    assert complain(error, GIVEN) == 2
+    warn(f"{file} is damaged")
+    shown = "own\\x1b[2J\\n.py"
+    assert capsys.readouterr().err == (
+        f"ValueError: \\u202ex\\x07\nerror: `code` {shown}: could not be run\n"
+        f"warning: {shown} is damaged\n"
+    )
 
 
 def test_no_library_function_speaks_of_flags() -> None:

@@ -420,7 +420,10 @@ def test_describe_reads_the_header(tmp_path):
 
 def test_printable_escapes_what_misleads_and_keeps_every_script():
     assert printable("漢字 é שלום می‌خواهم 👩‍🔬 <b>'\"") == "漢字 é שלום می‌خواهم 👩‍🔬 <b>'\""
-    assert printable("a\nb\x1b\u202e\u200f\udcff\u2028") == "a\\nb\\x1b\\u202e\\u200f\\udcff\\u2028"
+    misleading = "a\nb\x1b\x9b\u202e\u200f\udcff\u2028\u200b"
+    assert printable(misleading) == misleading.encode("ascii", "backslashreplace").decode().replace(
+        "\n", "\\n"
+    ).replace("\x1b", "\\x1b")
 
 
 def encoded(kind: str, mode: str = "RGB", **options: object) -> bytes:

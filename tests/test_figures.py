@@ -340,9 +340,9 @@ def test_labels_are_moved_apart_and_stay_inside():
     assert np.argsort(places, kind="stable").tolist() == [1, 0, 2, 3]
 
 
-def test_long_names_keep_their_ends_and_lose_control_characters():
+def test_long_names_keep_their_ends():
     assert plain("a" * 40 + "7", 10) == "aaaaaa…aa7"
-    assert plain("a\nb\u202ec\ud800") == "a·b·c·"
+    assert plain("a\nb" + "c" * 40, 10) == "a\\nbcc…ccc"
 
 
 def test_ticks_of_a_logarithmic_axis_are_plain_text():

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from synthetic import write_study
 
 from study import load
 from study.common.errors import UserError
+from study.common.text import as_csv, printable
 from study.compare import main as compare_main
 from study.predict import main as predict_main
 from study.records.study_files import FORMAT, STUDY_FILE, TRIALS_FILE
@@ -25,6 +27,10 @@ from study.records.trial_record import Phase
 from study.records.trials_file import load_trials, read_trials
 from study.report import main as report_main
 from study.report.analysis.summary import load_study
+from study.report.data_files import flat_trials
+from study.report.html import notebook_view, page
+from study.report.markdown import markdown
+from study.report.terminal import print_conclusion
 from study.search import main as search_main
 from study.search.study_folder import clear, locked, resume
 from study.space.search_space import load_space
@@ -102,6 +108,53 @@ def test_a_real_study_is_reported(
     assert (report / "figures" / "confusion.png").is_file()
     assert [one.optimizer for one in load_study(tmp_path / name).settings] == ranking
     assert (OWN_CODE in (report / "report.md").read_text()) == (name == "faces")
+
+
+HOSTILE = "\x1b[31m\x07\x85\u202e\u200b\n\u2028 éж"
+
+
+def spoiled(value: Any) -> Any:
+    """Every text of a file, with what a terminal obeys at its end."""
+    if isinstance(value, dict):
+        return {key: spoiled(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [spoiled(inner) for inner in value]
+    return value + HOSTILE if isinstance(value, str) else value
+
+
+def test_nothing_in_the_files_of_a_study_reaches_a_reader_raw(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither its folder's name nor what somebody has written into its files."""
+    study = tmp_path / f"rows{HOSTILE}"
+    shutil.copytree(STUDIES / "rows", study)
+    old = json.loads((study / STUDY_FILE).read_text())
+    new = {**spoiled(old), **{key: old[key] for key in ("settings", "optimizers", "space")}}
+    facts = {"left_out": [HOSTILE], "left_out_reasons": {HOSTILE: 1}, "shortcuts": [HOSTILE]}
+    new |= {"partial": HOSTILE, "data": {**new["data"], **facts}}
+    (study / STUDY_FILE).write_text(json.dumps(new))
+    runs = [json.loads(line) for line in (study / TRIALS_FILE).read_text().splitlines()]
+    for run in runs:
+        run["message"] = run["hyperparameters"]["word"] = HOSTILE
+    (study / TRIALS_FILE).write_text("".join(f"{json.dumps(run)}\n" for run in runs))
+    logs = ["--logs", str(tmp_path)]
+    assert report_main([*logs, "--study", "none"]) == 2
+    assert compare_main([*logs, "--study", study.name, "--study", "none"]) == 2
+    summary = load_study(find_study(tmp_path, study.name))
+    warnings = [found.text for found in summary.cautions]
+    print_conclusion(summary, warnings, study / "report")
+    printed = capsys.readouterr()
+    texts = {
+        "out": printed.out,
+        "err": printed.err,
+        "html": page(summary, (), warnings),
+        "markdown": markdown(summary, (), warnings),
+        "csv": as_csv(*flat_trials(summary.records)),
+        "notebook": notebook_view(study.name, summary.headline.text, summary),
+    }
+    for name, text in texts.items():
+        left = {one for one in text if printable(one) != one} - {"\n"}
+        assert not left and "\n\\u2028" not in text and "\\x1b" in text, name
 
 
 # ---- those of other versions ----

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import study
-from study.predict import in_words, predict
+from study.predict import Prediction, in_words, predict
 from study.records.predicted_classes import read_predicted
 from study.records.study_meta import load_meta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
@@ -221,7 +221,7 @@ def test_the_winner_says_the_same_beside_keras_settings_of_another_project(
     photo = next(picture_folder.rglob("*.png"))
     said = run("predict", photo, "--logs", finished[0] / "logs", env=foreign_keras).stdout
     (answer,) = predict(finished[0] / "logs" / "small", [photo])
-    assert said == f"{photo}: {in_words(answer)}\n"
+    assert isinstance(answer, Prediction) and said == f"{photo}: {in_words(answer)}\n"
 
 
 def test_ctrl_c_is_answered_at_once_and_another_one_ends_it_quietly(

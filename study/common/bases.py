@@ -86,7 +86,7 @@ def named_base(base: str) -> Base:
     """
     if base not in BASES:
         known = near(base, BASES) or f"; valid: {', '.join(BASES)}, or FILE.keras"
-        raise UserError(f"`base` {printable(base[:60])}: not a model of keras.applications{known}")
+        raise UserError(f"`base` {base[:60]}: not a model of keras.applications{known}")
     return BASES[base]
 
 

@@ -28,6 +28,7 @@ MISTAKE = 2  # exit code of a mistake that the user can fix
 STOPPED = 130  # exit code after Ctrl-C
 UNREAD = 141  # exit code when the reader of the output has gone: `... | head`
 ENDS = (UserError, KeyboardInterrupt, BrokenPipeError)  # a command ends them with `complain`
+PATHS = ("DIR", "FILE", "IMAGE", "NAME")  # begin the placeholders of options that take paths
 CONSOLE = "optimizer-study"  # installed beside Python: no file of the user's folder shadows it
 OURS = {  # argparse's words -> ours
     "expected one argument": "needs a value",
@@ -89,7 +90,28 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
             refuse(f"{name}: unknown option{hint}")
     if unknown:
         refuse(f"{unknown[0]}: does not belong to any option")
+    for action in parser._actions:
+        given = getattr(arguments, action.dest, None)
+        for value in given if isinstance(given, list) else [given]:
+            if wrong := windows_path(value, str(action.metavar)):
+                name = "".join(action.option_strings[:1]) or str(action.metavar)
+                parser.exit(MISTAKE, f"error: {printable(f'{name}: {wrong}')}\n")
     return arguments
+
+
+def windows_path(value: object, placeholder: str) -> str:
+    """Return a sentence if an option's value is a path of Windows and nothing here, else ""."""
+    text, there = str(value), os.path.exists  # for texts that cannot be a path, too
+    if os.name == "nt" or not placeholder.startswith(PATHS) or there(text):
+        return ""
+    if re.match(r"[A-Za-z]:[^\\/]", text):
+        return f"{text} lost its backslashes to the shell: give it in quotes, or as /mnt/c/..."
+    here = re.sub(r"(^|,)([A-Za-z]):[\\/]+", lambda m: f"{m[1]}/mnt/{m[2].lower()}/", text)
+    here = re.sub(r"^\\\\wsl(\$|\.localhost)\\[^\\]+", "", here)
+    known, here = here != text, here.replace("\\", "/")
+    if not known and (here == text or not there(here)):
+        return ""
+    return f"{text} is a path of Windows: give it as WSL has it, {here}"
 
 
 def add_study(
@@ -126,7 +148,7 @@ def typed(command: str, *arguments: object) -> str:
     """Return a shell-quoted command, started as this one was."""
     own = Path(sys.argv[0]).stem == CONSOLE
     start = f"{CONSOLE} {command}" if own else f"python -m study.{command}"
-    return shlex.join([*start.split(), *map(str, arguments)])
+    return printable(shlex.join([*start.split(), *map(str, arguments)]))
 
 
 def complain(error: UserError | KeyboardInterrupt | BrokenPipeError, given: object) -> int:

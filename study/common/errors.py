@@ -1,6 +1,9 @@
-"""The exceptions for a mistake that the user can fix."""
+"""What a user is told on standard error: mistakes that the user can fix, and warnings."""
 
+import sys
 import traceback
+
+from study.common.text import printable
 
 
 class UserError(Exception):
@@ -8,6 +11,10 @@ class UserError(Exception):
 
     Commands print it on standard error and exit with code 2; it never shows a traceback.
     """
+
+    def __init__(self, sentence: str, example: str = "") -> None:
+        """Make the sentence printable, whatever it quotes; lines to copy may follow it."""
+        super().__init__(printable(sentence) + example)
 
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows in a notebook."""
@@ -23,4 +30,10 @@ class CodeError(UserError):
     def traceback_lines(self) -> list[str]:
         """Return Python's traceback of the cause."""
         cause = self.__cause__
-        return "".join(traceback.format_exception(cause)).splitlines() if cause else []
+        lines = "".join(traceback.format_exception(cause)).strip().split("\n") if cause else []
+        return [printable(line.expandtabs()) for line in lines]
+
+
+def warn(sentence: str) -> None:
+    """Print a warning, whatever it quotes, on one line."""
+    print(f"warning: {printable(sentence)}", file=sys.stderr)

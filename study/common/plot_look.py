@@ -23,7 +23,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.typing import ColorType
 from PIL import Image
 
-from study.common.text import plain
+from study.common.text import plain, printable
 
 DPI = 110
 INK, MUTED, FAINT, GRID = "#222222", "#6b6b6b", "#c4c4c4", "#e8e8e8"
@@ -54,7 +54,7 @@ class Fonts(NamedTuple):
 
 def find_fonts(texts: Iterable[str]) -> Fonts:
     """Return font families that together have every character of `texts`."""
-    wanted = {ord(c) for text in texts for c in plain(text, len(text) + 1)} - {0x20}
+    wanted = {ord(c) for text in texts for c in printable(text)} - {0x20}
     wanted -= _characters(font_manager.findfont(BASE_FONT))
     families = [BASE_FONT]
     for family, path in _regular_fonts().items() if wanted else ():  # mostly no other is needed

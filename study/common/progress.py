@@ -21,7 +21,7 @@ def progress(description: str, total: int, unit: str) -> Iterator[Callable[[int]
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    bars = Progress(*columns, console=console)
+    bars = Progress(*columns, console=console, redirect_stdout=False)  # it may be a file
     task = bars.add_task(description, total=total, rate="")
     live = console.is_terminal
     start = time.monotonic()

@@ -15,7 +15,6 @@ from typing import Any
 
 from study.common.errors import UserError
 from study.common.freed_memory import share_arenas
-from study.common.text import printable
 
 FROM_OUTSIDE = ("KERAS_BACKEND", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 NEEDED = {
@@ -73,8 +72,7 @@ def load_model(path: Path) -> Any:
         return keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
-            f"{printable(path)} is damaged ({type(error).__name__}); run the same search again to "
-            "rewrite it"
+            f"{path} is damaged ({type(error).__name__}); run the same search again to rewrite it"
         ) from error
 
 

@@ -1,34 +1,55 @@
 """Names, numbers and lists as they are printed: on one line, safe, short. No matplotlib here."""
 
+import csv
 import difflib
+import io
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from study.common.aliases import Value
 
-_BIDI_MARKS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
+T = TypeVar("T")
+MISLEADING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, direction, invisible, raw bytes, line ends
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets compute a text that starts with one
+JOINERS = "\u200c\u200d"  # of letters in Persian and Hindi, and of emoji
 
 
 def plain(name: str, limit: int = 24) -> str:
-    """Return `name` on one line, without invisible characters, shortened in the middle."""
-    safe = name
-    if not name.isprintable():  # thousands of names are, and each letter's category takes time
-        safe = "".join(
-            "·" if _misleads(character) or unicodedata.category(character) == "Cf" else character
-            for character in name
-        )
+    """Return `name` printable and shortened in the middle."""
+    safe = printable(name)
     tail = limit // 3  # long names often differ at the end
     return safe if len(safe) <= limit else f"{safe[: limit - tail - 1]}…{safe[-tail:]}"
 
 
 def printable(name: str | Path) -> str:
-    """Return the whole `name`; line breaks, controls, direction marks and raw bytes as escapes."""
+    """Return `name` on one line, with escapes for what moves the cursor, reverses or hides text.
+
+    Every text from outside goes through here before it is shown: errors in `UserError`, what is
+    read from the files of a study and what is written there in `printable_texts`.
+    """
+    text = str(name)
+    if text.isprintable():  # thousands of names are, and each letter's category takes time
+        return text
     return "".join(
-        ascii(character)[1:-1] if _misleads(character) else character for character in str(name)
+        ascii(one)[1:-1] if unicodedata.category(one) in MISLEADING and one not in JOINERS else one
+        for one in text
     )
+
+
+def printable_texts(value: T) -> T:
+    """Return a value of JSON with every text in it printable, at any depth."""
+    found: Any = value
+    if isinstance(value, str):
+        found = printable(value)
+    elif isinstance(value, Mapping):
+        found = {printable_texts(key): printable_texts(inner) for key, inner in value.items()}
+    elif isinstance(value, list | tuple) and not set(map(type, value)) <= {int, float}:
+        found = [printable_texts(inner) for inner in value]
+    return found  # type: ignore[no-any-return]
 
 
 def first_few(names: Iterable[str | Path], most: int, *, between: str = ", ") -> str:
@@ -37,13 +58,6 @@ def first_few(names: Iterable[str | Path], most: int, *, between: str = ", ") ->
     last = " and" if between == ", " else f"{between}and"
     more = f"{last} {len(shown) - most} more" if len(shown) > most else ""
     return between.join(shown[:most]) + more
-
-
-def _misleads(character: str) -> bool:
-    """Return whether it ends a line, moves the cursor, reverses text or is a lone surrogate."""
-    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-        return True
-    return unicodedata.bidirectional(character) in _BIDI_MARKS or character in "\u200e\u200f\u061c"
 
 
 def near(given: object, known: Iterable[str]) -> str:
@@ -113,3 +127,21 @@ def number(value: Value, digits: int = 4) -> str:
 def as_text(text: str) -> str:
     """Return text that Markdown shows as it is."""
     return re.sub(r"([\\`*_\[\]#|<>$~])", r"\\\1", plain(text, 2000))
+
+
+def as_csv(head: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the columns `head` of the rows as CSV; empty for None and NaN.
+
+    A text that a spreadsheet would compute gets an apostrophe in front.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(map(_cell, head))
+    writer.writerows([_cell(row.get(key)) for key in head] for row in rows)
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return f"'{printable(value)}" if value.startswith(FORMULA) else printable(value)
+    return "" if value is None or value != value else value  # NaN is not itself

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.common.errors import UserError
-from study.common.text import plain
+from study.common.text import plain, printable
 from study.compare.page import pair_notes, pair_table, pair_title, studies_tables, write_studies
 from study.compare.several import Several, several_studies
 from study.records.study_folders import find_study
@@ -53,4 +53,4 @@ def _print_studies(found: Several, page: Path) -> None:
             for text in pair_notes(pair):
                 out.print(f"- {plain(text, 2000)}")
             out.print(grid_of(pair_table(pair), out.width))
-    out.print(f"\ncomparison: {page}", soft_wrap=True)
+    out.print(f"\ncomparison: {printable(page)}", soft_wrap=True)

@@ -78,7 +78,7 @@ def _show_images(given: argparse.Namespace) -> None:
     try:
         write_atomically(given.grid, grid)
     except OSError as error:
-        raise UserError(f"`grid` {printable(given.grid)}: {error.strerror}") from None
+        raise UserError(f"`grid` {given.grid}: {error.strerror}") from None
     print(f"sample grid: {printable(given.grid)}")
 
 

@@ -32,11 +32,11 @@ def overview(images: ImageSet) -> str:
     widths, heights = zip(*(size for _, size, _ in headers), strict=True)
     kind, size, mode = headers[0]
     lines = [
-        *_classes(images, f"in {printable(images.root)}"),
+        *_classes(images, f"in {images.root}"),
         *images.notes,
         *white_points(images),
         _division(images),
-        f"first image: {printable(images.paths[0])}: {kind} {size} {mode}",
+        f"first image: {images.paths[0]}: {kind} {size} {mode}",
         f"widths {min(widths)} to {max(widths)} (median {median(widths):.0f}), "
         f"heights {min(heights)} to {max(heights)} (median {median(heights):.0f})",
         *_odd_sizes(images),
@@ -47,19 +47,19 @@ def overview(images: ImageSet) -> str:
         *(f"  {line}" for line in doubts(images)),
         *_before_search(images),
     ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def overview_of_rows(rows: RowSet) -> str:
     """Return what to know of the rows before a study, as lines of text."""
     lines = [
-        *_classes(rows, f"in {printable(rows.source)}, {rows.rows.shape[1]:,} numbers each"),
+        *_classes(rows, f"in {rows.source}, {rows.rows.shape[1]:,} numbers each"),
         *rows.notes,
         _division(rows),
         *(f"  {line}" for line in rows.doubts()),
         *_before_search(rows),
     ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def classes_line(examples: Examples) -> str:

@@ -19,7 +19,6 @@ import numpy as np
 from study.common.bases import Base
 from study.common.errors import UserError
 from study.common.tensorflow import keras_home
-from study.common.text import printable
 from study.features.frozen import Frozen, first_line, freeze
 from study.features.weights import RANDOM_SEED, random_kernel, short_timeout, weights_path
 
@@ -67,7 +66,7 @@ def _of_file(base: Base, size: int, path: Path) -> keras.Model:
         return _network(base, size, str(path))
     except Exception as error:  # whatever Keras and h5py raise, the cause is this file
         raise UserError(
-            f"weights file {printable(path)} does not fit {base.name} without its top "
+            f"weights file {path} does not fit {base.name} without its top "
             f"({first_line(error)}); give one that Keras wrote: .weights.h5, .keras or .h5"
         ) from error
 

@@ -12,7 +12,6 @@ import keras
 
 from study.common.bases import DEFAULT_BASE, check_size, is_file, named_base, preprocess_of
 from study.common.errors import UserError
-from study.common.text import printable
 from study.features.applications import build_application
 from study.features.device import Device, Dtype, pick_device
 from study.features.frozen import Frozen
@@ -33,6 +32,7 @@ class Backbone(NamedTuple):
     source: str
     digest: str
     from_map: bool = False
+    doubts: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
@@ -87,7 +87,6 @@ def _frozen(base: str, weights: str, size: int, preprocess: str, dtype: Dtype) -
         return build_application(named_base(base), weights, size, preprocess)
     if weights != "auto":
         raise UserError(
-            f"`weights` {weights}: `base` {printable(base)} has its own weights; leave one of the "
-            "two out"
+            f"`weights` {weights}: `base` {base} has its own weights; leave one of the two out"
         )
     return load_own_base(base, size, preprocess)

@@ -9,23 +9,21 @@ while threads decode the next batches.
 
 import hashlib
 import os
-import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
 from platformdirs import user_cache_path
 
-from study.common.errors import UserError
+from study.common.bases import short_name
+from study.common.errors import UserError, warn
 from study.common.progress import progress
-from study.common.text import printable
+from study.common.threads import in_threads
 from study.data.image_set import ImageSet
 from study.data.pixels.deep_grey import Scales
 from study.data.pixels.views import decode_view, view_key
@@ -39,9 +37,8 @@ CHUNK_ROWS = 4096  # at most, between two writes: a GPU fills them sooner
 CPU_PIXELS = 2 * 336 * 336  # of a batch on one core: 60 to 120 MB of activations
 GPU_PIXELS = 16 * 336 * 336  # of a batch on a GPU: 1 GB
 MAX_BATCH = 64
+REMEDY = "check its weights and how it expects pixels (`preprocess`), or give another base"
 BATCHES_AHEAD = 2  # decoded or being decoded while the network works
-S = TypeVar("S")
-T = TypeVar("T")
 
 
 class RowSource(NamedTuple):
@@ -91,7 +88,8 @@ def extract_features(
         rows_of: computes the missing rows; None: this process does.
 
     Raises:
-        UserError: the given `cache_dir` cannot be written, or an image has changed on disk.
+        UserError: the given `cache_dir` cannot be written, an image has changed on disk, or the
+            base gives NaN, infinity, or one row for all images.
     """
     start = time.monotonic()
     cache = _open_cache(cache_dir, backbone)
@@ -104,10 +102,15 @@ def extract_features(
     missing = _fill_from_cache(features, rows, cache)
     if missing:
         here = partial(computed_rows, backbone=backbone, scales=images.scales)
-        _compute(features, missing, sources, rows_of or here, cache)
+        _compute(features, missing, sources, rows_of or here, cache, short_name(backbone.base))
     for row, key in enumerate(keys):
         if rows[key] != row:
             features[row] = features[rows[key]]
+    if len(rows) > 1 and not _vary(features):
+        raise UserError(
+            f"`base` {short_name(backbone.base)} gives the same row for all {len(rows)} images, so "
+            f"there is nothing to learn: {REMEDY}"
+        )
     seconds = time.monotonic() - start
     return FeatureSet(features, len(missing), len(rows) - len(missing), seconds)
 
@@ -156,6 +159,15 @@ def row_sources(images: ImageSet, views: Int[np.ndarray, "N V"] | None = None) -
     return [rows[row] for row in range(len(rows))]
 
 
+def _vary(features: Float32[np.ndarray, "R d"]) -> bool:
+    """Return whether any row differs from the first by more than rounding."""
+    pieces = range(0, len(features), CHUNK_ROWS)
+    return any(
+        not np.allclose(features[at : at + CHUNK_ROWS], features[0], rtol=1e-6, atol=0)
+        for at in pieces
+    )
+
+
 def _cache_folder(cache_dir: Path | None, backbone: Backbone) -> Path:
     key = f"{backbone.digest[:16]}-{backbone.size}-{backbone.preprocess}-{backbone.dtype}"
     root = cache_dir or user_cache_path("optimizer-study")
@@ -168,7 +180,7 @@ def _open_cache(cache_dir: Path | None, backbone: Backbone) -> RowCache | None:
     except UserError as error:
         if cache_dir is not None:
             raise
-        print(f"warning: no feature cache: {error}", file=sys.stderr)
+        warn(f"no feature cache: {error}")
         return None
 
 
@@ -192,11 +204,16 @@ def _compute(
     sources: Sequence[RowSource],
     rows_of: RowsOf,
     cache: RowCache | None,
+    base: str,
 ) -> None:
-    """Have the missing rows computed and write them to the cache in chunks."""
+    """Have the missing rows computed and write them to the cache in chunks; refuse NaN."""
     done, saved, last_save = 0, 0, time.monotonic()
     with progress("features", len(missing), "images") as advance:
         for found in rows_of([sources[row] for _, row in missing]):
+            finite = np.isfinite(found).all(axis=1)
+            if not finite.all():
+                image = sources[missing[done + int(finite.argmin())][1]].path
+                raise UserError(f"`base` {base} gives NaN or infinity for {image}: {REMEDY}")
             features[[row for _, row in missing[done : done + len(found)]]] = found
             done += len(found)
             advance(len(found))
@@ -207,10 +224,9 @@ def _compute(
             try:
                 cache.append([key for key, _ in new], features[[row for _, row in new]])
             except OSError as error:
-                print(
-                    f"warning: feature cache {cache.folder} cannot be written ({error.strerror}); "
-                    "continuing without it",
-                    file=sys.stderr,
+                warn(
+                    f"feature cache {cache.folder} cannot be written ({error.strerror}); "
+                    "continuing without it"
                 )
                 cache = None
 
@@ -235,8 +251,8 @@ def computed_rows(
     most, batch = forward_passes(backbone), batch_size(backbone)
     pixels_of = partial(_pixels, size=backbone.size, scales=scales)
     ahead = (BATCHES_AHEAD + most) * batch
-    batches = _batches(_in_threads(pixels_of, sources, os.cpu_count() or 1, ahead), batch)
-    rows = _in_threads(forward or forward_pass(backbone), batches, most, most)
+    batches = _batches(in_threads(pixels_of, sources, os.cpu_count() or 1, ahead), batch)
+    rows = in_threads(forward or forward_pass(backbone), batches, most, most)
     for first, found in zip(range(0, len(sources), batch), rows, strict=True):
         yield found[: len(sources) - first]
 
@@ -274,26 +290,6 @@ def forward_pass(backbone: Backbone) -> Forward:
     return forward
 
 
-def _in_threads(
-    function: Callable[[S], T], items: Iterable[S], threads: int, ahead: int
-) -> Iterator[T]:
-    """Yield the results of `items` in their order; `ahead` more are being computed meanwhile.
-
-    So memory does not grow with the number of items.
-    """
-    waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
 def _batches(
     images: Iterator[UInt8[np.ndarray, "size size 3"]], batch: int
 ) -> Iterator[UInt8[np.ndarray, "b size size 3"]]:
@@ -308,10 +304,9 @@ def _pixels(source: RowSource, size: int, scales: Scales) -> UInt8[np.ndarray, "
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise UserError(f"{printable(path)} can no longer be read ({error.strerror})") from error
+        raise UserError(f"{path} can no longer be read ({error.strerror})") from error
     if digest != source.digest:
         raise UserError(
-            f"{printable(path)} changed while the study ran: do not edit the images, and start the "
-            "study again"
+            f"{path} changed while the study ran: do not edit the images, and start the study again"
         )
     return decode_view(path, size, scales, key=source.content, number=source.view)

@@ -15,7 +15,6 @@ from jaxtyping import Float
 
 from study.common.bases import NONE, RESCALE
 from study.common.errors import UserError
-from study.common.text import printable
 
 MEAN_BGR = (103.939, 116.779, 123.68)  # ImageNet's, of pixels from 0 to 255
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's RGB, from 0 to 1
@@ -28,6 +27,7 @@ class Frozen(NamedTuple):
     source: str  # of the weights, in words
     digest: str  # of the weights, for all but VGG16 also of the architecture; sha256, hex
     from_map: bool = False  # whether a feature map of the user's own network is averaged
+    doubts: tuple[str, ...] = ()  # what makes the user's own network look like a mistake
 
 
 def freeze(
@@ -97,4 +97,4 @@ def _digest(architecture: str, weights: list[np.ndarray], source: str) -> str:
 def first_line(error: Exception) -> str:
     """Return what an exception of Keras says, without the pages that follow."""
     lines = str(error).strip().splitlines()
-    return printable(lines[0][:200]) if lines else type(error).__name__
+    return lines[0][:200] if lines else type(error).__name__

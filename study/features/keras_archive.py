@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from study.common.errors import UserError
-from study.common.text import printable
 
 MOST_BYTES = 64 << 20  # of a description; NASNetLarge's has 0.8e6
 
@@ -40,7 +39,7 @@ def architecture(base: str) -> str:
 def _description(base: str) -> dict[str, Any]:
     path = Path(base).expanduser()
     if not path.is_file():
-        raise UserError(f"`base` {printable(base)}: no such file")
+        raise UserError(f"`base` {base}: no such file")
     try:
         with zipfile.ZipFile(path) as archive:
             member = archive.getinfo("config.json")
@@ -51,7 +50,7 @@ def _description(base: str) -> dict[str, Any]:
             raise ValueError("config.json is not an object")
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, RecursionError, EOFError) as error:
         raise UserError(
-            f"`base` {printable(base)} is not a .keras file of Keras 3 ({error}); write one with "
+            f"`base` {base} is not a .keras file of Keras 3 ({error}); write one with "
             'model.save("FILE.keras")'
         ) from error
     return found

@@ -13,7 +13,6 @@ write-ahead log does not work on a network file system, where clusters keep home
 import contextlib
 import hashlib
 import io
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from study.common.errors import UserError
+from study.common.errors import UserError, warn
 from study.common.files import sweep, write_atomically
 
 MERGED_ROWS = 8192  # rows of a full chunk: 17 MB; merging takes four times as much memory
@@ -124,10 +123,9 @@ class RowCache:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, EOFError) as error:
-            print(
-                f"warning: feature cache {path} is damaged ({error}); "
-                "it is set aside and its rows are computed again",
-                file=sys.stderr,
+            warn(
+                f"feature cache {path} is damaged ({error}); "
+                "it is set aside and its rows are computed again"
             )
             with contextlib.suppress(OSError):
                 path.replace(path.with_suffix(".damaged"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from study.common.errors import UserError
 from study.common.files import write_atomically
-from study.records.study_files import PREDICTIONS_FILE, checked
+from study.records.study_files import PREDICTIONS_FILE, checked, parsed
 
 MOST_MISTAKES = 12  # with pictures
 MISTAKE_SIDE = 96  # pixels of one picture
@@ -49,7 +49,7 @@ def load_predictions(study: Path) -> BestPredictions | None:
     if not path.exists():
         return None
     try:
-        return checked(json.loads(path.read_text(encoding="utf-8")), BestPredictions)
+        return checked(parsed(path.read_text(encoding="utf-8")), BestPredictions)
     except (ValueError, AttributeError, RecursionError, OSError) as error:
         raise UserError(
             f"{path} is damaged ({error}); delete it and run the same search again to rewrite it"

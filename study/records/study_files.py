@@ -4,6 +4,7 @@ There is one format, and `FORMAT` is its number. A file or line has every key of
 no other, so a study of another version is refused in one sentence and never half understood.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ import msgspec
 
 from study.common.command import typed
 from study.common.errors import UserError
+from study.common.text import printable_texts
 
 STUDY_FILE = "study.json"
 TRIALS_FILE = "trials.jsonl"
@@ -23,6 +25,17 @@ MISTAKES_FOLDER = "best/mistakes"
 FORMAT = 5  # 0 to 4 were written before the first release
 
 T = TypeVar("T")
+
+
+def parsed(text: str) -> Any:
+    """Return the value of a JSON text with every text in it printable: they are shown as they are.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    value = json.loads(text)  # in JSON a control character is an escape, but DEL
+    plain = text.isascii() and "\\" not in text and "\x7f" not in text
+    return value if plain else printable_texts(value)
 
 
 def without_format(table: Any, place: str, *, absent: int | None = None) -> dict[str, Any]:

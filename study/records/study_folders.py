@@ -5,7 +5,6 @@ from pathlib import Path
 
 from study.common.command import typed
 from study.common.errors import UserError
-from study.common.text import printable
 from study.records.study_files import STUDY_FILE, WINNER_FILE
 from study.records.study_meta import load_meta
 
@@ -19,12 +18,11 @@ def find_study(logs: Path, study: str | None) -> Path:
     found = _with_file(STUDY_FILE, logs)
     if not found:
         raise UserError(
-            f"no studies in {printable(logs)}: run `{typed('search')}` first, or give the folder "
-            "with `logs`"
+            f"no studies in {logs}: run `{typed('search')}` first, or give the folder with `logs`"
         )
     if study is None:
         return max(found.values(), key=lambda one: (_created(one), _age(one / STUDY_FILE)))
-    return _named(study, found, f"in {printable(logs)}")
+    return _named(study, found, f"in {logs}")
 
 
 def find_winner(logs: Path, study: str | None) -> Path:
@@ -36,12 +34,12 @@ def find_winner(logs: Path, study: str | None) -> Path:
     found = _with_file(WINNER_FILE, logs)
     if not found:
         raise UserError(
-            f"no study in {printable(logs)} has a winner yet: run `{typed('search')}` to its "
+            f"no study in {logs} has a winner yet: run `{typed('search')}` to its "
             "end, or give the folder of the studies with `logs`"
         )
     if study is None:
         return max(found.values(), key=lambda one: (_created(one) != "", _age(one / WINNER_FILE)))
-    return _named(study, found, f"with a winner in {printable(logs)}")
+    return _named(study, found, f"with a winner in {logs}")
 
 
 def _with_file(name: str, logs: Path) -> dict[str, Path]:
@@ -52,8 +50,7 @@ def _with_file(name: str, logs: Path) -> dict[str, Path]:
 
 def _named(study: str, found: Mapping[str, Path], where: str) -> Path:
     if study not in found:
-        known = ", ".join(map(printable, found))
-        raise UserError(f"no study named {study!r} {where}; known: {known}")
+        raise UserError(f"no study named '{study}' {where}; known: {', '.join(found)}")
     return found[study]
 
 

@@ -1,7 +1,6 @@
 """`study.json`: the options of a study, its data, splits, device and versions."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +9,16 @@ from typing import Any
 from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.common.metrics import WORDS
-from study.records.study_files import FORMAT, STUDY_FILE, checked, damaged, need, without_format
+from study.common.text import printable_texts
+from study.records.study_files import (
+    FORMAT,
+    STUDY_FILE,
+    checked,
+    damaged,
+    need,
+    parsed,
+    without_format,
+)
 
 UNBALANCED = 3.0
 MOST_REPEATS = 10_000
@@ -132,10 +140,8 @@ def asked_about(ask: str, optimizers: Sequence[str]) -> tuple[str, ...]:
 def save_meta(study: Path, meta: StudyMeta) -> None:
     """Write `study.json` atomically."""
     table = {"format": FORMAT, **asdict(meta)}
-    text = json.dumps(table, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    if not text.isascii():  # names that are not valid text keep their bytes as escapes
-        text = re.sub(r"[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
-    write_atomically(study / STUDY_FILE, text)
+    text = json.dumps(printable_texts(table), indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomically(study / STUDY_FILE, f"{text}\n")
 
 
 def load_meta(study: Path) -> StudyMeta:
@@ -146,7 +152,7 @@ def load_meta(study: Path) -> StudyMeta:
     """
     path = study / STUDY_FILE
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = parsed(path.read_text(encoding="utf-8"))
         meta = checked(without_format(table, str(path), absent=0), StudyMeta)
         for needed in (EVERY, OF_ROWS if meta.noun == "row" else OF_IMAGES):
             for key, names in needed.items():

@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from study.common.aliases import Value
 from study.common.metrics import ACCURACY, WORDS, from_counts
-from study.records.study_files import FORMAT, checked, need, without_format
+from study.records.study_files import FORMAT, checked, need, parsed, without_format
 
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 OF_METRIC = ("train_metric", "val_metric")  # more curves; empty where the metric is accuracy
@@ -225,7 +225,7 @@ def from_line(line: bytes, place: str) -> TrialRecord:
         UserError: another version wrote the line.
         ValueError: the line is damaged.
     """
-    table = without_format(json.loads(line), place)
+    table = without_format(parsed(line.decode()), place)
     need(table, TrialRecord.__dataclass_fields__)
     for key in (*CURVES, *OF_METRIC):
         table[key] = [math.nan if value is None else value for value in table[key]]

@@ -7,7 +7,6 @@ from typing import NamedTuple
 from study.common.command import typed
 from study.common.errors import UserError
 from study.common.files import append_lines, write_atomically
-from study.common.text import printable
 from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import TrialRecord, from_line, to_line
@@ -72,7 +71,7 @@ def check_plan(meta: StudyMeta, records: Iterable[TrialRecord], study: Path) -> 
             wrong = f"the metric {record.metric}, but it is {meta.metric}"
         if wrong:
             raise UserError(
-                f"{study / TRIALS_FILE}: run {printable(record.trial_id)} has {wrong} in "
+                f"{study / TRIALS_FILE}: run {record.trial_id} has {wrong} in "
                 f"{STUDY_FILE}: one of these files was changed; restore it, or start again with "
                 f"`{typed('search', '--overwrite')}`"
             )

@@ -35,11 +35,9 @@ runs are judged; the same columns of the study's metric if it is another one; an
 hyperparameter, empty for a run without it.
 """
 
-import csv
-import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from study.common.metrics import ACCURACY
@@ -73,7 +71,6 @@ AT_BEST = ("val_accuracy", "val_loss", "accuracy", "loss")
 AT_LAST = ("val_accuracy", "val_loss")
 ALSO = ("cross_fitted_accuracy", "test_accuracy", "test_loss", "seconds", "seed", "split")
 COLUMNS = (*OF_RUN, *AT_BEST, *(f"last_{key}" for key in AT_LAST), *ALSO, "message")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets compute a text that starts with one
 
 
 def flat_trials(records: Iterable[TrialRecord]) -> tuple[list[str], list[dict[str, Any]]]:
@@ -105,24 +102,6 @@ def _of_metric(record: TrialRecord) -> dict[str, Any]:
         f"cross_fitted_{metric}": found.cross_fitted,
         f"test_{metric}": found.test,
     }
-
-
-def as_csv(head: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return the columns `head` of the rows as CSV; empty for None and NaN.
-
-    A text that a spreadsheet would compute gets an apostrophe in front.
-    """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(map(_cell, head))
-    writer.writerows([_cell(row.get(key)) for key in head] for row in rows)
-    return buffer.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(FORMULA) else value
-    return "" if value is None or value != value else value  # NaN is not itself
 
 
 def ranking_head(metric: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from study.common.errors import UserError
 from study.common.tensorflow import load_model
-from study.common.text import plain, printable
+from study.common.text import plain
 from study.records.study_files import WINNER_FILE
 from study.records.study_folders import find_study
 from study.records.study_meta import load_meta
@@ -139,7 +139,7 @@ def _pandas(file: Path) -> Any:
         import pandas  # an optional dependency
     except ImportError:
         raise UserError(
-            f"this table needs pandas: `pip install pandas`, or read {printable(file)}, which has "
+            f"this table needs pandas: `pip install pandas`, or read {file}, which has "
             "the same content"
         ) from None
     return pandas

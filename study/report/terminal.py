@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from study.common.text import plain
+from study.common.text import plain, printable
 from study.report.analysis.summary import Summary
 from study.report.tables import Table, verdict_table
 from study.verdicts.answer import Verdict
@@ -30,9 +30,10 @@ def print_conclusion(summary: Summary, warnings: Sequence[str], folder: Path) ->
     for text in warnings:
         out.print(f"- {plain(text, 2000)}")
     _print_next(out, summary)
-    out.print(f"\nreport: {folder / 'report.html'}", soft_wrap=True)
+    where = printable(folder)
+    out.print(f"\nreport: {where}/report.html", soft_wrap=True)
     out.print(
-        f"also:   report.md, ranking.csv, ranking.json, trials.csv, figures/ in {folder}",
+        f"also:   report.md, ranking.csv, ranking.json, trials.csv, figures/ in {where}",
         soft_wrap=True,
     )
 

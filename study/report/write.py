@@ -4,9 +4,10 @@ from pathlib import Path
 
 from study.common.errors import UserError
 from study.common.files import sweep, write_atomically
+from study.common.text import as_csv
 from study.records.study_folders import find_study
 from study.report.analysis.summary import load_study
-from study.report.data_files import as_csv, flat_trials, ranking_head, ranking_json, ranking_rows
+from study.report.data_files import flat_trials, ranking_head, ranking_json, ranking_rows
 from study.report.figures.draw import draw_figures, write_figures
 from study.report.html import page
 from study.report.markdown import markdown

@@ -131,6 +131,8 @@ def checked(value: Any, one: Option, where: str) -> Any:
         UserError: the value is not valid; the message begins with `where`.
     """
     received, rule = f"{where}: received {reprlib.repr(value)}", one.rule
+    if wrong := command.windows_path(value, rule.metavar):
+        raise UserError(f"{where}: {wrong}")
     names = isinstance(value, list) and all(isinstance(item, str) for item in value)
     text = ",".join(value) if names else str(value)
     if rule.choices and text not in rule.choices:

@@ -119,6 +119,7 @@ class ImageSubject(Subject):
             ],
             "subfolders": [] if any(images.groups) else subfolders_of_all(images),
             **({"averaged_map": True} if self.backbone.from_map else {}),
+            "base_doubts": list(self.backbone.doubts),
         }
 
     def _within(self, paths: Iterable[Path]) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from study.common.errors import UserError
+from study.common.text import printable
 from study.space.own_optimizers import load_code, own_optimizers
 from study.space.search_space import SearchSpace
 from study.training.mappable import Alone
@@ -21,7 +22,7 @@ def run_code(files: Iterable[Path]) -> None:
     for file in dict.fromkeys(own.file for own in found.values()):
         classes = [name for name, own in found.items() if own.file == file]
         digest = found[classes[0]].digest[:12]
-        print(f"code: ran {file} (sha256 {digest}); it defines {', '.join(classes)}")
+        print(f"code: ran {printable(file)} (sha256 {digest}); it defines {', '.join(classes)}")
 
 
 def check_used(space: SearchSpace) -> None:
@@ -38,8 +39,8 @@ def check_used(space: SearchSpace) -> None:
         raise UserError(
             f"`code` {own[name].file}: no optimizer of the search space {space.name} has "
             f"class {' or '.join(own)}; add a table like this one to your own search space, with "
-            'suitable ranges (`extends = "default"` at its top keeps the optimizers of that space):'
-            f"\n{table}"
+            'suitable ranges (`extends = "default"` at its top keeps that space\'s optimizers):',
+            f"\n{table}",
         )
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Int32
 
 from study.common.bases import short_name
 from study.common.command import in_flags
-from study.common.text import counted
+from study.common.text import counted, printable
 from study.compare.write import write_comparison
 from study.data.splits.study_splits import Splits
 from study.features.backbone import load_backbone
@@ -147,7 +147,7 @@ def _run(study: PreparedStudy, machines: Machines, spent: TimeSpent) -> None:
 def _prepared(options: Options, space: SearchSpace, machines: Machines) -> PreparedStudy:
     """Inspect the data, and print what will be done."""
     subject = open_subject(options, machines)
-    print("\n".join([*subject.heading, *subject.remarks]))
+    print("\n".join(map(printable, [*subject.heading, *subject.remarks])))
     splits = make_splits(subject.examples, options)
     machines.choose(recorded_device(options))
     space, equal = without_equal_values(space, len(splits("search", 0).train))
@@ -161,7 +161,8 @@ def _prepared(options: Options, space: SearchSpace, machines: Machines) -> Prepa
     ]
     warnings = splits.warnings(several=options.repeats != 1)
     warnings = [*(in_flags(text, options) for text in warnings), *alone_words(alone)]
-    print("\n".join([*about, *(f"warning: {text}" for text in warnings)]))
+    warnings += meta.data.get("base_doubts", [])
+    print("\n".join(map(printable, [*about, *(f"warning: {text}" for text in warnings)])))
     plan, views = make_plan(options, space), view_rows(splits, options.views)
     confirmed = splits("confirm", 0)
     widths = widths_of(options, plan, space, subject, confirmed, views)
@@ -171,7 +172,7 @@ def _prepared(options: Options, space: SearchSpace, machines: Machines) -> Prepa
         time = expected(options, space, subject, confirmed, views, widths)
     lines += plan_lines(plan, options, space, confirmed, widths, time)
     lines += question_lines(plan, meta)
-    print("\n".join(lines))
+    print("\n".join(map(printable, lines)))
     shared = {"rounding": machines.rounding} if machines.rounding else {}
     meta = replace(meta, device={**device, "widths": list(widths), **shared})
     shown = [*subject.heading, *about, *lines]
@@ -193,7 +194,7 @@ def _resumed(study: PreparedStudy) -> PreparedStudy:
         clear(folder)
     meta, known = resume(folder, study.meta, longer=partial(is_longer, options, study.space))
     predicted, known = with_predictions(folder, known)
-    print(f"study: {folder}" + (f", resumed after {len(known)} runs" if known else ""))
+    print(f"study: {printable(folder)}" + (f", resumed after {len(known)} runs" if known else ""))
     return study._replace(meta=meta, known=known, predicted=predicted)
 
 

@@ -8,7 +8,6 @@ limit, or with what only adds to it (see `differences`); other differences are l
 import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,9 +20,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from study.common.bases import DEFAULT_BASE
-from study.common.errors import UserError
+from study.common.errors import UserError, warn
 from study.common.files import sweep
-from study.common.text import counted
+from study.common.text import counted, printable_texts
 from study.data.sample_weight import weights_in_words
 from study.data.splits.study_splits import Splits
 from study.records.predicted_classes import (
@@ -165,10 +164,9 @@ def with_predictions(
     repair_predicted(folder, predicted)
     kept = [record for record in known if not lacks_classes(record, predicted)]
     if lost := len(known) - len(kept):
-        print(
-            f"warning: {folder / PREDICTED_FILE} lacks what {counted(lost, 'confirmation run')} "
-            f"predicted; {'it' if lost == 1 else 'they'} will be repeated",
-            file=sys.stderr,
+        warn(
+            f"{folder / PREDICTED_FILE} lacks what {counted(lost, 'confirmation run')} "
+            f"predicted; {'it' if lost == 1 else 'they'} will be repeated"
         )
     return predicted, kept
 
@@ -190,10 +188,9 @@ def recorded_device(options: Options) -> Mapping[str, Any]:
 
 def _set_damaged_lines_aside(folder: Path, lines: TrialLines) -> None:
     if damaged := repair_trials(folder, lines):
-        print(
-            f"warning: {folder / TRIALS_FILE}: {counted(len(damaged), 'damaged line')} (first: "
-            f"{damaged[0]}) set aside in {DAMAGED_FILE}; these runs will be repeated",
-            file=sys.stderr,
+        warn(
+            f"{folder / TRIALS_FILE}: {counted(len(damaged), 'damaged line')} (first: "
+            f"{damaged[0]}) set aside in {DAMAGED_FILE}; these runs will be repeated"
         )
 
 
@@ -203,10 +200,9 @@ def _all_versions(old: StudyMeta, new: StudyMeta) -> list[Mapping[str, str]]:
     if not changed:
         return old.versions
     words = ", ".join(f"{name} {before} -> {after}" for name, before, after in changed)
-    print(
-        f"warning: the runs of this study so far were made with other versions ({words}); "
-        "each record notes its versions",
-        file=sys.stderr,
+    warn(
+        f"the runs of this study so far were made with other versions ({words}); "
+        "each record notes its versions"
     )
     return [*old.versions, new.versions[-1]]
 
@@ -248,7 +244,7 @@ def study_meta(
     examples = subject.examples
     return StudyMeta(
         name=options.name,
-        settings=options.settings(),
+        settings=printable_texts(options.settings()),  # as they will be read again
         optimizers=list(space.optimizers),
         class_names=list(examples.class_names),
         class_counts=np.bincount(examples.labels, minlength=len(examples.class_names)).tolist(),

@@ -6,6 +6,7 @@ What a class accepts is read from its signature.
 import inspect
 from typing import Any
 
+from study.common.text import printable
 from study.space.keys import (
     MOST_WHOLE,
     NUMBER,
@@ -82,7 +83,7 @@ def _rule(argument: inspect.Parameter, *, own: bool) -> SearchKey:
             default, lambda v: _is_integer(v) and v >= 0, "a whole number, at least 0", True
         )
     if isinstance(default, str):
-        return SearchKey(default, lambda v: isinstance(v, str), "text")
+        return SearchKey(default, lambda v: isinstance(v, str) and printable(v) == v, "plain text")
     known = ARGUMENTS.get(name) or ENDINGS.get(name[-len("beta_1") :])
     if known is not None:
         return known

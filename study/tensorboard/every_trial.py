@@ -30,26 +30,26 @@ def write_trials(logs: Path, names: Sequence[str], target: Path) -> None:
     studies = [find_study(logs, name) for name in wanted]
     _check_place(logs, target)
     for study in studies:
-        _check_folder(target / study.name)
+        _check_folder(target / printable(study.name))
     tuned = [Tuned.of(load_meta(study)) for study in studies]
     write_columns(target, tuned, first=f"table/val_{tuned[0].metric}")
     for study in studies:
         records = load_trials(study)
-        folder = target / study.name
+        folder = target / printable(study.name)
         if folder.exists():
             shutil.rmtree(folder)
-        print(f"{folder}: {TrialRuns(folder, study.name).write(records)} runs")
-    print(f"\nnext:\n  tensorboard --logdir {shlex.quote(str(target))}")
+        print(f"{printable(folder)}: {TrialRuns(folder, folder.name).write(records)} runs")
+    print(f"\nnext:\n  tensorboard --logdir {shlex.quote(printable(target))}")
 
 
 def _check_place(logs: Path, target: Path) -> None:
     """Refuse a file, and a place where TensorBoard would find the trials beside the studies."""
     if target.exists() and not target.is_dir():
-        raise UserError(f"`trials_to`: {printable(target)} is not a folder; name another one")
+        raise UserError(f"`trials_to`: {target} is not a folder; name another one")
     whole = target.resolve()
     if logs.resolve() in (whole, *whole.parents):
         raise UserError(
-            f"`trials_to`: {printable(target)} is inside {printable(logs)}, where TensorBoard "
+            f"`trials_to`: {target} is inside {logs}, where TensorBoard "
             "would show so many trials that it hides the studies; name a folder elsewhere"
         )
 
@@ -57,11 +57,11 @@ def _check_place(logs: Path, target: Path) -> None:
 def _check_folder(folder: Path) -> None:
     """Refuse to replace anything but event files."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise UserError(f"`trials_to`: {printable(folder)} is not a folder; name another one")
+        raise UserError(f"`trials_to`: {folder} is not a folder; name another one")
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_dir() or "tfevents" in path.name):
             raise UserError(
-                f"`trials_to`: {printable(folder)} also holds "
-                f"{printable(path.relative_to(folder))!r}, which is not a file of TensorBoard and "
+                f"`trials_to`: {folder} also holds "
+                f"'{path.relative_to(folder)}', which is not a file of TensorBoard and "
                 "would be deleted; name another folder"
             )

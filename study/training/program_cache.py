@@ -20,7 +20,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from typing import Any, NamedTuple
 
 from platformdirs import user_cache_path
 
+from study.common.errors import warn
 from study.common.files import OwnFolder, write_atomically
 
 PACKAGE = Path(__file__).parents[1]
@@ -162,7 +162,7 @@ class ProgramFiles:
                 return
         finally:
             unchecked.unlink(missing_ok=True)
-        print(f"warning: {path} is damaged: it is deleted and made again", file=sys.stderr)
+        warn(f"{path} is damaged: it is deleted and made again")
         path.unlink(missing_ok=True)
 
     def find(self, name: str) -> Path | None:

@@ -39,7 +39,7 @@ def class_column(file: NpzFile) -> tuple[Int32[np.ndarray, " N"], Names, list[st
                 f"as {unused[0]}"
             )
     if len(found) < 2:
-        raise file.error("y", f"holds only one class, {printable(found[0])}, but needs two")
+        raise file.error("y", f"holds only one class, {found[0]}, but needs two")
     return labels.astype(np.int32), _distinct(file, "y", found), notes
 
 
@@ -73,7 +73,7 @@ def split_column(
             row = int((words == word).argmax())
             raise file.error(
                 "split",
-                f"{printable(word)!r} in row {row} (from 0) is not a part{near(word, PART_OF)}; "
+                f"'{word}' in row {row} (from 0) is not a part{near(word, PART_OF)}; "
                 "valid: train, val, test and other usual names of such folders",
             )
         parts_of[word] = part

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from study.common.errors import UserError
-from study.common.text import near, printable
+from study.common.text import near
 
 PIECE = 2**23  # bytes of an array that are read at once
 MOST_PACKED = 1032  # bytes that deflate can pack into one
@@ -66,10 +66,10 @@ class NpzFile:
         for info in zipped.infolist():
             key = info.filename.removesuffix(".npy")
             if key == info.filename:
-                raise self.error(printable(key[:60]), f"is not a NumPy array; {HOW}")
+                raise self.error(key[:60], f"is not a NumPy array; {HOW}")
             if key not in known:
                 what = f"unknown key{near(key, known)}; valid: {', '.join(known)}"
-                raise self.error(printable(key[:60]), what)
+                raise self.error(key[:60], what)
             if key in self.headers:
                 raise self.error(key, "is in the file twice")
             with self._sound(key):
@@ -77,7 +77,7 @@ class NpzFile:
 
     def error(self, key: str, what: str) -> UserError:
         """Return an error that names file and key."""
-        return UserError(f"{printable(self.path)}: {key}: {what}")
+        return UserError(f"{self.path}: {key}: {what}")
 
     def column(self, key: str) -> Shaped[np.ndarray, " N"]:
         """Return a whole array in this machine's byte order."""
@@ -151,7 +151,7 @@ class NpzFile:
         except OSError as error:
             raise self.error(key, f"cannot be read ({error.strerror or error})") from error
         except DAMAGE as error:
-            reason = printable(" ".join(str(error).split())[:120])
+            reason = " ".join(str(error).split())[:120]
             raise self.error(
                 key, f"is damaged ({reason}): write the file again, or copy it again"
             ) from error
@@ -176,15 +176,15 @@ def opened(path: Path, known: Sequence[str]) -> Iterator[NpzFile]:
     with _raw(path) as raw:
         start = raw.read(len(NPY_MAGIC))
         if start == NPY_MAGIC:
-            raise UserError(f"{printable(path)} is one array (.npy), without labels; {HOW}")
+            raise UserError(f"{path} is one array (.npy), without labels; {HOW}")
         if not start.startswith(b"PK"):
             what = "is not an .npz file" if start else "is empty"
-            raise UserError(f"{printable(path)} {what}; {HOW}")
+            raise UserError(f"{path} {what}; {HOW}")
         try:
             zipped = zipfile.ZipFile(raw)
         except (OSError, *DAMAGE) as error:
             raise UserError(
-                f"{printable(path)} is damaged or incomplete ({error}): write or copy it again"
+                f"{path} is damaged or incomplete ({error}): write or copy it again"
             ) from error
         with zipped:
             yield NpzFile(path, zipped, known)
@@ -197,4 +197,4 @@ def _raw(path: Path) -> IO[bytes]:
         what = "is not a file" if path.exists() else "does not exist"
     except OSError as error:
         what = f"cannot be read ({error.strerror})"
-    raise UserError(f"{printable(path)} {what}: give `features` an .npz file; {HOW}")
+    raise UserError(f"{path} {what}: give `features` an .npz file; {HOW}")

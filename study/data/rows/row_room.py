@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float32
 
 from study.common.errors import UserError
-from study.common.text import printable
 
 MEMORY_FRACTION = 0.5  # of the machine's memory that rows may fill before they go to the disk
 GB = 1e9
@@ -41,7 +40,7 @@ def feature_rows(
     if needed > free:
         raise UserError(
             f"{count:,} rows of {width:,} numbers take {needed / GB:.1f} GB, more than half of "
-            f"this machine's memory, and {printable(place)} has {free / GB:.1f} GB free: free "
+            f"this machine's memory, and {place} has {free / GB:.1f} GB free: free "
             "some space there, or give a search a `cache_dir` with more room"
         )
     with tempfile.TemporaryFile(dir=place) as file:

@@ -49,6 +49,8 @@ def data_cautions(meta: StudyMeta) -> Iterator[Caution]:
             never = "Columns {} of {} (from 0) never vary, so they carry no information."
         columns = first_few(map(str, constant), NAMED)
         yield Caution("constant columns", never.format(columns, int(meta.data["features"])))
+    for text in meta.data.get("base_doubts", []):
+        yield Caution("base", f"{text[:1].upper()}{text[1:]}.")
     for text in meta.data["split_warnings"]:
         yield Caution("split", f"{text}.")
     for text in meta.data.get("shortcuts", []):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.command import typed
-from study.common.text import counted, points
+from study.common.text import counted, points, printable
 from study.records.study_meta import StudyMeta
 from study.verdicts.answer import Answer, Judged, Verdict
 from study.verdicts.looks import AUTO, FEWEST_REPEATS
@@ -43,13 +43,13 @@ def next_steps(meta: StudyMeta, answer: Answer, folder: Path) -> Iterator[Step]:
             photo = typed("predict", "photo.jpg", *place)
             yield Step(f"classify a photo with {best.optimizer}", photo)
         if meta.finished:
-            page = str(folder / "report" / "report.html")
+            page = printable(folder / "report" / "report.html")
             copied = f"copy the Keras code of {best.optimizer} with all settings, from the page"
             yield Step(copied, page)
         if good:
             yield from _about_new_images(meta, answer, best, place)
             yield from _more_precise(meta, answer, best)
-    board = shlex.join(["tensorboard", "--logdir", str(folder.parent)])
+    board = printable(shlex.join(["tensorboard", "--logdir", str(folder.parent)]))
     yield Step("see all curves in TensorBoard", board)
 
 
