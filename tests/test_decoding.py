@@ -18,6 +18,7 @@ from study.common.text import first_few, printable
 from study.data.pixels.decoding import THUMBNAIL_BYTES, decode, inspect, pixel_digest
 from study.data.pixels.deep_grey import GDAL_NODATA, depth, find_scales, is_flat
 from study.data.pixels.foreign_formats import kind_in_words
+from study.data.pixels.whole_jpeg import load_whole
 
 SIDE = 16
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -245,6 +246,39 @@ def test_a_cut_off_file_is_a_problem(tmp_path, suffix, part):
     looked = inspect(path)
     assert looked.reason
     assert not looked.digest
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"restart_marker_blocks": 40}, {"optimize": True}]
+)
+def test_a_jpeg_that_libjpeg_warns_about_is_a_problem(tmp_path, options):
+    rng, path = np.random.default_rng(2), tmp_path / "x.jpg"
+    noise = Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8))
+    noise.resize((400, 300)).save(path, **options)
+    whole, middle = path.read_bytes(), path.stat().st_size // 2
+    assert inspect(path).digest
+    for damaged in (
+        whole[:middle] + b"\xff\xd9",
+        whole[:-40] + b"\xff\xd9",
+        whole[:middle] + rng.bytes(1500) + whole[middle + 1500 :],
+        whole[:middle] + bytes(1500) + whole[middle + 1500 :],
+    ):
+        path.write_bytes(damaged)
+        assert inspect(path).reason.startswith("is damaged ("), len(damaged)
+    path.write_bytes(whole[:-2] + b"\0" * 4 + whole[-2:] + b"behind it")  # as cameras write it
+    assert inspect(path).digest
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("side", [1, 7, 16, 100])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_whole_jpeg_is_decoded_as_pillow_does(tmp_path, mode, side, progressive):
+    pixels = np.random.default_rng(3).integers(0, 256, (side, side + 3, 4), dtype=np.uint8)
+    path, image = tmp_path / "x.jpg", Image.fromarray(pixels, "RGBA").convert("RGB").convert(mode)
+    image.save(path, quality=50, progressive=progressive)
+    with path.open("rb") as file, Image.open(file) as opened, Image.open(path) as plain:
+        assert load_whole(opened, file) == ""
+        assert opened.tobytes() == plain.tobytes()
 
 
 def test_reasons_are_plain_words(tmp_path, quarters):

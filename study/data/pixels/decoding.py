@@ -5,8 +5,8 @@ Rules, for every mode and format:
 - transparency is laid on white, as a page or a browser would show it;
 - grey of 16 and 32 bits is scaled to 8 bits by the white point of the whole data set: see
   `deep_grey`;
-- a cut-off file is not an image, and neither is one with more pixels than Pillow's warning limit
-  (89 million): it is refused before a pixel is decoded;
+- a cut-off or damaged file is not an image, and neither is one with more pixels than Pillow's
+  warning limit (89 million): it is refused before a pixel is decoded;
 - camera raw is refused: Pillow would take the small preview inside for the photo;
 - HEIC needs pillow-heif, the extra `phone`;
 - formats that can run programs or hold no raster (EPS, PDF, WMF ...) are not opened at all.
@@ -45,6 +45,7 @@ from study.data.pixels.deep_grey import (
     to_8_bits,
 )
 from study.data.pixels.foreign_formats import AVIF, HEIC, TIFF, kind_in_words, tiff_in_words
+from study.data.pixels.whole_jpeg import CUT_OFF, load_whole
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO")
 # A file with such a name claims to be an image, whether it can be read here or not.
@@ -161,6 +162,8 @@ def inspect(path: Path) -> Inspected:
             with image:
                 claims = True
                 _refuse_raw(path, file, head)
+                if image.format in ("JPEG", "MPO") and (wrong := load_whole(image, file)):
+                    raise UnusableImageError(wrong)
                 found = _measured(image)
             file.seek(0)
             return found._replace(digest=hashlib.file_digest(file, "sha256").hexdigest())
@@ -220,7 +223,8 @@ def thumbnail(image: Image.Image) -> bytes:
     if image.width >= LARGE * BETWEEN[0] and image.height >= LARGE * BETWEEN[1]:
         image = image.resize(BETWEEN, Image.Resampling.BOX)
     shades = image.convert("L").resize(SHADES, Image.Resampling.BOX)
-    return shades.tobytes() + image.convert("RGB").resize(COLOURS, Image.Resampling.BOX).tobytes()
+    rgb = image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+    return shades.tobytes() + rgb.resize(COLOURS, Image.Resampling.BOX).tobytes()
 
 
 def _open(file: BinaryIO) -> Image.Image:
@@ -291,5 +295,5 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
         return f"cannot be opened ({error.strerror})"
     if isinstance(error, EOFError) or "truncated" in text.lower():
-        return "is cut off"
+        return CUT_OFF
     return f"cannot be decoded ({text[:200] or type(error).__name__})"
