@@ -288,8 +288,10 @@ def test_reasons_are_plain_words(tmp_path, quarters):
         "empty.jpg": (b"", "is empty (0 bytes)"),
         "page.jpg": (b"\n<!DOCTYPE html><p>404", "is named .jpg but holds HTML or XML"),
         "words.png": (b"hello", "is not in a supported format (JPEG, PNG, "),
-        "photo.jxl": (b"\xff\x0a\0", "is not in a supported format ("),
+        "photo.jxl": (b"\xff\x0a\0", "is a JPEG XL image: convert it to PNG, as with "),
         "figure.eps": (b"%!PS-Adobe-3.0 EPSF-3.0", "is not in a supported format ("),
+        "drawing.svg": (b"<svg/>", "is a drawing (SVG): draw it as PNG"),
+        "brain.nii.gz": (b"\x1f\x8b\x08\0", "is a NIfTI volume: save its slices as PNG"),
         "cut.jpg": (good[: len(good) // 2], "is cut off"),
         "no_suffix": (good[:3] + b"garbage", "starts like an image, but its header is damaged"),
     }
@@ -319,6 +321,15 @@ CONTAINER = b"\0\0\0\x18ftyp%s\0\0\0\0mif1miaf"
         (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "is camera raw "),
         (b"FUJIFILMCCD-RAW 0201", "is camera raw "),
         (b"II*\0\x10\0\0\0CR\2\0", "is camera raw "),
+        (b"DDS |\0\0\0", "is a DDS image: convert it to PNG"),
+        (b"qoif\0\0", "is a QOI image: convert it to PNG"),
+        (b"\x01\xda\x01\x01", "is an SGI image: convert it to PNG"),
+        (b"v/1\x01\2\0\0\0", "is an EXR image: convert it to PNG"),
+        (b"\x0a\5\1\x08", "is a PCX image: convert it to PNG"),
+        (b"SIMPLE  =                    T", "is a FITS image: convert it to TIFF"),
+        (b"\x93NUMPY\1\0", "is an array of NumPy: save it as PNG"),
+        (bytes(128) + b"DICM", "is a DICOM image: convert it to 16-bit PNG"),
+        (bytes(344) + b"n+1\0", "is a NIfTI volume: save its slices as PNG"),
     ],
 )
 def test_what_is_no_image_is_recognised_by_its_first_bytes(tmp_path, name, start, words):
@@ -438,7 +449,7 @@ def test_the_content_decides_not_the_name(tmp_path, quarters):
 def test_what_does_not_claim_to_be_an_image_is_none(tmp_path, content):
     (tmp_path / "notes.txt").write_bytes(content)
     looked = inspect(tmp_path / "notes.txt")
-    assert (looked.digest, looked.reason) == ("", "")
+    assert (looked.digest, looked.claims) == ("", False)
 
 
 def test_a_file_that_broke_since_the_check_is_named(tmp_path):

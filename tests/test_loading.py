@@ -230,18 +230,45 @@ def test_links_out_of_the_folder_and_in_circles_are_named_not_followed(folder, t
     (cats / "self.png").symlink_to("self.png")
     (cats / "broken.png").symlink_to("nothing.png")
     (cats / "inside.png").symlink_to("../dogs/3.png")
-    (folder / "away").symlink_to(outside.parent)
     (folder / "again").symlink_to(cats)
+    (folder / "circle").symlink_to(folder)
     images = load_images(folder)
     assert len(images.paths) == 7  # the link to a file of this folder counts
     assert reasons(images) == {
-        "again": "is a symbolic link, which is not followed",
-        "away": "is a symbolic link, which is not followed",
+        "again": "is a symbolic link to a folder that is used already",
+        "circle": "is a symbolic link to a folder that is used already",
         "cats/broken.png": "cannot be opened (No such file or directory)",
-        "cats/file.png": "is a symbolic link that leads out of the folder",
+        "cats/file.png": "is a symbolic link that leads out of the folder: --follow-links uses it",
         "cats/self.png": "cannot be opened (Too many levels of symbolic links)",
-        "cats/up": "is a symbolic link, which is not followed",
+        "cats/up": "is a symbolic link to a folder: --follow-links uses it",
     }
+
+
+def test_class_folders_that_are_links_are_followed_if_asked_and_never_lost(folder, tmp_path):
+    draw(tmp_path / "disk" / "birds" / "0.png", 60)
+    (folder / "birds").symlink_to(tmp_path / "disk" / "birds")
+    with pytest.raises(UserError, match=r"class birds .* link to a folder: --follow-links uses it"):
+        load_images(folder)
+    images = load_images(folder, follow_links=True)
+    assert images.class_names == ("birds", "cats", "dogs")
+    assert len(keras_split(images, 0.4, seed=12).train) == 5
+    for name in ("cats", "dogs"):
+        (folder / name).rename(tmp_path / "disk" / name)
+        (folder / name).symlink_to(tmp_path / "disk" / name)
+    assert load_images(folder, follow_links=True).fingerprint == images.fingerprint
+    (tmp_path / "disk" / "cats").rename(tmp_path / "unplugged")
+    with pytest.raises(UserError, match=r"class cats .* is a symbolic link to nothing"):
+        load_images(folder, follow_links=True)
+
+
+def test_parts_that_are_links_are_followed_if_asked_and_never_lost(folder, tmp_path):
+    (tmp_path / "parts").mkdir()
+    for part in ("train", "test"):
+        (tmp_path / "parts" / part).symlink_to(folder)
+    with pytest.raises(UserError, match="train is a symbolic link to a folder: --follow-links"):
+        load_images(tmp_path / "parts")
+    images = load_images(tmp_path / "parts", follow_links=True)
+    assert images.parts == ("train",) * 6 + ("test",) * 6
 
 
 def test_a_link_to_the_whole_folder_is_fine(folder, tmp_path):
@@ -316,12 +343,37 @@ def test_a_class_that_would_be_lost_whole_is_refused_by_name(folder):
     assert len(load_images(folder).class_names) == 4
 
 
-def test_a_folder_of_other_things_beside_the_classes_is_no_lost_class(folder):
-    (folder / "annotations").mkdir()
-    (folder / "annotations" / "0.xml").write_text("<box/>")
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("scan.dcm", bytes(128) + b"DICM", r"is a DICOM image: convert it .* pydicom"),
+        ("raw.xyz", b"of some camera", r"is not in a supported format .*: convert it to PNG"),
+        ("nothing.xyz", b"", r"is empty \(0 bytes\)"),
+        ("brain.nii.gz", b"\x1f\x8b\x08", r"is a NIfTI volume: save its slices"),
+        (".photo.jpg", b"", r"rename what begins with a dot"),
+        (".hidden/photo.jpg", b"", r"rename what begins with a dot"),
+    ],
+)
+def test_a_class_is_never_lost_whatever_its_files_are(folder, name, content, words):
+    path = folder / "birds" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    (folder / "birds" / "notes.txt").write_text("about")
+    with pytest.raises(UserError, match=f"^class birds in .* has no usable file .*{words}"):
+        load_images(folder)
+    draw(folder / "birds" / "good.png", 7)
+    assert "birds" in load_images(folder).class_names
+
+
+@pytest.mark.parametrize("name", ["annotations/0.xml", "models/a.pth", "code/train.py"])
+def test_a_folder_of_other_things_beside_the_classes_is_no_lost_class(folder, name):
+    (folder / name).parent.mkdir()
+    (folder / name).write_bytes(b"PK\3\4 or anything")
     images = load_images(folder)
     assert images.class_names == ("cats", "dogs")
-    assert "annotations" in reasons(images)
+    assert reasons(images) == {
+        Path(name).parent.name: "holds no readable image, so it is not a class"
+    }
 
 
 def test_folders_without_two_classes_are_refused(tmp_path):

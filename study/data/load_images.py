@@ -36,6 +36,7 @@ from study.data.groups import compiled, groups_in_words, groups_of_names, groups
 from study.data.image_set import ImageSet
 from study.data.pixels.decoding import THUMBNAIL_BYTES, Inspected, inspect, pixel_digest
 from study.data.pixels.deep_grey import find_scales, is_flat
+from study.data.pixels.foreign_formats import is_other
 
 MOST_IMAGES = 10_000_000  # descriptions of more would fill a machine's memory
 NO_CLASS = "holds no readable image, so it is not a class"
@@ -119,15 +120,21 @@ def _check(listing: Listing, map_files: MapFiles, *, near: bool) -> ImageSet:
     pairs = list(zip(listing.files, inspected, strict=True))
     good = [(file, found) for file, found in pairs if found.digest]
     present = {file.label for file, _ in good}
-    problems = [Problem(one.path, its.reason, one.label) for one, its in pairs if its.reason]
-    problems += [Problem(entry, NO_CLASS) for entry in listing.folders if entry.name not in present]
+    problems = [
+        Problem(one.path, its.reason, one.label)
+        for one, its in pairs
+        if its.reason and (its.claims or not (one.label in present or is_other(one.path.name)))
+    ]
+    ignored = listing.ignored + len(pairs) - len(good) - len(problems)
+    known = present.union(problem.label for problem in listing.problems + problems)
+    problems += [Problem(entry, NO_CLASS) for entry in listing.folders if entry.name not in known]
     images = _image_set(listing, [file for file, _ in good], [found for _, found in good])
     compare = partial(_map, map_files, "comparing images", pixel_digest)
     images = replace(
         images,
         contents=contents(images.paths, [found for _, found in good], compare),
         problems=tuple(sorted(listing.problems + problems)),
-        ignored=listing.ignored + sum(not (one.digest or one.reason) for one in inspected),
+        ignored=ignored,
     )
     if not near:
         return images

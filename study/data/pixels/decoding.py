@@ -30,6 +30,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from study.common.errors import UserError
 from study.common.text import printable
@@ -44,7 +45,14 @@ from study.data.pixels.deep_grey import (
     stretched,
     to_8_bits,
 )
-from study.data.pixels.foreign_formats import AVIF, HEIC, TIFF, kind_in_words, tiff_in_words
+from study.data.pixels.foreign_formats import (
+    AVIF,
+    HEIC,
+    TIFF,
+    is_other,
+    kind_in_words,
+    tiff_in_words,
+)
 from study.data.pixels.whole_jpeg import CUT_OFF, load_whole
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO")
@@ -81,10 +89,11 @@ class StoredAs(NamedTuple):
 
 
 class Inspected(NamedTuple):
-    """What `inspect` found: an image (a digest), a broken one (a reason), or neither."""
+    """What `inspect` found: an image (a digest), or why it cannot be used (a reason)."""
 
     digest: str = ""  # sha256 of the file's bytes, hex
-    reason: str = ""  # why it cannot be used, to be read after its name: "is cut off"
+    reason: str = ""  # to be read after its name: "is cut off"
+    claims: bool = True  # to be an image, by its name or its first bytes
     flat: bool = False  # one colour everywhere, as a white icon on transparency; not of deep grey
     header: StoredAs = StoredAs("", (0, 0), "")
     thumbnail: bytes = b""  # see `thumbnail`
@@ -152,13 +161,14 @@ def inspect(path: Path) -> Inspected:
             return Inspected(reason="is not a regular file")
         with path.open("rb") as file:
             head = file.read(512)
-            claims = claims or _starts_like_image(head) or bool(kind_in_words(head))
+            kind = "" if is_other(path.name) else kind_in_words(head, path.name)
+            claims = claims or _starts_like_image(head) or bool(kind)
             if not head:
                 raise UnusableImageError("is empty (0 bytes)")
             try:
                 image = _open(file)
             except UnidentifiedImageError:
-                raise UnusableImageError(_why_unknown(path, file, head)) from None
+                raise UnusableImageError(_why_unknown(path, file, head, kind)) from None
             with image:
                 claims = True
                 _refuse_raw(path, file, head)
@@ -169,26 +179,26 @@ def inspect(path: Path) -> Inspected:
             return found._replace(digest=hashlib.file_digest(file, "sha256").hexdigest())
     except Exception as error:  # decoders raise nearly every kind of exception on hostile bytes
         unreadable = isinstance(error, OSError) and error.errno is not None
-        return Inspected(reason=_in_words(error)) if claims or unreadable else Inspected()
+        return Inspected(reason=_in_words(error), claims=claims or unreadable)
 
 
 def _starts_like_image(head: bytes) -> bool:
     return head.startswith(MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
-def _why_unknown(path: Path, file: BinaryIO, head: bytes) -> str:
-    """Return why Pillow does not know a file, to be read after its name."""
-    kind, known = kind_in_words(head), _known_formats()
+def _why_unknown(path: Path, file: BinaryIO, head: bytes, kind: str) -> str:
+    """Return why Pillow does not know a file of a kind, to be read after its name."""
+    known = _known_formats()
     if kind and not (kind == HEIC and "HEIF" in known) and not (kind == AVIF and "AVIF" in known):
         return kind
-    if head.lstrip().startswith(b"<") and path.suffix.lower() != ".svg":
+    if head.lstrip().startswith(b"<"):
         return f"is named {path.suffix} but holds HTML or XML"
     if head.startswith(TIFF):
         with contextlib.suppress(Exception):  # a header that cannot be read is a damaged one
             return tiff_in_words(file, head, path.suffix.lower(), decodable=False)
     if kind or _starts_like_image(head):
         return "starts like an image, but its header is damaged"
-    return f"is not in a supported format ({', '.join(known)})"
+    return f"is not in a supported format ({', '.join(known)}): convert it to PNG"
 
 
 def _refuse_raw(path: Path, file: BinaryIO, head: bytes) -> None:
@@ -227,7 +237,7 @@ def thumbnail(image: Image.Image) -> bytes:
     return shades.tobytes() + rgb.resize(COLOURS, Image.Resampling.BOX).tobytes()
 
 
-def _open(file: BinaryIO) -> Image.Image:
+def _open(file: BinaryIO) -> ImageFile:
     """Identify the image, decode nothing yet, refuse a bomb."""
     _silence_pillow()
     image = Image.open(file, formats=_known_formats())

@@ -3,8 +3,8 @@
 A JPEG that was cut off and closed again, or overwritten in the middle, is decoded to half a picture
 and grey, and Pillow shows none of libjpeg's warnings. But its decoder says how many bytes it took:
 it takes none before it has all bits of a block of pixels, and each at once while it looks for the
-next marker. So bytes near the end of each scan are handed over one by one, and then some that do not
-belong there. A whole scan needs the former, and none of the latter.
+next marker. So bytes near the end of each scan are handed over one by one, and then some that do
+not belong there. A whole scan needs the former, and none of the latter.
 """
 
 import re
@@ -23,7 +23,9 @@ AHEAD = bytes(8)  # what the decoder reads before it needs it
 INTERVAL = 1024  # bytes between two checks where there are restart markers
 MOST_BYTES = 2**26  # of a file that is checked; 89 megapixels are rarely more
 CUT_OFF = "is cut off"
-DAMAGED = "is damaged (its pixels end early or contradict each other): copy it from its source again"
+DAMAGED = (
+    "is damaged (its pixels end early or contradict each other): copy it from its source again"
+)
 
 
 class _Scans(NamedTuple):
@@ -86,13 +88,12 @@ def _scans(data: bytes) -> _Scans:
 
 def _stretches(data: bytes, begin: int) -> tuple[list[tuple[int, int]], bool]:
     """Return the stretches of a scan, and whether its restart markers are in order."""
-    found, number, in_order, end = [], 0, True, len(data)
-    for marker in MARKER.finditer(data, begin):
+    found, in_order, end = [], True, len(data)
+    for number, marker in enumerate(MARKER.finditer(data, begin)):
         if marker[1][0] not in RESTARTS:
             end = marker.start()
             break
         in_order &= marker[1][0] == RESTARTS[number % len(RESTARTS)]
-        number += 1
         if marker.start() - begin >= INTERVAL:
             found.append((begin, marker.start()))
             begin = marker.end()
