@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from study.common.errors import UserError
 from study.common.text import first_few, printable
@@ -210,6 +210,30 @@ def test_the_first_frame_counts(tmp_path, suffix):
     options = {"lossless": True} if suffix == ".webp" else {}
     first.save(tmp_path / f"x{suffix}", save_all=True, append_images=[second], **options)
     same(tmp_path / f"x{suffix}", first)
+
+
+def test_pages_and_frames_are_counted_but_no_smaller_copies(tmp_path):
+    pages = [Image.new("RGB", (20, 10), colour) for colour in ("red", "green", "blue")]
+    for suffix in (".gif", ".tif", ".webp", ".png"):
+        pages[0].save(tmp_path / f"x{suffix}", save_all=True, append_images=pages[1:])
+        assert inspect(tmp_path / f"x{suffix}").pages == 3, suffix
+    with TiffImagePlugin.AppendingTiffWriter(tmp_path / "copies.tif", new=True) as file:
+        for kind, page in enumerate(pages):  # the photo, a smaller copy, the next page
+            page.save(file, format="TIFF", tiffinfo={254: kind % 2})
+            file.newFrame()
+    assert inspect(tmp_path / "copies.tif").pages == 2
+    assert inspect(tmp_path / "copies.tif").digest
+
+
+def test_a_large_profile_or_text_does_not_matter(tmp_path, quarters):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("workflow", "x" * 3_000_000, zip=True)
+    quarters.save(tmp_path / "x.png", pnginfo=text, icc_profile=bytes(3_000_000))
+    same(tmp_path / "x.png", quarters)
+    text.add_text("bomb", "x" * (2**26 + 1), zip=True)
+    quarters.save(tmp_path / "x.png", pnginfo=text)
+    reason = inspect(tmp_path / "x.png").reason
+    assert reason == "holds more than 67,108,864 bytes of text or profile: save it without"
 
 
 def test_resizing_is_pillows_bilinear(tmp_path):

@@ -16,6 +16,7 @@ from study.data import main
 from study.data.doubts import doubts
 from study.data.image_set import ImageSet
 from study.data.load_images import load_images
+from study.data.pixels.decoding import decode
 from study.data.splits.one_split import keras_split
 
 
@@ -422,6 +423,30 @@ def test_the_command_prints_what_is_there_and_draws_a_grid(folder, tmp_path, cap
         "1 image is one flat colour: ",
     ):
         assert words in printed
+
+
+def test_a_fourth_band_that_may_be_no_opacity_is_named(tmp_path):
+    rng = np.random.default_rng(1)
+    for number in range(6):
+        path = tmp_path / "ab"[number % 2] / f"{number}.tif"
+        path.parent.mkdir(exist_ok=True)
+        bands = rng.integers(40, 200, (8, 8, 4), dtype=np.uint8)
+        Image.fromarray(bands, "RGBA").save(path)
+    assert [line for line in doubts(load_images(tmp_path)) if "near infrared" in line]
+    for path in tmp_path.glob("*/*.tif"):  # as in docs/data.md
+        with Image.open(path) as image:
+            image.convert("RGB").save(path.with_suffix(".png"))
+        path.unlink()
+    assert not doubts(load_images(tmp_path))
+    np.testing.assert_array_equal(decode(tmp_path / "b" / "5.png", 8), bands[..., :3])
+
+
+def test_pages_that_are_not_used_are_counted(folder):
+    pages = [Image.new("L", (8, 8), grey) for grey in (10, 20, 30)]
+    pages[0].save(folder / "cats" / "scan.tif", save_all=True, append_images=pages[1:])
+    [line] = [line for line in doubts(load_images(folder)) if "only the first page" in line]
+    assert line.startswith("only the first page or frame of 1 image is used: ")
+    assert line.endswith("scan.tif (3)")
 
 
 def test_many_doubts_are_few_lines(folder):

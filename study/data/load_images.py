@@ -180,6 +180,10 @@ def _image_set(
         scales=scales,
         greys={row: grey.ends() for row, grey in greys.items()},
         flat=tuple(file.path for file in itertools.compress(files, flat)),
+        pages={
+            file.path: one.pages for file, one in zip(files, found, strict=True) if one.pages > 1
+        },
+        veiled=sum(one.veiled for one in found),
         parts=tuple(file.part for file in files) if listing.part_names else (),
         part_names={part: name for part, name in listing.part_names.items() if part in parts},
         subfolders=tuple(file.subfolder for file in files),

@@ -29,7 +29,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from study.common.errors import UserError
@@ -52,16 +52,19 @@ from study.data.pixels.foreign_formats import (
     is_other,
     kind_in_words,
     tiff_in_words,
+    tiff_pages,
 )
 from study.data.pixels.whole_jpeg import CUT_OFF, load_whole
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO")
+FILMS = ("GIF", "PNG", "WEBP", "AVIF")  # formats whose files may hold several frames
 # A file with such a name claims to be an image, whether it can be read here or not.
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff",
      ".webp", ".pgm", ".ppm", ".pbm", ".pnm", ".pfm", ".avif", ".jp2", ".j2k", ".jpx", ".ico",
      ".heic", ".heif", ".tga", ".psd", ".eps", ".svg", ".dng", ".cr2", ".nef", ".arw", ".jxl")
 )  # fmt: skip
+MOST_TEXT = 2**26  # bytes of a profile or text in a PNG, which Pillow unpacks, used or not
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", *TIFF)
 WHITE = (255, 255, 255, 255)
 ORIENTATION = 0x0112  # EXIF tag
@@ -98,6 +101,8 @@ class Inspected(NamedTuple):
     header: StoredAs = StoredAs("", (0, 0), "")
     thumbnail: bytes = b""  # see `thumbnail`
     grey: GreyRange | None = None  # of deep grey
+    pages: int = 1  # or frames; only the first is used
+    veiled: bool = False  # its opacity differs from pixel to pixel
 
 
 class UnusableImageError(Exception):
@@ -172,9 +177,10 @@ def inspect(path: Path) -> Inspected:
             with image:
                 claims = True
                 _refuse_raw(path, file, head)
+                pages = _pages(image, file, head)
                 if image.format in ("JPEG", "MPO") and (wrong := load_whole(image, file)):
                     raise UnusableImageError(wrong)
-                found = _measured(image)
+                found = _measured(image)._replace(pages=pages)
             file.seek(0)
             return found._replace(digest=hashlib.file_digest(file, "sha256").hexdigest())
     except Exception as error:  # decoders raise nearly every kind of exception on hostile bytes
@@ -209,16 +215,34 @@ def _refuse_raw(path: Path, file: BinaryIO, head: bytes) -> None:
         file.seek(place)
 
 
+def _pages(image: ImageFile, file: BinaryIO, head: bytes) -> int:
+    """Return the number of pages or frames; 1 where it cannot be found."""
+    place, pages = file.tell(), 1
+    with contextlib.suppress(Exception):  # whatever is behind the first page does not matter
+        if head.startswith(TIFF):
+            pages = tiff_pages(file, head)
+        elif image.format in FILMS:
+            pages = getattr(image, "n_frames", 1)
+    file.seek(place)
+    return pages
+
+
 def _measured(image: Image.Image) -> Inspected:
     header = StoredAs(str(image.format), image.size, image.mode)
     image.load()
     if not is_deep(image):
         rgb = _to_rgb(image)
         one_colour = rgb.getcolors(1) is not None  # None: more than one
-        return Inspected(flat=one_colour, header=header, thumbnail=thumbnail(rgb))
+        veiled = image.mode in ("RGBA", "LA", "PA") and not _is_even(image.getchannel("A"))
+        return Inspected(flat=one_colour, header=header, thumbnail=thumbnail(rgb), veiled=veiled)
     grey = deep_grey(image)
     shown = _upright(Image.fromarray(stretched(grey)), image)
     return Inspected(header=header, thumbnail=thumbnail(shown), grey=measure(grey))
+
+
+def _is_even(band: Image.Image) -> bool:
+    low, high = band.getextrema()
+    return low == high
 
 
 def thumbnail(image: Image.Image) -> bytes:
@@ -262,6 +286,7 @@ def _silence_pillow() -> None:
 @functools.cache
 def _known_formats() -> tuple[str, ...]:
     Image.init()
+    PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = MOST_TEXT, 4 * MOST_TEXT
     if importlib.util.find_spec("pillow_heif"):
         import pillow_heif  # the extra `phone`
 
@@ -300,6 +325,8 @@ def _in_words(error: Exception) -> str:
         return text
     if isinstance(error, Image.DecompressionBombError):
         return f"has more pixels than the limit of {Image.MAX_IMAGE_PIXELS:,}: make it smaller"
+    if "MAX_TEXT" in text:
+        return f"holds more than {MOST_TEXT:,} bytes of text or profile: save it without"
     if isinstance(error, MemoryError):
         return "needs more memory than is available"
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):

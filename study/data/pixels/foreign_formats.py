@@ -76,6 +76,7 @@ OTHER_SUFFIXES = frozenset((  # of what lies beside images: documents, programs,
 # fmt: on
 HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 SUB_FILE, PHOTOMETRIC, SUB_IFDS, DNG_VERSION = 254, 262, 330, 50706  # tags of TIFF 6.0, of DNG
+MOST_PAGES = 10_000  # that are counted
 BITS, BANDS, KIND = 258, 277, 339
 PLACES = {273: 279, 324: 325}  # where strips or tiles are -> how long each is
 SENSOR = (32803, 34892)  # values of PHOTOMETRIC: pixels of a colour filter, linear raw
@@ -137,6 +138,19 @@ def tiff_in_words(file: BinaryIO, head: bytes, suffix: str, *, decodable: bool) 
         f"is a TIFF with {bands} band{'' if bands == 1 else 's'} of {bits}-bit {kind}numbers, a "
         "kind that is not supported: save it as 8-bit grey or RGB"
     )
+
+
+def tiff_pages(file: BinaryIO, head: bytes) -> int:
+    """Return the number of pages of a TIFF; smaller copies and masks of a page are none."""
+    file.seek(0)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if b"+" in head[:4] else 8))
+    pages, seen = 0, {0, None}
+    while tags.next not in seen and len(seen) < MOST_PAGES:
+        seen.add(tags.next)
+        file.seek(tags.next)
+        tags.load(file)
+        pages += not tags.get(SUB_FILE, 0) & (1 | 4)
+    return pages
 
 
 def _is_raw(tags: TiffImagePlugin.ImageFileDirectory_v2, head: bytes, suffix: str) -> bool:
