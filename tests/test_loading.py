@@ -425,6 +425,20 @@ def test_the_command_prints_what_is_there_and_draws_a_grid(folder, tmp_path, cap
         assert words in printed
 
 
+def test_a_grid_that_cannot_be_written_says_where_it_would_go(
+    folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    Path("logs").write_text("a file")
+    assert main(["--data", str(folder)]) == 2
+    out, error = capsys.readouterr()
+    assert out.startswith("6 images in 2 classes")
+    assert error.endswith(
+        "error: the sample grid cannot be written to logs/samples.png (File exists): give --grid a "
+        "file in a folder where you may write\n"
+    )
+
+
 def test_a_fourth_band_that_may_be_no_opacity_is_named(tmp_path):
     rng = np.random.default_rng(1)
     for number in range(6):

@@ -209,8 +209,8 @@ def test_images_that_keras_does_not_list_are_divided_apart(odd_folder):
     assert {path.suffix for path in new} == {".webp"}
     splits = Splits(after, split="keras", validation_split=0.2, test_split=0, seed=1, split_seed=12)
     assert splits.origin == (
-        "Keras's own, the same for all repeats; but Keras itself would leave out 10 images, such as "
-        "0.webp, which are divided apart by the same rule"
+        "Keras's own, the same for all repeats; but Keras itself would leave out 10 images, such "
+        "as 0.webp, which are divided apart by the same rule"
     )
     assert len(parts.train) + len(parts.validation) == len(after.paths)
 

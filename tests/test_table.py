@@ -138,7 +138,7 @@ def test_a_group_of_the_table_never_stands_on_both_sides(folder):
     text = "file,label,group\n" + rows(more=",g{0}")
     images = load(folder, text)
     assert images.groups == tuple(f"g{n // 2}" for n in range(12))
-    assert "groups: 6 of 12 images" in images.notes[1]
+    assert "groups: 6, with 12 images in all" in images.notes[1]
     for repeat in range(20):
         made = {"validation_split": 0.3, "test_split": 0.2, "seed": 1, "split_seed": 1}
         split = Splits(images, split="stratified", **made)("search", repeat)
