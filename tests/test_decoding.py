@@ -351,7 +351,7 @@ CONTAINER = b"\0\0\0\x18ftyp%s\0\0\0\0mif1miaf"
         (b"v/1\x01\2\0\0\0", "is an EXR image: convert it to PNG"),
         (b"\x0a\5\1\x08", "is a PCX image: convert it to PNG"),
         (b"SIMPLE  =                    T", "is a FITS image: convert it to TIFF"),
-        (b"\x93NUMPY\1\0", "is an array of NumPy: save it as PNG"),
+        (b"\x93NUMPY\1\0", "holds arrays of NumPy: save them as PNG"),
         (bytes(128) + b"DICM", "is a DICOM image: convert it to 16-bit PNG"),
         (bytes(344) + b"n+1\0", "is a NIfTI volume: save its slices as PNG"),
     ],

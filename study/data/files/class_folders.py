@@ -134,7 +134,7 @@ def _holds_data(folder: Path) -> bool:
     for place, folders, names in os.walk(folder, onerror=unread.append):
         folders[:] = [name for name in folders if not is_foreign(Path(place, name))]
         visible = (name for name in names if not name.startswith("."))
-        if not all(map(is_other, visible)):
+        if not all(map(is_other, visible)) or any(may_be_image(name.lstrip(".")) for name in names):
             return True
     return bool(unread)
 

@@ -25,7 +25,10 @@ AVIF = HEIC.replace("a HEIC photo", "an AVIF image").replace("the photo", "the i
 PDF = "is a PDF: save its pages or pictures as images"
 VIDEO = "is a video: save the frames that count as images"
 ARCHIVE = "is an archive or compressed: unpack it"
-ARRAY = "is an array of NumPy: save it as PNG, as with Pillow"
+ARRAY = "holds arrays of NumPy: save them as PNG, as with Pillow"
+MATLAB = "is a MATLAB file: save its images as PNG, as with scipy.io and Pillow"
+TFRECORD = "is a TFRecord file: save its images as files of their own, as with TensorFlow"
+VOLUME = "is a volume (MetaImage or NRRD): save its slices as PNG, as with SimpleITK and Pillow"
 NIFTI = "is a NIfTI volume: save its slices as PNG, as with nibabel and Pillow"
 DICOM = "is a DICOM image: convert it to 16-bit PNG, as with pydicom or dcmj2pnm of DCMTK"
 FITS = "is a FITS image: convert it to TIFF, as with astropy and Pillow"
@@ -65,7 +68,16 @@ RAW_SUFFIXES = frozenset((
     ".dcr", ".kdc", ".mos", ".rwl",
 ))
 # fmt: on
-BY_SUFFIX = {".nii.gz": NIFTI, ".svg": SVG, ".svgz": SVG, ".tga": _other_image("a TGA")}
+BY_SUFFIX = {
+    **dict.fromkeys((".nii.gz", ".nii"), NIFTI),
+    **dict.fromkeys((".svg", ".svgz"), SVG),
+    **dict.fromkeys((".mha", ".mhd", ".nrrd"), VOLUME),
+    ".dcm": DICOM,
+    ".mat": MATLAB,
+    ".npz": ARRAY,
+    ".tfrecord": TFRECORD,
+    ".tga": _other_image("a TGA"),
+}
 # fmt: off
 OTHER_SUFFIXES = frozenset((  # of what lies beside images: documents, programs, trained models
     ".txt", ".md", ".rst", ".html", ".htm", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml",
@@ -90,14 +102,21 @@ def is_other(name: str) -> bool:
 
 def kind_in_words(head: bytes, name: str = "") -> str:
     """Return what a file that starts with `head` is, to be read after its name; "" if unknown."""
-    for end, words in BY_SUFFIX.items():
-        if name.lower().endswith(end):
-            return words
+    words = _of_bytes(head)
+    if words not in ("", ARCHIVE):
+        return words
+    by_name = (words for end, words in BY_SUFFIX.items() if name.lower().endswith(end))
+    return next(by_name, words)
+
+
+def _of_bytes(head: bytes) -> str:
     for start, words in STARTS.items():
         if head.startswith(start):
             return words
-    if head[128:132] == b"DICM" or head[344:348] in (b"n+1\0", b"ni1\0"):
-        return DICOM if head[128:132] == b"DICM" else NIFTI
+    if head[128:132] == b"DICM":
+        return DICOM
+    if head[344:348] in (b"n+1\0", b"ni1\0"):
+        return NIFTI
     if head[4:8] == b"ftyp":
         return _of_brands(head)
     if head[4:8] in (b"moov", b"mdat", b"wide") or head[:4] + head[8:12] == b"RIFFAVI ":
