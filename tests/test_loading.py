@@ -270,6 +270,13 @@ def test_parts_that_are_links_are_followed_if_asked_and_never_lost(folder, tmp_p
         load_images(tmp_path / "parts")
     images = load_images(tmp_path / "parts", follow_links=True)
     assert images.parts == ("train",) * 6 + ("test",) * 6
+    for part in ("train", "test"):  # parts of class folders that are links
+        (tmp_path / "parts" / part).unlink()
+        (tmp_path / "parts" / part).mkdir()
+        for name in ("cats", "dogs"):
+            (tmp_path / "parts" / part / name).symlink_to(folder / name)
+    again = load_images(tmp_path / "parts", follow_links=True)
+    assert again.fingerprint == images.fingerprint
 
 
 def test_a_link_to_the_whole_folder_is_fine(folder, tmp_path):

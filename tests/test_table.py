@@ -90,6 +90,12 @@ def test_labels_that_are_numbers_stand_in_their_order(folder):
     assert images.class_names == ("0", "5", "10")
 
 
+def test_a_listed_file_that_is_no_image_is_named(folder):
+    (folder / "images" / "12.xyz").write_bytes(b"of some camera")
+    [problem] = load(folder, "file,label\n" + rows() + "images/12.xyz,cats\n").problems
+    assert problem.reason.startswith("is not in a supported format")
+
+
 def test_links_out_of_the_folder_are_treated_as_in_folders(folder, tmp_path):
     (folder / "images").rename(tmp_path / "disk")
     (folder / "images").symlink_to(tmp_path / "disk")

@@ -120,10 +120,12 @@ def _check(listing: Listing, map_files: MapFiles, *, near: bool) -> ImageSet:
     pairs = list(zip(listing.files, inspected, strict=True))
     good = [(file, found) for file, found in pairs if found.digest]
     present = {file.label for file, _ in good}
+    table = listing.source != listing.root  # which names each of its files
     problems = [
         Problem(one.path, its.reason, one.label)
         for one, its in pairs
-        if its.reason and (its.claims or not (one.label in present or is_other(one.path.name)))
+        if its.reason
+        and (its.claims or table or not (one.label in present or is_other(one.path.name)))
     ]
     ignored = listing.ignored + len(pairs) - len(good) - len(problems)
     known = present.union(problem.label for problem in listing.problems + problems)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from study.common.errors import UserError
 from study.common.text import first_few, printable
 from study.data.files.foreign_folders import is_foreign
-from study.data.files.links import is_circle
+from study.data.files.links import is_circle, is_link
 from study.data.pixels.decoding import SUFFIXES
 from study.data.pixels.foreign_formats import is_other
 
@@ -128,10 +128,14 @@ def _folders_with_data(root: Path) -> list[Path]:
 def _holds_data(folder: Path) -> bool:
     """Return whether any file in or below `folder` may be an image, or meant as one, by its name.
 
-    A folder that cannot be read may hold images, too.
+    A folder that cannot be read, or that a link leads to, may hold images, too.
     """
     unread: list[OSError] = []
     for place, folders, names in os.walk(folder, onerror=unread.append):
+        if any(
+            is_link(path) and _may_hold_data(path) for path in map(Path(place).joinpath, folders)
+        ):
+            return True
         folders[:] = [name for name in folders if not is_foreign(Path(place, name))]
         visible = (name for name in names if not name.startswith("."))
         if not all(map(is_other, visible)) or any(may_be_image(name.lstrip(".")) for name in names):

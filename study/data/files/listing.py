@@ -164,7 +164,7 @@ def _list_folders(classes: ClassFolders, *, follow: bool = False) -> Listing:
                 continue
             used.add(os.path.realpath(folder))
             folders.append(folder)
-            found = list(_class_entries(folder, links))
+            found = _class_entries(folder, links)
             paths = sorted((one for one in found if isinstance(one, Path)), key=_by_folder)
             files += [
                 ListedFile(path, folder.name, part, subfolder=_first_folder(path, folder))
@@ -194,28 +194,27 @@ def _loose(top: Path) -> Iterator[Problem | None]:
         elif may_be_image(entry.name) and not entry.is_dir():
             yield Problem(entry, "is not in a class folder")
         elif is_link(entry) and not entry.exists():  # a class on a disk that is not mounted?
-            yield Problem(entry, "is a symbolic link to nothing", entry.name)
+            label = "" if is_other(entry.name) else entry.name
+            yield Problem(entry, "is a symbolic link to nothing", label)
         elif not entry.is_dir():
             yield None
 
 
-def _class_entries(folder: Path, links: Links) -> Iterator[Path | Problem | None]:
-    """Yield what `_walk` does, and a problem if all images of a class are out of sight."""
+def _class_entries(folder: Path, links: Links) -> list[Path | Problem | None]:
+    """Return what `_walk` yields, and a problem if all images of a class are out of sight."""
     if wrong := links.why_not(folder):
-        yield Problem(folder, wrong, folder.name)
-        return
-    files = False
-    for one in _walk(folder, links):
-        files = files or (isinstance(one, Path) and not is_other(one.name))
-        yield one
-    if not files and any(Path(name).suffix.lower() in SUFFIXES for name in _all_names(folder)):
+        return [Problem(folder, wrong, folder.name)]
+    found = list(_walk(folder, links))
+    aside = (one is None or (isinstance(one, Path) and is_other(one.name)) for one in found)
+    if all(aside) and _hides_images(folder):
         hidden = "holds images only where nothing is read: rename what begins with a dot"
-        yield Problem(folder, hidden, folder.name)
+        found.append(Problem(folder, hidden, folder.name))
+    return found
 
 
-def _all_names(folder: Path) -> Iterator[str]:
-    for _, _, names in os.walk(folder):
-        yield from names
+def _hides_images(folder: Path) -> bool:
+    names = (name for _, _, names in os.walk(folder) for name in names)
+    return any(Path(name).suffix.lower() in SUFFIXES for name in names)
 
 
 def _walk(folder: Path, links: Links) -> Iterator[Path | Problem | None]:
