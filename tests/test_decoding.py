@@ -216,13 +216,24 @@ def test_pages_and_frames_are_counted_but_no_smaller_copies(tmp_path):
     pages = [Image.new("RGB", (20, 10), colour) for colour in ("red", "green", "blue")]
     for suffix in (".gif", ".tif", ".webp", ".png"):
         pages[0].save(tmp_path / f"x{suffix}", save_all=True, append_images=pages[1:])
-        assert inspect(tmp_path / f"x{suffix}").pages == 3, suffix
+        assert inspect(tmp_path / f"x{suffix}").more[:3] in ("3 p", "3 f"), suffix
     with TiffImagePlugin.AppendingTiffWriter(tmp_path / "copies.tif", new=True) as file:
         for kind, page in enumerate(pages):  # the photo, a smaller copy, the next page
             page.save(file, format="TIFF", tiffinfo={254: kind % 2})
             file.newFrame()
-    assert inspect(tmp_path / "copies.tif").pages == 2
+    assert inspect(tmp_path / "copies.tif").more == "2 pages"
     assert inspect(tmp_path / "copies.tif").digest
+
+
+def test_bands_beyond_red_green_and_blue_are_counted(tmp_path):
+    bands = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 4), dtype=np.uint8)
+    Image.fromarray(bands, "RGBA").save(tmp_path / "x.tif")
+    tagged = (tmp_path / "x.tif").read_bytes()
+    opacity, none = (struct.pack("<HHII", 338, 3, 1, kind) for kind in (2, 0))
+    assert opacity in tagged
+    (tmp_path / "x.tif").write_bytes(tagged.replace(opacity, none))
+    same(tmp_path / "x.tif", bands[..., :3])
+    assert inspect(tmp_path / "x.tif").more == "4 bands"
 
 
 def test_a_large_profile_or_text_does_not_matter(tmp_path, quarters):

@@ -465,9 +465,9 @@ def test_a_fourth_band_that_may_be_no_opacity_is_named(tmp_path):
 def test_pages_that_are_not_used_are_counted(folder):
     pages = [Image.new("L", (8, 8), grey) for grey in (10, 20, 30)]
     pages[0].save(folder / "cats" / "scan.tif", save_all=True, append_images=pages[1:])
-    [line] = [line for line in doubts(load_images(folder)) if "only the first page" in line]
-    assert line.startswith("only the first page or frame of 1 image is used: ")
-    assert line.endswith("scan.tif (3)")
+    [line] = [line for line in doubts(load_images(folder)) if "first page" in line]
+    assert line.startswith("not used of 1 image: all but the first page or frame, ")
+    assert line.endswith("scan.tif (3 pages)")
 
 
 def test_many_doubts_are_few_lines(folder):

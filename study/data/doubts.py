@@ -46,10 +46,12 @@ def doubts(images: ImageSet) -> list[str]:
 
 def _unseen(images: ImageSet) -> Iterator[str]:
     """Yield what is in the files and not in what a model sees."""
-    if images.pages:
-        named = (f"{path} ({count:,})" for path, count in images.pages.items())
-        number = counted(len(images.pages), "image")
-        yield f"only the first page or frame of {number} is used: {first_few(named, NAMED)}"
+    if images.more:
+        named = (f"{path} ({more})" for path, more in images.more.items())
+        yield (
+            f"not used of {counted(len(images.more), 'image')}: all but the first page or frame, "
+            f"all but its grey or its first three bands: {first_few(named, NAMED)}"
+        )
     if images.veiled == len(images.paths):
         yield (
             "all images are laid on white by their last band, an opacity that differs from pixel "

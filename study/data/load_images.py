@@ -182,9 +182,7 @@ def _image_set(
         scales=scales,
         greys={row: grey.ends() for row, grey in greys.items()},
         flat=tuple(file.path for file in itertools.compress(files, flat)),
-        pages={
-            file.path: one.pages for file, one in zip(files, found, strict=True) if one.pages > 1
-        },
+        more={file.path: one.more for file, one in zip(files, found, strict=True) if one.more},
         veiled=sum(one.veiled for one in found),
         parts=tuple(file.part for file in files) if listing.part_names else (),
         part_names={part: name for part, name in listing.part_names.items() if part in parts},

@@ -51,8 +51,8 @@ from study.data.pixels.foreign_formats import (
     TIFF,
     is_other,
     kind_in_words,
+    pages_and_bands,
     tiff_in_words,
-    tiff_pages,
 )
 from study.data.pixels.whole_jpeg import CUT_OFF, load_whole
 
@@ -101,7 +101,7 @@ class Inspected(NamedTuple):
     header: StoredAs = StoredAs("", (0, 0), "")
     thumbnail: bytes = b""  # see `thumbnail`
     grey: GreyRange | None = None  # of deep grey
-    pages: int = 1  # or frames; only the first is used
+    more: str = ""  # pages, frames or bands of which only the first are used: "3 pages"
     veiled: bool = False  # its opacity differs from pixel to pixel
 
 
@@ -177,10 +177,10 @@ def inspect(path: Path) -> Inspected:
             with image:
                 claims = True
                 _refuse_raw(path, file, head)
-                pages = _pages(image, file, head)
+                more = _too_much(image, file, head)
                 if image.format in ("JPEG", "MPO") and (wrong := load_whole(image, file)):
                     raise UnusableImageError(wrong)
-                found = _measured(image)._replace(pages=pages)
+                found = _measured(image)._replace(more=more)
             file.seek(0)
             return found._replace(digest=hashlib.file_digest(file, "sha256").hexdigest())
     except Exception as error:  # decoders raise nearly every kind of exception on hostile bytes
@@ -215,16 +215,17 @@ def _refuse_raw(path: Path, file: BinaryIO, head: bytes) -> None:
         file.seek(place)
 
 
-def _pages(image: ImageFile, file: BinaryIO, head: bytes) -> int:
-    """Return the number of pages or frames; 1 where it cannot be found."""
-    place, pages = file.tell(), 1
+def _too_much(image: ImageFile, file: BinaryIO, head: bytes) -> str:
+    """Return how many pages, frames or bands there are if not all are used, in words."""
+    place, pages, bands, noun = file.tell(), 1, 1, "frames"
     with contextlib.suppress(Exception):  # whatever is behind the first page does not matter
         if head.startswith(TIFF):
-            pages = tiff_pages(file, head)
+            noun, pages, bands = "pages", *pages_and_bands(file, head)
         elif image.format in FILMS:
             pages = getattr(image, "n_frames", 1)
     file.seek(place)
-    return pages
+    more = f"{bands:,} bands" if bands > len(image.getbands()) else ""
+    return f"{pages:,} {noun}" if pages > 1 else more
 
 
 def _measured(image: Image.Image) -> Inspected:
@@ -327,6 +328,8 @@ def _in_words(error: Exception) -> str:
         return f"has more pixels than the limit of {Image.MAX_IMAGE_PIXELS:,}: make it smaller"
     if "MAX_TEXT" in text:
         return f"holds more than {MOST_TEXT:,} bytes of text or profile: save it without"
+    if "raw mode" in text:
+        return "is stored in a way that is not supported: save it as 8-bit grey or RGB"
     if isinstance(error, MemoryError):
         return "needs more memory than is available"
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):

@@ -159,17 +159,18 @@ def tiff_in_words(file: BinaryIO, head: bytes, suffix: str, *, decodable: bool) 
     )
 
 
-def tiff_pages(file: BinaryIO, head: bytes) -> int:
-    """Return the number of pages of a TIFF; smaller copies and masks of a page are none."""
+def pages_and_bands(file: BinaryIO, head: bytes) -> tuple[int, int]:
+    """Return the number of pages of a TIFF, without smaller copies and masks, and of bands."""
     file.seek(0)
     tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if b"+" in head[:4] else 8))
-    pages, seen = 0, {0, None}
+    pages, bands, seen = 0, 1, {0, None}
     while tags.next not in seen and len(seen) < MOST_PAGES:
         seen.add(tags.next)
         file.seek(tags.next)
         tags.load(file)
+        bands = bands if pages else tags.get(BANDS, 1)
         pages += not tags.get(SUB_FILE, 0) & (1 | 4)
-    return pages
+    return pages, bands
 
 
 def _is_raw(tags: TiffImagePlugin.ImageFileDirectory_v2, head: bytes, suffix: str) -> bool:
