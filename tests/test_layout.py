@@ -172,6 +172,15 @@ def test_a_test_folder_with_no_classes_is_left_out(tmp_path: Path, inner: str):
     assert [problem.path.name for problem in images.problems] == ["test"]
 
 
+def test_a_part_that_would_be_lost_whole_is_refused_by_name(tmp_path: Path):
+    root = divided(tmp_path, "train", "test")
+    for path in [path for path in root.glob("test/*/*") if path.is_file()]:
+        path.write_bytes(b"of some camera")
+        path.rename(path.with_suffix(".xyz"))
+    with pytest.raises(UserError, match=r"^folder test of .* has no usable file \(.* is not in a"):
+        load_images(root)
+
+
 def test_parts_may_be_wrapped_once_more(tmp_path: Path):
     for part in ("training_set", "test_set"):
         fill(tmp_path / "archive" / part / part, cats=3, dogs=3)

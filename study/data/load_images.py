@@ -119,16 +119,19 @@ def _check(listing: Listing, map_files: MapFiles, *, near: bool) -> ImageSet:
     inspected = _map(map_files, "checking images", inspect, [one.path for one in listing.files])
     pairs = list(zip(listing.files, inspected, strict=True))
     good = [(file, found) for file, found in pairs if found.digest]
-    present = {file.label for file, _ in good}
+    present = {(file.part, file.label) for file, _ in good}
     table = listing.source != listing.root  # which names each of its files
     problems = [
         Problem(one.path, its.reason, one.label)
         for one, its in pairs
         if its.reason
-        and (its.claims or table or not (one.label in present or is_other(one.path.name)))
+        and (
+            its.claims or table or not ((one.part, one.label) in present or is_other(one.path.name))
+        )
     ]
     ignored = listing.ignored + len(pairs) - len(good) - len(problems)
-    known = present.union(problem.label for problem in listing.problems + problems)
+    known = {label for _, label in present}
+    known.update(problem.label for problem in listing.problems + problems)
     problems += [Problem(entry, NO_CLASS) for entry in listing.folders if entry.name not in known]
     images = _image_set(listing, [file for file, _ in good], [found for _, found in good])
     compare = partial(_map, map_files, "comparing images", pixel_digest)
@@ -216,6 +219,14 @@ def _refuse_classes(images: ImageSet, listing: Listing) -> None:
         raise UserError(
             f"{which} ({len(problems)} left out, such as {_one_of_each(problems)}); fix the files, "
             "or move the class away"
+        )
+    part_of = {one.path: one.part for one in listing.files if one.part not in ("", *images.parts)}
+    unused = [problem for problem in images.problems if problem.path in part_of]
+    if images.paths and unused:
+        noun, part = listing.part_noun, part_of[unused[0].path]
+        raise UserError(
+            f"{noun} {listing.part_names[part]} of {where} has no usable file "
+            f"({_one_of_each(unused)}); fix the files, or remove the {noun}"
         )
     if len(images.class_names) < 2:
         raise UserError(_too_few_classes(images))
