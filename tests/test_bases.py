@@ -395,9 +395,11 @@ def test_a_network_of_whole_numbers_takes_pixels(tmp_path: Path):
 
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path):
     (tmp_path / "text.keras").write_text("no model")
+    (tmp_path / "saved").mkdir()
     small_network().save(tmp_path / "old.h5")
     for name, sentence in (
-        ("none.keras", "none.keras: no such file"),
+        ("none.keras", "none.keras: no such file; Keras writes one with model.save"),
+        ("saved", r"saved: a folder \(a SavedModel\?\), not a .keras file; Keras writes one"),
         ("text.keras", r"text.keras is not a .keras file of Keras 3 \(File is not a zip file\)"),
         ("old.h5", "old.h5 is not a .keras file of Keras 3"),
     ):

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from study.common.errors import UserError
 from study.common.text import first_few, printable
 from study.data.pixels.decoding import THUMBNAIL_BYTES, decode, inspect, pixel_digest
 from study.data.pixels.deep_grey import GDAL_NODATA, depth, find_scales, is_flat
 from study.data.pixels.foreign_formats import kind_in_words
+from study.data.pixels.whole_jpeg import load_whole
 
 SIDE = 16
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -211,6 +212,41 @@ def test_the_first_frame_counts(tmp_path, suffix):
     same(tmp_path / f"x{suffix}", first)
 
 
+def test_pages_and_frames_are_counted_but_no_smaller_copies(tmp_path):
+    pages = [Image.new("RGB", (20, 10), colour) for colour in ("red", "green", "blue")]
+    for suffix in (".gif", ".tif", ".webp", ".png"):
+        pages[0].save(tmp_path / f"x{suffix}", save_all=True, append_images=pages[1:])
+        assert inspect(tmp_path / f"x{suffix}").more[:3] in ("3 p", "3 f"), suffix
+    with TiffImagePlugin.AppendingTiffWriter(tmp_path / "copies.tif", new=True) as file:
+        for kind, page in enumerate(pages):  # the photo, a smaller copy, the next page
+            page.save(file, format="TIFF", tiffinfo={254: kind % 2})
+            file.newFrame()
+    assert inspect(tmp_path / "copies.tif").more == "2 pages"
+    assert inspect(tmp_path / "copies.tif").digest
+
+
+def test_bands_beyond_red_green_and_blue_are_counted(tmp_path):
+    bands = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 4), dtype=np.uint8)
+    Image.fromarray(bands, "RGBA").save(tmp_path / "x.tif")
+    tagged = (tmp_path / "x.tif").read_bytes()
+    opacity, none = (struct.pack("<HHII", 338, 3, 1, kind) for kind in (2, 0))
+    assert opacity in tagged
+    (tmp_path / "x.tif").write_bytes(tagged.replace(opacity, none))
+    same(tmp_path / "x.tif", bands[..., :3])
+    assert inspect(tmp_path / "x.tif").more == "4 bands"
+
+
+def test_a_large_profile_or_text_does_not_matter(tmp_path, quarters):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("workflow", "x" * 3_000_000, zip=True)
+    quarters.save(tmp_path / "x.png", pnginfo=text, icc_profile=bytes(3_000_000))
+    same(tmp_path / "x.png", quarters)
+    text.add_text("bomb", "x" * (2**26 + 1), zip=True)
+    quarters.save(tmp_path / "x.png", pnginfo=text)
+    reason = inspect(tmp_path / "x.png").reason
+    assert reason == "holds more than 67,108,864 bytes of text or profile: save it without"
+
+
 def test_resizing_is_pillows_bilinear(tmp_path):
     noise = np.random.default_rng(1).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     image = Image.fromarray(noise)
@@ -247,6 +283,39 @@ def test_a_cut_off_file_is_a_problem(tmp_path, suffix, part):
     assert not looked.digest
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"restart_marker_blocks": 40}, {"optimize": True}]
+)
+def test_a_jpeg_that_libjpeg_warns_about_is_a_problem(tmp_path, options):
+    rng, path = np.random.default_rng(2), tmp_path / "x.jpg"
+    noise = Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8))
+    noise.resize((400, 300)).save(path, **options)
+    whole, middle = path.read_bytes(), path.stat().st_size // 2
+    assert inspect(path).digest
+    for damaged in (
+        whole[:middle] + b"\xff\xd9",
+        whole[:-40] + b"\xff\xd9",
+        whole[:middle] + rng.bytes(1500) + whole[middle + 1500 :],
+        whole[:middle] + bytes(1500) + whole[middle + 1500 :],
+    ):
+        path.write_bytes(damaged)
+        assert inspect(path).reason.startswith("is damaged ("), len(damaged)
+    path.write_bytes(whole[:-2] + b"\0" * 4 + whole[-2:] + b"behind it")  # as cameras write it
+    assert inspect(path).digest
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("side", [1, 7, 16, 100])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_whole_jpeg_is_decoded_as_pillow_does(tmp_path, mode, side, progressive):
+    pixels = np.random.default_rng(3).integers(0, 256, (side, side + 3, 4), dtype=np.uint8)
+    path, image = tmp_path / "x.jpg", Image.fromarray(pixels, "RGBA").convert("RGB").convert(mode)
+    image.save(path, quality=50, progressive=progressive)
+    with path.open("rb") as file, Image.open(file) as opened, Image.open(path) as plain:
+        assert load_whole(opened, file) == ""
+        assert opened.tobytes() == plain.tobytes()
+
+
 def test_reasons_are_plain_words(tmp_path, quarters):
     quarters.save(tmp_path / "good.jpg")
     good = (tmp_path / "good.jpg").read_bytes()
@@ -254,8 +323,10 @@ def test_reasons_are_plain_words(tmp_path, quarters):
         "empty.jpg": (b"", "is empty (0 bytes)"),
         "page.jpg": (b"\n<!DOCTYPE html><p>404", "is named .jpg but holds HTML or XML"),
         "words.png": (b"hello", "is not in a supported format (JPEG, PNG, "),
-        "photo.jxl": (b"\xff\x0a\0", "is not in a supported format ("),
+        "photo.jxl": (b"\xff\x0a\0", "is a JPEG XL image: convert it to PNG, as with "),
         "figure.eps": (b"%!PS-Adobe-3.0 EPSF-3.0", "is not in a supported format ("),
+        "drawing.svg": (b"<svg/>", "is a drawing (SVG): draw it as PNG"),
+        "brain.nii.gz": (b"\x1f\x8b\x08\0", "is a NIfTI volume: save its slices as PNG"),
         "cut.jpg": (good[: len(good) // 2], "is cut off"),
         "no_suffix": (good[:3] + b"garbage", "starts like an image, but its header is damaged"),
     }
@@ -285,6 +356,15 @@ CONTAINER = b"\0\0\0\x18ftyp%s\0\0\0\0mif1miaf"
         (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "is camera raw "),
         (b"FUJIFILMCCD-RAW 0201", "is camera raw "),
         (b"II*\0\x10\0\0\0CR\2\0", "is camera raw "),
+        (b"DDS |\0\0\0", "is a DDS image: convert it to PNG"),
+        (b"qoif\0\0", "is a QOI image: convert it to PNG"),
+        (b"\x01\xda\x01\x01", "is an SGI image: convert it to PNG"),
+        (b"v/1\x01\2\0\0\0", "is an EXR image: convert it to PNG"),
+        (b"\x0a\5\1\x08", "is a PCX image: convert it to PNG"),
+        (b"SIMPLE  =                    T", "is a FITS image: convert it to TIFF"),
+        (b"\x93NUMPY\1\0", "holds arrays of NumPy: save them as PNG"),
+        (bytes(128) + b"DICM", "is a DICOM image: convert it to 16-bit PNG"),
+        (bytes(344) + b"n+1\0", "is a NIfTI volume: save its slices as PNG"),
     ],
 )
 def test_what_is_no_image_is_recognised_by_its_first_bytes(tmp_path, name, start, words):
@@ -404,7 +484,7 @@ def test_the_content_decides_not_the_name(tmp_path, quarters):
 def test_what_does_not_claim_to_be_an_image_is_none(tmp_path, content):
     (tmp_path / "notes.txt").write_bytes(content)
     looked = inspect(tmp_path / "notes.txt")
-    assert (looked.digest, looked.reason) == ("", "")
+    assert (looked.digest, looked.claims) == ("", False)
 
 
 def test_a_file_that_broke_since_the_check_is_named(tmp_path):

@@ -263,8 +263,8 @@ def test_groups_come_from_folders(tmp_path):
     grouped = load_images(tmp_path / "data", group="subfolder")
     assert len(set(grouped.groups)) == 8 and not doubts(grouped)
     assert grouped.notes == (
-        "groups: 8 of 24 images, each on one side of every stratified split; the largest, a0, has "
-        "3",
+        "groups: 8, with 24 images in all, each on one side of every stratified split; the "
+        "largest, a0, has 3",
     )
     assert grouped.fingerprint != images.fingerprint
 
@@ -353,7 +353,7 @@ def test_the_command_groups_as_the_search_does(bursts, tmp_path, capsys):
     grid = str(tmp_path / "grid.png")
     given = ["--data", str(bursts), "--grid", grid, "--group-pattern", r"subject(\d)"]
     assert main(given) == 0
-    assert "groups: 8 of 120 images, each on one side of every" in capsys.readouterr().out
+    assert "groups: 8, with 120 images in all, each on one side of every" in capsys.readouterr().out
     assert main(["--data", str(bursts), "--grid", grid, "--near-duplicates", "keep"]) == 0
     assert "nearly the same" not in capsys.readouterr().out
 

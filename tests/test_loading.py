@@ -16,6 +16,7 @@ from study.data import main
 from study.data.doubts import doubts
 from study.data.image_set import ImageSet
 from study.data.load_images import load_images
+from study.data.pixels.decoding import decode
 from study.data.splits.one_split import keras_split
 
 
@@ -230,18 +231,52 @@ def test_links_out_of_the_folder_and_in_circles_are_named_not_followed(folder, t
     (cats / "self.png").symlink_to("self.png")
     (cats / "broken.png").symlink_to("nothing.png")
     (cats / "inside.png").symlink_to("../dogs/3.png")
-    (folder / "away").symlink_to(outside.parent)
     (folder / "again").symlink_to(cats)
+    (folder / "circle").symlink_to(folder)
     images = load_images(folder)
     assert len(images.paths) == 7  # the link to a file of this folder counts
     assert reasons(images) == {
-        "again": "is a symbolic link, which is not followed",
-        "away": "is a symbolic link, which is not followed",
+        "again": "is a symbolic link to a folder that is used already",
+        "circle": "is a symbolic link to a folder that is used already",
         "cats/broken.png": "cannot be opened (No such file or directory)",
-        "cats/file.png": "is a symbolic link that leads out of the folder",
+        "cats/file.png": "is a symbolic link that leads out of the folder: --follow-links uses it",
         "cats/self.png": "cannot be opened (Too many levels of symbolic links)",
-        "cats/up": "is a symbolic link, which is not followed",
+        "cats/up": "is a symbolic link to a folder: --follow-links uses it",
     }
+
+
+def test_class_folders_that_are_links_are_followed_if_asked_and_never_lost(folder, tmp_path):
+    draw(tmp_path / "disk" / "birds" / "0.png", 60)
+    (folder / "birds").symlink_to(tmp_path / "disk" / "birds")
+    with pytest.raises(UserError, match=r"class birds .* link to a folder: --follow-links uses it"):
+        load_images(folder)
+    images = load_images(folder, follow_links=True)
+    assert images.class_names == ("birds", "cats", "dogs")
+    assert len(keras_split(images, 0.4, seed=12).train) == 5
+    for name in ("cats", "dogs"):
+        (folder / name).rename(tmp_path / "disk" / name)
+        (folder / name).symlink_to(tmp_path / "disk" / name)
+    assert load_images(folder, follow_links=True).fingerprint == images.fingerprint
+    (tmp_path / "disk" / "cats").rename(tmp_path / "unplugged")
+    with pytest.raises(UserError, match=r"class cats .* is a symbolic link to nothing"):
+        load_images(folder, follow_links=True)
+
+
+def test_parts_that_are_links_are_followed_if_asked_and_never_lost(folder, tmp_path):
+    (tmp_path / "parts").mkdir()
+    for part in ("train", "test"):
+        (tmp_path / "parts" / part).symlink_to(folder)
+    with pytest.raises(UserError, match="train is a symbolic link to a folder: --follow-links"):
+        load_images(tmp_path / "parts")
+    images = load_images(tmp_path / "parts", follow_links=True)
+    assert images.parts == ("train",) * 6 + ("test",) * 6
+    for part in ("train", "test"):  # parts of class folders that are links
+        (tmp_path / "parts" / part).unlink()
+        (tmp_path / "parts" / part).mkdir()
+        for name in ("cats", "dogs"):
+            (tmp_path / "parts" / part / name).symlink_to(folder / name)
+    again = load_images(tmp_path / "parts", follow_links=True)
+    assert again.fingerprint == images.fingerprint
 
 
 def test_a_link_to_the_whole_folder_is_fine(folder, tmp_path):
@@ -316,12 +351,37 @@ def test_a_class_that_would_be_lost_whole_is_refused_by_name(folder):
     assert len(load_images(folder).class_names) == 4
 
 
-def test_a_folder_of_other_things_beside_the_classes_is_no_lost_class(folder):
-    (folder / "annotations").mkdir()
-    (folder / "annotations" / "0.xml").write_text("<box/>")
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("scan.dcm", bytes(128) + b"DICM", r"is a DICOM image: convert it .* pydicom"),
+        ("raw.xyz", b"of some camera", r"is not in a supported format .*: convert it to PNG"),
+        ("nothing.xyz", b"", r"is empty \(0 bytes\)"),
+        ("brain.nii.gz", b"\x1f\x8b\x08", r"is a NIfTI volume: save its slices"),
+        (".photo.jpg", b"", r"rename what begins with a dot"),
+        (".hidden/photo.jpg", b"", r"rename what begins with a dot"),
+    ],
+)
+def test_a_class_is_never_lost_whatever_its_files_are(folder, name, content, words):
+    path = folder / "birds" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    (folder / "birds" / "notes.txt").write_text("about")
+    with pytest.raises(UserError, match=f"^class birds in .* has no usable file .*{words}"):
+        load_images(folder)
+    draw(folder / "birds" / "good.png", 7)
+    assert "birds" in load_images(folder).class_names
+
+
+@pytest.mark.parametrize("name", ["annotations/0.xml", "models/a.pth", "code/train.py"])
+def test_a_folder_of_other_things_beside_the_classes_is_no_lost_class(folder, name):
+    (folder / name).parent.mkdir()
+    (folder / name).write_bytes(b"PK\3\4 or anything")
     images = load_images(folder)
     assert images.class_names == ("cats", "dogs")
-    assert "annotations" in reasons(images)
+    assert reasons(images) == {
+        Path(name).parent.name: "holds no readable image, so it is not a class"
+    }
 
 
 def test_folders_without_two_classes_are_refused(tmp_path):
@@ -376,6 +436,44 @@ def test_the_few_images_of_another_size_are_named(folder, tmp_path, capsys):
     Image.new("RGB", (302, 40)).save(folder / "cats" / "photo.png")
     assert main(["--data", str(folder), "--grid", str(tmp_path / "grid.png")]) == 0
     assert "\nfar from the median: cats/photo.png 302 x 40\n" in capsys.readouterr().out
+
+
+def test_a_grid_that_cannot_be_written_says_where_it_would_go(
+    folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    Path("logs").write_text("a file")
+    assert main(["--data", str(folder)]) == 2
+    out, error = capsys.readouterr()
+    assert out.startswith("6 images in 2 classes")
+    assert error.endswith(
+        "error: the sample grid cannot be written to logs/samples.png (File exists): give --grid a "
+        "file in a folder where you may write\n"
+    )
+
+
+def test_a_fourth_band_that_may_be_no_opacity_is_named(tmp_path):
+    rng = np.random.default_rng(1)
+    for number in range(6):
+        path = tmp_path / "ab"[number % 2] / f"{number}.tif"
+        path.parent.mkdir(exist_ok=True)
+        bands = rng.integers(40, 200, (8, 8, 4), dtype=np.uint8)
+        Image.fromarray(bands, "RGBA").save(path)
+    assert [line for line in doubts(load_images(tmp_path)) if "near infrared" in line]
+    for path in tmp_path.glob("*/*.tif"):  # as in docs/data.md
+        with Image.open(path) as image:
+            image.convert("RGB").save(path.with_suffix(".png"))
+        path.unlink()
+    assert not doubts(load_images(tmp_path))
+    np.testing.assert_array_equal(decode(tmp_path / "b" / "5.png", 8), bands[..., :3])
+
+
+def test_pages_that_are_not_used_are_counted(folder):
+    pages = [Image.new("L", (8, 8), grey) for grey in (10, 20, 30)]
+    pages[0].save(folder / "cats" / "scan.tif", save_all=True, append_images=pages[1:])
+    [line] = [line for line in doubts(load_images(folder)) if "first page" in line]
+    assert line.startswith("not used of 1 image: all but the first page or frame, ")
+    assert line.endswith("scan.tif (3 pages)")
 
 
 def test_many_doubts_are_few_lines(folder):

@@ -220,7 +220,7 @@ def test_groups_parts_and_weights_of_the_file_are_honoured(
     assert search(tmp_path / "d.npz", tmp_path, "--optimizers", "adam", "--repeats", "1") == 0
     said = capsys.readouterr().out
     assert "the test set is the part test as it is, so --test-split does not apply" in said
-    assert "groups: 180 of 360 rows, each on one side of every stratified split" in said
+    assert "groups: 180, with 360 rows in all, each on one side of every stratified split" in said
     found = load_predictions(tmp_path / "logs" / "digits")
     assert found is not None and found.optimizers["adam"].set == "test"
     tested = [int(name.removeprefix("row ")) for name in found.optimizers["adam"].paths]

@@ -12,6 +12,7 @@ from study.common.errors import UserError
 from study.data.image_set import ImageSet
 from study.data.load_images import load_images
 from study.data.splits.one_split import Split, keras_split, set_aside_test, stratified_split
+from study.data.splits.study_splits import Splits
 
 
 def image_set(classes: list[list[str]]) -> ImageSet:
@@ -206,6 +207,11 @@ def test_images_that_keras_does_not_list_are_divided_apart(odd_folder):
     new = {after.paths[row] for row in parts.validation} - validation
     assert len(new) == 2
     assert {path.suffix for path in new} == {".webp"}
+    splits = Splits(after, split="keras", validation_split=0.2, test_split=0, seed=1, split_seed=12)
+    assert splits.origin == (
+        "Keras's own, the same for all repeats; but Keras itself would leave out 10 images, such "
+        "as 0.webp, which are divided apart by the same rule"
+    )
     assert len(parts.train) + len(parts.validation) == len(after.paths)
 
 

@@ -90,6 +90,28 @@ def test_labels_that_are_numbers_stand_in_their_order(folder):
     assert images.class_names == ("0", "5", "10")
 
 
+def test_a_listed_file_that_is_no_image_is_named(folder):
+    (folder / "images" / "12.xyz").write_bytes(b"of some camera")
+    [problem] = load(folder, "file,label\n" + rows() + "images/12.xyz,cats\n").problems
+    assert problem.reason.startswith("is not in a supported format")
+
+
+def test_links_out_of_the_folder_are_treated_as_in_folders(folder, tmp_path):
+    (folder / "images").rename(tmp_path / "disk")
+    (folder / "images").symlink_to(tmp_path / "disk")
+    path = table(folder, "file,label\n" + rows())
+    with pytest.raises(UserError, match=r"labels.* out of the folder: --follow-links uses it"):
+        load_images(None, labels=path)
+    assert len(load_images(None, labels=path, follow_links=True).paths) == 12
+    (folder / "images").unlink()
+    (folder / "images").mkdir()
+    for number in range(12):
+        place = tmp_path / "disk" if number % 6 else draw(folder / "real" / "x.png", 1).parent
+        source = next(place.glob(f"{number:02d}.png" if number % 6 else "x.png"))
+        (folder / "images" / f"{number:02d}.png").symlink_to(source)
+    assert names(load_images(None, labels=path)) == ["00.png", "06.png"]  # they stay inside
+
+
 def test_files_may_lie_elsewhere(folder, tmp_path):
     path = table(tmp_path, "file,label\n" + rows().replace("images/", ""), "elsewhere.csv")
     images = load_images(folder / "images", labels=path)
@@ -122,7 +144,7 @@ def test_a_group_of_the_table_never_stands_on_both_sides(folder):
     text = "file,label,group\n" + rows(more=",g{0}")
     images = load(folder, text)
     assert images.groups == tuple(f"g{n // 2}" for n in range(12))
-    assert "groups: 6 of 12 images" in images.notes[1]
+    assert "groups: 6, with 12 images in all" in images.notes[1]
     for repeat in range(20):
         made = {"validation_split": 0.3, "test_split": 0.2, "seed": 1, "split_seed": 1}
         split = Splits(images, split="stratified", **made)("search", repeat)

@@ -78,7 +78,10 @@ def _show_images(given: argparse.Namespace) -> None:
     try:
         write_atomically(given.grid, grid)
     except OSError as error:
-        raise UserError(f"`grid` {given.grid}: {error.strerror}") from None
+        raise UserError(
+            f"the sample grid cannot be written to {given.grid} ({error.strerror}): "
+            "give `grid` a file in a folder where you may write"
+        ) from None
     print(f"sample grid: {printable(given.grid)}")
 
 

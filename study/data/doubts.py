@@ -1,7 +1,7 @@
 """What is doubtful in an `ImageSet`, in a few lines however many files it concerns."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from study.common.text import counted, first_few, printable
@@ -44,7 +44,23 @@ def doubts(images: ImageSet) -> list[str]:
         if paths:
             number = "1 image is" if len(paths) == 1 else f"{len(paths)} images are"
             lines.append(f"{number} {what}: {first_few(paths, NAMED)}")
-    return [*lines, *mixed_grey(images), *shortcuts(images)]
+    return [*lines, *_unseen(images), *mixed_grey(images), *shortcuts(images)]
+
+
+def _unseen(images: ImageSet) -> Iterator[str]:
+    """Yield what is in the files and not in what a model sees."""
+    if images.more:
+        named = (f"{path} ({more})" for path, more in images.more.items())
+        yield (
+            f"not used of {counted(len(images.more), 'image')}: all but the first page or frame, "
+            f"all but its grey or its first three bands: {first_few(named, NAMED)}"
+        )
+    if images.veiled == len(images.paths):
+        yield (
+            "all images are laid on white by their last band, an opacity that differs from pixel "
+            "to pixel; if it is something else, such as near infrared, save the first three bands "
+            "alone (gdal_translate -b 1 -b 2 -b 3, or as in docs/data.md)"
+        )
 
 
 def name_doubts(images: ImageSet) -> list[str]:

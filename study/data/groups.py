@@ -75,8 +75,8 @@ def groups_in_words(examples: Examples) -> list[str]:
         labels[name].add(label)
     across = sum(len(labels[name]) > 1 for name in sizes)
     lines = [
-        f"groups: {len(sizes):,} of {sum(sizes.values()):,} {noun}s, each on one side of every "
-        f"stratified split; the largest, {printable(largest)}, has {most:,}"
+        f"groups: {len(sizes):,}, with {sum(sizes.values()):,} {noun}s in all, each on one side of "
+        f"every stratified split; the largest, {printable(largest)}, has {most:,}"
         + (f"; {counted(across, 'group')} with {noun}s of several classes" if across else "")
     ]
     if alone := len(examples.groups) - sum(sizes.values()):

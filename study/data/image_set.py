@@ -27,6 +27,8 @@ class ImageSet(Examples):
     ignored: int = 0  # number of files that are not images
     subfolders: tuple[str, ...] = ()  # N: the first folder below the class folder; "": none
     flat: tuple[Path, ...] = ()  # images of one colour
+    more: Mapping[Path, str] = field(default_factory=dict)  # what of a file is not used: "3 pages"
+    veiled: int = 0  # number of images whose opacity differs from pixel to pixel
     scales: Scales = field(default_factory=dict)  # white points of the set's deep grey
     greys: Mapping[int, GreyRange] = field(default_factory=dict)  # row of deep grey -> its ends
     headers: tuple[StoredAs, ...] = ()  # N: how each image is stored

@@ -37,6 +37,7 @@ from study.data.image_set import ImageSet
 from study.data.names import twins
 from study.data.pixels.decoding import THUMBNAIL_BYTES, Inspected, inspect, pixel_digest
 from study.data.pixels.deep_grey import find_scales, is_flat
+from study.data.pixels.foreign_formats import is_other
 from study.data.sample_weight import weights_in_words
 
 MOST_IMAGES = 10_000_000  # descriptions of more would fill a machine's memory
@@ -120,16 +121,27 @@ def _check(listing: Listing, map_files: MapFiles, *, near: bool) -> ImageSet:
     inspected = _map(map_files, "checking images", inspect, [one.path for one in listing.files])
     pairs = list(zip(listing.files, inspected, strict=True))
     good = [(file, found) for file, found in pairs if found.digest]
-    present = {file.label for file, _ in good}
-    problems = [Problem(one.path, its.reason, one.label) for one, its in pairs if its.reason]
-    problems += [Problem(entry, NO_CLASS) for entry in listing.folders if entry.name not in present]
+    present = {(file.part, file.label) for file, _ in good}
+    table = listing.source != listing.root  # which names each of its files
+    problems = [
+        Problem(one.path, its.reason, one.label)
+        for one, its in pairs
+        if its.reason
+        and (
+            its.claims or table or not ((one.part, one.label) in present or is_other(one.path.name))
+        )
+    ]
+    ignored = listing.ignored + len(pairs) - len(good) - len(problems)
+    known = {label for _, label in present}
+    known.update(problem.label for problem in listing.problems + problems)
+    problems += [Problem(entry, NO_CLASS) for entry in listing.folders if entry.name not in known]
     images = _image_set(listing, [file for file, _ in good], [found for _, found in good])
     compare = partial(_map, map_files, "comparing images", pixel_digest)
     images = replace(
         images,
         contents=contents(images.paths, [found for _, found in good], compare),
         problems=tuple(sorted(listing.problems + problems)),
-        ignored=listing.ignored + sum(not (one.digest or one.reason) for one in inspected),
+        ignored=ignored,
     )
     if not near:
         return images
@@ -176,6 +188,8 @@ def _image_set(
         scales=scales,
         greys={row: grey.ends() for row, grey in greys.items()},
         flat=tuple(file.path for file in itertools.compress(files, flat)),
+        more={file.path: one.more for file, one in zip(files, found, strict=True) if one.more},
+        veiled=sum(one.veiled for one in found),
         parts=tuple(file.part for file in files) if listing.part_names else (),
         part_names={part: name for part, name in listing.part_names.items() if part in parts},
         subfolders=tuple(file.subfolder for file in files),
@@ -209,6 +223,14 @@ def _refuse_classes(images: ImageSet, listing: Listing) -> None:
         raise UserError(
             f"{which} ({len(problems)} left out, such as {_one_of_each(problems)}); fix the files, "
             "or move the class away"
+        )
+    part_of = {one.path: one.part for one in listing.files if one.part not in ("", *images.parts)}
+    unused = [problem for problem in images.problems if problem.path in part_of]
+    if images.paths and unused:
+        noun, part = listing.part_noun, part_of[unused[0].path]
+        raise UserError(
+            f"{noun} {listing.part_names[part]} of {where} has no usable file "
+            f"({_one_of_each(unused)}); fix the files, or remove the {noun}"
         )
     if len(images.class_names) < 2:
         raise UserError(_too_few_classes(images))

@@ -39,7 +39,8 @@ def architecture(base: str) -> str:
 def _description(base: str) -> dict[str, Any]:
     path = Path(base).expanduser()
     if not path.is_file():
-        raise UserError(f"`base` {base}: no such file")
+        wrong = "a folder (a SavedModel?), not a .keras file" if path.is_dir() else "no such file"
+        raise UserError(f'`base` {base}: {wrong}; Keras writes one with model.save("FILE.keras")')
     try:
         with zipfile.ZipFile(path) as archive:
             member = archive.getinfo("config.json")

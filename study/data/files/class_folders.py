@@ -15,7 +15,9 @@ from typing import NamedTuple
 from study.common.errors import UserError
 from study.common.text import first_few, printable
 from study.data.files.foreign_folders import is_foreign
+from study.data.files.links import is_circle, is_link
 from study.data.pixels.decoding import SUFFIXES
+from study.data.pixels.foreign_formats import is_other
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PART_OF = {
@@ -25,7 +27,6 @@ PART_OF = {
     **dict.fromkeys(("test", "testing", "test_set", "testing_set", "seg_test"), TEST),
 }
 LIKELY = {"train": TRAIN, "val": VALIDATION, "dev": VALIDATION, "test": TEST}  # within a name
-DOCUMENTS = {".txt", ".md", ".rst", ".html", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml"}
 NAMED = 5  # folders listed in one sentence
 UNKNOWN = "has no class folders named like those of train, so its classes are unknown"
 
@@ -98,17 +99,8 @@ def entries(folder: Path) -> list[Path]:
 
 
 def class_folders(root: Path) -> list[Path]:
-    """Return the folders in `root` that may be classes, sorted."""
-    return [
-        entry
-        for entry in entries(root)
-        if entry.is_dir() and not entry.is_symlink() and not is_foreign(entry)
-    ]
-
-
-def is_link(path: Path) -> bool:
-    """Return whether a path is a symbolic link; not where its folder cannot be entered."""
-    return os.path.islink(path)  # noqa: PTH114, `Path.is_symlink` raises there
+    """Return the folders in `root` that may be classes, and links to such, sorted."""
+    return [entry for entry in entries(root) if entry.is_dir() and _may_hold_data(entry)]
 
 
 def may_be_image(name: str) -> bool:
@@ -135,13 +127,17 @@ def _folders_with_data(root: Path) -> list[Path]:
 def _holds_data(folder: Path) -> bool:
     """Return whether any file in or below `folder` may be an image, or meant as one, by its name.
 
-    A folder that cannot be read may hold images, too.
+    A folder that cannot be read, or that a link leads to, may hold images, too.
     """
     unread: list[OSError] = []
     for place, folders, names in os.walk(folder, onerror=unread.append):
+        if any(
+            is_link(path) and _may_hold_data(path) for path in map(Path(place).joinpath, folders)
+        ):
+            return True
         folders[:] = [name for name in folders if not is_foreign(Path(place, name))]
         visible = (name for name in names if not name.startswith("."))
-        if any(Path(name).suffix.lower() not in DOCUMENTS for name in visible):
+        if not all(map(is_other, visible)) or any(may_be_image(name.lstrip(".")) for name in names):
             return True
     return bool(unread)
 
@@ -149,8 +145,11 @@ def _holds_data(folder: Path) -> bool:
 def _subfolders(folder: Path) -> frozenset[str]:
     """Return the names of the folders in `folder`; none where it cannot be read."""
     _, names, _ = next(os.walk(folder), ("", [], []))
-    paths = [folder / name for name in names]
-    return frozenset(p.name for p in paths if not is_link(p) and not is_foreign(p))
+    return frozenset(name for name in names if _may_hold_data(folder / name))
+
+
+def _may_hold_data(folder: Path) -> bool:
+    return not is_foreign(folder) and not is_circle(folder)
 
 
 def _holds_images(folder: Path) -> bool:

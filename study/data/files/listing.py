@@ -1,8 +1,6 @@
 """A folder, a table or nothing -> the files that may be images, with class, part and group.
 
-Only the table is opened here. Symbolic links are followed only where they lead to a file inside the
-folder, so that the walk ends and nothing from elsewhere comes in; with `follow_links` all of them
-below a class folder, but into no folder twice.
+Only the table is opened here.
 """
 
 import importlib.util
@@ -26,11 +24,13 @@ from study.data.files.class_folders import (
     class_folders,
     entries,
     find_class_folders,
-    is_link,
     may_be_image,
 )
 from study.data.files.foreign_folders import is_foreign, is_output
 from study.data.files.label_table import LabelLine, ordered_labels, read_table
+from study.data.files.links import USED, Links, is_circle, is_link, is_used
+from study.data.pixels.decoding import SUFFIXES
+from study.data.pixels.foreign_formats import is_other
 
 PARTS = ("", TRAIN, VALIDATION, TEST)
 TABLES = {  # suffixes of files that are given as a folder -> what else to do
@@ -82,7 +82,7 @@ def list_files(
         if table.is_dir():
             raise UserError(f"{printable(table)} is a folder: give `labels` a CSV file")
         root = _existing_folder(data) if data is not None else table.parent.resolve()
-        return _list_table(table, root)
+        return _list_table(table, root, Links(root, follow=follow_links))
     if data is None:
         return _list_faces()
     root = _existing_folder(data)
@@ -150,31 +150,40 @@ def _list_folders(classes: ClassFolders, *, follow: bool = False) -> Listing:
     """List the files in class folders.
 
     Raises:
-        UserError: a folder cannot be read.
+        UserError: a folder cannot be read, or a part is a link that is not followed.
     """
-    root, tops = classes.root, classes.tops
+    root, tops, links = classes.root, classes.tops, Links(classes.root, follow=follow)
     divided = "" not in tops
     files: list[ListedFile] = []
+    folders: list[Path] = []
     others = list(_loose(root)) if divided else []
     for part, top in tops.items():
+        if part and (wrong := links.why_not(top)):
+            raise UserError(f"{printable(top)} {wrong}")
         others += _loose(top)
+        used = {os.path.realpath(one) for one in class_folders(top) if not is_link(one)}
         for folder in class_folders(top):
-            found = list(_walk(folder, root, follow=follow))
+            if is_link(folder) and is_used(folder, used):
+                others.append(Problem(folder, USED))
+                continue
+            used.add(os.path.realpath(folder))
+            folders.append(folder)
+            found = _class_entries(folder, links)
             paths = sorted((one for one in found if isinstance(one, Path)), key=_by_folder)
             files += [
                 ListedFile(path, folder.name, part, subfolder=_first_folder(path, folder))
                 for path in paths
             ]
             others += [one for one in found if not isinstance(one, Path)]
-    folders = [folder for top in tops.values() for folder in class_folders(top)]
+    problems = [*classes.problems, *filter(None, others)]
     part_names = {part: top.relative_to(root).parts[0] for part, top in tops.items() if divided}
     return Listing(
         source=root,
         root=root,
         files=files,
-        labels=sorted({folder.name for folder in folders}),
+        labels=sorted({folder.name for folder in folders} | {one.label for one in problems} - {""}),
         folders=folders,
-        problems=[*classes.problems, *filter(None, others)],
+        problems=problems,
         ignored=others.count(None),
         part_names={part: printable(name) for part, name in part_names.items()},
         notes=classes.notes,
@@ -184,42 +193,52 @@ def _list_folders(classes: ClassFolders, *, follow: bool = False) -> Listing:
 def _loose(top: Path) -> Iterator[Problem | None]:
     """Yield a problem, or None to ignore it, for all in `top` but folders, which belong there."""
     for entry in entries(top):
-        if entry.is_symlink() and not entry.is_file():
-            yield Problem(entry, "is a symbolic link, which is not followed", entry.name)
+        if is_circle(entry):
+            yield Problem(entry, USED)
+        elif may_be_image(entry.name) and not entry.is_dir():
+            yield Problem(entry, "is not in a class folder")
+        elif is_link(entry) and not entry.exists():  # a class on a disk that is not mounted?
+            label = "" if is_other(entry.name) else entry.name
+            yield Problem(entry, "is a symbolic link to nothing", label)
         elif not entry.is_dir():
-            yield Problem(entry, "is not in a class folder") if may_be_image(entry.name) else None
+            yield None
 
 
-def _walk(folder: Path, root: Path, *, follow: bool) -> Iterator[Path | Problem | None]:
-    """Yield for all in and below a class folder the file, a problem, or None to ignore it.
+def _class_entries(folder: Path, links: Links) -> list[Path | Problem | None]:
+    """Return what `_walk` yields, and a problem if all images of a class are out of sight."""
+    if wrong := links.why_not(folder):
+        return [Problem(folder, wrong, folder.name)]
+    found = list(_walk(folder, links))
+    aside = (one is None or (isinstance(one, Path) and is_other(one.name)) for one in found)
+    if all(aside) and _hides_images(folder):
+        hidden = "holds images only where nothing is read: rename what begins with a dot"
+        found.append(Problem(folder, hidden, folder.name))
+    return found
 
-    Args:
-        folder: of a class.
-        root: links may lead to files in it.
-        follow: links may lead anywhere, to folders, too.
-    """
+
+def _hides_images(folder: Path) -> bool:
+    names = (name for _, _, names in os.walk(folder) for name in names)
+    return any(Path(name).suffix.lower() in SUFFIXES for name in names)
+
+
+def _walk(folder: Path, links: Links) -> Iterator[Path | Problem | None]:
+    """Yield for all in and below a class folder the file, a problem, or None to ignore it."""
     errors: list[OSError] = []
     walked = {os.path.realpath(folder)}
-    for place, folders, names in os.walk(folder, onerror=errors.append, followlinks=follow):
+    for place, folders, names in os.walk(folder, onerror=errors.append, followlinks=links.follow):
         inside = [path for name in folders if not is_foreign(path := Path(place, name))]
         walked.update(os.path.realpath(path) for path in inside if not is_link(path))
         for link in list(filter(is_link, inside)):
-            target = os.path.realpath(link)
-            used = any(target == one or one.startswith(target + os.sep) for one in walked)
-            if follow and not used:
-                walked.add(target)
-                continue
-            inside.remove(link)
-            what = " to a folder that is used already" if follow else ", which is not followed"
-            yield Problem(link, f"is a symbolic link{what}", folder.name)
+            if wrong := links.why_not(link) or USED * is_used(link, walked):
+                inside.remove(link)
+                yield Problem(link, wrong, folder.name)
+            else:
+                walked.add(os.path.realpath(link))
         folders[:] = [path.name for path in inside]
         for path in (Path(place, name) for name in names):
-            if path.name.startswith("."):
-                yield None
-            elif follow or not is_link(path) or Path(os.path.realpath(path)).is_relative_to(root):
-                yield path
-            else:
-                yield Problem(path, "is a symbolic link that leads out of the folder", folder.name)
+            wrong = links.why_not(path)
+            hidden = path.name.startswith(".")
+            yield None if hidden else Problem(path, wrong, folder.name) if wrong else path
     for error in errors:
         reason = f"cannot be read ({error.strerror})"
         yield Problem(Path(error.filename), reason, folder.name)
@@ -234,7 +253,7 @@ def _first_folder(path: Path, root: Path) -> str:
     return inside[0] if len(inside) > 1 else ""
 
 
-def _list_table(source: Path, root: Path) -> Listing:
+def _list_table(source: Path, root: Path, links: Links) -> Listing:
     """List the files of a table.
 
     Raises:
@@ -254,6 +273,7 @@ def _list_table(source: Path, root: Path) -> Listing:
 
     rows = sorted(lines, key=order)
     there = [row for row in rows if row.path.is_file()]
+    led_out = {row: wrong for row in there if (wrong := links.why_not(row.path))}
     notes = [f"labels: {printable(source)}, {len(rows):,} files"]
     notes += [f"labels: {note}" for note in table.notes]
     if sure:
@@ -267,10 +287,14 @@ def _list_table(source: Path, root: Path) -> Listing:
         files=[
             ListedFile(*row[:4], subfolder=_first_folder(row.path, root), weight=row.weight)
             for row in there
+            if row not in led_out
         ],
         labels=labels,
         folders=[],
-        problems=_mismatches(rows, set(rows).difference(there), images, likely),
+        problems=[
+            *_mismatches(rows, set(rows).difference(there), images, likely),
+            *(Problem(row.path, wrong, row.label) for row, wrong in led_out.items()),
+        ],
         ignored=0,
         part_names={part: table.part_names[part] for part in PARTS if part in table.part_names},
         notes=tuple(notes),

@@ -5,8 +5,8 @@ Rules, for every mode and format:
 - transparency is laid on white, as a page or a browser would show it;
 - grey of 16 and 32 bits is scaled to 8 bits by the white point of the whole data set: see
   `deep_grey`;
-- a cut-off file is not an image, and neither is one with more pixels than Pillow's warning limit
-  (89 million): it is refused before a pixel is decoded;
+- a cut-off or damaged file is not an image, and neither is one with more pixels than Pillow's
+  warning limit (89 million): it is refused before a pixel is decoded;
 - camera raw is refused: Pillow would take the small preview inside for the photo;
 - HEIC needs pillow-heif, the extra `phone`;
 - formats that can run programs or hold no raster (EPS, PDF, WMF ...) are not opened at all.
@@ -31,7 +31,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from study.common.errors import UserError
 from study.common.text import printable
@@ -46,15 +47,26 @@ from study.data.pixels.deep_grey import (
     stretched,
     to_8_bits,
 )
-from study.data.pixels.foreign_formats import AVIF, HEIC, TIFF, kind_in_words, tiff_in_words
+from study.data.pixels.foreign_formats import (
+    AVIF,
+    HEIC,
+    TIFF,
+    is_other,
+    kind_in_words,
+    pages_and_bands,
+    tiff_in_words,
+)
+from study.data.pixels.whole_jpeg import CUT_OFF, load_whole
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "HEIF", "JPEG2000", "ICO")
+FILMS = ("GIF", "PNG", "WEBP", "AVIF")  # formats whose files may hold several frames
 # A file with such a name claims to be an image, whether it can be read here or not.
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff",
      ".webp", ".pgm", ".ppm", ".pbm", ".pnm", ".pfm", ".avif", ".jp2", ".j2k", ".jpx", ".ico",
      ".heic", ".heif", ".tga", ".psd", ".eps", ".svg", ".dng", ".cr2", ".nef", ".arw", ".jxl")
 )  # fmt: skip
+MOST_TEXT = 2**26  # bytes of a profile or text in a PNG, which Pillow unpacks, used or not
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", *TIFF)
 WHITE = (255, 255, 255, 255)
 SMALL = 2**20  # bytes of a file that is read at once
@@ -83,14 +95,17 @@ class StoredAs(NamedTuple):
 
 
 class Inspected(NamedTuple):
-    """What `inspect` found: an image (a digest), a broken one (a reason), or neither."""
+    """What `inspect` found: an image (a digest), or why it cannot be used (a reason)."""
 
     digest: str = ""  # sha256 of the file's bytes, hex
-    reason: str = ""  # why it cannot be used, to be read after its name: "is cut off"
+    reason: str = ""  # to be read after its name: "is cut off"
+    claims: bool = True  # to be an image, by its name or its first bytes
     flat: bool = False  # one colour everywhere, as a white icon on transparency; not of deep grey
     header: StoredAs = StoredAs("", (0, 0), "")
     thumbnail: bytes = b""  # see `thumbnail`
     grey: GreyRange | None = None  # of deep grey
+    more: str = ""  # pages, frames or bands of which only the first are used: "3 pages"
+    veiled: bool = False  # its opacity differs from pixel to pixel
 
 
 class UnusableImageError(Exception):
@@ -156,41 +171,45 @@ def inspect(path: Path) -> Inspected:
             small = os.fstat(raw.fileno()).st_size <= SMALL
             file = io.BytesIO(raw.read(SMALL)) if small else raw  # decoders read in many pieces
             head = file.read(512)
-            claims = claims or _starts_like_image(head) or bool(kind_in_words(head))
+            kind = "" if is_other(path.name) else kind_in_words(head, path.name)
+            claims = claims or _starts_like_image(head) or bool(kind)
             if not head:
                 raise UnusableImageError("is empty (0 bytes)")
             try:
                 image = _open(file)
             except UnidentifiedImageError:
-                raise UnusableImageError(_why_unknown(path, file, head)) from None
+                raise UnusableImageError(_why_unknown(path, file, head, kind)) from None
             with image:
                 claims = True
                 _refuse_raw(path, file, head)
-                found = _measured(image)
+                more = _too_much(image, file, head)
+                if image.format in ("JPEG", "MPO") and (wrong := load_whole(image, file)):
+                    raise UnusableImageError(wrong)
+                found = _measured(image)._replace(more=more)
             file.seek(0)
             return found._replace(digest=hashlib.file_digest(file, "sha256").hexdigest())
     except Exception as error:  # decoders raise nearly every kind of exception on hostile bytes
         unreadable = isinstance(error, OSError) and error.errno is not None
-        return Inspected(reason=_in_words(error)) if claims or unreadable else Inspected()
+        return Inspected(reason=_in_words(error), claims=claims or unreadable)
 
 
 def _starts_like_image(head: bytes) -> bool:
     return head.startswith(MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
-def _why_unknown(path: Path, file: BinaryIO, head: bytes) -> str:
-    """Return why Pillow does not know a file, to be read after its name."""
-    kind, known = kind_in_words(head), _known_formats()
+def _why_unknown(path: Path, file: BinaryIO, head: bytes, kind: str) -> str:
+    """Return why Pillow does not know a file of a kind, to be read after its name."""
+    known = _known_formats()
     if kind and not (kind == HEIC and "HEIF" in known) and not (kind == AVIF and "AVIF" in known):
         return kind
-    if head.lstrip().startswith(b"<") and path.suffix.lower() != ".svg":
+    if head.lstrip().startswith(b"<"):
         return f"is named {path.suffix} but holds HTML or XML"
     if head.startswith(TIFF):
         with contextlib.suppress(Exception):  # a header that cannot be read is a damaged one
             return tiff_in_words(file, head, path.suffix.lower(), decodable=False)
     if kind or _starts_like_image(head):
         return "starts like an image, but its header is damaged"
-    return f"is not in a supported format ({', '.join(known)})"
+    return f"is not in a supported format ({', '.join(known)}): convert it to PNG"
 
 
 def _refuse_raw(path: Path, file: BinaryIO, head: bytes) -> None:
@@ -201,16 +220,35 @@ def _refuse_raw(path: Path, file: BinaryIO, head: bytes) -> None:
         file.seek(place)
 
 
+def _too_much(image: ImageFile, file: BinaryIO, head: bytes) -> str:
+    """Return how many pages, frames or bands there are if not all are used, in words."""
+    place, pages, bands, noun = file.tell(), 1, 1, "frames"
+    with contextlib.suppress(Exception):  # whatever is behind the first page does not matter
+        if head.startswith(TIFF):
+            noun, pages, bands = "pages", *pages_and_bands(file, head)
+        elif image.format in FILMS:
+            pages = getattr(image, "n_frames", 1)
+    file.seek(place)
+    more = f"{bands:,} bands" if bands > len(image.getbands()) else ""
+    return f"{pages:,} {noun}" if pages > 1 else more
+
+
 def _measured(image: Image.Image) -> Inspected:
     header = StoredAs(str(image.format), image.size, image.mode)
     image.load()
     if not is_deep(image):
         rgb = _to_rgb(image)
         one_colour = rgb.getcolors(1) is not None  # None: more than one
-        return Inspected(flat=one_colour, header=header, thumbnail=thumbnail(rgb))
+        veiled = image.mode in ("RGBA", "LA", "PA") and not _is_even(image.getchannel("A"))
+        return Inspected(flat=one_colour, header=header, thumbnail=thumbnail(rgb), veiled=veiled)
     grey = deep_grey(image)
     shown = _upright(Image.fromarray(stretched(grey)), image)
     return Inspected(header=header, thumbnail=thumbnail(shown), grey=measure(grey))
+
+
+def _is_even(band: Image.Image) -> bool:
+    low, high = band.getextrema()
+    return low == high
 
 
 def thumbnail(image: Image.Image) -> bytes:
@@ -225,10 +263,11 @@ def thumbnail(image: Image.Image) -> bytes:
     if image.width >= LARGE * BETWEEN[0] and image.height >= LARGE * BETWEEN[1]:
         image = image.resize(BETWEEN, Image.Resampling.BOX)
     shades = image.convert("L").resize(SHADES, Image.Resampling.BOX)
-    return shades.tobytes() + image.convert("RGB").resize(COLOURS, Image.Resampling.BOX).tobytes()
+    rgb = image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+    return shades.tobytes() + rgb.resize(COLOURS, Image.Resampling.BOX).tobytes()
 
 
-def _open(file: BinaryIO) -> Image.Image:
+def _open(file: BinaryIO) -> ImageFile:
     """Identify the image, decode nothing yet, refuse a bomb."""
     _silence_pillow()
     image = Image.open(file, formats=_known_formats())
@@ -253,6 +292,7 @@ def _silence_pillow() -> None:
 @functools.cache
 def _known_formats() -> tuple[str, ...]:
     Image.init()
+    PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = MOST_TEXT, 4 * MOST_TEXT
     if importlib.util.find_spec("pillow_heif"):
         import pillow_heif  # the extra `phone`
 
@@ -291,10 +331,14 @@ def _in_words(error: Exception) -> str:
         return text
     if isinstance(error, Image.DecompressionBombError):
         return f"has more pixels than the limit of {Image.MAX_IMAGE_PIXELS:,}: make it smaller"
+    if "MAX_TEXT" in text:
+        return f"holds more than {MOST_TEXT:,} bytes of text or profile: save it without"
+    if "raw mode" in text:
+        return "is stored in a way that is not supported: save it as 8-bit grey or RGB"
     if isinstance(error, MemoryError):
         return "needs more memory than is available"
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
         return f"cannot be opened ({error.strerror})"
     if isinstance(error, EOFError) or "truncated" in text.lower():
-        return "is cut off"
+        return CUT_OFF
     return f"cannot be decoded ({text[:200] or type(error).__name__})"

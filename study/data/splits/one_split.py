@@ -89,8 +89,8 @@ def keras_split(images: ImageSet, validation_split: float, *, seed: int) -> Spli
 
     Files are numbered as Keras lists them, unreadable and hidden ones included, and our rows keep
     the side they get there. Images that Keras does not list (WebP, PGM, TIFF ...) are divided among
-    themselves by the same rule, so that none is lost. Class folders that are symbolic links are
-    left out. Equal content may end up on both sides, as it does in Keras.
+    themselves by the same rule, so that none is lost. Equal content may end up on both sides, as
+    it does in Keras.
 
     Raises:
         UserError: `validation_split` is out of range, the images are already divided, or too few.
@@ -103,8 +103,7 @@ def keras_split(images: ImageSet, validation_split: float, *, seed: int) -> Spli
             "`split` stratified, or `split` folders to keep them as they are"
         )
     row_of = {str(path): row for row, path in enumerate(images.paths)}
-    listed = list(_listed_by_keras(images.root))
-    others = sorted(set(row_of).difference(listed), key=row_of.__getitem__)
+    listed, others = list(_listed_by_keras(images.root)), unlisted_by_keras(images)
     train: list[int] = []
     validation: list[int] = []
     for files in (listed, others):
@@ -118,6 +117,12 @@ def keras_split(images: ImageSet, validation_split: float, *, seed: int) -> Spli
             f"{validation_split}: training or validation would be empty"
         )
     return Split(_rows(train), _rows(validation), _rows([]))
+
+
+def unlisted_by_keras(images: ImageSet) -> list[str]:
+    """Return the paths that Keras would not list, sorted as the rows are."""
+    listed = set(_listed_by_keras(images.root))
+    return [str(path) for path in images.paths if str(path) not in listed]
 
 
 def _listed_by_keras(root: Path) -> Iterator[str]:

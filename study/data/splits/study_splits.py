@@ -6,6 +6,7 @@ never trained or validated on.
 
 from collections.abc import Hashable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int32
@@ -23,6 +24,7 @@ from study.data.splits.one_split import (
     keras_split,
     set_aside_test,
     stratified_split,
+    unlisted_by_keras,
 )
 from study.data.splits.units import units_of
 
@@ -108,7 +110,7 @@ class Splits:
         names = self.examples.part_names
         noun, part_noun = self.examples.noun, self.examples.part_noun
         if self.split == "keras":
-            return "Keras's own, the same for all repeats"
+            return f"Keras's own, the same for all repeats{self._beside_keras()}"
         if self.split == "folders":
             listed = ", ".join(names.values())
             return f"the {part_noun}s {listed} as they are, the same for all repeats"
@@ -123,6 +125,16 @@ class Splits:
         return (
             f"the test set is the {part_noun} {names[TEST]} as it is, so `test_split` does not "
             f"apply; {drawn}"
+        )
+
+    def _beside_keras(self) -> str:
+        """Return how many images Keras would not list, in words."""
+        others = unlisted_by_keras(_of_folders(self.examples))
+        if not others:
+            return ""
+        return (
+            f"; but Keras itself would leave out {counted(len(others), 'image')}, such as "
+            f"{printable(Path(others[0]).name)}, which are divided apart by the same rule"
         )
 
     def warnings(self, *, several: bool) -> list[str]:
