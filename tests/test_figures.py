@@ -164,7 +164,8 @@ def test_the_matrix_of_pairs_colours_those_that_are_separated(three):
         assert cells[second, first] == points(pair.difference)
         assert cells[first, second] == points(-pair.difference)
         separated += pair.separated
-    assert len(axis.patches) == 2 * separated > 0
+    coloured = [cell for cell in axis.patches if cell.get_facecolor()[3] > 0.1]
+    assert len(axis.patches) == 6 and len(coloured) == 2 * separated > 0
     assert len(pairs_table(three).rows) == separated < 3
     framed = sum(patch.get_linewidth() > 0 for patch in axis.patches)
     assert framed == 2 * sum(pair.carries_over for pair in three.pairs)
@@ -310,8 +311,9 @@ def test_an_optimizer_keeps_its_look_whichever_others_finished():
 
 def test_a_figure_of_very_many_dots_is_an_image_inside_its_svg():
     for dots, tags in ((100, ("use", 100, "image", 0)), (MOST_DOTS + 1, ("use", 0, "image", 1))):
-        figure = new_figure(6, 4, "<Dots> & more")
+        figure = new_figure(6, 4, "Dots", "left to the page, whose text wraps")
         axis = figure.subplots()
+        axis.set_title("<Dots> & more")
         axis.plot(np.linspace(0, 1, dots), np.zeros(dots), "o", color="#0072b2")
         axis.set_axis_off()
         svg = to_svg(figure, "dots")
@@ -319,6 +321,7 @@ def test_a_figure_of_very_many_dots_is_an_image_inside_its_svg():
         names = [element.tag for element in root.iter()]
         assert (tags[0], names.count("use"), tags[2], names.count("image")) == tags
         assert "<Dots> & more" in root.itertext() and len(svg) < 30_000
+        assert not {text.get_text() for text in figure.texts} & set(root.itertext())
 
 
 @pytest.mark.parametrize("colours", [SEQUENTIAL, "Blues"])

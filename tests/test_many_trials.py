@@ -164,9 +164,10 @@ def test_a_run_without_an_epoch_is_written_and_read_too() -> None:
 
 def test_a_page_lists_all_runs_or_the_best_of_too_many() -> None:
     records = make_records(["adam", "sgd"], repeats=2, confirm=2, trials=9)
-    assert listed_runs(records, 0.025) == records
+    every = listed_runs(records, 0.025)
+    assert sorted(r.trial_id for r in every) == sorted(r.trial_id for r in records)
     few = listed_runs(records, 0.025, most=10)
-    assert len(few) == 10 and few == [record for record in records if record in few]
+    assert few == every[:10]
     best = [max(r.val_accuracy, default=0) for r in records if r.status is TrialStatus.COMPLETED]
     least = sorted(best)[-10]
     assert all(max(record.val_accuracy) >= least for record in few)

@@ -30,11 +30,12 @@ from test_numbers import (
     means,
     ordered,
     percent,
+    upwards,
     verdicts,
 )
 from test_several_studies import sets, study
 
-from study.common.plot_look import find_fonts, marks, style
+from study.common.plot_look import BEHIND, find_fonts, marks, style
 from study.compare.figures import draw_across, draw_effects, draw_pair
 from study.compare.several import Several, several_studies
 from study.report.analysis.confusion import Mistake
@@ -45,7 +46,7 @@ from study.report.figures.picture import TALL, WIDE
 
 Marks = list[tuple[float, float]]
 COLOURS = {"good enough": "#007a52", "excluded": "#c0182b"}
-COLOURS |= {"undecided": "#8a8f98", "not pursued": "#a9afb9"}
+COLOURS |= {"undecided": "#a06a00", "not pursued": "#868c96"}
 
 
 # ---- reading a figure ----
@@ -101,7 +102,7 @@ class Panel:
                 near = (x - self.left) / WIDE, (y - self.low) / TALL
                 if all(-1e-9 <= share <= 1 + 1e-9 for share in near):
                     yield line
-            elif self.holds(line) and not same_color(line.get_color(), "#d9d9d9"):
+            elif self.holds(line) and not same_color(line.get_color(), BEHIND):
                 yield line
 
     def holds(self, artist: Artist) -> bool:
@@ -193,8 +194,13 @@ def ranking(figure: Figure, files: Study) -> None:
         return
     bounds, leader = verdicts(files), next(iter(found))
     bars = {line.get_ydata()[0]: line for line in axis.lines if line.get_linewidth() == 5}
+    lines = [line for line in axis.lines if len(line.get_xdata()) == 2]
+    thin = [line.get_xydata()[1] for line in lines if line.get_linewidth() == 1.6]
+    shown_to = axis.get_xlim()[1]  # a longer bar ends in an arrow
     for place, name in enumerate(names):
-        verdict, behind, _ = bounds[name]
+        verdict, behind, new = bounds[name]
+        ends = [] if math.isnan(new) else [pytest.approx(min(new, shown_to))]
+        assert [x for x, y in thin if y == place + 0.27] == ends
         start, end = bars[place].get_xdata()
         assert end == pytest.approx(behind) and (start > 0) == (verdict == "excluded")
         assert to_hex(bars[place].get_color()) == COLOURS[verdict]
@@ -202,6 +208,7 @@ def ranking(figure: Figure, files: Study) -> None:
     same([tuple(line.get_xydata()[0]) for line in marked(axis)], gaps)
     written = {text.get_text() for text in axis.texts}
     assert {f"{percent(found[name])} %" for name in names} <= written
+    assert {upwards(bound) for name in names for bound in bounds[name][1:]} <= written
     formatted = axis.xaxis.get_major_formatter()
     assert formatted(0.02, None) == "2" and files.margin in [
         line.get_xdata()[0] for line in axis.lines

@@ -84,12 +84,23 @@ def upwards(value: float) -> str:
 
 
 def shown(value: Any) -> str:
+    if isinstance(value, float) and 0.99 < value < 1:  # three digits of what is missing to 1
+        return f"{1 - float(f'{1 - value:.3g}'):.12g}"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def mean(values: Any) -> float:
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known else math.nan
+
+
+def without_empty(rows: Rows) -> Rows:
+    """Columns that have something else than 0 and dashes, and the names."""
+    columns = list(zip(*rows, strict=True))
+    kept = [
+        c for k, c in enumerate(columns) if k == 0 or any(x not in ("0", "–", "") for x in c[1:])
+    ]
+    return [list(row) for row in zip(*kept, strict=True)]
 
 
 # ---- the files ----
@@ -372,7 +383,7 @@ def ranking(study: Study) -> Rows:
                 str(sum(run["epochs"] - run["initial_epoch"] for run in search)),
             ]
         )  # fmt: skip
-    return rows
+    return without_empty(rows)
 
 
 def settings(study: Study) -> Rows:
@@ -396,14 +407,17 @@ def settings(study: Study) -> Rows:
             more = f" ({several})" if len(set(map(shown, found))) > 1 else ""
             columns[name][key] = shown(value) + more
     keys = list(dict.fromkeys(key for column in columns.values() for key in column))
+    keys = [key for key in keys if len({c.get(key, "") for c in columns.values()}) > 1]
     rows = [[key, *(column.get(key, "") for column in columns.values())] for key in keys]
     assert len(keys) > len(columns)  # the longer side goes down
     return [["hyperparameter", *columns], *rows]
 
 
 def robustness(study: Study) -> Rows:
-    head = ["optimizer", "random: median", "10 %", "draws", "diverged", "95 %"]
-    rows = [[*head, "epochs to the margin", "seconds"]]
+    words = study.metric.replace("_", " ")
+    head = ["optimizer", f"median {words} of random settings (%)", "worst tenth (%)"]
+    head += ["random settings", "diverged", "diverged, 95 % CI (%)", "epochs to the margin"]
+    rows = [[*head, "seconds"]]
     assert study.meta["settings"]["tuner"] in ("hyperband", "random")  # both draw at random
     for name in ordered(study):
         alive = [run for run in study.of(name, "search") if run["status"] != "failed"]
@@ -438,7 +452,7 @@ def robustness(study: Study) -> Rows:
                 *(decimal(mean(until), 1), decimal(mean(spent), 2)),
             ]
         )
-    return rows
+    return without_empty(rows)
 
 
 def pairs(study: Study) -> Rows:
@@ -501,7 +515,9 @@ def all_runs(study: Study) -> Rows:
     keys = list(dict.fromkeys(key for run in study.runs for key in run["hyperparameters"]))
     head = ["run", "optimizer", "phase", "repeat", "bracket", "rung", "epochs", "status"]
     rows = [[*head, f"val {short}", "best epoch", f"test {short}", "seconds", *keys]]
-    for run in study.runs:
+    reached = {run["trial_id"]: study.value(run) for run in study.runs}
+    keys_of = {name: math.inf if v != v else -round(v, 6) for name, v in reached.items()}
+    for run in sorted(study.runs, key=lambda run: keys_of[run["trial_id"]]):  # the best first
         test = run["test_metric" if both else "test_accuracy"]
         values = run["hyperparameters"]
         rows.append(
@@ -514,7 +530,7 @@ def all_runs(study: Study) -> Rows:
                 *(shown(values[key]) if key in values else "" for key in keys),
             ]
         )
-    return rows
+    return without_empty(rows)
 
 
 RECOMPUTED = {

@@ -27,13 +27,20 @@ from study.common.text import plain, printable
 
 DPI = 110
 INK, MUTED, FAINT, GRID = "#222222", "#6b6b6b", "#c4c4c4", "#e8e8e8"
+BEHIND, BAND = "#b4b4b4", 0.28  # the curves of the others; the opacity of a band
+HEADING = 0.6  # inches of a figure's title and subtitle
 LEAST_CONTRAST = 4.5  # of text (WCAG 2.2)
 SEQUENTIAL = "cividis"  # reads the same for every kind of colour vision, and in grey
 
-# Okabe-Ito, then the darker half of Paul Tol's muted set; markers carry the rest.
+# Hues of Okabe and Ito, and six between them; each is as readable as text, so a line and its name
+# have one colour: the first on white, the second on a dark page. Markers carry the rest.
 COLOURS = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
-    *("#332288", "#882255", "#117733", "#999933", "#AA4499", "#661100"),
+    *("#0072b2", "#c24e00", "#00805a", "#c2187e", "#7a5c00", "#7a3ff2"),
+    *("#1f2a80", "#7d1038", "#14532d", "#86694e", "#008291", "#d3121f"),
+)
+COLOURS_IN_DARK = (
+    *("#56b4e9", "#f08a3c", "#14b88a", "#f07ab8", "#d9bb1e", "#b39dff"),
+    *("#4f80ff", "#d0607e", "#8be06a", "#d9c7a8", "#6ff0e6", "#ff4d4d"),
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 

@@ -118,9 +118,14 @@ def points_signed(value: float) -> str:
 
 
 def number(value: Value, digits: int = 4) -> str:
-    """Return a hyperparameter as text, a float with this many significant digits."""
+    """Return a hyperparameter as text, a float with this many significant digits.
+
+    Of a float just below 1, such as beta_2, these are the digits of its distance to 1.
+    """
     if isinstance(value, bool) or not isinstance(value, float):
         return str(value)
+    if 0.99 < value < 1:
+        digits -= 1 + math.floor(math.log10(1 - value))
     return f"{value:.{digits}g}"
 
 

@@ -29,7 +29,7 @@ from study.compare.choices import TUNING
 from study.compare.effects import OPTIMIZER, Effect
 from study.compare.pair import Says, StudyPair
 from study.compare.several import Several
-from study.report.figures.optimizers import VERDICTS
+from study.report.figures.optimizers import VERDICTS, meanings
 from study.report.figures.picture import Drawn, Picture, bar, bounds_end, finished, write_beside
 from study.report.figures.svg import says
 
@@ -161,12 +161,12 @@ def draw_across(found: Several, fonts: Fonts) -> Drawn:
     drawing.legend(handles, labels, loc="lower left", ncols=BESIDE, frameon=False, fontsize=8.5)
     points_axis(left)
     points_axis(right)
+    verdicts = {verdict for one in placed for verdict in (*one.verdicts, one.here, one.general)}
     yield (
         "across",
         "Which optimizer in general?",
-        "Green: good enough, red: excluded, grey: undecided, light grey: not pursued. Left: "
-        "a mark is a data set with its own verdict, left of 0 where an optimizer is ahead of the "
-        "leader; the stroke is the mean. "
+        f"{meanings(verdicts, short=True)} Left: a mark is a data set with its own verdict, left "
+        "of 0 where an optimizer is ahead of the leader; the stroke is the mean. "
         "Right: without a bar no bound is known; thin bars claim more, namely that it holds for "
         "further data sets of this sort.",
         drawing,

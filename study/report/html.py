@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from study.common.text import plain
+from study.report.analysis.next_steps import SEARCH
 from study.report.analysis.summary import Summary
 from study.report.figures.picture import Picture
 from study.report.figures.svg import palette
@@ -21,6 +22,7 @@ from study.report.keras_code import keras_code
 from study.report.tables import (
     code_title,
     evaluation,
+    heading,
     pairs_table,
     ranking_table,
     robustness_table,
@@ -39,9 +41,11 @@ def page(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[str])
     return render(
         "report.html",
         title=summary.meta.name,
+        heading=heading(summary.meta),
         headline=summary.headline.text,
         details=summary.headline.details,
         steps=summary.headline.next,
+        search=SEARCH,
         warnings=warnings,
         ranking=ranking_table(summary),
         pictures=pictures,
@@ -73,13 +77,19 @@ def notebook_view(
     )
 
 
-def render(template: str, *, title: str, headline: str, **values: Any) -> str:
-    """Return a page: a template filled with `values`, and what links to its headings."""
+def render(template: str, *, title: str, headline: str, heading: str = "", **values: Any) -> str:
+    """Return a page: a template filled with `values`, and what links to its headings.
+
+    The first sentence of the headline, the choice, is larger than the rest.
+    """
+    choice, stop, rest = headline.partition(". ")
     body = _load(template).render(**values)
     script = _text("page.js")
     return _load("page.html").render(
         title=plain(title, 200),
-        headline=headline,
+        heading=heading or title,
+        choice=choice + stop,
+        rest=rest,
         contents=re.findall(r'<details id="([^"]*)".*<h2>(.*)</h2>', body),
         body=body,
         style=_text("style.css"),

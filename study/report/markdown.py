@@ -10,6 +10,7 @@ from study.report.tables import (
     Table,
     code_title,
     evaluation,
+    heading,
     pairs_table,
     ranking_table,
     robustness_table,
@@ -24,7 +25,7 @@ def markdown(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[s
         [f"## {as_text(picture.title)}", *markdown_figure(picture, "figures/")]
         for picture in pictures
     ]
-    blocks = [f"# {as_text(summary.meta.name)}", f"**{as_text(summary.headline.text)}**"]
+    blocks = [f"# {as_text(heading(summary.meta))}", f"**{as_text(summary.headline.text)}**"]
     blocks += [as_text(text) for text in summary.headline.details]
     steps = [as_text(f"{what}: {command}") for what, command in summary.headline.next]
     blocks.append("\n".join(f"- {step}" for step in steps))
@@ -32,11 +33,11 @@ def markdown(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[s
     if warnings:
         blocks += ["## Read this first", "\n".join(f"- {as_text(text)}" for text in warnings)]
     blocks += markdown_table(ranking_table(summary))
-    blocks += [text for figure in figures[1:] for text in figure]
-    blocks += markdown_table(settings_table(summary))
     if best := summary.best:
         code = keras_code(summary.meta, best.run, best.length)
         blocks += [f"## {code_title(summary)}", _indented(code.splitlines())]
+    blocks += [text for figure in figures[1:] for text in figure]
+    blocks += markdown_table(settings_table(summary))
     lines = [plain(line, 200) for line in evaluation(summary)]
     if lines:
         blocks += ["## Evaluation on the validation set after the last epoch", _indented(lines)]
@@ -59,7 +60,7 @@ def markdown_figure(picture: Picture, folder: str = "") -> list[str]:
 def markdown_table(table: Table) -> list[str]:
     """Return title, note and table; nothing for an empty table."""
     if not table.rows:
-        return []
+        return [] if table.head else [f"## {table.title}", as_text(table.note)]
     text = [
         f"| {' | '.join(map(as_text, table.head))} |",
         f"| {' | '.join(['---', *['---:'] * (len(table.head) - 1)])} |",

@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.common.metrics import ACCURACY, PLURAL, SHORT
-from study.common.text import at_most, number, plain, points
+from study.common.text import at_most, counted, number, plain, points
 from study.records.outcomes import chance, score
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord
 from study.report.analysis.ranking import rank
 from study.report.analysis.summary import Summary
-from study.report.analysis.winners import evaluation_line
+from study.report.analysis.winners import WinnerSettings, evaluation_line
 from study.verdicts.answer import Judged, Standing, Verdict
 from study.verdicts.judge import answer_of
 
@@ -20,7 +21,7 @@ MOST_LISTED = 1000  # runs of a page, which is to open at once on a phone, too
 
 
 class Table(NamedTuple):
-    """Text cells; the first column holds names, the others numbers."""
+    """Text cells; the first column holds names, the others numbers. Without a head: a sentence."""
 
     title: str
     note: str
@@ -28,8 +29,30 @@ class Table(NamedTuple):
     rows: tuple[tuple[str, ...], ...]
 
 
+def heading(meta: StudyMeta) -> str:
+    """Return the name of a study and what it compared on which data."""
+    file = Path(str(meta.data["folder"] if meta.noun == "image" else meta.data["file"]))
+    return (
+        f"{plain(meta.name, 200)}: {counted(len(meta.optimizers), 'optimizer')} on "
+        f"{counted(sum(meta.class_counts), meta.noun)}, {len(meta.class_names)} classes "
+        f"({plain(file.name, 60)})"
+    )
+
+
 def ranking_table(summary: Summary) -> Table:
     """Return the ranking, best optimizer first."""
+    return _without_empty(_whole_ranking(summary))
+
+
+def _without_empty(table: Table) -> Table:
+    """Return a table without columns in which nothing but 0 or a dash stands."""
+    columns = list(zip(table.head, *table.rows, strict=True))
+    kept = [columns[0], *(c for c in columns[1:] if set(c[1:]) - {"0", "–", ""})]
+    head, *rows = zip(*kept, strict=True)
+    return table._replace(head=head, rows=tuple(rows))
+
+
+def _whole_ranking(summary: Summary) -> Table:
     metric, noun = summary.meta.metric, summary.meta.noun
     both = metric != ACCURACY  # accuracy has columns of its own then
     missed = any(one.collapsed for one in summary.answer.optimizers)
@@ -60,18 +83,22 @@ def ranking_table(summary: Summary) -> Table:
             )
         )
     margin, short = points(summary.answer.margin), SHORT[metric]
+    bounds = [{row[place] for row in rows} for place in (2, 3)]
+    dashes = any("–" in column and len(column) > 1 for column in bounds)
+    trials_lost = any(row.diverged for row in summary.rows)
     return Table(
         "Ranking",
         f"Good enough: at most {margin} points behind the best, and no confirmation run diverged. "
         "Excluded: another optimizer is certainly ahead, by however little. Not pursued: neither, "
         "and the answer did not need more repeats of it. Behind: at most this "
-        "many points behind the best; all bounds hold simultaneously with 95 % confidence. New: "
-        f"the same on new {noun}s of the same kind. A dash: no bound is known, except that no "
-        f"optimizer exceeds 100 %. {PLURAL[metric]} in percent, means over the confirmation runs; "
+        "many points behind the best; all bounds hold simultaneously with 95 % confidence. "
+        + (f"New: the same on new {noun}s of the same kind. " if bounds[1] - {"–"} else "")
+        + ("A dash: no bound is known, except that no optimizer exceeds 100 %. " if dashes else "")
+        + f"{PLURAL[metric]} in percent, means over the confirmation runs; "
         f"val {short} is adjusted to the leader's repeats. "
         f"{'Acc: accuracy at the best epoch. ' if both else ''}"
         f"{'Missed: repeats that ended far below the others. ' if missed else ''}"
-        "Diverged counts confirmation runs, search diverged counts trials.",
+        f"Diverged counts confirmation runs{', search diverged trials' if trials_lost else ''}.",
         (
             *("optimizer", "verdict", "behind ≤", "new ≤", f"val {short}", f"test {short}"),
             *(("val acc", "test acc") if both else ()),
@@ -84,7 +111,7 @@ def ranking_table(summary: Summary) -> Table:
 
 def verdict_table(summary: Summary) -> Table:
     """Return the columns of the ranking that fit into a terminal and a notebook."""
-    whole = ranking_table(summary)
+    whole = _whole_ranking(summary)
     places = (*range(6), whole.head.index("repeats"))
     head, *rows = (tuple(row[p] for p in places) for row in (whole.head, *whole.rows))
     return whole._replace(head=head, rows=tuple(rows))
@@ -100,14 +127,14 @@ def verdict_words(one: Judged) -> str:
 def settings_table(summary: Summary) -> Table:
     """Return the best hyperparameters by optimizer and key, the longer side downwards."""
     keys = list(dict.fromkeys(key for found in summary.settings for key in found.values))
-    rows = []
-    for found in summary.settings:
-        cells = [plain(found.optimizer, 40)]
-        for key in keys:
-            value = plain(number(found.values[key], 3)) if key in found.values else ""
-            others = found.others.get(key)
-            cells.append(f"{value} ({plain(others, 60)})" if others and value else value)
-        rows.append(tuple(cells))
+    columns = {}
+    for key in keys:
+        cells = [_setting(found, key) for found in summary.settings]
+        columns[plain(key, 40)] = cells
+    same = [key for key, cells in columns.items() if len(cells) > 1 and len(set(cells)) == 1]
+    common = [f"{key} {columns.pop(key)[0]}" for key in same]
+    names = [plain(found.optimizer, 40) for found in summary.settings]
+    rows = list(zip(names, *columns.values(), strict=True))
     title = "Typical hyperparameters of the winners"
     note = (
         "Those of a typical winner: the repeat in the middle, not the luckiest one. In brackets: "
@@ -116,10 +143,20 @@ def settings_table(summary: Summary) -> Table:
     if not _confirmed(summary):
         title = "Hyperparameters of the best single runs"
         note = "No winner has a confirmation run."
-    head = ("optimizer", *(plain(key, 40) for key in keys))
-    if len(keys) > len(rows):
+    if common:
+        note += f" The same for all: {', '.join(common)}."
+    head = ("optimizer", *columns)
+    if len(columns) > len(rows):
         head, *rows = zip(("hyperparameter", *head[1:]), *rows, strict=True)
     return Table(title, note, head, tuple(rows))
+
+
+def _setting(found: WinnerSettings, key: str) -> str:
+    """Return a winner's value of a hyperparameter, and the range over all repeats."""
+    if key not in found.values:
+        return ""
+    value, others = plain(number(found.values[key], 3)), found.others.get(key)
+    return f"{value} ({plain(others, 60)})" if others else value
 
 
 def code_title(summary: Summary) -> str:
@@ -146,19 +183,26 @@ def robustness_table(summary: Summary) -> Table:
         )
         for one in summary.robustness
     ]
-    return Table(
+    drawn = (
+        "Random settings: configurations drawn at random from the search space and trained to the "
+        "end (one that diverged scores at chance); half reach the median or more, nine in ten the "
+        "worst tenth or more. "
+    )
+    table = Table(
         "Robustness and cost",
-        "Scores of configurations drawn at random from the search space and trained to the end: "
-        "half reach the median or more, nine in ten the 10 % quantile or more (one that diverged "
-        "scores at chance). Diverged: of all configurations drawn at random, with "
-        "the 95 % interval of their share in percent. Epochs, seconds: until a confirmation run of "
-        f"the winner is within {points(summary.answer.margin)} points of its own best.",
+        (drawn if any(one.draws for one in summary.robustness) else "")
+        + "Diverged: of all configurations drawn at random, with the 95 % interval of their share. "
+        "Epochs, seconds: until a confirmation run of the winner is within "
+        f"{points(summary.answer.margin)} points of its own best.",
         (
-            *("optimizer", "random: median", "10 %", "draws", "diverged", "95 %"),
-            *("epochs to the margin", "seconds"),
+            *("optimizer", f"median {summary.meta.metric_words} of random settings (%)"),
+            *("worst tenth (%)", "random settings", "diverged", "diverged, 95 % CI (%)"),
+            "epochs to the margin",
+            "seconds",
         ),
         tuple(rows),
     )
+    return _without_empty(table)
 
 
 def pairs_table(summary: Summary) -> Table:
@@ -184,8 +228,15 @@ def pairs_table(summary: Summary) -> Table:
         )
         for p in ordered
     ]
+    title, total = "Separated pairs", len(summary.pairs)
+    if not rows and summary.answer.looked and total > 1:
+        sentence = (
+            f"No pair is separated when all {total} are judged together; the verdicts compare "
+            "fewer pairs."
+        )
+        return Table(title, sentence, (), ())
     return Table(
-        "Separated pairs",
+        title,
         f"In points of validation {summary.meta.metric_words}, paired by repeat. The intervals "
         "hold simultaneously for all pairs and all planned looks (interim analyses), so they are "
         f"wider than those of the verdicts. These pairs are separated: on these {noun}s the "
@@ -272,9 +323,11 @@ def trials_table(summary: Summary) -> Table:
         for r in listed_runs(summary.records, guess)
     )
     many = len(rows) < len(summary.records)
-    return Table(
+    table = Table(
         f"The best {len(rows)} of {len(summary.records)} runs" if many else f"All {len(rows)} runs",
-        "Click the head of a column to sort. A rung of Hyperband that continues an earlier one has "
+        "The best validation value comes first. Those of a search are the best of many and "
+        "therefore too high; only confirmation runs (phase confirm) are ranked. Click the head of "
+        "a column to sort. A rung of Hyperband that continues an earlier one has "
         "a line of its own. The file trials.csv has every run and more.",
         (
             *("run", "optimizer", "phase", "repeat", "bracket", "rung", "epochs", "status"),
@@ -283,27 +336,25 @@ def trials_table(summary: Summary) -> Table:
         ),
         rows,
     )
+    return _without_empty(table)
 
 
 def listed_runs(
     records: Sequence[TrialRecord], guess: float, most: int = MOST_LISTED
 ) -> list[TrialRecord]:
-    """Return all records or, of more than `most`, the best; in the order of the records.
+    """Return the best records, those without a value last.
 
     Args:
         records: all runs of a study.
         guess: the score of a diverged run.
         most: the number of runs that a page has room for.
     """
-    if len(records) <= most:
-        return list(records)
-    values = [score(record, guess) for record in records]
-    ranked = sorted(
-        range(len(records)),
-        key=lambda place: -math.inf if math.isnan(values[place]) else values[place],
-        reverse=True,
-    )
-    return [records[place] for place in sorted(ranked[:most])]
+
+    def order(record: TrialRecord) -> tuple[bool, float]:
+        value = round(score(record, guess), 6)  # equal ones keep their order
+        return math.isnan(value), -value
+
+    return sorted(records, key=order)[:most]
 
 
 def evaluation(summary: Summary) -> list[str]:

@@ -113,12 +113,13 @@ def draw_time(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Draw
         7.5,
         4.4,
         "Is the better optimizer slower?",
-        "Mean of the winner's confirmation runs with its 95 % interval.",
+        "Mean of the winner's confirmation runs with its 95 % interval on these "
+        f"{summary.meta.noun}s.",
     )
     axis = figure.subplots()
     room = 0.6 + label_width([mark.label for mark in used], 8.5)
     margins(figure, left=0.75, right=room, top=0.8, bottom=0.55)
-    for row, (colour, marker, name) in zip(rows, used, strict=True):
+    for row, (colour, marker, name) in zip(rows[::-1], used[::-1], strict=True):  # best on top
         at = row.train_seconds
         reach = says(f"{name}: {points(row.low)} to {points(row.high)} %")
         mean = says(f"{name}: {points(row.mean)} % in {at:.2f} s")

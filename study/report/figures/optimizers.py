@@ -9,7 +9,9 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from study.common.metrics import SHORT
 from study.common.plot_look import (
+    BAND,
     INK,
     MUTED,
     Fonts,
@@ -47,9 +49,18 @@ from study.verdicts.looks import FEWEST_REPEATS
 
 VERDICTS = {  # colours that differ in lightness, too
     Verdict.GOOD_ENOUGH: "#007a52",
-    Verdict.UNDECIDED: "#8a8f98",
-    Verdict.NOT_PURSUED: "#a9afb9",
+    Verdict.UNDECIDED: "#a06a00",
+    Verdict.NOT_PURSUED: "#868c96",
     Verdict.EXCLUDED: "#c0182b",
+}
+MEANING = {  # for captions, which explain the verdicts that occur
+    Verdict.GOOD_ENOUGH: "Green: good enough, because the thick bar ends within the margin.",
+    Verdict.UNDECIDED: "Amber: undecided, possibly the best and possibly as far behind as the "
+    "bar reaches.",
+    Verdict.NOT_PURSUED: "Grey: not pursued, because the answer did not need more repeats "
+    "of it; possibly the best, too.",
+    Verdict.EXCLUDED: "Red: excluded, certainly not the best, because the thick bar does not start "
+    "at 0.",
 }
 FEWEST_IN_MATRIX = 3  # optimizers; the ranking has the only difference of two
 TOGETHER = 3  # optimizers that share the two panels of the blog post; more get a panel each
@@ -57,7 +68,7 @@ TOGETHER = 3  # optimizers that share the two panels of the blog post; more get 
 
 def draw_ranking(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Drawn:
     """Draw each optimizer's bound to the best against the margin, or the runs without verdicts."""
-    answer, words = summary.answer, summary.meta.metric_words
+    answer, words, noun = summary.answer, summary.meta.metric_words, summary.meta.noun
     rows = [row for row in summary.rows if row.basis is Phase.CONFIRM]
     if not rows:
         return
@@ -67,46 +78,60 @@ def draw_ranking(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> D
     judged = [answer.about(row.optimizer) for row in rows]
     leader = marks[answer.leader].label
     figure = new_figure(
-        8.6,
+        9.4,
         1.75 + 0.33 * len(rows),
         "Which optimizers are good enough?",
-        "Bar: the largest possible gap to the best, in points (simultaneous 95 %). Mark: measured "
-        f"gap to {leader}. Margin: {points(answer.margin)}.",
+        f"Thick bar: the largest possible gap to the best on these {noun}s, thin: on new ones "
+        f"(95 %). Dot: measured gap to {leader}.",
     )
     axis = figure.subplots()
     names = [marks[row.optimizer].label for row in rows]
-    margins(figure, left=0.3 + label_width(names), right=2.6, top=0.8, bottom=0.75)
-    bounds = [one.at_most_behind for one in judged if one.at_most_behind is not None]
-    end = bounds_end(bounds, answer.margin)
+    margins(figure, left=0.3 + label_width(names), right=3.3, top=0.85, bottom=0.7)
+    every = (b for one in judged for b in (one.at_most_behind, one.at_most_behind_new_images))
+    ahead = min(one.behind for one in judged if one.behind is not None)
+    known = [bound for bound in every if bound is not None]
+    axis.set_xlim(min(1.5 * ahead, 0), bounds_end(known, answer.margin))
     axis.axvspan(0, answer.margin, color=VERDICTS[Verdict.GOOD_ENOUGH], alpha=0.10, lw=0)
     axis.axvline(answer.margin, color=INK, lw=1.1)
     for place, (row, one) in enumerate(zip(rows, judged, strict=True)):
-        if one.at_most_behind is not None:
-            start, colour = one.at_least_behind or 0.0, VERDICTS[one.verdict]
-            said = says(f"{names[place]}: {_bounds_in_words(one)}")
-            bar(axis, place, start, one.at_most_behind, end, colour, lw=5, alpha=0.75, gid=said)
-        if one.behind is not None and one.behind <= end:
-            said = says(f"{names[place]}: {points(one.behind)} points behind {leader}")
-            axis.plot(one.behind, place, marks[row.optimizer].marker, color=INK, ms=6,
-                      mec="white", mew=0.8, clip_on=False, zorder=4, gid=said)  # fmt: skip
-        _write_verdict(axis, place, row, one)
-    ahead = min(one.behind for one in judged if one.behind is not None)
-    axis.set_xlim(min(1.5 * ahead, 0), end)
+        _draw_judged(axis, place, names[place], one, leader, noun)
+        _write_beside(axis, place, verdict_words(one), VERDICTS[one.verdict], _numbers(row, one))
+    heads = (f"these {noun}s ≤", "new ≤", f"val {SHORT[summary.meta.metric]}")
+    _write_beside(axis, -0.95, "verdict", MUTED, heads)
     names_down(axis, names)
-    axis.set_xlabel(f"Points of validation {words} behind the best optimizer")
+    axis.set_xlabel(f"Points of validation {words} behind the best (bars) and {leader} (dots)")
     points_axis(axis)
-    axis.text(answer.margin, 1.0, " margin", transform=axis.get_xaxis_transform(), size=8,
-              color=INK, va="bottom", ha="center")  # fmt: skip
+    kind: dict[str, Any] = {"transform": axis.get_xaxis_transform(), "va": "bottom", "ha": "center"}
+    axis.text(answer.margin, 1, f"margin {points(answer.margin)}", size=8, color=INK, **kind)
     yield (
         "ranking",
-        "Which are good enough?",
-        "Green: good enough, because the bar ends within the margin. Red: excluded, certainly not "
-        "the best, because the bar does not start at 0. Grey: undecided, possibly the best and "
-        "possibly as far behind as the bar reaches. Light grey: the same, but not pursued, because "
-        f"the answer did not need it. Right: the bound, and the mean {words} of the tuned "
-        "configurations.",
+        "Which optimizers are good enough?",
+        meanings(one.verdict for one in judged if one.at_most_behind is not None),
         figure,
     )
+
+
+def meanings(verdicts: Iterable[Verdict], *, short: bool = False) -> str:
+    """Return what the colours of the verdicts that occur mean, `short` without the reason."""
+    occurring = set(verdicts)
+    texts = [text for verdict, text in MEANING.items() if verdict in occurring]
+    return " ".join(f"{text.split(',')[0]}." if short else text for text in texts)
+
+
+def _draw_judged(axis: Axes, place: int, name: str, one: Judged, leader: str, noun: str) -> None:
+    """Draw the bounds of one optimizer as bars, and its measured gap to the leader as a dot."""
+    end = axis.get_xlim()[1]
+    if one.at_most_behind is not None:
+        start, colour = one.at_least_behind or 0.0, VERDICTS[one.verdict]
+        said = says(f"{name}: {_bounds_in_words(one)}")
+        bar(axis, place, start, one.at_most_behind, end, colour, lw=5, gid=said)
+    if (new := one.at_most_behind_new_images) is not None:
+        said = says(f"{name}: at most {at_most(new)} points behind the best on new {noun}s")
+        bar(axis, place + 0.27, 0, new, end, MUTED, lw=1.6, gid=said)
+    if one.behind is not None and one.behind <= end:
+        kind: dict[str, Any] = {"color": INK, "ms": 7, "mec": "white", "mew": 1, "zorder": 4}
+        said = says(f"{name}: {points(one.behind)} points behind {leader}")
+        axis.plot(one.behind, place, "o", clip_on=False, gid=said, **kind)
 
 
 def _bounds_in_words(one: Judged) -> str:
@@ -147,42 +172,48 @@ def _without_verdicts(
         if several
         else "How much runs differ by chance in the split and the seeds."
     )
-    return "ranking", "Ranking", caption, figure
+    return "ranking", "What the optimizers reached", caption, figure
 
 
-def _write_verdict(axis: Axes, place: int, row: Row, one: Judged) -> None:
-    """Write the verdict, its bound and the mean at the right."""
-    bound = one.at_most_behind
-    colour = VERDICTS[one.verdict]
-    write_beside(axis, place, verdict_words(one), 0.15, size=8.5, color=colour, weight="bold")
-    if bound is not None:
-        text = f"\u2264 {at_most(bound)}"
-        write_beside(axis, place, text, 1.75, size=8.5, color=INK, ha="right")
-    if np.isfinite(row.mean):
-        text = f"{points(row.mean)} %"
-        write_beside(axis, place, text, 2.45, size=8.5, color=MUTED, ha="right")
+def _numbers(row: Row, one: Judged) -> tuple[str, ...]:
+    """Return both bounds and the mean; a dash where nothing is known."""
+    bounds = (one.at_most_behind, one.at_most_behind_new_images)
+    mean = f"{points(row.mean)} %" if np.isfinite(row.mean) else "–"
+    return (*("–" if bound is None else at_most(bound) for bound in bounds), mean)
+
+
+def _write_beside(
+    axis: Axes, place: float, verdict: str, colour: str, numbers: Sequence[str]
+) -> None:
+    """Write a line of the columns at the right."""
+    write_beside(axis, place, verdict, 0.15, size=8.5, color=colour, weight="bold")
+    for text, end in zip(numbers, (2.05, 2.6, 3.2), strict=True):
+        write_beside(axis, place, text, end, size=8.5, color=INK, ha="right")
 
 
 def draw_pairs(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Drawn:
     """Draw the difference of every two optimizers, coloured where they are separated."""
     names = [row.optimizer for row in summary.rows if row.basis is Phase.CONFIRM]
-    if len(names) < FEWEST_IN_MATRIX or not summary.answer.looked:
+    if len(names) < FEWEST_IN_MATRIX or not any(pair.separated for pair in summary.pairs):
         return
     noun, cell = summary.meta.noun, 0.5
     labels = [marks[name].label for name in names]
+    framed = any(pair.carries_over for pair in summary.pairs)
     left, side = 0.3 + label_width(labels), cell * len(names)
     figure = new_figure(
         max(left + side + 0.3, NARROWEST),
         1.1 + side + left,
         "Which optimizer is ahead of which?",
-        f"Row less column, in points. Colour: separated on these {noun}s. Frame: on new ones, too.",
+        f"Row minus column, in points. Colour: separated on these {noun}s"
+        + (". Frame: on new ones, too." if framed else "."),
     )
     axis = figure.subplots()
     width = figure.get_size_inches()[0]
     margins(figure, left=left, right=width - left - side, top=0.8, bottom=left)
     for pair in summary.pairs:
         for row, column, sign in ((pair.first, pair.second, 1), (pair.second, pair.first, -1)):
-            _draw_pair(axis, pair, names.index(column), names.index(row), sign)
+            said = f"{marks[row].label} minus {marks[column].label}: "
+            _draw_pair(axis, pair, names.index(column), names.index(row), sign, said)
     names_down(axis, labels)
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set_xlim(-0.5, len(names) - 0.5)
@@ -193,23 +224,31 @@ def draw_pairs(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Dra
         "Differences of all pairs",
         "Green: the row is ahead of the column, red: behind, beyond what chance in splits, "
         "searches and seeds explains (simultaneous 95 % over all pairs). Without colour: as "
-        f"measured, but it may be chance. Framed: it also holds on new {noun}s of the same kind. "
-        "Verdicts need fewer comparisons than all pairs, so one may be excluded without a colour.",
+        "measured, but it may be chance. "
+        + (f"Framed: it also holds on new {noun}s of the same kind. " if framed else "")
+        + "Verdicts need fewer comparisons than all pairs, so one may be excluded without a "
+        "colour. Each difference is over the repeats that both have, so differences need not add "
+        "up.",
         figure,
     )
 
 
-def _draw_pair(axis: Axes, pair: Pair, x: int, y: int, sign: int) -> None:
+def _draw_pair(axis: Axes, pair: Pair, x: int, y: int, sign: int, said: str) -> None:
     """Draw one cell of the matrix of pairs; `sign` is -1 where the row is the second of them."""
     if np.isnan(pair.difference):
         return
-    ahead = sign * pair.difference
-    colour = VERDICTS[Verdict.GOOD_ENOUGH if ahead > 0 else Verdict.EXCLUDED]
-    if pair.separated:
-        kind: dict[str, Any] = {"ec": INK, "lw": 1.2} if pair.carries_over else {"lw": 0}
-        axis.add_patch(Rectangle((x - 0.44, y - 0.44), 0.88, 0.88, fc=to_rgba(colour, 0.3), **kind))
-    ink = INK if pair.separated else MUTED
-    axis.text(x, y, points(ahead), color=ink, ha="center", va="center", size=8)
+    ahead, ends = sign * pair.difference, sorted((sign * pair.low, sign * pair.high))
+    said += f"{points(ahead)} points"
+    if not np.isnan(pair.low):
+        said += f" ({points(ends[0])} to {points(ends[1])})"
+    colour, opacity = VERDICTS[Verdict.GOOD_ENOUGH if ahead > 0 else Verdict.EXCLUDED], 0.3
+    if not pair.separated:
+        colour, opacity = MUTED, 0.05
+    kind: dict[str, Any] = {"ec": INK, "lw": 1.2} if pair.carries_over else {"lw": 0}
+    corner, filled = (x - 0.44, y - 0.44), to_rgba(colour, opacity)
+    axis.add_patch(Rectangle(corner, 0.88, 0.88, fc=filled, gid=says(said), **kind))
+    kind = {"ha": "center", "va": "center", "size": 8, "gid": says(said)}
+    axis.text(x, y, points(ahead), color=INK if pair.separated else MUTED, **kind)
 
 
 def draw_target(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> Drawn:
@@ -281,7 +320,7 @@ def _curves_together(curves: Sequence[Curves], marks: Mapping[str, Mark], words:
             said = says(*_by_epoch(name, val.mean, kind)[:: few["markevery"]])
             axis.plot(epochs, val.mean, "-", color=colour, lw=1.9, gid=said, **few)
             if found.runs > 1:
-                axis.fill_between(epochs, val.low, val.high, color=colour, alpha=0.18, lw=0)
+                axis.fill_between(epochs, val.low, val.high, color=colour, alpha=BAND, lw=0)
         up = _heights(curves, kind)
         _apply(axis, _epochs(_longest(curves)), up)
         _name_ends(axis, up, [getattr(found, f"val_{kind}").mean[-1] for found in curves], used)
@@ -383,4 +422,4 @@ def _apply(axis: Axes, across: AxisScale, up: AxisScale) -> None:
     axis.set_ylim(up.low, up.high)
 
 
-DRAWERS = (draw_ranking, draw_pairs, draw_curves, draw_target)
+DRAWERS = (draw_ranking, draw_target, draw_pairs, draw_curves)

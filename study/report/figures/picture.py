@@ -19,6 +19,8 @@ from matplotlib.transforms import Bbox, TransformedBbox
 from numpy.typing import ArrayLike
 
 from study.common.plot_look import (
+    BAND,
+    BEHIND,
     FAINT,
     GRID,
     INK,
@@ -41,7 +43,6 @@ FARTHEST = 6  # margins that an axis of bounds shows at most; longer bars end in
 LEFT, RIGHT, TOP, BOTTOM = 0.75, 0.2, 0.98, 0.6  # margins of the figure, inches
 WIDE, TALL = 2.35, 1.42  # a panel
 BESIDE, ABOVE = 0.2, 0.36  # between panels
-TALLEST = 6.0  # inches of a figure that a page shows unfolded
 NARROWEST = 6.5  # inches of a figure, so that its title has room
 
 
@@ -56,9 +57,9 @@ class Picture(NamedTuple):
     figure: Figure  # drawn in both
 
     @property
-    def tall(self) -> bool:
-        """Whether it fills more than most windows."""
-        return bool(self.figure.get_figheight() > TALLEST)
+    def subtitle(self) -> str:
+        """What the marks are; it stands in the PNG, and beside the SVG."""
+        return self.figure.texts[1].get_text()
 
 
 def finished(drawn: Drawn, fonts: Fonts, *, photos: Container[str] = ()) -> list[Picture]:
@@ -254,13 +255,13 @@ class Panels:
         """Draw lines of all optimizers in grey in every panel."""
         x, y = joined(lines)
         for place in range(len(self.across)):
-            self.plot(place, x, y, "-", color="#d9d9d9", lw=0.7)
+            self.plot(place, x, y, "-", color=BEHIND, lw=0.8)
 
     def band(self, place: int, x: ArrayLike, low: ArrayLike, high: ArrayLike, colour: str) -> None:
         """Fill the area between two curves."""
         across, lower = self._points(place, x, low)
         area = self.axis.fill_between(
-            across, lower, self._points(place, x, high)[1], color=colour, alpha=0.18, lw=0
+            across, lower, self._points(place, x, high)[1], color=colour, alpha=BAND, lw=0
         )
         area.set_clip_box(self._clip(place))
 

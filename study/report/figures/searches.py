@@ -101,12 +101,13 @@ def draw_incumbents(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -
     if found is None:
         return
     margin = summary.answer.margin
+    good = found.at_most_behind <= margin
+    filled = f"Filled: at most {points(margin)} points behind the best there. "
     panels = Panels(
         titles(marks, found.optimizers),
         "What if the search had stopped earlier?",
-        "What it had found by then, trained again: mean of "
-        f"{counted(found.repeats, 'repeat')}. Filled: at most {points(margin)} points behind the "
-        "best there. Band: 95 %.",
+        "What the search had found by then, trained again: mean of one run in each of "
+        f"{counted(found.repeats, 'repeat')}. {filled if good.any() else ''}Band: 95 %.",
         "Epochs spent by the search",
         logarithmic(float(found.epochs.min()) / 1.3, float(found.epochs.max()) * 1.3)._replace(
             ticks=tuple(found.epochs[0]), labels=tuple(f"{e:g}" for e in found.epochs[0])
@@ -123,19 +124,17 @@ def draw_incumbents(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -
         ]
         panels.band(place, epochs, values - reach, values + reach, colour)
         panels.plot(place, epochs, values, "-", color=colour, lw=1.6)
-        good = found.at_most_behind[place] <= margin
-        for rows, fill in ((good, colour), (~good, "white")):
+        for rows, fill in ((good[place], colour), (~good[place], "white")):
             kind: dict[str, Any] = {"color": colour, "ls": "", "mfc": fill, "ms": 6}
             kind["said"] = [said[budget] for budget in np.flatnonzero(rows)]
             panels.plot(place, epochs[rows], values[rows], marker=marker, **kind)
     yield (
         "incumbents",
         "Confirmed at fractions of the budget",
-        "Flat: a search with an eighth of the budget finds an equally good configuration. One run "
-        "for each repeat, on rows that did not select the configuration, so it is not optimistic. "
-        "Band: 95 % interval of the difference to the whole budget, paired by repeat; where it "
-        "does not reach the height of the last point, stopping there costs more than chance "
-        "explains.",
+        "Flat: no loss was found; the band says how large one could be. It is the 95 % interval of "
+        "the difference to the whole budget, paired by repeat; where it does not reach the height "
+        "of the last point, stopping there costs more than chance explains. Runs are judged on "
+        "rows that did not select the configuration, so they are not optimistic.",
         panels.figure,
     )
 

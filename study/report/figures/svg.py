@@ -3,7 +3,8 @@
 Matplotlib writes a file of its own. Inside a page its ids would clash, and its colours would stay:
 here each colour is a CSS variable named after it (`m` of marks, `t` of text), whose two values
 `palette` returns. Greys change places in the dark, other colours become lighter; text always has a
-contrast of at least 4.5. Black and white text stands on coloured cells, which stay as they are.
+contrast of at least 4.5, and so have coloured marks in the dark. Black and white text stands on
+coloured cells, which stay as they are. Title and subtitle are left to the page, whose text wraps.
 What a mark says when a mouse rests on it is drawn as its `gid`, and becomes a `<title>`.
 """
 
@@ -16,11 +17,11 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from study.common.plot_look import LEAST_CONTRAST, mixed, readable
+from study.common.plot_look import COLOURS, COLOURS_IN_DARK, HEADING, mixed, readable
 
 DARK = "#16181b"  # the ground; `--back` of templates/style.css
 BRIGHT = "#e8e8e8"  # black marks in the dark
-LEAST = {"t": LEAST_CONTRAST, "m": 3.0}  # contrasts in the dark, of text and of marks (WCAG 2.2)
+IN_DARK = dict(zip(COLOURS, COLOURS_IN_DARK, strict=True))
 GREY = 0.08  # largest difference between the channels of a grey
 DOTS = r'<g([^<>]*)>(<use[^<>]*) style="([^"]*)"/>((?:<use[^<>]* style="\3"/>)*)</g>'
 MOST_DOTS = 10_000  # of a figure; more are an image inside the SVG, and say nothing
@@ -43,9 +44,13 @@ def to_svg(figure: Figure, name: str) -> str:
         line.set_rasterized(many)
         if many:
             line.set_gid(None)
+    for head in figure.texts:  # title and subtitle
+        head.set_visible(False)
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    for head in figure.texts:
+        head.set_visible(True)
     text = buffer.getvalue()
     text = text[text.index('<g id="figure_1">') : text.rindex("</svg>")]
     text, said = _numbered(text)
@@ -54,10 +59,10 @@ def to_svg(figure: Figure, name: str) -> str:
     text = re.sub(r">\s+<", "><", text)
     text = re.sub(DOTS, _styled_once, text)
     text = _with_titles(text, said)
-    width, height = (72 * inches for inches in figure.get_size_inches())
+    width, height = figure.get_size_inches()
+    box = f"0 {72 * HEADING:.2f} {72 * width:.2f} {72 * (height - HEADING):.2f}"
     kind = ' class="dots"' if many else ""
-    wide = f"--wide: {width / 72:.2f}in"
-    return f'<svg{kind} viewBox="0 0 {width:.2f} {height:.2f}" style="{wide}">{text}</svg>'
+    return f'<svg{kind} viewBox="{box}" style="--wide: {width:.2f}in">{text}</svg>'
 
 
 def _small(tag: str, used: set[str]) -> str:
@@ -126,6 +131,6 @@ def _in_dark(name: str) -> str:
     colour = f"#{name[1:]}"
     red, green, blue = to_rgb(colour)
     if max(red, green, blue) - min(red, green, blue) > GREY:
-        return readable(colour, DARK, LEAST[name[0]])
+        return readable(IN_DARK.get(colour, colour), DARK)
     mirrored = mixed(BRIGHT, DARK, (red + green + blue) / 3)
     return readable(mirrored, DARK) if name[0] == "t" else mirrored

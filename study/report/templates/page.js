@@ -1,5 +1,5 @@
-const contents = document.querySelector(".contents");
-contents.open = matchMedia("(min-width: 70rem)").matches;
+const wide = matchMedia("(min-width: 70rem)").matches;
+for (const part of document.querySelectorAll(".contents, .facts")) part.open = wide;
 
 const unfold = () => {  // a link to a folded part opens it
   const part = document.getElementById(location.hash.slice(1));
