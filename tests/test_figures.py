@@ -18,6 +18,8 @@ from PIL import Image
 from synthetic import OPTIMIZERS, make_record, write_study
 
 from study.common.plot_look import (
+    COLOURS,
+    COLOURS_IN_DARK,
     SEQUENTIAL,
     contrast,
     find_fonts,
@@ -27,14 +29,16 @@ from study.common.plot_look import (
     new_figure,
     spread_labels,
 )
-from study.common.text import plain, points, points_signed
+from study.common.text import number, plain, points, points_signed
 from study.records.trial_record import Phase, TrialStatus
 from study.report.analysis.summary import load_study
 from study.report.figures.draw import RANKING, draw_figures, write_figures
 from study.report.figures.optimizers import draw_pairs
 from study.report.figures.picture import TALL, WIDE
-from study.report.figures.svg import MOST_DOTS, to_svg
+from study.report.figures.svg import DARK, MOST_DOTS, palette, to_svg
+from study.report.markdown import markdown_table
 from study.report.tables import pairs_table
+from study.verdicts.answer import Verdict
 
 EVERY = {
     *("ranking", "confusion", "per_class", "learning_rate", "default_against_tuned", "budget"),
@@ -47,7 +51,9 @@ def drawn(tmp_path, names=None, **settings):
     for picture in pictures:
         image = Image.open(io.BytesIO(picture.png))
         assert image.format == "PNG" and min(image.size) > 150 and max(image.size) < 3000
-        assert picture.title and picture.caption
+        assert picture.title and picture.caption and picture.subtitle
+        ends = [text.get_window_extent().x1 for text in picture.figure.texts]
+        assert max(ends) <= picture.figure.bbox.x1 + 1
     return {picture.name: picture for picture in pictures}, warnings
 
 
@@ -171,6 +177,22 @@ def test_the_matrix_of_pairs_colours_those_that_are_separated(three):
     assert framed == 2 * sum(pair.carries_over for pair in three.pairs)
 
 
+def test_without_a_separated_pair_a_sentence_stands_for_the_matrix(three):
+    pairs = tuple(pair._replace(separated=False) for pair in three.pairs)
+    found = three._replace(pairs=pairs)
+    assert draw_figures(found, [draw_pairs])[0] == []
+    table = pairs_table(found)
+    assert table.rows == () and table.note.startswith("No pair is separated when all 3 are")
+    assert markdown_table(table) == ["## Separated pairs", table.note]
+
+
+def test_a_caption_explains_the_verdicts_that_occur(three):
+    ((picture,), _) = draw_figures(three, RANKING)
+    occurring = {one.verdict.value for one in three.answer.optimizers}
+    every = {verdict.value for verdict in Verdict}
+    assert {word for word in every if word in picture.caption} == occurring < every
+
+
 def test_the_classes_of_the_confusion_are_in_the_order_of_their_numbers(tmp_path):
     classes = ["s10", "s2", "a", "s1", "S03"]
     pictures, _ = drawn(tmp_path, ["adam"], classes=classes, repeats=2, trials=6)
@@ -188,6 +210,8 @@ def test_one_number_is_rounded_the_same_way_however_it_was_summed():
     assert points(low) == points(high) == "89.3" and points(-low) == "-89.3"
     assert points(-0.0) == "0.0" and points_signed(-0.00251) == "-0.3"
     assert points_signed(0.0205) == "+2.1" and points(math.nan) == "nan"
+    near = [0.99971234, 0.9998, 0.99, 0.9849, 1.0, 0.999]
+    assert [number(v, 3) for v in near] == ["0.999712", "0.9998", "0.99", "0.985", "1", "0.999"]
 
 
 def test_too_few_repeats_promise_no_verdict(tmp_path, five):
@@ -298,6 +322,14 @@ def make_font(path, family, letter):
     builder.setupPost()
     builder.save(path)
     return str(path)
+
+
+def test_lines_are_as_readable_as_their_names_and_of_one_colour_with_them():
+    for colours, ground in ((COLOURS, "white"), (COLOURS_IN_DARK, DARK)):
+        assert len(set(colours)) == 12
+        assert min(contrast(colour, ground) for colour in colours) >= 4.5
+    light, dark = palette(f"var(--m{COLOURS[0][1:]})var(--t{COLOURS[0][1:]})").split("@media")
+    assert light.count(COLOURS[0]) == 2 and dark.count(COLOURS_IN_DARK[0]) == 2
 
 
 def test_an_optimizer_keeps_its_look_whichever_others_finished():

@@ -113,6 +113,8 @@ def test_the_policy_stops_what_is_not_of_the_page(
 
 def test_names_with_markup_stay_text(page: Page) -> None:
     assert page.title() == "s"
+    first = page.locator("h1").inner_text()
+    assert first == "s: 3 optimizers on 30 images, 3 classes (built-in faces)"
     assert page.locator("script").count() == 1
     assert page.locator("img[src=x]").count() == 0
     assert NAMES[2] in page.locator("body").inner_text()
@@ -201,6 +203,35 @@ def test_a_mark_says_its_optimizer_and_its_value_under_the_mouse(page: Page, rep
     leader = plain(summary.answer.leader)
     behind = {row.optimizer: summary.answer.about(row.optimizer).behind for row in summary.rows}
     assert said == [f"{plain(n)}: {points(b)} points behind {leader}" for n, b in behind.items()]
+
+
+@pytest.mark.parametrize(("width", "height", "least"), [(1280, 800, 620), (390, 844, 700)])
+def test_the_first_screen_shows_the_ranking(
+    page: Page, width: int, height: int, least: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    page.reload()
+    figure = page.locator("#verdicts svg")
+    assert figure.evaluate("svg => svg.getBoundingClientRect().top") < least
+    opened = page.locator("main > details[id][open]").evaluate_all("all => all.map(d => d.id)")
+    assert opened == ["verdicts", "read-this-first", "ranking", "code", "target"]
+
+
+def test_a_step_leads_to_its_part_or_has_a_command_to_copy(
+    page: Page, report: Path, context: BrowserContext
+) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    steps = load_study(report.parents[1]).headline.next
+    commands = [step.command for step in steps if step.command.startswith(("python", "tensorb"))]
+    page.evaluate(UNFOLD)
+    assert page.locator(".steps .copy + code").all_text_contents() == commands
+    for button in page.locator(".steps .copy").all():
+        button.click()
+        button.get_by_text("Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == commands[-1]
+    link = page.locator(".steps a")
+    assert link.count() == sum("Keras code" in step.what for step in steps)
+    assert str(report) not in page.locator("main").inner_text()
 
 
 def test_the_contents_lead_to_every_part_and_open_a_folded_one(page: Page) -> None:

@@ -124,7 +124,7 @@ def effects_table(found: Several) -> Table:
         for one in found.effects
     ]
     return Table(
-        "What moves how much",
+        "Effects of each choice",
         f"Points of validation {WORDS[found.metric]} from the worst to the best level of each "
         "choice, as measured, paired by repeat. The 95 % bounds hold simultaneously for all "
         f"{len(rows)} lines (Bonferroni) and allow for picking the worst and the best of several "

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from study.common.metrics import ACCURACY
 from study.common.plot_look import (
     INK,
+    MUTED,
     Fonts,
     Mark,
     margins,
@@ -94,7 +95,7 @@ def _label_end(axis: Axes, text: str, side: int, at: float, y: float, colour: st
         annotation_clip=False,
         arrowprops={
             "arrowstyle": "-",
-            "color": "#cccccc",
+            "color": MUTED,
             "lw": 0.6,
             "relpos": (0 if side else 1, 0.5),
             "shrinkA": 1,

@@ -151,7 +151,7 @@ def _per_class_figure(
     margins(figure, left=0.3 + label_width(names.values(), 7.5), right=0.7, top=0.75, bottom=0.5)
     values = found.per_class[order]
     totals = found.counts.sum(axis=1)[order]
-    axis.hlines(range(classes), 0, np.nan_to_num(values), color="#a9c1dc", lw=3)
+    axis.hlines(range(classes), 0, np.nan_to_num(values), color="#7393bd", lw=3)
     said = [f"{names[int(c)]}: {points(v)} %" for c, v in zip(order, values, strict=True) if v == v]
     axis.plot(values, range(classes), "o", color="#0b4f8a", ms=5, gid=says(*said))
     by_image = metric == ACCURACY

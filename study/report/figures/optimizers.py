@@ -55,7 +55,7 @@ VERDICTS = {  # colours that differ in lightness, too
 }
 MEANING = {  # for captions, which explain the verdicts that occur
     Verdict.GOOD_ENOUGH: "Green: good enough, because the thick bar ends within the margin.",
-    Verdict.UNDECIDED: "Amber: undecided, possibly the best and possibly as far behind as the "
+    Verdict.UNDECIDED: "Brown: undecided, possibly the best and possibly as far behind as the "
     "bar reaches.",
     Verdict.NOT_PURSUED: "Grey: not pursued, because the answer did not need more repeats "
     "of it; possibly the best, too.",
