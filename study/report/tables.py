@@ -127,12 +127,9 @@ def verdict_words(one: Judged) -> str:
 def settings_table(summary: Summary) -> Table:
     """Return the best hyperparameters by optimizer and key, the longer side downwards."""
     keys = list(dict.fromkeys(key for found in summary.settings for key in found.values))
-    columns = {}
-    for key in keys:
-        cells = [_setting(found, key) for found in summary.settings]
-        columns[plain(key, 40)] = cells
+    columns = {key: [_setting(found, key) for found in summary.settings] for key in keys}
     same = [key for key, cells in columns.items() if len(cells) > 1 and len(set(cells)) == 1]
-    common = [f"{key} {columns.pop(key)[0]}" for key in same]
+    common = [f"{plain(key, 40)} {columns.pop(key)[0]}" for key in same]
     names = [plain(found.optimizer, 40) for found in summary.settings]
     rows = list(zip(names, *columns.values(), strict=True))
     title = "Typical hyperparameters of the winners"
@@ -145,7 +142,7 @@ def settings_table(summary: Summary) -> Table:
         note = "No winner has a confirmation run."
     if common:
         note += f" The same for all: {', '.join(common)}."
-    head = ("optimizer", *columns)
+    head = ("optimizer", *(plain(key, 40) for key in columns))
     if len(columns) > len(rows):
         head, *rows = zip(("hyperparameter", *head[1:]), *rows, strict=True)
     return Table(title, note, head, tuple(rows))
