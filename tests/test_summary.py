@@ -11,7 +11,7 @@ import pytest
 from synthetic import VERSIONS, make_meta, make_predicted, make_record, make_records, write_study
 
 from study.common.errors import UserError
-from study.common.text import at_least, at_most
+from study.common.text import at_least, at_most, points
 from study.records.predictions import BestPredictions, Predictions, save_predictions
 from study.records.study_folders import find_study
 from study.records.trial_record import Phase, TrialStatus
@@ -109,13 +109,14 @@ def test_the_headline_names_who_is_good_enough_at_what_cost_and_who_is_excluded(
     bounds = best.at_most_behind, best.at_most_behind_new_images
     here, new = map(at_most, bounds)
     assert summary.headline.text == (
-        f"Use {best.optimizer}: learning rate 0.001, width 170, dropout 0.5. It is at most {here} "
-        f"points behind the best on these images and at most {new} on new ones of the same kind."
+        f"Use {best.optimizer}: learning rate 0.001, width 170, dropout 0.5. With 95 % confidence "
+        f"no other optimizer is more than {here} points better on these images, or {new} points on "
+        "new ones of the same kind."
     )
     good, excluded, *_ = summary.headline.details
     assert good.startswith(f"Good enough on these images, too: {other} (at most ")
     assert excluded == f"Excluded: sgd (by {summary.answer.about('sgd').excluded_by})."
-    assert "(planned look 1 of 5, 5 repeats)" in " ".join(summary.headline.details)
+    assert "(look 1 of 5: 5 of at most 27 repeats)" in " ".join(summary.headline.details)
     pair = next(p for p in summary.pairs if {p.first, p.second} == {"adam", "sgd"})
     assert pair.separated and pair.probability == 1.0 and pair.low < pair.difference < pair.high
 
@@ -123,7 +124,8 @@ def test_the_headline_names_who_is_good_enough_at_what_cost_and_who_is_excluded(
 def test_one_ahead_of_all_others_is_said_to_be():
     summary = study(near("adam", 0), near("sgd", 0.3, 0.5))
     assert summary.headline.text.endswith(
-        "It is certainly ahead of every other one on these images and on new ones of the same kind."
+        "With 95 % confidence it is ahead of every other one on these images and on new ones of "
+        "the same kind."
     )
 
 
@@ -134,7 +136,7 @@ def test_only_a_bound_of_zero_is_called_ahead_and_only_of_those_that_were_compar
     one, *others = summary.answer.optimizers
     close = summary.answer._replace(optimizers=(one._replace(at_most_behind=4e-4), *others))
     told = headline(summary.meta, summary.rows, close, summary.settings, 15, Path("logs", "x"))
-    assert "It is less than 0.1 points behind the best on these images and " in told.text
+    assert "no other optimizer is more than 0.1 points better on these images, or" in told.text
 
 
 def test_there_is_no_forecast_before_the_leader_is_compared_with_every_contender():
@@ -153,7 +155,7 @@ def test_an_answer_that_is_not_known_says_the_bound_and_what_it_takes():
     assert text.startswith("It is not known yet which optimizer is within 2.0 points of the best: ")
     details = " ".join(summary.headline.details)
     assert "use " not in text.lower() and "Undecided: " in details
-    assert "(planned look 1 of 5, 5 repeats)" in details
+    assert "(look 1 of 5: 5 of at most 27 repeats)" in details
     needed = repeats_until_known(summary.answer)
     assert needed is not None and f"about {needed} repeats would bring" in details
 
@@ -171,7 +173,7 @@ def test_the_headline_answers_what_was_asked_first_and_then_names_the_rest():
     best = found.headline
     pursued = "Not pursued, because not needed for the answer: lion (at most"
     assert any(text.startswith(pursued) for text in best.details)
-    assert ("know the verdict on the one not pursued", f"{SEARCH} with --ask all") in best.next
+    assert ("get a verdict on the one not pursued", f"{SEARCH} with --ask all") in best.next
     assert best.reason == "an optimizer is within the margin"
     told = asked(found, "sgd,adam")
     sgd, adam, nadam = (told.answer.about(name) for name in ("sgd", "adam", "nadam"))
@@ -182,7 +184,8 @@ def test_the_headline_answers_what_was_asked_first_and_then_names_the_rest():
     )
     assert told.headline.text.count("points behind the best") == 1  # what it costs is said once
     assert told.headline.details[0] == (
-        f"Good enough on these images, too: nadam (at most {at_most(nadam.bound)} points behind)."
+        f"Good enough on these images, too: nadam (at most {at_most(nadam.bound)} points behind; "
+        f"as measured {points(nadam.behind)} behind adam)."
     )
     assert told.headline.details[1].startswith(pursued)
     assert told.headline.reason == "the verdicts on sgd and adam are known"
@@ -229,7 +232,10 @@ def test_what_may_not_hold_for_new_images_is_said_of_these_images_only():
     leader = summary.answer.about(summary.answer.leader)
     new = 100 * leader.at_most_behind_new_images
     assert summary.headline.text.startswith(f"On these images, use {leader.optimizer}: ")
-    assert f" and at most {new:.1f} on new ones of the same kind." in summary.headline.text
+    assert (
+        f" better on these images, or {new:.1f} points on new ones of the same kind."
+        in summary.headline.text
+    )
     steps = {step.what: step.command for step in summary.headline.next}
     (more,) = [what for what in steps if "images instead of 400" in what]
     assert more.startswith("be within 2.0 points on new images, too: that takes about ")

@@ -89,13 +89,13 @@ def _about_new_images(
         if answer.images_needed > 1:
             images = sum(meta.class_counts)
             yield Step(
-                f"be within {points(answer.margin)} points on {new}, too: that takes about "
-                f"{rounded(images * answer.images_needed)} {meta.noun}s instead of {images}, more "
+                f"guarantee {points(answer.margin)} points on {new}, too: collect at least about "
+                f"{rounded(images * answer.images_needed)} {meta.noun}s instead of {images}; more "
                 "repeats do not help",
                 f"{SEARCH} with more {meta.noun}s and another --name",
             )
         if bound is not None:
-            yield _by_margin(f"judge by a margin that it keeps on {new}, too", bound, place)
+            yield _by_margin(f"accept a margin that also holds on {new}", bound, place)
 
 
 def _more_precise(meta: StudyMeta, answer: Answer, best: Judged) -> Iterator[Step]:
@@ -108,7 +108,7 @@ def _more_precise(meta: StudyMeta, answer: Answer, best: Judged) -> Iterator[Ste
         yield Step(closer, f"{SEARCH} with --margin {half:g}")
     if others := len(answer.of(Verdict.NOT_PURSUED)):
         names = "one" if others == 1 else str(others)
-        yield Step(f"know the verdict on the {names} not pursued", f"{SEARCH} with --ask all")
+        yield Step(f"get a verdict on the {names} not pursued", f"{SEARCH} with --ask all")
 
 
 def rounded(images: float) -> str:
