@@ -223,5 +223,12 @@ def test_made_up_studies_have_the_shape_of_a_real_one(tmp_path: Path) -> None:
         for found in (load_trials(made), load_trials(real))
     ]
     assert kinds[0] == kinds[1]
-    known = {"power", "drops", *load_space("default").examples()}
+    known = {
+        "power",
+        "drops",
+        "restarts",
+        "period_factor",
+        "peak_factor",
+        *load_space("default").examples(),
+    }
     assert {key for record in load_trials(made) for key in record.hyperparameters} <= known
