@@ -39,7 +39,6 @@ from study.report.figures.picture import (
     logarithmic,
     titles,
 )
-from study.report.tables import verdict_words
 from study.verdicts.answer import Judged, Verdict
 from study.verdicts.looks import FEWEST_REPEATS
 
@@ -139,7 +138,7 @@ def _write_verdict(axis: Axes, place: int, row: Row, one: Judged) -> None:
     """Write the verdict, its bound and the mean at the right."""
     bound = one.at_most_behind
     kind: dict[str, Any] = {"va": "center", "size": 8.5, "transform": axis.get_yaxis_transform()}
-    axis.text(1.03, place, verdict_words(one), color=VERDICTS[one.verdict], weight="bold", **kind)
+    axis.text(1.03, place, one.words, color=VERDICTS[one.verdict], weight="bold", **kind)
     if bound is not None:
         axis.text(1.35, place, f"\u2264 {at_most(bound)}", color=INK, ha="right", **kind)
     if np.isfinite(row.mean):
