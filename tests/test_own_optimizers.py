@@ -325,6 +325,13 @@ class Applies(Sign):
         return super().apply_gradients([(gradient / 2, variable) for gradient, variable in pairs])
 
 
+class Lazy(Sign):
+    def update_step(self, gradient, variable, learning_rate):
+        if len(self.averages) < 9:
+            self.averages.append(self.add_variable_from_reference(variable, "late"))
+        super().update_step(gradient, variable, learning_rate)
+
+
 class Noisy(Sign):
     def update_step(self, gradient, variable, learning_rate):
         super().update_step(gradient + keras.random.normal(gradient.shape), variable, learning_rate)
@@ -354,7 +361,8 @@ def test_state_outside_variables_is_found_however_late_it_matters(tmp_path: Path
         "OfClass": "the attribute calls of its class OfClass, which a compiled program would not "
         "see and which outlives a run", "Held": "its attribute held", "Slotted": "attribute held",
         "Closed": "what the method Closed.update_step keeps", "Applies": "`apply_gradients`",
-        "Noisy": "random numbers from outside", "Rarely": "plain Keras has them from the seed",
+        "Lazy": "make them in `build`",
+        "Noisy": "random numbers from outside", "Rarely": "from the seed of each run",
         "Clocked": "not reproducible; it depends on a clock", "Lost": "", "Sign": "",
     }  # fmt: skip
     space = space_of(tmp_path, *words, lines="")

@@ -308,7 +308,7 @@ def standings(meta: StudyMeta, records: Sequence[TrialRecord]) -> dict[str, Stan
     """Return the verdict and the mean of every optimizer that was confirmed."""
     answer = answer_of(meta, records)
     return {
-        row.optimizer: Standing(answer.about(row.optimizer).words, row.mean)
+        row.optimizer: Standing(answer.about(row.optimizer).words.value, row.mean)
         for row in rank(meta, records, answer)
         if row.basis is Phase.CONFIRM
     }

@@ -31,6 +31,7 @@ class Steps(NamedTuple):
     weights: list[Float32[np.ndarray, "..."]]
     changed: list[str]  # state besides variables, in words
     rate: float  # its learning rate afterwards
+    made: int  # variables that the steps made
 
     def equal(self, other: "Steps") -> bool:
         """Return whether both end in the same weights."""
@@ -98,8 +99,10 @@ def hidden_state(config: HeadConfig) -> str:
     if drawn or not first.equal(steps(config, seed=2)):
         return (
             "its steps draw random numbers from outside its variables, which a compiled program "
-            "would repeat; plain Keras has them from the seed of each run"
+            "would repeat (they come from the seed of each run)"
         )
+    if first.made:
+        return "its steps make variables, which a compiled program lacks; make them in `build`"
     if first.changed:
         name = first.changed[0]
         kept = "" if name.startswith("its attribute") else " and which outlives a run"
@@ -130,7 +133,7 @@ def own_rate(config: HeadConfig) -> str:
         return "its `__init__` does not pass its `learning_rate` on"
     if steps(config).rate != np.float32(RATE):
         return "its steps change `self.learning_rate`, which the search decides"
-    if steps(config).equal(steps(config, later=RATE / 2)):
+    if steps(config).equal(steps(config, later=RATE / 2)) and not rate_is_idle(config):
         return (
             "it steps by the learning rate that its `__init__` received, not by the one that "
             "`update_step` receives"
@@ -148,7 +151,7 @@ def steps(
     optimizer.build(head.trainable_variables)
     if later is not None:
         optimizer.learning_rate = later
-    rng = np.random.default_rng(1)
+    rng, variables = np.random.default_rng(1), len(optimizer.variables)
     before: dict[str, Any] = {}
     for step in range(BEFORE + AFTER):
         if step == BEFORE:
@@ -160,7 +163,8 @@ def steps(
         optimizer.apply_gradients(zip(gradients, head.trainable_variables, strict=True))
     after = reachable_state(optimizer)
     changed = [name for name in after if after[name] != before.get(name)]
-    return Steps(head.get_weights(), changed, float(optimizer.learning_rate))
+    made = len(optimizer.variables) - variables
+    return Steps(head.get_weights(), changed, float(optimizer.learning_rate), made)
 
 
 def _first_line(error: Exception) -> str:
