@@ -35,6 +35,7 @@ LABELS = RNG.integers(0, 3, ROWS + 20).astype(np.int32)
 ROWS_X = (RNG.normal(size=(ROWS + 20, FEATURES)) + np.eye(3, FEATURES)[LABELS]).astype(np.float32)
 ROWS_X[:ROWS, -1] = 0.3  # a feature that never varies in the training rows
 GIVEN = {"final_factor": 0.013, "power": 1.7, "drops": 3, "staircase": True}
+GIVEN |= {"restarts": 1, "period_factor": 2, "peak_factor": 0.7}
 
 
 @pytest.fixture(autouse=True)

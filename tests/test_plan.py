@@ -116,6 +116,7 @@ def test_the_plan_says_what_was_cut(tmp_path: Path):
     path.write_text(
         '[optimizers.sgd]\nclass = "SGD"\nlearning_rate = {choices = [0.1, 0.2, 0.3]}\n'
         '[optimizers.adam]\nclass = "Adam"\nlearning_rate = {min = 1e-4, max = 0.1}\n'
+        "epsilon = {min = 1e-8, max = 1, scale = 'linear'}\nweight_decay = {min = 0.1, max = 9}\n"
     )
     space = load_space(str(path))
     lines = "\n".join(
@@ -123,6 +124,9 @@ def test_the_plan_says_what_was_cut(tmp_path: Path):
     )
     assert "sgd has too few configurations for hyperband: a grid search of 3 instead" in lines
     assert "adam has too few" not in lines
+    said = "warning: without `scale` nearly all values of optimizers.adam.learning_rate (0.0001 to "
+    assert f"{said}0.1) are drawn from the uppermost decade: add scale" in lines
+    assert "uppermost" not in planned(space.restrict(["sgd"]))
     assert "3 trials (90 epochs) or 90 trials (576 epochs) each" in lines
 
 

@@ -164,7 +164,7 @@ def _known(answer: Answer) -> str:
     if len(asked) > NAMED:
         open_ = sum(one.verdict is Verdict.UNDECIDED for one in asked)
         return f"{len(asked) - open_} of {len(asked)} verdicts are known"
-    return join([f"{one.optimizer} is {one.verdict}{_behind(one)}" for one in asked])
+    return join([f"{one.sentence}{_behind(one)}" for one in asked])
 
 
 def _behind(one: Judged) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from study.common.errors import UserError
 from study.common.metrics import ACCURACY, WORDS
-from study.common.text import counted, join, near
+from study.common.text import counted, first_few, join, near, some
 from study.data.splits.one_split import Split
 from study.records.outcomes import BUDGETS
 from study.records.study_meta import StudyMeta, asked_about
@@ -139,6 +139,11 @@ def plan_lines(
     lines = [f"plan: {text}" for text in (optimizers_line(plan), *_sentences(plan, options))]
     if normalizes_single_rows(space.table.get("head", {})):
         lines.append(f"warning: the search space has {SINGLE_ROWS}")
+    if wide := space.linear_decades():
+        lines.append(
+            f"warning: without `scale` nearly all values of {first_few(wide, 3)} are drawn from "
+            'the uppermost decade: add scale = "log" (or "linear", if that is meant)'
+        )
     programs = counted(len(signatures_of(space, split, widths)), "program")
     lines.append(f"plan: at most {programs} to compile")
     if expected:
@@ -191,12 +196,15 @@ def _sentences(plan: Plan, options: Options) -> Iterator[str]:
             f"each epoch trains on one of {options.views} views of each image (--views), which "
             "are cached like features; validation and test use the image itself"
         )
+    smaller: dict[str, list[str]] = {}
     for search in plan.searches:
         if search.kind != options.tuner:
-            yield (
-                f"{search.name} has too few configurations for {options.tuner}: "
-                f"a {search.kind} search of {search.trials} instead"
-            )
+            other = f"a {search.kind} search of {search.trials} instead"
+            smaller.setdefault(other, []).append(search.name)
+    for other, names in smaller.items():
+        have = "has" if len(names) == 1 else "have"
+        few = f"{some(names, 'optimizer')} {have} too few configurations for {options.tuner}"
+        yield f"{few}: {other}"
     if "hyperband" in kinds and options.max_epochs < options.factor:
         yield (
             f"hyperband cannot stop trials early within {counted(options.max_epochs, 'epoch')}: "

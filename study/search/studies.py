@@ -40,7 +40,7 @@ from study.search.expected_time import Expected
 from study.search.image_subject import ImageSubject, base_choice
 from study.search.live_progress import Watch, round_line, round_name
 from study.search.options import Options
-from study.search.own_code import alone_words, code_facts
+from study.search.own_code import alone_words, code_facts, idle_rate_words, printed_words
 from study.search.plan import Plan, make_plan, model_summary, plan_lines, question_lines
 from study.search.programs_needed import (
     certain_programs,
@@ -141,7 +141,7 @@ def _run(study: PreparedStudy, machines: Machines, spent: TimeSpent) -> None:
     write_report(study.options.logs, study.options.name)
     events.show_report(study.folder / "report")
     spent.ended("report")
-    print(f"\n{spent.line(trainer.compiled_here)}")
+    print("\n".join([*printed_words(), f"\n{spent.line(trainer.compiled_here)}"]))
 
 
 def _prepared(options: Options, space: SearchSpace, machines: Machines) -> PreparedStudy:
@@ -160,8 +160,8 @@ def _prepared(options: Options, space: SearchSpace, machines: Machines) -> Prepa
         f"split: {in_flags(splits.origin, options)}",
     ]
     warnings = splits.warnings(several=options.repeats != 1)
-    warnings = [*(in_flags(text, options) for text in warnings), *alone_words(alone)]
-    warnings += meta.data.get("base_doubts", [])
+    warnings = [in_flags(text, options) for text in warnings]
+    warnings += alone_words(alone) + idle_rate_words(space) + meta.data.get("base_doubts", [])
     print("\n".join(map(printable, [*about, *(f"warning: {text}" for text in warnings)])))
     plan, views = make_plan(options, space), view_rows(splits, options.views)
     confirmed = splits("confirm", 0)

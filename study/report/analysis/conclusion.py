@@ -168,6 +168,7 @@ def _other_verdicts(meta: StudyMeta, answer: Answer) -> Iterator[str]:
     yield _others(answer, Verdict.GOOD_ENOUGH, said, f"Good enough on these {meta.noun}s, too")
     yield _excluded(answer, said)
     yield _others(answer, Verdict.UNDECIDED, said, "Undecided")
+    yield _others(answer, Verdict.NONE, said, "No verdict")
     words = "Not pursued, because not needed for the answer"
     yield _others(answer, Verdict.NOT_PURSUED, said, words)
 
@@ -256,7 +257,7 @@ def _own(meta: StudyMeta, answer: Answer) -> Iterator[str]:
     for one in answer.optimizers:
         if one.optimizer not in meta.code:
             continue
-        text = f"Your optimizer {one.optimizer} is {one.verdict}"
+        text = f"Your optimizer {one.sentence}"
         if one.at_most_behind is not None:
             text += f", at most {at_most(one.bound)} points behind the best on these {meta.noun}s"
         if one.behind is not None and one.optimizer != answer.leader:

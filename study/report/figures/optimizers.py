@@ -41,7 +41,6 @@ from study.report.figures.picture import (
     write_beside,
 )
 from study.report.figures.svg import says
-from study.report.tables import verdict_words
 from study.verdicts.answer import Judged, Verdict
 from study.verdicts.looks import FEWEST_REPEATS
 
@@ -154,7 +153,7 @@ def _write_verdict(axis: Axes, place: int, row: Row, one: Judged) -> None:
     """Write the verdict, its bound and the mean at the right."""
     bound = one.at_most_behind
     colour = VERDICTS[one.verdict]
-    write_beside(axis, place, verdict_words(one), 0.15, size=8.5, color=colour, weight="bold")
+    write_beside(axis, place, one.words, 0.15, size=8.5, color=colour, weight="bold")
     if bound is not None:
         text = f"\u2264 {at_most(bound)}"
         write_beside(axis, place, text, 1.75, size=8.5, color=INK, ha="right")
