@@ -14,7 +14,7 @@ from study.data.splits.one_split import Split
 from study.records.outcomes import BUDGETS
 from study.records.study_meta import StudyMeta, asked_about
 from study.report.analysis.conclusion import verdicts_on
-from study.search.budget import budget_of, hyperband_cost, plan_search, searches_of
+from study.search.budget import budget_of, hyperband_cost, hyperband_rungs, plan_search, searches_of
 from study.search.expected_time import Expected, in_words
 from study.search.options import Options
 from study.search.subject import Subject
@@ -177,12 +177,20 @@ def question_lines(plan: Plan, meta: StudyMeta) -> list[str]:
 
 def _sentences(plan: Plan, options: Options) -> Iterator[str]:
     kinds = sorted({search.kind for search in plan.searches})
-    sizes = sorted({(search.trials, search.epochs) for search in plan.searches})
-    each = (f"{counted(trials, 'trial')} ({counted(epochs, 'epoch')})" for trials, epochs in sizes)
+    rungs = hyperband_rungs(options.max_epochs, options.factor)
+    trials = sum(count for _, rung, count, _ in rungs if not rung)
+    sizes = sorted({(one.kind == "hyperband", one.trials, one.epochs) for one in plan.searches})
+    each = (
+        f"{counted(trials, 'trial')} ({counted(runs, 'run')}, {counted(epochs, 'epoch')})"
+        if in_rungs and runs > trials
+        else f"{counted(runs, 'trial')} ({counted(epochs, 'epoch')})"
+        for in_rungs, runs, epochs in sizes
+    )
     searches = counted(len(plan.searches), f"{' and '.join(kinds)} search")
+    early = f" and {counted(plan.budgets, 'budget run')}" if plan.budgets else ""
     yield (
         f"a repeat has {searches} of {' or '.join(each)} each, "
-        f"{counted(plan.confirm, 'confirmation run')} per winner and "
+        f"{counted(plan.confirm, 'confirmation run')}{early} per winner and "
         f"{counted(plan.tunable, 'default run')}"
     )
     yield _looks(plan)
