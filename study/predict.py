@@ -95,9 +95,9 @@ def _refuse_rows(study: Path) -> None:
 
 def outdated(study: Path) -> str:
     """Return a sentence if `winner.keras` is not of the optimizer that leads by now, else ""."""
-    meta, found = load_meta(study), load_predictions(study)
-    best = answer_of(meta, load_trials(study)).leader
-    if found is None or best in ("", found.winner):
+    meta, found, records = load_meta(study), load_predictions(study), load_trials(study)
+    best = answer_of(meta, records).leader
+    if found is None or best in ("", found.winner) or len(records) < meta.runs:
         return ""
     return (
         f"{study / WINNER_FILE} holds {found.winner}, but {best} leads by the records of this "

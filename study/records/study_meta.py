@@ -70,6 +70,7 @@ class StudyMeta:
     code: Mapping[str, Mapping[str, str]]  # the user's optimizers
     finished: bool = False
     partial: str = ""  # why the study ended early, in words; empty if it did not
+    runs: int = 0  # of a finished study
     seconds: Mapping[str, float] = field(default_factory=dict)  # features, search
 
     @property

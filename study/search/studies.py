@@ -297,5 +297,6 @@ def _train(
         + (f", on {words}" if (words := where()) else "")
     )
     total = {"search": round(meta.seconds.get("search", 0.0) + seconds, 1)}
-    save_meta(study.folder, replace(meta, finished=True, partial=protocol.stopped, seconds=total))
+    ended = {"finished": True, "partial": protocol.stopped, "runs": len(protocol.records())}
+    save_meta(study.folder, replace(meta, seconds=total, **ended))
     return protocol

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from study.common.errors import UserError
+from study.common.text import counted
 from study.records.predicted_classes import PredictedClasses, read_predicted
 from study.records.study_meta import StudyMeta, load_meta
 from study.records.trial_record import TrialRecord, TrialStatus
@@ -91,6 +92,10 @@ def load_study(folder: Path, *, margin: float | None = None) -> Summary:
         meta = replace(meta, settings={**meta.settings, "margin": margin})
     records = load_trials(folder)
     check_plan(meta, records, folder)
+    if (lost := meta.runs - len(records)) > 0:
+        are, them = ("is", "it") if lost == 1 else ("are", "them")
+        why = f"{counted(lost, 'run')} {are} missing (the same search command repeats {them})"
+        meta = replace(meta, finished=False, partial=why)
     if not any(record.status is not TrialStatus.FAILED for record in records):
         failed = f" ({len(records)} failed)" if records else ""
         raise UserError(
@@ -114,7 +119,8 @@ def summarize(
     `folder`, by default below `logs`.
     """
     folder = folder or Path("logs", meta.name)
-    answer = answer_of(meta, records, predicted=predicted)
+    lacks_runs = bool(meta.partial) and not meta.finished
+    answer = answer_of(meta, records, {} if lacks_runs else None, predicted)
     rows = rank(meta, records, answer)
     settings = best_settings(meta, rows, records)
     curves = winner_curves(meta, rows, records)
