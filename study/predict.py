@@ -25,7 +25,7 @@ from study.records.predictions import load_predictions
 from study.records.study_files import WINNER_FILE
 from study.records.study_folders import find_winner
 from study.records.study_meta import load_meta
-from study.records.trials_file import load_trials
+from study.records.trials_file import load_records
 from study.verdicts.judge import answer_of
 
 BATCH = 32  # images predicted together
@@ -95,7 +95,8 @@ def _refuse_rows(study: Path) -> None:
 
 def outdated(study: Path) -> str:
     """Return a sentence if `winner.keras` is not of the optimizer that leads by now, else ""."""
-    meta, found, records = load_meta(study), load_predictions(study), load_trials(study)
+    meta, found = load_meta(study), load_predictions(study)
+    records = load_records(study, meta)
     best = answer_of(meta, records).leader
     if found is None or best in ("", found.winner) or len(records) < meta.runs:
         return ""

@@ -121,7 +121,9 @@ def test_every_difference_is_listed(tmp_path: Path):
 
 def with_space(names: list[str], **changed: Any) -> StudyMeta:
     """A study of these optimizers; `changed` is another table of adam."""
-    tables = {name: {"class": name.title(), "learning_rate": {"min": 0.1}} for name in names}
+    tables = {
+        name: {"class": name.title(), "learning_rate": {"min": 0.1, "max": 3.0}} for name in names
+    }
     tables["adam"] |= changed
     space = {"name": "s", "fingerprint": str(tables), "table": {"optimizers": tables}}
     return meta(space=space, optimizers=names)
@@ -143,11 +145,13 @@ def test_an_optimizer_may_be_added_where_each_has_searches_of_its_own(tmp_path: 
 
 def test_what_is_another_in_a_search_space_is_named_by_its_key(tmp_path: Path):
     resume(tmp_path, with_space(["adam", "sgd"]))
-    other = with_space(["adam", "sgd"], learning_rate={"min": 0.2, "max": 3.0}, amsgrad=True)
+    other = with_space(
+        ["adam", "sgd"], learning_rate={"min": 0.2, "max": 3.0, "scale": "log"}, amsgrad=True
+    )
     sentence = refusal(tmp_path, other)
     for words in (
         "search space: optimizers.adam.amsgrad nothing -> True;",
-        "search space: optimizers.adam.learning_rate.max nothing -> 3.0;",
+        "search space: optimizers.adam.learning_rate.scale nothing -> 'log'",
         "search space: optimizers.adam.learning_rate.min 0.1 -> 0.2;",
     ):
         assert words in sentence

@@ -4,6 +4,7 @@ There is one format, and `FORMAT` is its number. A file or line has every key of
 no other, so a study of another version is refused in one sentence and never half understood.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,19 @@ MISTAKES_FOLDER = "best/mistakes"
 FORMAT = 5  # 0 to 4 were written before the first release
 
 T = TypeVar("T")
+
+
+def parsed(text: bytes) -> Any:
+    """Return strict JSON in UTF-8.
+
+    Raises:
+        ValueError: it is something else, such as NaN.
+    """
+
+    def refused(constant: str) -> Any:
+        raise ValueError(f"{constant} is no number")
+
+    return json.loads(text.decode(), parse_constant=refused)
 
 
 def without_format(table: Any, place: str, *, absent: int | None = None) -> dict[str, Any]:

@@ -297,6 +297,7 @@ def _train(
         + (f", on {words}" if (words := where()) else "")
     )
     total = {"search": round(meta.seconds.get("search", 0.0) + seconds, 1)}
-    ended = {"finished": True, "partial": protocol.stopped, "runs": len(protocol.records())}
-    save_meta(study.folder, replace(meta, seconds=total, **ended))
+    runs = len(protocol.records())
+    meta = replace(meta, finished=True, partial=protocol.stopped, runs=runs, seconds=total)
+    save_meta(study.folder, meta)
     return protocol

@@ -14,7 +14,7 @@ from study.common.errors import UserError
 from study.common.text import printable
 from study.records.study_folders import find_study
 from study.records.study_meta import load_meta
-from study.records.trials_file import load_trials
+from study.records.trials_file import load_records
 from study.tensorboard.events import RunFile
 from study.tensorboard.hparams_columns import table_columns
 from study.tensorboard.optimizer_runs import TrialRuns
@@ -36,8 +36,8 @@ def write_trials(logs: Path, names: Sequence[str], target: Path) -> None:
     metas = [load_meta(study) for study in studies]
     spaces = [meta.space["table"] for meta in metas]
     judged_by = dict.fromkeys(meta.metric for meta in metas)
-    for study in studies:
-        records = load_trials(study)
+    for study, meta in zip(studies, metas, strict=True):
+        records = load_records(study, meta)
         folder = target / study.name
         if folder.exists():
             shutil.rmtree(folder)

@@ -13,7 +13,7 @@ from study.common.text import counted
 from study.records.predicted_classes import PredictedClasses, read_predicted
 from study.records.study_meta import StudyMeta, load_meta
 from study.records.trial_record import TrialRecord, TrialStatus
-from study.records.trials_file import check_plan, load_trials
+from study.records.trials_file import load_records
 from study.report.analysis.cautions import cautions
 from study.report.analysis.citation import citation
 from study.report.analysis.conclusion import Headline, headline
@@ -90,8 +90,7 @@ def load_study(folder: Path, *, margin: float | None = None) -> Summary:
     meta = load_meta(folder)
     if margin is not None:
         meta = replace(meta, settings={**meta.settings, "margin": margin})
-    records = load_trials(folder)
-    check_plan(meta, records, folder)
+    records = load_records(folder, meta)
     if (lost := meta.runs - len(records)) > 0:
         are, them = ("is", "it") if lost == 1 else ("are", "them")
         why = f"{counted(lost, 'run')} {are} missing (the same search command repeats {them})"
