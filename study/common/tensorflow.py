@@ -8,6 +8,8 @@ empty settings folder.
 import os
 import sys
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 from study.common.errors import UserError
 from study.common.freed_memory import share_arenas
+from study.common.packed import check_packed
 from study.common.text import printable
 
 FROM_OUTSIDE = ("KERAS_BACKEND", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
@@ -70,8 +73,9 @@ def load_model(path: Path) -> Any:
     import keras  # heavy: kept out of --help
 
     try:
+        check_packed(path)
         return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, zlib.error, zipfile.BadZipFile) as error:
         raise UserError(
             f"{printable(path)} is damaged ({type(error).__name__}); run the same search again to "
             "rewrite it"

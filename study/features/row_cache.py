@@ -123,7 +123,7 @@ class RowCache:
                 raise ValueError("it is not a table of features")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, MemoryError) as error:
             print(
                 f"warning: feature cache {path} is damaged ({error}); "
                 "it is set aside and its rows are computed again",

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with stoppable():
             given_values(arguments)  # refuse wrong values now, not after TensorFlow's start
             search(arguments)
-    except (UserError, BrokenPipeError) as error:
+    except (UserError, BrokenPipeError, MemoryError) as error:
         return complain(error, arguments)
     except KeyboardInterrupt:
         print(
