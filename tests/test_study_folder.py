@@ -61,6 +61,24 @@ def test_the_same_study_is_continued_with_its_birthday_and_population(tmp_path: 
     assert len(records) == len(load_trials(folder)) > 0
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "said"), [("a", "b", True), ("a", "a", False), (None, "b", False)]
+)
+def test_a_study_that_goes_on_with_other_rounding_says_so(
+    before: str | None, now: str, said: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    device = meta().device
+    first = meta(device={**device, "rounding": before} if before else device)
+    second = meta(device={**device, "rounding": now})
+    resume(tmp_path, first)
+    assert resume(tmp_path, second)[0].device["rounding"] == (before or now)
+    assert "rounds" not in capsys.readouterr().err  # nothing was trained yet
+    append_trials(tmp_path, make_records(["adam"], repeats=1, confirm=1, trials=3))
+    resume(tmp_path, second)
+    warning = "warning: this machine rounds differently from the one that made the earlier runs"
+    assert (warning in capsys.readouterr().err) == said
+
+
 def test_confirmation_runs_are_repeated_if_it_is_lost_what_they_predicted(tmp_path: Path, capsys):
     folder = write_study(tmp_path, ["adam", "sgd"], repeats=2, confirm=2, trials=3)
     records = load_trials(folder)

@@ -205,7 +205,8 @@ class StudyMeta:
     data: Mapping[str, Any]  # folder or file, how many examples, length of a row, fingerprint
     space: Mapping[str, Any]  # name, fingerprint, the TOML as a table
     split_digests: Mapping[str, str]
-    device: Mapping[str, Any]  # kind, name, dtype of the base; population and widths of programs
+    # kind, name, dtype of the base; population and widths of programs; rounding, where it is known
+    device: Mapping[str, Any]
     versions: list[Mapping[str, str]]  # of packages; one set for each change, last: current
     weights: Mapping[str, str]  # source and digest
     created: str  # ISO 8601, UTC

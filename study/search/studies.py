@@ -124,7 +124,7 @@ class PreparedStudy(NamedTuple):
 
 
 def _run(study: PreparedStudy, machines: Machines, spent: TimeSpent) -> None:
-    study = _resumed(study)
+    study = _resumed(study, machines.rounding)
     events = _events(study)
     spent.ended("starting")
     data = _data(study, machines)
@@ -164,8 +164,7 @@ def _prepared(options: Options, space: SearchSpace, machines: Machines) -> Prepa
     lines += plan_lines(plan, options, space, confirmed, widths)
     lines += question_lines(plan, meta)
     print("\n".join(lines))
-    shared = {"rounding": machines.rounding} if machines.rounding else {}
-    meta = replace(meta, device={**device, "widths": list(widths), **shared})
+    meta = replace(meta, device={**device, "widths": list(widths)})
     shown = [*subject.heading, *about, f"optimizers: {', '.join(space.optimizers)}", *lines]
     predicted = PredictedClasses()
     return PreparedStudy(options, space, subject, splits, views, plan, meta, shown, predicted)
@@ -178,12 +177,13 @@ def open_subject(options: Options, machines: Machines) -> Subject:
     return ImageSubject(options, machines)
 
 
-def _resumed(study: PreparedStudy) -> PreparedStudy:
+def _resumed(study: PreparedStudy, rounding: str) -> PreparedStudy:
     """Start the study in its folder, or resume it: with its records and the meta in force."""
     options, folder = study.options, study.folder
+    new = replace(study.meta, device={**study.meta.device, "rounding": rounding})
     if options.overwrite:
         clear(folder)
-    meta, known = resume(folder, study.meta, longer=partial(is_longer, options, study.space))
+    meta, known = resume(folder, new, longer=partial(is_longer, options, study.space))
     predicted, known = with_predictions(folder, known)
     print(f"study: {folder}" + (f", resumed after {len(known)} runs" if known else ""))
     return study._replace(meta=meta, known=known, predicted=predicted)

@@ -145,6 +145,13 @@ def resume(
         looks=_continued_looks(old, meta, known),
         versions=_all_versions(old, meta),
     )
+    if known and merged.device.get("rounding") != meta.device.get("rounding"):
+        print(
+            "warning: this machine rounds differently from the one that made the earlier runs (its "
+            "processor or its number of threads is another), so the last digits of new runs may "
+            "differ from what it would have computed",
+            file=sys.stderr,
+        )
     if more_trials(old, meta):  # runs that confirmed winners of shorter searches are dropped
         save_meta(folder, replace(old, looks=merged.looks))  # a kill must not undo spent looks
         known = [record for record in known if record.phase in (Phase.SEARCH, Phase.DEFAULT)]
