@@ -357,6 +357,9 @@ def test_what_a_kill_left_half_written_is_gone_at_the_next_start(tmp_path: Path)
     (folder / "best").mkdir(exist_ok=True)
     left = [folder / f".{name}.{'0a' * 16}.tmp" for name in ("study.json", "trials.jsonl")]
     left.append(folder / "best" / f".predictions.json.{'1b' * 16}.tmp")
+    left.append(folder / "best" / f".winner.keras.{'1c' * 16}.tmp.keras")
+    left.append(folder / "best" / "mistakes" / f".00.png.{'1d' * 16}.tmp")
+    left[-1].parent.mkdir()
     own = folder / ".notes.tmp"  # the user's
     for path in (*left, own):
         path.write_text("x")

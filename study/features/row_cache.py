@@ -45,7 +45,7 @@ class RowCache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
-                pass
+                sweep(folder, seconds=STALE_SECONDS)
         except OSError as error:
             raise UserError(
                 f"cache folder {folder} cannot be written ({error.strerror}); "
@@ -77,7 +77,6 @@ class RowCache:
         self._write(table)
         small = [path for path in self._chunks() if self._rows(path) < MERGED_ROWS // 2]
         if len(small) >= MERGE_FILES:
-            sweep(self.folder, seconds=STALE_SECONDS)
             self._merge(small)
 
     def _merge(self, small: list[Path]) -> None:

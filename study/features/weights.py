@@ -230,7 +230,7 @@ def read_keras(path: Path) -> Pairs:
     except Exception as error:  # whatever h5py and zipfile raise, the cause is this file
         raise UserError(
             f"weights file {path} cannot be read ({error}): it is damaged or not a Keras .h5 or "
-            ".keras file of VGG16; delete it or give another one"
+            ".keras file of VGG16; give another one (delete it if Keras downloaded it)"
         ) from error
     if takes_rgb:
         kernel, bias = pairs[_NAMES[0]]

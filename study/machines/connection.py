@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,8 +77,8 @@ def connected(address: str) -> Iterator[None]:
     if ray.is_initialized():  # by the user, in a notebook
         yield
         return
-    _initialize(address)
     try:
+        _initialize(address)
         yield
     finally:
         ray.shutdown()
@@ -112,7 +113,10 @@ def _initialize(address: str) -> None:
     import ray
 
     own: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
-    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    replaced = [signal.SIGINT, signal.SIGTERM]
+    if threading.current_thread() is not threading.main_thread():  # no other may set a handler
+        replaced = []
+    handlers = {one: signal.getsignal(one) for one in replaced}
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **own)
@@ -123,7 +127,6 @@ def _initialize(address: str) -> None:
     hosts = [node["NodeManagerAddress"] for node in ray.nodes()]
     outside = [host for host in hosts if not host.startswith("127.")]
     if address == LOCAL and outside:
-        ray.shutdown()
         raise UserError(
             "`cluster` local: Ray was imported earlier in this process and listens on "
             f"{outside[0]}, which other machines can reach: restart the process (in a notebook: "

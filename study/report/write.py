@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from study.common.errors import UserError
-from study.common.files import sweep, write_atomically
+from study.common.files import HALF_WRITTEN, sweep, write_atomically
 from study.records.study_folders import find_study
 from study.report.analysis.summary import load_study
 from study.report.data_files import as_csv, flat_trials, ranking_head, ranking_json, ranking_rows
@@ -12,8 +12,6 @@ from study.report.html import page
 from study.report.markdown import markdown
 from study.report.terminal import print_conclusion
 from study.verdicts.looks import MARGIN_RULE, margin_points
-
-HALF_WRITTEN = 60.0  # seconds; older temporary files belong to a report that was killed
 
 
 def write_report(logs: Path, name: str | None = None, *, margin: str | None = None) -> Path:

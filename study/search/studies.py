@@ -132,8 +132,10 @@ def _run(study: PreparedStudy, machines: Machines, spent: TimeSpent) -> None:
     trainer = _trainer(study, data, machines)
     protocol = _train(study, data, trainer, events, machines.words)
     spent.ended("search")
-    write_best(study.folder, protocol, study.subject)
-    write_report(study.options.logs, study.options.name)
+    try:
+        write_best(study.folder, protocol, study.subject)
+    finally:  # also on a full disk: all runs are recorded
+        write_report(study.options.logs, study.options.name)
     events.show_report(study.folder / "report")
     spent.ended("report")
     print(f"\n{spent.line(trainer.compiled_here)}")

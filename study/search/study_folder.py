@@ -31,7 +31,13 @@ from study.records.predicted_classes import (
     read_predicted,
     repair_predicted,
 )
-from study.records.study_files import DAMAGED_FILE, PREDICTED_FILE, STUDY_FILE, TRIALS_FILE
+from study.records.study_files import (
+    DAMAGED_FILE,
+    MISTAKES_FOLDER,
+    PREDICTED_FILE,
+    STUDY_FILE,
+    TRIALS_FILE,
+)
 from study.records.study_meta import PACKAGES, Look, StudyMeta, load_meta, save_meta
 from study.records.trial_record import Phase, TrialRecord
 from study.records.trials_file import (
@@ -75,7 +81,7 @@ def locked(folder: Path) -> Iterator[None]:
             "choose another `logs` or `name`"
         ) from None
     try:
-        for own in (folder, folder / "best"):
+        for own in (folder, folder / "best", folder / MISTAKES_FOLDER):
             sweep(own)
         yield
     finally:
