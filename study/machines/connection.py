@@ -26,6 +26,7 @@ ANSWER_WAIT = 5.0  # seconds for an answer of a port; Ray itself tries for two m
 HOST_PORT = re.compile(r"(\[[0-9a-fA-F:]+\]|[\w.-]+):(\d{1,5})")
 ADDRESS_RULE = "auto, local, HOST:PORT or ray://HOST:PORT"
 STARTED_HOW = "`ray start --head` starts Ray on one machine, `ray start --address=` adds others"
+TOKEN_HOW = "put the cluster's token into ~/.ray/auth_token or RAY_AUTH_TOKEN of this machine"
 _SETTINGS = b"\x04"  # type of the frame that starts every answer of HTTP/2, which Ray speaks
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
 _RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"  # as Ray spells it
@@ -107,6 +108,27 @@ def _check_answer(address: str) -> None:
             f"`cluster` {address}: what answers there is not Ray; give the address that `ray start "
             "--head` prints (8265 is the port of Ray's dashboard)"
         )
+    _check_token(address)
+
+
+def _check_token(address: str) -> None:
+    """Make sure that a cluster takes this machine's token: else Ray tries for minutes, silently."""
+    import grpc  # which TensorFlow needs
+    import ray
+
+    loader: Any = ray._raylet.AuthenticationTokenLoader  # type: ignore[attr-defined]
+    try:
+        token = loader.instance().get_token_for_http_header()
+    except ray.exceptions.AuthenticationError:  # it should have one, and has none
+        token = {}
+    with grpc.insecure_channel(address.removeprefix(CLIENT)) as channel:
+        ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")
+        try:
+            ask(b"", timeout=ANSWER_WAIT, metadata=tuple(token.items()))
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                what = "the cluster has another token than this machine, which may have none"
+                raise UserError(f"`cluster` {address}: {what}; {TOKEN_HOW}") from None
 
 
 def _initialize(address: str) -> None:
@@ -140,7 +162,7 @@ def _refusal(address: str, error: Exception) -> str:
     if "ersion mismatch" in message:
         how = "install the same versions of Ray and Python on every machine"
     elif "uthenticat" in message:
-        how = "put the cluster's token into ~/.ray/auth_token or RAY_AUTH_TOKEN of this machine"
+        how = TOKEN_HOW
     elif address == AUTO:
         how = STARTED_HOW
     else:
