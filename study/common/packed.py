@@ -1,10 +1,14 @@
 """Whether a Keras file may be unpacked: its lengths are compared before a byte of it is."""
 
 import io
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
+# What `zipfile` and `json` raise for bytes that are no archive, or no text.
+BROKEN = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, struct.error)
 MOST_TIMES = 20  # weights hardly pack, text about ten times
 ANYWAY = 64 << 20  # bytes that any file may unpack to
 
@@ -14,7 +18,7 @@ def check_packed(path: Path) -> None:
 
     Raises:
         ValueError: it would unpack to far more bytes than it has, or links to another file.
-        OSError, zipfile.BadZipFile: it cannot be read.
+        OSError, one of `BROKEN`: it cannot be read.
     """
     if not zipfile.is_zipfile(path):
         _check_arrays(path, path.stat().st_size)

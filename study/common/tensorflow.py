@@ -8,8 +8,6 @@ empty settings folder.
 import os
 import sys
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 
 from study.common.errors import UserError
 from study.common.freed_memory import share_arenas
-from study.common.packed import check_packed
+from study.common.packed import BROKEN, check_packed
 from study.common.text import printable
 
 FROM_OUTSIDE = ("KERAS_BACKEND", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
@@ -75,7 +73,7 @@ def load_model(path: Path) -> Any:
     try:
         check_packed(path)
         return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, *BROKEN) as error:
         raise UserError(
             f"{printable(path)} is damaged ({type(error).__name__}); run the same search again to "
             "rewrite it"

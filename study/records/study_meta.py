@@ -1,6 +1,7 @@
 """`study.json`: the options of a study, its data, splits, device and versions."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -39,11 +40,15 @@ class Domain(Struct):
     choices: list[Any] = []
     min: float | None = None
     max: float | None = None
+    scale: str = ""
 
     def __post_init__(self) -> None:
         """Check that it is one of both."""
-        if not self.choices and (self.min is None or self.max is None):
-            raise ValueError("neither choices nor min and max")
+        least = 0 if self.scale == "log" else -math.inf
+        if self.choices:
+            return
+        if self.min is None or self.max is None or not least < self.min <= self.max < math.inf:
+            raise ValueError("neither choices nor a range from min to max")
 
 
 Domains = dict[str, bool | float | str | list[Any] | Domain]
