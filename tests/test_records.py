@@ -254,6 +254,7 @@ def test_a_study_that_is_missing_or_damaged_is_named(tmp_path: Path):
         ({"device": {"widths": 256}}, "device: Expected `array`, got `int`"),
         ({"data": {"near_copies": "x"}}, "data: Expected `array`, got `str`"),
         ({"space": {"table": {"optimizers": {"adam": {"beta_1": {}}}}}}, "neither choices nor"),
+        ({"space": {"table": {"optimizers": {"adam": {}}}}}, "an optimizer without class"),
         ({"split_sizes": {"validation": 0}}, "split_sizes: Expected `int` >= 1"),
         ({"seconds": {"search": math.nan}}, "NaN is no number"),
     ],

@@ -61,6 +61,11 @@ class SpaceTable(Struct):
     head: Domains = {}
     schedules: dict[str, Domains] = {}
 
+    def __post_init__(self) -> None:
+        """Check that each optimizer has the name of its class."""
+        if not all(isinstance(one.get("class"), str) for one in self.optimizers.values()):
+            raise ValueError("an optimizer without class")
+
 
 class Space(Struct):
     """The keys of a table in `study.json` and their types, as of the classes below."""
