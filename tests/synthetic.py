@@ -389,7 +389,10 @@ def write_study(
     """Write a whole study folder and return it."""
     names = list(OPTIMIZERS) if names is None else names
     classes = [f"s{number}" for number in range(1, 41)] if classes is None else classes
-    about = make_meta(names, classes, **(meta or {}))
+    meta = dict(meta or {})
+    if settings.get("confirm"):
+        meta["settings"] = {"confirm": settings["confirm"], **meta.get("settings", {})}
+    about = make_meta(names, classes, **meta)
     folder = logs / about.name
     save_meta(folder, about)
     if records is None:

@@ -102,7 +102,8 @@ def test_every_phase_of_the_protocol_is_recorded(finished: tuple[Path, str]) -> 
     folder = finished[0] / "logs" / "small"
     records = load_trials(folder)
     meta = load_meta(folder)
-    assert meta.finished and not meta.partial
+    assert meta.finished and not meta.partial and meta.runs == len(records)
+    assert len(meta.device["rounding"]) == 16
     for name in ("sgd", "adam"):
         own = [r for r in records if r.optimizer == name]
         assert sum(r.phase == Phase.DEFAULT for r in own) == 2

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from synthetic import VERSIONS, make_meta, make_predicted, make_record, make_rec
 
 from study.common.errors import UserError
 from study.common.text import at_least, at_most, points
+from study.predict import outdated
 from study.records.predictions import BestPredictions, Predictions, save_predictions
 from study.records.study_folders import find_study
 from study.records.trial_record import Phase, TrialStatus
@@ -23,6 +25,7 @@ from study.report.analysis.winners import evaluation_line
 from study.report.tables import ranking_table
 from study.verdicts.answer import Verdict
 
+STUDIES = Path(__file__).parent / "studies"
 CLASSES = [f"s{i}" for i in range(40)]
 
 
@@ -653,6 +656,30 @@ def test_damaged_files_are_named(tmp_path):
     (folder / "study.json").write_text(json.dumps(about))
     with pytest.raises(UserError, match=r"study\.json is damaged"):
         load_study(folder)
+
+
+def test_a_finished_study_that_lost_a_run_gives_no_verdict_and_says_what_repeats_it(tmp_path):
+    folder = tmp_path / "rows"
+    shutil.copytree(STUDIES / "rows", folder)
+    assert load_study(folder).answer.leader
+    lines = (folder / "trials.jsonl").read_bytes().splitlines(keepends=True)
+    for damage, said in (
+        ([*lines[:-1], lines[-1][:-9]], "1 run is missing (the same search command repeats it)"),
+        (lines[:-2], "2 runs are missing (the same search command repeats them)"),
+    ):
+        (folder / "trials.jsonl").write_bytes(b"".join(damage))
+        found = load_study(folder)
+        assert found.headline.text == f"No conclusion is possible yet: {said}."
+        assert not found.answer.leader and not found.meta.finished
+        assert found.cautions[0].text == f"This study is partial: {said}."
+        assert not outdated(folder)
+
+
+def test_the_half_of_a_repeat_that_has_ended_says_nothing():
+    whole = study(runs("adam", [[0.7, 0.7]]), runs("sgd", [[0.6, 0.6]]), settings={"confirm": 2})
+    assert whole.answer.leader == "adam"
+    half = study(runs("adam", [[0.7]]), runs("sgd", [[0.8]]), settings={"confirm": 2})
+    assert half.headline.text == "No conclusion is possible yet: no repeat has ended."
 
 
 def test_the_confusion_matrix_counts_true_by_predicted(tmp_path):

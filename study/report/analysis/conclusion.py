@@ -109,6 +109,9 @@ def _conclusion(
             "in the search space and search again."
         )
         return Headline(text, (), "every confirmation run diverged")
+    if not answer.leader:
+        why = meta.partial or "no repeat has ended"
+        return Headline(f"No conclusion is possible yet: {why}.", (), why)
     if len(answer.optimizers) == 1:
         text = (
             f"{_reaches(meta, confirmed[0])}; it is the only optimizer in this study, so there is "
