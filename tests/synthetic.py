@@ -103,6 +103,7 @@ def make_meta(names: list[str], classes: list[str], **changes: Any) -> StudyMeta
         "created": "2026-01-02T03:04:05+00:00",
         "git_commit": None,
         "code": {},
+        "command": "python -m study.search",
         "looks": list(planned_looks("auto", 27)),
         "finished": True,
     }

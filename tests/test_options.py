@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -133,6 +134,17 @@ def test_a_wrong_value_is_refused_with_its_option_and_what_is_valid(argv: tuple[
     sentence = refusal(*argv)
     assert WRONG[argv] in sentence
     assert len(sentence) < 250
+
+
+def test_the_command_that_resumes_is_kept_as_it_was_given():
+    words = ["--data", "my photos", "--strict", "--code", "a.py", "--code", "b.py"]
+    words += ["--repeats", "5", "--margin", "1.5"]
+    given = resolve(*words, "--overwrite", "--dry-run", "--tuner", "hyperband")
+    start, kept = shlex.split(given.command)[:3], shlex.split(given.command)[3:]
+    assert start == ["python", "-m", "study.search"] and sorted(kept) == sorted(words)
+    assert resolve(*kept) == dataclasses.replace(given, overwrite=False, dry_run=False)
+    later = resolve(*kept, "--margin", "1", "--ask", "all")  # as the report appends
+    assert (later.margin, later.ask, later.repeats) == (1.0, "all", 5)
 
 
 def test_what_a_space_says_of_another_tuner_than_the_users_is_no_mistake():

@@ -18,7 +18,6 @@ from study.records.predictions import BestPredictions, Predictions, save_predict
 from study.records.study_folders import find_study
 from study.records.trial_record import Phase, TrialStatus
 from study.report.analysis.conclusion import headline, repeats_until_known
-from study.report.analysis.next_steps import SEARCH
 from study.report.analysis.search_trials import choices
 from study.report.analysis.summary import load_study, summarize
 from study.report.analysis.winners import evaluation_line
@@ -148,7 +147,7 @@ def test_there_is_no_forecast_before_the_leader_is_compared_with_every_contender
     assert "repeats would" not in " ".join(summary.headline.details)
     assert summary.headline.next[0] == (
         "go on until the answer is known",
-        "the same search command with --margin 2",
+        "python -m study.search --margin 2",
     )
 
 
@@ -176,7 +175,7 @@ def test_the_headline_answers_what_was_asked_first_and_then_names_the_rest():
     best = found.headline
     pursued = "Not pursued, because not needed for the answer: lion (at most"
     assert any(text.startswith(pursued) for text in best.details)
-    assert ("get a verdict on the one not pursued", f"{SEARCH} with --ask all") in best.next
+    assert ("get a verdict on the one not pursued", "python -m study.search --ask all") in best.next
     assert best.reason == "an optimizer is within the margin"
     told = asked(found, "sgd,adam")
     sgd, adam, nadam = (told.answer.about(name) for name in ("sgd", "adam", "nadam"))
@@ -211,7 +210,7 @@ def test_what_was_asked_and_is_not_known_is_said_with_the_reason():
     assert not told.answer.known and lion.verdict is Verdict.UNDECIDED
     assert f"lion is undecided: at most {at_most(lion.bound)} points" in told.headline.text
     assert told.headline.reason == "no looks remain and the verdict on lion is not known"
-    assert told.headline.next[0].command == f"{SEARCH} with --margin 2"
+    assert told.headline.next[0].command == "python -m study.search --margin 2"
     one, *others = near("nadam", 0)
     burst = [dataclasses.replace(one, status=TrialStatus.DIVERGED), *others]
     told = asked(study(near("adam", 0, 0), burst, near("sgd", 0.1, 0.25)), "nadam")
@@ -818,10 +817,10 @@ def test_what_can_be_done_next_is_in_commands_that_reach_the_study(tmp_path):
     assert str(folder / "report" / "report.html") in commands
     assert found.headline.next[0].command.endswith(f"photo.jpg --study {found.meta.name}")
     begun = study(good, bad, finished=False).headline.next
-    assert begun[0] == ("go on until the answer is known", SEARCH)
+    assert begun[0] == ("go on until the answer is known", "python -m study.search")
     assert not any("study.predict" in step.command for step in begun)  # no model yet
     few = study(good[:3], bad[:3], settings={"repeats": 3}).headline.next
-    assert few[0].command == f"{SEARCH} with --repeats auto"
+    assert few[0].command == "python -m study.search --repeats auto"
 
 
 def test_what_a_study_took_is_said():

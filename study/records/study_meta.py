@@ -223,6 +223,7 @@ class StudyMeta:
     git_commit: str | None
     looks: list[Look]  # in ascending order of repeats
     code: Mapping[str, Mapping[str, str]]  # the user's optimizers
+    command: str  # that resumes it
     finished: bool = False
     partial: str = ""  # why the study ended early, in words; empty if it did not
     runs: int = 0  # of a finished study

@@ -27,6 +27,7 @@ from study.features.keras_archive import input_size
 from study.search.options import OPTIONS, Option, Options, in_name
 
 MOST_BYTES = 40  # of a base in a study's name
+ONCE = ("overwrite", "dry_run")  # are not repeated to resume a study
 DESCRIPTION = """\
 Tune every optimizer on your images with the same budget, then rank them all.
 The same command resumes a study. Defaults are in brackets.
@@ -235,7 +236,19 @@ def resolve_options(
     if not values["name"]:
         space = _plain_name(space_name, 80 - len(suffix.encode())).lstrip(".-")
         values["name"] = f"{space or 'study'}-{values['tuner']}{suffix}"
-    return Options(**values)
+    return Options(**values, command=_typed(given))
+
+
+def _typed(given: Mapping[str, Any]) -> str:
+    """Return the command that resumes a study, from what the user gave."""
+    words: list[object] = []
+    for key, value in given.items():
+        flag = f"--{key.replace('_', '-')}"
+        if key in ONCE or value == OPTIONS[key].default:
+            continue
+        each = value if OPTIONS[key].many else [value]
+        words += [flag] if value is True else [word for one in each for word in (flag, one)]
+    return command.typed("search", *words)
 
 
 def _for_rows(arguments: argparse.Namespace, study_table: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -247,6 +247,7 @@ class Options:
         "files", None, text("DIR", Path), "folder of computed features and compiled programs",
         unset="your cache folder", reach="call", rare=True)
     # fmt: on
+    command: str = ""  # that resumes the study, as the user would type it
 
     def settings(self) -> dict[str, Any]:
         """Return the options that decide a study's result or length, not where it is stored."""
@@ -258,4 +259,6 @@ class Options:
         }
 
 
-OPTIONS: dict[str, Option] = {one.name: one.metadata["option"] for one in fields(Options)}
+OPTIONS: dict[str, Option] = {
+    one.name: one.metadata["option"] for one in fields(Options) if one.metadata
+}

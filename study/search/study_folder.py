@@ -281,6 +281,7 @@ def study_meta(
         git_commit=_git_commit(),
         looks=list(looks),
         code=code,
+        command=options.command,
     )
 
 
