@@ -36,7 +36,7 @@ from study.records.predictions import load_predictions
 from study.records.study_files import WINNER_FILE
 from study.records.study_folders import find_winner
 from study.records.study_meta import load_meta
-from study.records.trials_file import load_trials
+from study.records.trials_file import load_records
 from study.verdicts.judge import answer_of
 
 BATCH = 32  # images predicted together; as many again are decoded meanwhile
@@ -164,8 +164,9 @@ def _refuse_rows(study: Path) -> None:
 def outdated(study: Path) -> str:
     """Return a sentence if `winner.keras` is not of the optimizer that leads by now, else ""."""
     meta, found = load_meta(study), load_predictions(study)
-    best = answer_of(meta, load_trials(study)).leader
-    if found is None or best in ("", found.winner):
+    records = load_records(study, meta)
+    best = answer_of(meta, records).leader
+    if found is None or best in ("", found.winner) or len(records) < meta.runs:
         return ""
     return (
         f"{study / WINNER_FILE} holds {found.winner}, but {best} leads by the records of this "
@@ -211,7 +212,8 @@ def predict(study: Path, images: Sequence[Path]) -> Iterator[Prediction | Unread
                     "seen, so its white point is a guess: save it in the format of the study's "
                     "images"
                 )
-            yield Unread(looked.reason) if one is None else _likeliest(row, names)
+            reason = looked.reason if looked.claims else ""
+            yield Unread(reason) if one is None else _likeliest(row, names)
 
 
 def _prepared(

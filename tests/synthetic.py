@@ -103,6 +103,7 @@ def make_meta(names: list[str], classes: list[str], **changes: Any) -> StudyMeta
         "created": "2026-01-02T03:04:05+00:00",
         "git_commit": None,
         "code": {},
+        "command": "python -m study.search",
         "looks": list(planned_looks("auto", 27)),
         "finished": True,
     }
@@ -170,7 +171,7 @@ def draw_values(rng: np.random.Generator, name: str) -> dict[str, Any]:
     peak = OPTIMIZERS.get(name, OPTIMIZERS["adam"])[1]
     rate = {"learning_rate": float(10 ** (peak + rng.uniform(*LOW_HIGH)))}
     beta = {"beta_1": float(1 - 10 ** rng.uniform(-2.4, -0.3))} if name.startswith("ad") else {}
-    schedule = str(rng.choice(list(SCHEDULES)))
+    schedule = str(rng.choice([name for name in SCHEDULES if name != "cosine_restarts"]))
     keys = schedule_keys(schedule).items()
     settings = {key: spec.default for key, spec in keys if key not in ("decay_steps", "decay_rate")}
     return rate | beta | {"schedule": schedule} | settings | head_values(rng)
@@ -389,7 +390,10 @@ def write_study(
     """Write a whole study folder and return it."""
     names = list(OPTIMIZERS) if names is None else names
     classes = [f"s{number}" for number in range(1, 41)] if classes is None else classes
-    about = make_meta(names, classes, **(meta or {}))
+    meta = dict(meta or {})
+    if settings.get("confirm"):
+        meta["settings"] = {"confirm": settings["confirm"], **meta.get("settings", {})}
+    about = make_meta(names, classes, **meta)
     folder = logs / about.name
     save_meta(folder, about)
     if records is None:

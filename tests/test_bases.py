@@ -4,11 +4,14 @@ A family is tested with its smallest member at its smallest size; `-m slow` buil
 """
 
 import inspect
+import io
+import zipfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ import tensorflow as tf
 
 from study.common.bases import BASES, NONE, PREPROCESS, named_base, preprocess_of
 from study.common.errors import UserError
+from study.common.tensorflow import load_model
 from study.data.load_images import load_images
 from study.data.pixels.decoding import decode
 from study.features.backbone import Backbone, in_float32, load_backbone
@@ -391,6 +395,31 @@ def test_a_network_of_whole_numbers_takes_pixels(tmp_path: Path):
     found = own(saved(tmp_path, whole_numbers()), preprocess=NONE)
     pixels = some_pixels(24)
     np.testing.assert_array_equal(found.model(pixels), pixels.reshape(2, -1))
+
+
+@pytest.mark.parametrize("where", ["zip", "h5"])
+def test_a_file_that_would_unpack_to_gigabytes_is_refused_unread(tmp_path: Path, where: str):
+    base = saved(tmp_path, whole_numbers())
+    with zipfile.ZipFile(base) as file:
+        contents = {name: file.read(name) for name in file.namelist()}
+    if where == "zip":
+        contents["model.weights.h5"] += bytes(80 << 20)
+    else:
+        arrays = io.BytesIO(contents["model.weights.h5"])
+        with h5py.File(arrays, "a") as opened:  # never written, so it takes no room
+            opened.create_dataset("zeros", (10**10,), "f4", chunks=(10**6,), compression="gzip")
+        contents["model.weights.h5"] = arrays.getvalue()
+    with zipfile.ZipFile(base, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in contents.items():
+            file.writestr(name, content)
+    with pytest.raises(UserError, match=r"is packed as no network is.*but would unpack to"):
+        own(base)
+    with pytest.raises(UserError, match="but would unpack to"):
+        load_backbone(str(base), base="MobileNet", image_size=32)
+    with pytest.raises(UserError, match="but would unpack to"):
+        load_backbone(str(base), base="VGG16", image_size=32)
+    with pytest.raises(UserError, match=r"own\.keras is damaged"):
+        load_model(Path(base))
 
 
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path):

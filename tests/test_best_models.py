@@ -1,6 +1,7 @@
 """What a study leaves behind: the winner's model, its mistakes, and the command that asks it."""
 
 import csv
+import errno
 import os
 import re
 import subprocess
@@ -24,7 +25,7 @@ from study.records.predictions import MOST_MISTAKES, Predictions, load_predictio
 from study.records.study_meta import load_meta
 from study.report.analysis.confusion import load_mistakes
 from study.search import main as search_main
-from study.search.best_models import write_best
+from study.search.best_models import save_model, write_best
 from study.search.image_subject import write_mistakes
 from study.search.row_subject import RowSubject
 from study.training.head import head_probabilities
@@ -61,6 +62,21 @@ def predictions(study: Path) -> Predictions:
 def table_of(labels: list[int], said: list[int], confidence: list[float]) -> Predictions:
     paths = [f"{number}.png" for number in range(len(labels))]
     return Predictions("adam/0/confirm/0000-0", "test", paths, labels, said, confidence)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a limit on the size of files")
+def test_a_model_that_the_disk_has_no_room_for_leaves_nothing_behind(tmp_path: Path) -> None:
+    import resource
+
+    model = keras.Sequential([keras.Input((256,)), keras.layers.Dense(512)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"winner\.keras'$") as caught:
+            save_model(tmp_path / "best" / "winner.keras", model)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno == errno.EFBIG and not list((tmp_path / "best").iterdir())
 
 
 def test_the_winner_loads_in_plain_keras_and_gives_the_reported_predictions(
@@ -168,7 +184,7 @@ def test_a_folder_is_answered_image_by_image_and_what_is_damaged_is_named_at_the
     printed = capsys.readouterr()
     assert printed.out == f"40 images: {table}\n"
     assert printed.err.splitlines()[-1] == f"error: {photos}/more/cut\\x1b[2J\\n.png: is cut off"
-    assert "predict 42/42" in printed.err and "notes.txt" not in printed.err
+    assert "notes.txt" not in printed.err
     head, *rows = csv.reader(table.read_text().splitlines())
     assert head[:5] == ["path", "class", "probability", "class_2", "probability_2"]
     given = [f"{number:02d}.png" for number in range(0, 40, 2)]

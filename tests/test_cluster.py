@@ -14,10 +14,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import grpc
 import numpy as np
 import pytest
 from PIL import Image
@@ -451,6 +453,46 @@ def test_where_no_ray_is_it_is_said(kind: str) -> None:
         answering.join()
     with pytest.raises(UserError, match=r"nothing answers there .*`ray start --head`"):
         connected(address).__enter__()
+
+
+class RefusesTokens(grpc.GenericRpcHandler):
+    """A cluster with another token."""
+
+    def service(self, handler_call_details: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(
+            lambda request, context: context.abort(grpc.StatusCode.UNAUTHENTICATED, "token")
+        )
+
+
+def test_a_token_that_the_cluster_does_not_take_is_said_at_once() -> None:
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[RefusesTokens()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with pytest.raises(UserError, match=r"has another token than this .*; put the cluster's token"):
+        connected(f"127.0.0.1:{port}").__enter__()
+    server.stop(None)
+
+
+IN_A_THREAD = """
+import threading, ray
+from study.machines.connection import connected
+def fail():
+    with connected("local"):
+        print(len(ray.nodes()))
+        raise ValueError
+threading.excepthook = lambda it: print(it.exc_type.__name__)
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+print(ray.is_initialized())
+"""
+
+
+@pytest.mark.slow  # starts Ray
+def test_a_thread_may_use_a_cluster_which_ends_after_any_error() -> None:
+    run = [sys.executable, "-c", IN_A_THREAD]
+    done = subprocess.run(run, env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "ValueError", "False"]
 
 
 def test_a_head_that_was_there_and_stays_silent_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from study.common.errors import UserError
+from study.common.memory import usable_memory
 from study.data.image_set import ImageSet
 from study.data.load_images import load_images
 from study.data.pixels.decoding import decode
@@ -256,6 +257,29 @@ def test_chunk_is_a_plain_numpy_table_that_can_be_mapped(tmp_path):
     table = np.load(only_chunk(tmp_path), mmap_mode="r", allow_pickle=False)
     assert table["digest"][2].tobytes().hex() == DIGESTS[2]
     np.testing.assert_array_equal(table["features"][2], [8, 9, 10, 11])
+
+
+@pytest.mark.parametrize(
+    ("line", "file", "content", "limit"),
+    [
+        ("0::/job/1", "job/1/memory.max", "5000\n", 5000),
+        ("0::/job/1", "job/memory.max", "6000\n", 6000),  # of a group around it
+        ("0::/host/path", "memory.max", "7000\n", 7000),  # seen from inside a container
+        ("0::/job/1", "job/1/memory.max", "max\n", None),
+        ("4:memory:/job", "memory/job/memory.limit_in_bytes", "8000\n", 8000),
+        ("4:cpu,memory:/job", "memory/memory.limit_in_bytes", "9000\n", 9000),
+        ("4:cpu:/job", "memory/job/memory.limit_in_bytes", "9000\n", None),
+    ],
+)
+def test_a_control_groups_limit_is_the_memory_that_may_be_used(
+    line: str, file: str, content: str, limit: int | None, tmp_path: Path
+) -> None:
+    groups = tmp_path / "groups"
+    (groups / file).parent.mkdir(parents=True)
+    (groups / file).write_text(content)
+    whole = usable_memory(tmp_path / "nothing", groups)
+    (tmp_path / "cgroup").write_text(f"1:name=systemd:/\n{line}\n")
+    assert usable_memory(tmp_path / "cgroup", groups) == (limit or whole)
 
 
 def test_rows_that_do_not_fit_into_the_memory_are_mapped_from_an_unnamed_file(

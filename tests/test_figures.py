@@ -223,8 +223,8 @@ def test_too_few_repeats_promise_no_verdict(tmp_path, five):
 
 def test_a_study_without_search_or_predictions_gets_the_figures_it_has_data_for(tmp_path):
     rng = np.random.default_rng(1)
-    records = [make_record(rng, "adam", Phase.CONFIRM, trial_id="adam/0/confirm/0", confirm=0)]
-    pictures, _ = drawn(tmp_path, ["adam"], records=records, predictions=False)
+    records = [make_record(rng, "adam", Phase.CONFIRM, trial_id="adam/0/confirm-0", confirm=0)]
+    pictures, _ = drawn(tmp_path, ["adam"], records=records, predictions=False, confirm=1)
     assert set(pictures) == {"ranking", "curves", "time", "target"}
 
 
@@ -236,7 +236,7 @@ def test_diverged_nan_and_empty_runs_are_drawn_without_a_warning(tmp_path, epoch
             rng,
             name,
             phase,
-            trial_id=f"{name}/{phase}/{i}",
+            trial_id=f"{name}/{i}/{phase}-{i}",
             repeat=i,
             epochs=1,
             status=TrialStatus.DIVERGED,

@@ -277,6 +277,8 @@ def test_made_up_studies_have_the_shape_of_a_real_one(tmp_path: Path) -> None:
     ]
     assert kinds[0] == kinds[1]
     space = load_space("default")
-    known = {"power", "drops"}.union(*map(set, space.schedules.values()))
+    known = {"power", "drops", "restarts", "period_factor", "peak_factor"}.union(
+        *map(set, space.schedules.values())
+    )
     known = known.union(*(space.default(name).hyperparameters() for name in space.optimizers))
     assert {key for record in load_trials(made) for key in record.hyperparameters} <= known

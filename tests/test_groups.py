@@ -1,5 +1,6 @@
 """What belongs together never parts: groups, near copies, both in several classes at once."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -323,6 +324,15 @@ def test_near_copies_that_leave_too_few_groups_are_named(tmp_path):
 def test_what_groups_nothing_is_refused(bursts, arguments, expected):
     with pytest.raises(UserError, match=expected):
         load_images(bursts, **arguments)
+
+
+def test_a_pattern_that_would_take_years_is_refused(bursts, monkeypatch):
+    monkeypatch.setattr("study.data.groups.SECONDS", 0.2)
+    (bursts / "cats" / "subject0_0.jpg").rename(bursts / "cats" / f"{'a' * 60}!.jpg")
+    expected = r"takes longer than 0\.2 s for cats/aaa.*without a repetition inside a repetition"
+    with pytest.raises(UserError, match=expected):
+        load_images(bursts, group_pattern="(a+)+$")
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 def test_a_table_with_groups_takes_no_others(bursts):

@@ -32,6 +32,7 @@ BLOG = load_space("blog_t11").default("adam")
 
 def config(schedule: str = "constant", *, peak: float = PEAK, **hyperparameters: Any) -> HeadConfig:
     known = {"final_factor": FACTOR, "power": 2.0, "drops": 2, "staircase": False, "warmup": 0.0}
+    known |= {"restarts": 2, "period_factor": 2, "peak_factor": 1.0}
     given = {
         key: value for key, value in known.items() if key in schedule_keys(schedule)
     } | hyperparameters
@@ -199,6 +200,12 @@ def formula(schedule: str, s: np.ndarray) -> np.ndarray:
             return PEAK * FACTOR**part
         case "cosine":
             return PEAK * (FACTOR + (1 - FACTOR) * 0.5 * (1 + np.cos(np.pi * part)))
+        case "cosine_restarts":  # periods of 1, 2 and 4 sevenths
+            part = s / (STEPS - 0.5)
+            start = np.select([part < 1 / 7, part < 3 / 7], [0, 1 / 7], 3 / 7)
+            length = np.select([part < 1 / 7, part < 3 / 7], [1 / 7, 2 / 7], 4 / 7)
+            cosine = 0.5 * (1 + np.cos(np.pi * (part - start) / length))
+            return PEAK * (FACTOR + (1 - FACTOR) * cosine)
         case "linear":
             return PEAK * (FACTOR + (1 - FACTOR) * (1 - part))
         case "polynomial":
@@ -215,7 +222,7 @@ def test_a_schedule_follows_its_formula_from_the_peak(schedule: str):
     assert rates.dtype == np.float32 and rates.shape == (STEPS,)
     assert math.isclose(rates[0], PEAK, rel_tol=1e-6)
     assert np.allclose(rates, formula(schedule, np.arange(STEPS)), rtol=1e-4)
-    assert (np.diff(rates) <= 1e-9).all()
+    assert (np.diff(rates) > 1e-9).sum() == (2 if schedule == "cosine_restarts" else 0)
 
 
 @pytest.mark.parametrize("schedule", [name for name in SCHEDULES if name != "constant"])
@@ -223,7 +230,19 @@ def test_a_schedule_follows_its_formula_from_the_peak(schedule: str):
 def test_a_schedule_ends_at_the_final_factor(schedule: str, staircase: bool):
     hyperparameters = {"staircase": staircase} if schedule == "exponential" else {}
     made = make_schedule(config(schedule, **hyperparameters), STEPS)
-    assert math.isclose(float(made(STEPS)), PEAK * FACTOR, rel_tol=1e-4)  # where the study ends
+    end = STEPS - 0.51 if schedule == "cosine_restarts" else STEPS  # before it would restart
+    assert math.isclose(float(made(end)), PEAK * FACTOR, rel_tol=1e-4)  # where the study ends
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("peak", [1.0, 0.5])
+def test_restarts_are_as_many_as_asked_for_each_from_its_peak(times: int, peak: float):
+    given = {"restarts": 3, "period_factor": times, "peak_factor": peak, "final_factor": 1e-6}
+    rates = learning_rates(config("cosine_restarts", **given), 4000)
+    starts = [0, *(np.flatnonzero(np.diff(rates) > 0) + 1)]
+    assert np.allclose(rates[starts], [PEAK * peak**i for i in range(4)], rtol=0.02)
+    lengths = np.diff([*starts, 4000])
+    assert np.allclose(lengths[1:] / lengths[:-1], times, rtol=0.05) and rates[-1] < PEAK / 1000
 
 
 def test_a_staircase_has_ten_equal_drops():

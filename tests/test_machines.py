@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from study.common.metrics import ACCURACY
 from study.machines.here import Here
@@ -27,7 +26,8 @@ def test_without_an_address_this_process_works_and_nothing_is_said_of_workers() 
     with opened(None, "cpu", None) as machines:
         machines.choose({})
         assert machines.device.kind == "cpu"
-        assert machines.words() == machines.rounding == ""
+        assert machines.words() == ""
+        assert machines.rounding == rounding_digest()
         names = machines.map_files(lambda path: path.name, [Path("b"), Path("a")])
         assert list(names) == ["b", "a"]
 
@@ -47,14 +47,3 @@ def test_where_nobody_says_how_many_heads_train_at_once_it_is_found_out() -> Non
     with here.ahead(CertainPrograms(SHAPE, 3, ACCURACY, None, [])):
         pass
     assert here.trainer(TrainerOrder(TABLE, RULES, SPACE, FIRST, None)).size == CPU_HEADS
-
-
-@pytest.mark.parametrize("same", [True, False])
-def test_a_study_of_workers_that_rounded_otherwise_goes_on_with_a_warning(
-    same: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
-    here = Here("cpu")
-    here.choose({"kind": "cpu", "rounding": rounding_digest() if same else "another"})
-    here.trainer(TrainerOrder(TABLE, RULES, SPACE, FIRST, 2))
-    warning = "this machine rounds differently from the workers"
-    assert (warning in capsys.readouterr().err) != same

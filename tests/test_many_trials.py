@@ -124,7 +124,7 @@ def test_a_line_is_read_and_written_again_to_the_last_letter(values: list[float]
     made = make_record(np.random.default_rng(1), "adam", Phase.SEARCH, trial_id="x", epochs=1)
     shares = [min(abs(value), 1.0) for value in values]
     changes = dict.fromkeys(CURVES, values) | {"accuracy": shares, "val_accuracy": shares}
-    changes |= {"best_epoch": len(values), "status": TrialStatus.DIVERGED}
+    changes |= {"best_epoch": len(values), "status": TrialStatus.DIVERGED, "epochs": len(values)}
     line = to_line(type(made)(**{**fields_of(made), **changes}))
     read = from_line(line.encode(), "here")
     assert to_line(read) == line

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -69,6 +70,9 @@ WRONG = {  # arguments -> what the sentence must say
     ("--repeats", "9" * 5000): "but needs auto, or a whole number, at least 1 and at most 10,000",
     ("--repeats", "many"): "--repeats: received 'many', but needs auto, or a whole number",
     ("--most-repeats", "4"): "--most-repeats: received '4', but needs a whole number, at least 5",
+    ("--trials", "5"): "--trials 5 has no effect with --tuner hyperband: drop it, or use --tuner r",
+    ("--tuner", "random", "--factor", "5"): "--factor 5 has no effect with --tuner random: drop it",
+    ("--repeats", "3", "--most-repeats", "9"): "--most-repeats 9 has no effect with --repeats 3: d",
     ("--margin", "0"): "--margin: received '0', but needs points of the metric, above 0 to 100",
     ("--margin", "101"): "--margin: received '101', but needs points of the metric, above 0 to 100",
     ("--margin", "nan"): "--margin: received 'nan', but needs points of the metric, above 0 to 100",
@@ -130,6 +134,25 @@ def test_a_wrong_value_is_refused_with_its_option_and_what_is_valid(argv: tuple[
     sentence = refusal(*argv)
     assert WRONG[argv] in sentence
     assert len(sentence) < 250
+
+
+def test_the_command_that_resumes_is_kept_as_it_was_given():
+    words = ["--data", "my photos", "--strict", "--code", "a.py", "--code", "b.py"]
+    words += ["--repeats", "5", "--margin", "1.5"]
+    given = resolve(*words, "--overwrite", "--dry-run", "--tuner", "hyperband")
+    start, kept = shlex.split(given.command)[:3], shlex.split(given.command)[3:]
+    assert start == ["python", "-m", "study.search"] and sorted(kept) == sorted(words)
+    assert resolve(*kept) == dataclasses.replace(given, overwrite=False, dry_run=False)
+    later = resolve(*kept, "--margin", "1", "--ask", "all")  # as the report appends
+    assert (later.margin, later.ask, later.repeats) == (1.0, "all", 5)
+
+
+def test_what_a_space_says_of_another_tuner_than_the_users_is_no_mistake():
+    table = {"tuner": "random", "trials": 5}
+    assert resolve("--tuner", "hyperband", study=table).tuner == "hyperband"
+    assert resolve("--trials", "7", study=table).trials == 7
+    with pytest.raises(UserError, match="`trials` 5 has no effect with `tuner` hyperband"):
+        resolve("--tuner", "random", study={"trials": 5} | {"tuner": "hyperband"})
 
 
 def test_arguments_of_python_are_read_as_those_of_the_command_line():

@@ -15,14 +15,15 @@ from study.records.trial_record import Phase
 from study.records.trials_file import load_trials
 from study.report.keras_code import keras_code
 from study.search import main
+from study.search.own_code import alone_words, idle_rate_words, printed_words
 from study.space.keras_optimizers import argument_rules
 from study.space.own_optimizers import blamed, load_code, own_optimizers
 from study.space.search_space import SearchSpace, load_space
-from study.training.mappable import trained_alone
+from study.training.mappable import Alone, blamed_operation, trained_alone
 from study.training.plain_keras import train_plainly
 from study.training.population import LocalTrainer
 from study.training.runs import HeadRun, TrainingRules, TrainingTable
-from study.training.step_state import hidden_state
+from study.training.step_state import hidden_state, own_rate
 
 SIGN = '''
 import keras
@@ -249,7 +250,7 @@ def test_what_can_be_mapped_is_and_the_rest_is_found_before_the_search(tmp_path:
     assert list(alone) == ["counts", "decides", "hides", "compares"]
     lines = (SIGN + WHOLE + COUNTS + DECIDES).splitlines()
     line = next(i for i, text in enumerate(lines) if "if ops.max" in text)
-    assert f"line {line + 1}: " in alone["decides"].reason
+    assert f"mine.py line {line + 1} `if ops.max(" in alone["decides"].reason
     assert alone["counts"].reason.startswith("its steps change its attribute steps, which a")
     assert "argument gain" in alone["hides"].reason and "with 0.5" in alone["compares"].reason
 
@@ -285,26 +286,226 @@ class OfClass(Sign):
         super().update_step(gradient, variable, learning_rate * (OfClass.calls < 10_000))
 
 
+class Slots:
+    __slots__ = ("calls",)
+
+
+class Held(Sign):
+    def __init__(self, learning_rate=1e-3, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.held = iter(range(10_000)), Slots()
+        self.held[1].calls = 0
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate * (next(self.held[0]) < 300))
+
+
+class Slotted(Held):
+    def update_step(self, gradient, variable, learning_rate):
+        self.held[1].calls += 1
+        Sign.update_step(self, gradient, variable, learning_rate)
+
+
+def late(rule):
+    calls = []
+
+    def counted(self, gradient, variable, learning_rate):
+        calls.append(1)
+        rule(self, gradient, variable, learning_rate * (len(calls) < 10_000))
+
+    return counted
+
+
+class Closed(Sign):
+    update_step = late(Sign.update_step)
+
+
+class Applies(Sign):
+    def apply_gradients(self, pairs):
+        return super().apply_gradients([(gradient / 2, variable) for gradient, variable in pairs])
+
+
+class Lazy(Sign):
+    def update_step(self, gradient, variable, learning_rate):
+        if len(self.averages) < 9:
+            self.averages.append(self.add_variable_from_reference(variable, "late"))
+        super().update_step(gradient, variable, learning_rate)
+
+
 class Noisy(Sign):
     def update_step(self, gradient, variable, learning_rate):
         super().update_step(gradient + keras.random.normal(gradient.shape), variable, learning_rate)
+
+
+class Rarely(Sign):
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate * (random.random() < 0.999))
+
+
+class Clocked(Sign):
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient * time.perf_counter_ns(), variable, learning_rate)
+        self.assign_sub(variable, 1e-9 * (time.perf_counter_ns() % 1000) * gradient)
+
+
+class Lost(Sign):
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient / 0, variable, learning_rate)
 """
 
 
 def test_state_outside_variables_is_found_however_late_it_matters(tmp_path: Path) -> None:
-    load_code([code(tmp_path, SIGN + LATE)])
-    names = ["Attribute", "Listed", "InDict", "OfClass", "Noisy"]
-    space = space_of(tmp_path, "Sign", *names, lines="")
-    words = ("its attribute calls", "the global seen", "the global kept", "class OfClass", "random")
-    for name, word in zip(names, words, strict=True):
-        assert word in hidden_state(space.default(name.lower()))
-    assert hidden_state(space.default("sign")) == ""
+    load_code([code(tmp_path, f"import random\nimport time\n{SIGN}{LATE}")])
+    words = {
+        "Attribute": "its attribute calls,", "Listed": "the global seen,", "InDict": "kept,",
+        "OfClass": "the attribute calls of its class OfClass, which a compiled program would not "
+        "see and which outlives a run", "Held": "its attribute held", "Slotted": "attribute held",
+        "Closed": "what the method Closed.update_step keeps", "Applies": "`apply_gradients`",
+        "Lazy": "make them in `build`",
+        "Noisy": "random numbers from outside", "Rarely": "from the seed of each run",
+        "Clocked": "not reproducible; it depends on a clock", "Lost": "", "Sign": "",
+    }  # fmt: skip
+    space = space_of(tmp_path, *words, lines="")
+    for name, word in words.items():
+        found = hidden_state(space.default(name.lower()))
+        assert word in found and bool(word) == bool(found), found
+
+
+@pytest.mark.parametrize(
+    "drawn", ["keras.random.normal(())", "tf.random.normal(())", "np.random.normal()"]
+)
+def test_random_numbers_of_a_rule_come_from_the_seed_of_the_run(tmp_path: Path, drawn: str) -> None:
+    text = SIGN.replace("* gradient)", f"* gradient * {drawn})")
+    load_code([code(tmp_path, f"import numpy as np\nimport tensorflow as tf\n{text}")])
+    config = replace(space_of(tmp_path, "Sign").default("sign"), dense_width=4)
+    rows, labels = np.eye(8, 4, dtype=np.float32), np.arange(8, dtype=np.int32) % 2
+    table, rules = TrainingTable(rows, labels, 2), TrainingRules(max_epochs=1)
+    numbers = np.arange(8, dtype=np.int32)
+    runs = [HeadRun(config, numbers, numbers, seed=seed, epochs=1) for seed in (1, 1, 2)]
+    first, again, other = (train_plainly(run, table, rules).weights[0] for run in runs)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+UNTRACED = """
+class Noise(Sign):
+    def update_step(self, gradient, variable, learning_rate):
+        noise = keras.random.normal(gradient.shape, seed=3)  # a line
+        super().update_step(gradient + noise, variable, learning_rate)
+
+
+class Branch(Sign):
+    def update_step(self, gradient, variable, learning_rate):
+        low = ops.norm(gradient) < 0.5
+        gradient = ops.cond(low, lambda: gradient, lambda: gradient / 2)  # a line
+        super().update_step(gradient, variable, learning_rate)
+
+
+class Outside(Sign):
+    def __init__(self, learning_rate=1e-3, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.noise = keras.random.SeedGenerator(1)
+
+    def update_step(self, gradient, variable, learning_rate):
+        noise = keras.random.normal(gradient.shape, seed=self.noise)  # a line
+        super().update_step(gradient + noise, variable, learning_rate)
+
+
+class Keeps(Sign):
+    def __init__(self, learning_rate=1e-3, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.rate = learning_rate
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, self.rate)
+
+
+class Drops(Sign):
+    def __init__(self, learning_rate=1e-3, **kwargs):
+        super().__init__(0.1, **kwargs)
+
+
+class Sets(Sign):
+    def update_step(self, gradient, variable, learning_rate):
+        self.learning_rate.assign(self.learning_rate * 0.99)
+        super().update_step(gradient, variable, learning_rate)
+
+
+class Idle(Sign):
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, 0.1)
+"""
+
+
+def test_the_reason_for_training_alone_is_a_line_or_the_learning_rate(tmp_path: Path) -> None:
+    load_code([code(tmp_path, SIGN + UNTRACED)])
+    names = ["Noise", "Branch", "Outside"]
+    space = space_of(tmp_path, *names, lines="")
+    lines = [i for i, text in enumerate((SIGN + UNTRACED).splitlines(), 1) if "# a line" in text]
+    words = ("draws random numbers", "decides or repeats by values", "`self.add_variable`")
+    for name, line, word in zip(names, lines, words, strict=True):
+        found = blamed_operation(space.default(name.lower()))
+        assert found.startswith(f"mine.py line {line} `") and word in found
+    space = space_of(tmp_path, "Keeps", "Drops", "Sets", "Sign", "Idle", lines="")
+    for name, word in (("keeps", "received, not"), ("drops", "on"), ("sets", "steps change")):
+        assert word in own_rate(space.default(name))
+    assert own_rate(space.default("sign")) == ""
+    tuned = 'learning_rate = {min = 1e-4, max = 1e-2, scale = "log"}'
+    (said,) = idle_rate_words(space_of(tmp_path, "Sign", "Drops", "Idle", lines=tuned))
+    assert said.startswith("the learning rate of drops and idle has no effect")
+    fixed = 'learning_rate = 0.1\nschedules = ["constant"]'
+    assert idle_rate_words(space_of(tmp_path, "Idle", lines=fixed)) == []
+
+
+def test_two_hundred_optimizers_of_one_reason_are_one_sentence() -> None:
+    alone = {f"a{i}": Alone("its steps change x", 0.01) for i in range(200)}
+    (said,) = alone_words(alone)
+    assert said.startswith("the heads of a0, a1, a2, a3 and 196 more cannot be trained together")
+    assert len(alone_words({f"a{i}": Alone(f"reason {i}", 0.01) for i in range(200)})) == 5
+
+
+def test_of_what_code_prints_the_first_lines_and_a_number_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code(tmp_path, "def say():\n    print('more')\n", "beside.py")
+    text = f"import beside\n{SIGN}\nfor i in range(300):\n    print('line', i)\n"
+    with (tmp_path / "log").open("w") as file:
+        load_code([code(tmp_path, text)])
+        sys.modules["beside"].say()
+        sys.modules[own_optimizers()["Sign"].keras_class.__module__].print("kept", file=file)
+    assert capsys.readouterr().out.splitlines() == [f"line {i}" for i in range(5)]
+    assert printed_words() == ["code: mine.py printed 296 more lines, not shown"]
+    assert (tmp_path / "log").read_text() == "kept\n"
+
+
+def test_an_error_that_shows_a_tensor_is_cut(tmp_path: Path) -> None:
+    text = SIGN.replace("self.momentum = momentum", "raise ValueError('bad\\n' + '0.1 \\n' * 270)")
+    load_code([code(tmp_path, text)])
+    with pytest.raises(CodeError) as caught, blamed():
+        own_optimizers()["Sign"].keras_class()
+    lines = caught.value.traceback_lines()
+    assert len(lines) < 15 and "ValueError: bad" in lines and lines[-1] == "... and 266 more lines"
 
 
 NOT_KERAS_3 = """
 class Old(keras.optimizers.Optimizer):
     def _resource_apply_dense(self, gradient, variable):
         pass
+
+
+class Wrong(Sign):
+    def update_step(self, gradient, variable):
+        pass
+
+
+class Called(keras.optimizers.SGD):
+    def __init__(self, learning_rate=0.01, **kwargs):
+        super().__init__(learning_rate=lambda: learning_rate, **kwargs)
+
+
+class Halved(Sign):
+    def __init__(self, learning_rate=0.01, **kwargs):
+        super().__init__(learning_rate=learning_rate / 2, **kwargs)
 
 
 class Scheduled(keras.optimizers.SGD):
@@ -318,8 +519,15 @@ def test_what_keras_would_never_call_and_schedules_of_its_own_are_refused(tmp_pa
     load_code([code(tmp_path, SIGN + NOT_KERAS_3)])
     with pytest.raises(UserError, match=r"Old has no `update_step\(self, gradient, variable"):
         trained_alone(space_of(tmp_path, "Old", lines=TABLES["Counts"]))
-    with pytest.raises(UserError, match="Scheduled makes a schedule of its own"):
-        trained_alone(space_of(tmp_path, "Scheduled", lines=""))
+    for name in ("Scheduled", "Called"):
+        with pytest.raises(UserError, match=f"{name} makes a schedule of its own"):
+            trained_alone(space_of(tmp_path, name, lines=""))
+    with pytest.raises(
+        UserError, match=r"step with Wrong: TypeError: Wrong.update_step\(\) takes 3"
+    ):
+        trained_alone(space_of(tmp_path, "Wrong", lines=""))
+    with pytest.raises(UserError, match=r"Halved takes no schedule .*TypeError.*schedules = \["):
+        trained_alone(space_of(tmp_path, "Halved", lines="", top="[schedules.cosine]"))
 
 
 def test_the_readmes_optimizer_and_space_are_what_they_say(tmp_path: Path) -> None:

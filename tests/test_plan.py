@@ -116,6 +116,7 @@ def test_the_plan_says_what_was_cut(tmp_path: Path):
     path.write_text(
         '[optimizers.sgd]\nclass = "SGD"\nlearning_rate = {choices = [0.1, 0.2, 0.3]}\n'
         '[optimizers.adam]\nclass = "Adam"\nlearning_rate = {min = 1e-4, max = 0.1}\n'
+        "epsilon = {min = 1e-8, max = 1, scale = 'linear'}\nweight_decay = {min = 0.1, max = 9}\n"
     )
     space = load_space(str(path))
     lines = "\n".join(
@@ -123,14 +124,17 @@ def test_the_plan_says_what_was_cut(tmp_path: Path):
     )
     assert "sgd has too few configurations for hyperband: a grid search of 3 instead" in lines
     assert "adam has too few" not in lines
-    assert "3 trials (90 epochs) or 90 trials (576 epochs) each" in lines
+    said = "warning: without `scale` nearly all values of optimizers.adam.learning_rate (0.0001 to "
+    assert f"{said}0.1) are drawn from the uppermost decade: add scale" in lines
+    assert "uppermost" not in planned(space.restrict(["sgd"]))
+    assert "3 trials (90 epochs) or 62 trials (90 runs, 576 epochs) each" in lines
 
 
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        ((), "a repeat has 12 hyperband searches of 90 trials (576 epochs) each,"),
-        (("--confirm", "1"), "1 confirmation run per winner and 12 default runs"),
+        ((), "a repeat has 12 hyperband searches of 62 trials (90 runs, 576 epochs) each,"),
+        (("--confirm", "1"), "1 confirmation run and 3 budget runs per winner and 12 default runs"),
         (("--tuner", "random", "--trials", "7"), "12 random searches of 7 trials (210 epochs)"),
     ],
 )
@@ -255,15 +259,15 @@ def test_a_watch_counts_trials_and_names_the_best(screen: Callable[[], list[str]
         shown.add([record("adam", 0, 0.5), record("sgd", 0, 0.7)])
         shown.add([record("adam", 1, 0.9)])
     lines = screen()
-    assert lines[1].startswith("search: 1 repeat, 2/4 trials, best so far sgd 0.700, ")
-    assert lines[2].startswith("search: 1 repeat, 3/4 trials, best so far adam 0.900, ")
+    assert lines[1].startswith("search: 1 repeat, 2/4 search runs, best so far sgd 0.700, ")
+    assert lines[2].startswith("search: 1 repeat, 3/4 search runs, best so far adam 0.900, ")
     assert all(line.endswith(" left") for line in lines[1:])
 
 
 def test_a_resumed_watch_counts_what_is_known(screen: Callable[[], list[str]]):
     with watch(["adam"], 4, [record("adam", 0, 0.5), record("adam", 1, 0.6)]) as shown:
         shown.add([record("adam", 2, 0.4), record("adam", 3, 0.4)])
-    assert "4/4 trials, best so far adam 0.600, 0 s left" in screen()[-1]
+    assert "4/4 search runs, best so far adam 0.600, 0 s left" in screen()[-1]
 
 
 def test_runs_without_an_accuracy_are_never_the_best(screen: Callable[[], list[str]]):
@@ -274,14 +278,14 @@ def test_runs_without_an_accuracy_are_never_the_best(screen: Callable[[], list[s
         shown.add([replace(bad, trial_id="sgd/0/search/0009")])
     lines = screen()
     assert "best" not in lines[1]
-    assert "3/3 trials, best so far sgd 0.300, " in lines[-1]
+    assert "3/3 search runs, best so far sgd 0.300, " in lines[-1]
 
 
 def test_confirmations_count_as_work_but_not_as_trials(screen: Callable[[], list[str]]):
     done = replace(record("adam", 0, 0.5), phase=Phase.CONFIRM, trial_id="adam/0/confirm/1-0")
     with watch(["adam"], 1) as shown:
         shown.add([done])
-    assert "0/1 trials, " in screen()[-1]
+    assert "0/1 search runs, " in screen()[-1]
 
 
 def test_the_time_left_counts_programs_apart_from_training(screen: Callable[[], list[str]]):
@@ -315,7 +319,7 @@ def test_after_a_look_the_watch_says_who_leads_and_who_is_still_in_the_race(
     bound = at_most(answer.bound or 0)
     assert first.startswith(f"look 1 of 5: {answer.leader} leads, at most {bound} points behind")
     assert f"still in the race: {' and '.join(answer.contenders)}; next: 54 epochs for 2" in first
-    assert second.startswith("search: look 2 of 5, 0/42 trials")
+    assert second.startswith("search: look 2 of 5, 0/42 search runs")
     asked = judge(results, looks, margin=0.02, asked=names[:2])
     line = round_line(Round(dict.fromkeys(names, 5), after, asked, looks), plan)
     one, two = (f"(at most {at_most(asked.about(name).bound)} points behind)" for name in names[:2])

@@ -35,14 +35,17 @@ RATES = {  # where 200 steps are stable, so that rounding is not amplified by ch
     "lion": 3e-4,
 }  # fmt: skip
 SCHEDULES = {
-    "constant": {"warmup": 0.0},
     "exponential": {"final_factor": 0.05, "staircase": True, "warmup": 0.0},
     "cosine": {"final_factor": 0.01, "warmup": 0.1},
     "linear": {"final_factor": 0.1, "warmup": 0.0},
     "polynomial": {"final_factor": 0.1, "power": 2.0, "warmup": 0.0},
     "inverse_time": {"final_factor": 0.1, "warmup": 0.05},
     "steps": {"final_factor": 0.1, "drops": 2, "warmup": 0.0},
-}
+    "cosine_restarts": {
+        "final_factor": 0.01, "restarts": 2, "period_factor": 2, "peak_factor": 0.8, "warmup": 0.1,
+    },
+    "constant": {"warmup": 0.0},
+}  # fmt: skip
 
 
 class Data:

@@ -1,6 +1,7 @@
 """Programs on disk: found again by other processes, never trusted when damaged."""
 
 import errno
+import hashlib
 import os
 import shlex
 import shutil
@@ -98,6 +99,17 @@ def test_a_graph_made_by_other_code_is_not_used(first, tmp_path):
     again = train(tmp_path, "adam")
     assert again[-1] == "programs 1 2"  # traced again; the same graph, so not compiled again
     assert again[0] == first[0]
+
+
+@pytest.mark.slow
+def test_a_program_under_the_name_of_another_is_made_again(first, tmp_path):
+    train(tmp_path, "sgd")
+    (shared,) = (path for path in tmp_path.glob("programs/*") if path.name != "processes")
+    one, other = sorted(shared.glob("*.pb"))
+    for path, content in ((one, other.read_bytes()), (other, one.read_bytes())):
+        digest = hashlib.sha256(content).hexdigest()
+        path.rename(shared / f"{path.name[: -len('.pb') - 64]}{digest}.pb").write_bytes(content)
+    assert train(tmp_path, "adam")[0] == first[0]
 
 
 @pytest.mark.slow  # with their hyperparameters all train in test_population.py, too
@@ -296,6 +308,13 @@ def test_without_room_or_a_folder_programs_are_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(programs, "ROOM", 2**80)
     assert keep_programs(tmp_path) is None
     assert os.environ[FLAGS] == "--tf_xla_clustering_debug=false"
+
+
+def test_a_folder_that_all_can_write_is_not_used_and_that_is_said(tmp_path, capsys):
+    assert keep_programs(tmp_path) is not None
+    (tmp_path / "programs").chmod(0o777)
+    assert keep_programs(tmp_path) is None
+    assert "can be written by all, so no compiled program there is used" in capsys.readouterr().err
 
 
 def test_the_users_own_flags_stay_in_force(tmp_path):

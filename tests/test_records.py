@@ -20,9 +20,10 @@ from study.common.files import write_atomically
 from study.common.text import printable
 from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import load_meta, save_meta
-from study.records.trial_record import Phase, TrialRecord, TrialStatus, rounded
+from study.records.trial_record import Phase, TrialRecord, TrialStatus, id_of, rounded
 from study.records.trials_file import (
     append_trials,
+    load_records,
     load_trials,
     read_trials,
     repair_trials,
@@ -187,6 +188,32 @@ def test_a_line_with_a_wrong_value_is_damage(key: str, value: object, tmp_path: 
         load_trials(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"repeat": 1}, "the fields of adam/1/search/0"),
+        ({"trial_id": "sgd/0/search/0"}, "the fields of adam/0/search/0"),
+        ({"metric": "macro_f1"}, "the metric macro_f1, but the study accuracy"),
+        ({"repeat": 27}, "repeat 27, but the study at most 26"),
+        ({"epochs": 28}, "epochs 28, but the study at most 27"),
+        ({"confirm": 5}, "confirm 5, but the study at most 4"),
+        ({"versions": 1}, "versions 1, but the study at most 0"),
+        ({"optimizer": "lion", "search": "lion"}, "the optimizer lion, which the study has not"),
+    ],
+)
+def test_records_that_contradict_their_study_or_id_are_refused(
+    changes: dict, wrong: str, tmp_path: Path
+):
+    changed = replace(record(), **({"number": "0", "search": "adam"} | changes))
+    if "fields" not in wrong:
+        changed = replace(changed, trial_id=id_of(changed))
+    if changed.metric != "accuracy":
+        changed = replace(changed, train_metric=changed.accuracy, val_metric=changed.val_accuracy)
+    append_trials(tmp_path, [changed])
+    with pytest.raises(UserError, match=f"has {wrong}: this file or study.json was changed"):
+        load_records(tmp_path, make_meta(["adam"], ["a", "b"]))
+
+
 def test_rewriting_replaces_all_records(tmp_path: Path):
     append_trials(tmp_path, [record(0), record(1)])
     rewrite_trials(tmp_path, [record(1)])
@@ -223,8 +250,15 @@ def test_a_study_that_is_missing_or_damaged_is_named(tmp_path: Path):
         ({"looks": [{"repeats": 10**9, "alpha": 0.01}]}, "looks are not in ascending order, or"),
         ({"looks": [{"repeats": 5, "alpha": 7.0}]}, "looks have an error rate outside 0 to 1"),
         ({"class_counts": [5, -5]}, "negative"),
-        ({"settings": {"margin": "x"}}, "could not convert"),
-        ({"settings": {"margin": -2}}, "margin is -2, outside 0 to 100"),
+        ({"settings": {"margin": "x"}}, "settings: Expected `float`, got `str` - at `\\$.margin`"),
+        ({"settings": {"margin": -2}}, "settings: Expected `float` > 0.0 - at `\\$.margin`"),
+        ({"settings": {"confirm": 0}}, "settings: Expected `int` >= 1 - at `\\$.confirm`"),
+        ({"device": {"widths": 256}}, "device: Expected `array`, got `int`"),
+        ({"data": {"near_copies": "x"}}, "data: Expected `array`, got `str`"),
+        ({"space": {"table": {"optimizers": {"adam": {"beta_1": {}}}}}}, "neither choices nor"),
+        ({"space": {"table": {"optimizers": {"adam": {}}}}}, "an optimizer without class"),
+        ({"split_sizes": {"validation": 0}}, "split_sizes: Expected `int` >= 1"),
+        ({"seconds": {"search": math.nan}}, "NaN is no number"),
     ],
 )
 def test_numbers_that_no_study_has_are_damage(changes: dict, said: str, tmp_path: Path):
@@ -244,7 +278,7 @@ def test_a_key_that_is_missing_is_damage_with_its_name(path: tuple[str, ...], tm
     inside = table if len(path) == 1 else table[path[0]]
     del inside[path[-1]]
     (tmp_path / STUDY_FILE).write_text(json.dumps(table))
-    with pytest.raises(UserError, match=rf"damaged \(key '{path[-1]}' is missing\)"):
+    with pytest.raises(UserError, match=rf"damaged \(.*[`']{path[-1]}[`']"):
         load_meta(tmp_path)
 
 
@@ -303,7 +337,7 @@ for write in (lambda: append_trials(folder, records), lambda: write_atomically(f
     try:
         write()
     except OSError as error:
-        print(error.errno)
+        print(error.errno, Path(error.filename).name)
 """  # noqa: E501
 
 
@@ -315,7 +349,7 @@ def test_a_full_disk_costs_only_what_was_being_written(tmp_path: Path):
         [sys.executable, "-c", FULL_DISK, tmp_path], capture_output=True, text=True, check=False,
         cwd=Path(__file__).parent.parent,
     )  # fmt: skip
-    assert ended.stdout.split() == ["27", "27"], ended.stderr  # EFBIG
+    assert ended.stdout.split() == ["27", TRIALS_FILE, "27", STUDY_FILE], ended.stderr  # EFBIG
     assert (tmp_path / STUDY_FILE).read_text() == "old"
     assert sorted(p.name for p in tmp_path.iterdir()) == [STUDY_FILE, TRIALS_FILE]
     assert repair_trials(tmp_path, read_trials(tmp_path)) == []

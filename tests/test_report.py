@@ -22,10 +22,13 @@ from jinja2 import UndefinedError
 from rich.console import Console
 from synthetic import write_study
 
+from study.records.study_meta import load_meta
 from study.records.trials_file import load_trials, rewrite_trials
 from study.report import main
+from study.report.analysis.summary import load_study
+from study.report.data_files import ranking_rows
 from study.report.html import TEMPLATES, render
-from study.report.tables import Table
+from study.report.tables import Table, standings, verdict_table
 from study.report.terminal import grid_of
 
 ROOT = Path(__file__).parents[1]
@@ -69,11 +72,11 @@ def test_ranking_json_and_csv_hold_the_same_numbers(report):
     answer = document["answer"]
     assert set(answer) == {
         *("asked", "known", "margin", "leader", "good_enough", "excluded", "undecided"),
-        *("not_pursued", "looks", "reason", "reached"),
+        *("no_verdict", "not_pursued", "looks", "reason", "reached"),
     }
     assert answer["leader"] == names[0] and answer["margin"] == 0.02
     said = [*answer["good_enough"], *answer["excluded"], *answer["undecided"]]
-    said += answer["not_pursued"]
+    said += answer["not_pursued"] + answer["no_verdict"]
     assert sorted(said) == sorted(names) and answer["asked"] == []
     assert answer["known"] == bool(answer["good_enough"])
     assert [look["repeats"] for look in answer["looks"]] == [5, 8, 12, 18, 27]
@@ -93,6 +96,16 @@ def test_ranking_json_and_csv_hold_the_same_numbers(report):
         "" if entry["at_most_behind"] is None else str(entry["at_most_behind"])
         for entry in document["ranking"]
     ]
+
+
+def test_after_one_repeat_there_is_no_verdict_in_any_place(tmp_path):
+    folder = write_study(tmp_path, ["sgd", "adam"], repeats=1, trials=6)
+    summary = load_study(folder)
+    assert {row[1] for row in verdict_table(summary).rows} == {"no verdict"}
+    assert {row["verdict"] for row in ranking_rows(summary)} == {"no verdict"}
+    found = standings(load_meta(folder), load_trials(folder)).values()
+    assert {(type(one.verdict), one.verdict) for one in found} == {(str, "no verdict")}
+    assert all("no verdict" in text for text in summary.citation if "Verdicts" in text)
 
 
 def test_trials_csv_has_a_line_a_run_and_a_column_a_hyperparameter(report):

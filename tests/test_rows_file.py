@@ -383,7 +383,9 @@ HEADER = "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }"
     ("content", "sentence"),
     [
         (member(HEADER % f"({10**15}, {D})", X.tobytes()), "but there are"),
-        (member(HEADER % f"({N}, -{D})", X.tobytes()), "but there are"),
+        (member(HEADER % f"({N}, -{D})", X.tobytes()), "a length below 0"),
+        (member(HEADER % f"(-{N}, -{D})", X.tobytes()), f"states (-{N}, -{D}), a length below 0"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + b" " * 9, "claims 2,147,483,647 characters"),
         (member(HEADER % f"({N}, {D + 1})", X.tobytes()), "but there are"),
         (member(HEADER % f"({N}, {D})", X.tobytes() + b"more"), "but there are"),
         (member(HEADER % ("(" * 5000), b"", b"\x02\x00"), "is damaged"),
@@ -414,6 +416,15 @@ def test_a_small_file_cannot_claim_gigabytes(tmp_path: Path, method: int) -> Non
         assert file.getinfo("x.npy").file_size == claimed > 4e9
     said = refused(path)
     assert f"x: claims {claimed:,} bytes, more than its share of the file can hold" in said
+
+
+def test_rows_that_need_more_memory_than_there_is_are_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "rows.npz", x=X, y=Y)
+    monkeypatch.setattr("study.data.rows.load_rows.BESIDE", 1 << 50)
+    said = refused(tmp_path / "rows.npz")
+    assert f"x: {N} rows need" in said and "GB may be used here: give fewer rows" in said
 
 
 def test_a_key_stands_once(tmp_path: Path) -> None:

@@ -299,4 +299,4 @@ def test_study_json_has_no_settings_of_images(folder: Path) -> None:
     assert not {"data", "image_size", "preprocess", "weights"} & table["settings"].keys()
     assert table["data"]["features"] == 64 and table["data"]["rows"] == COUNT
     assert table["weights"] == {}
-    assert set(table["device"]) == {"kind", "name", "population", "widths"}
+    assert set(table["device"]) == {"kind", "name", "population", "widths", "rounding"}

@@ -102,7 +102,8 @@ def test_every_phase_of_the_protocol_is_recorded(finished: tuple[Path, str]) -> 
     folder = finished[0] / "logs" / "small"
     records = load_trials(folder)
     meta = load_meta(folder)
-    assert meta.finished and not meta.partial
+    assert meta.finished and not meta.partial and meta.runs == len(records)
+    assert len(meta.device["rounding"]) == 16
     for name in ("sgd", "adam"):
         own = [r for r in records if r.optimizer == name]
         assert sum(r.phase == Phase.DEFAULT for r in own) == 2
@@ -343,7 +344,7 @@ def test_a_dry_run_prints_plan_and_parameters_and_writes_nothing(
     arguments += ["--image-size", "32", "--dry-run", "--cache-dir", tmp_path / "cache"]
     assert main([str(argument) for argument in arguments]) == 0
     printed = capsys.readouterr().out
-    assert "a repeat has 12 hyperband searches of 90 trials (576 epochs) each" in printed
+    assert "a repeat has 12 hyperband searches of 62 trials (90 runs, 576 epochs) each" in printed
     assert "14,714,688" in printed and "Trainable params" in printed
     assert "plan: 12 optimizers: sgd, " in printed and " until the first look, " in printed
     assert "plan: features: 36 rows to compute, about 10 s here" in printed

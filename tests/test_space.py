@@ -68,7 +68,45 @@ REFUSALS = {  # what -> the file, and what the sentence must say
         "schedules.cosine.factor: unknown key (did you mean final_factor?); valid: final_factor",
     ),
     "no optimizers": ("[head]\n", "optimizers: missing; name at least one"),
-    "no class": ("[optimizers.adam]\n", "optimizers.adam.class: received None, but needs a class"),
+    "no class": (
+        "[optimizers.adam]\n",
+        "optimizers.adam: has no class; add a line such as class =",
+    ),
+    "one key of an inherited table": (
+        'extends = "quick"\n[optimizers.adam]\nlearning_rate = 0.1',
+        'optimizers.adam: has no class; add a line such as class = "Adam" (a table of this file '
+        "replaces the one of `extends` whole",
+    ),
+    "a name with a dot": (
+        ADAM + '[optimizers.adam.v2]\nclass = "Adam"',
+        "optimizers.adam.v2: unknown key",
+    ),
+    "a name with a dot alone": (
+        'extends = "quick"\n[optimizers.adam.v2]\nclass = "Adam"',
+        "the dot in [optimizers.adam.v2] makes one: write [optimizers.adam_v2]",
+    ),
+    "above float32": (
+        '[optimizers.adam]\nclass = "Adam"\nlearning_rate = 1e300',
+        "received 1e+300, but needs a number above 0, of a size that float32 has: 0, or 1e-37 to",
+    ),
+    "below float32": (ADAM + "epsilon = 1e-300", "received 1e-300, but needs a number, at least 0"),
+    "one minus nearly nothing": (
+        ADAM + "one_minus_beta_1 = 1e-20",
+        "(1 minus it must differ from 1)",
+    ),
+    "a schedule by Keras's name": (
+        "[schedules.CosineDecayRestarts]\n" + ADAM,
+        "unknown key (did you mean cosine_restarts?)",
+    ),
+    "initials": (
+        ADAM + "lr = 0.1",
+        "optimizers.adam.lr: unknown key (did you mean learning_rate?)",
+    ),
+    "a schedule that looks": (
+        "[schedules.reduce_on_plateau]\n" + ADAM,
+        "schedules.reduce_on_plateau: not supported: it looks at validation images, which also",
+    ),
+    "stopping early": ("[head]\nearly_stopping = true\n" + ADAM, "it would need a third set"),
     "unknown class": (
         '[optimizers.adam]\nclass = "Adm"',
         "class: received 'Adm' (did you mean Adam?), but needs a class of keras.optim",
@@ -84,7 +122,7 @@ REFUSALS = {  # what -> the file, and what the sentence must say
     "class no text": ("[optimizers.adam]\nclass = [1]", "optimizers.adam.class: received [1]"),
     "unknown argument": (
         ADAM + "beta = 0.9",
-        "optimizers.adam.beta: unknown key (did you mean beta_2?); valid: class, schedules",
+        "optimizers.adam.beta: unknown key (did you mean beta_1?); valid: class, schedules",
     ),
     "an argument of another class": (
         '[optimizers.sgd]\nclass = "SGD"\nbeta_1 = 0.9',
@@ -440,9 +478,19 @@ HYPERPARAMETERS = (
     "learning_rate", "momentum", "one_minus_momentum", "beta_1", "one_minus_beta_2", "epsilon",
     "rho", "weight_decay", "clipnorm", "nesterov", "amsgrad", "schedules", "ns_steps", "oops",
 )  # fmt: skip
-SCHEDULES = ("constant", "exponential", "cosine", "steps", "polynomial", "inverse_time", "oops")
+SCHEDULES = (
+    "constant",
+    "exponential",
+    "cosine",
+    "steps",
+    "polynomial",
+    "inverse_time",
+    "oops",
+    "cosine_restarts",
+)
 SCHEDULE_KEYS = (
-    "final_factor", "warmup", "staircase", "drops", "power", "decay_steps", "decay_rate"
+    "final_factor", "warmup", "staircase", "drops", "power", "decay_steps", "decay_rate",
+    "restarts", "period_factor", "peak_factor"
 )  # fmt: skip
 
 

@@ -61,6 +61,24 @@ def test_the_same_study_is_continued_with_its_birthday_and_population(tmp_path: 
     assert len(records) == len(load_trials(folder)) > 0
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "said"), [("a", "b", True), ("a", "a", False), (None, "b", False)]
+)
+def test_a_study_that_goes_on_with_other_rounding_says_so(
+    before: str | None, now: str, said: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    device = meta().device
+    first = meta(device={**device, "rounding": before} if before else device)
+    second = meta(device={**device, "rounding": now})
+    resume(tmp_path, first)
+    assert resume(tmp_path, second)[0].device["rounding"] == (before or now)
+    assert "rounds" not in capsys.readouterr().err  # nothing was trained yet
+    append_trials(tmp_path, make_records(["adam"], repeats=1, confirm=1, trials=3))
+    resume(tmp_path, second)
+    warning = "warning: this machine rounds differently from the one that made the earlier runs"
+    assert (warning in capsys.readouterr().err) == said
+
+
 def test_confirmation_runs_are_repeated_if_it_is_lost_what_they_predicted(tmp_path: Path, capsys):
     folder = write_study(tmp_path, ["adam", "sgd"], repeats=2, confirm=2, trials=3)
     records = load_trials(folder)
@@ -121,7 +139,9 @@ def test_every_difference_is_listed(tmp_path: Path):
 
 def with_space(names: list[str], **changed: Any) -> StudyMeta:
     """A study of these optimizers; `changed` is another table of adam."""
-    tables = {name: {"class": name.title(), "learning_rate": {"min": 0.1}} for name in names}
+    tables = {
+        name: {"class": name.title(), "learning_rate": {"min": 0.1, "max": 3.0}} for name in names
+    }
     tables["adam"] |= changed
     space = {"name": "s", "fingerprint": str(tables), "table": {"optimizers": tables}}
     return meta(space=space, optimizers=names)
@@ -143,11 +163,13 @@ def test_an_optimizer_may_be_added_where_each_has_searches_of_its_own(tmp_path: 
 
 def test_what_is_another_in_a_search_space_is_named_by_its_key(tmp_path: Path):
     resume(tmp_path, with_space(["adam", "sgd"]))
-    other = with_space(["adam", "sgd"], learning_rate={"min": 0.2, "max": 3.0}, amsgrad=True)
+    other = with_space(
+        ["adam", "sgd"], learning_rate={"min": 0.2, "max": 3.0, "scale": "log"}, amsgrad=True
+    )
     sentence = refusal(tmp_path, other)
     for words in (
         "search space: optimizers.adam.amsgrad nothing -> True;",
-        "search space: optimizers.adam.learning_rate.max nothing -> 3.0;",
+        "search space: optimizers.adam.learning_rate.scale nothing -> 'log'",
         "search space: optimizers.adam.learning_rate.min 0.1 -> 0.2;",
     ):
         assert words in sentence
@@ -335,6 +357,9 @@ def test_what_a_kill_left_half_written_is_gone_at_the_next_start(tmp_path: Path)
     (folder / "best").mkdir(exist_ok=True)
     left = [folder / f".{name}.{'0a' * 16}.tmp" for name in ("study.json", "trials.jsonl")]
     left.append(folder / "best" / f".predictions.json.{'1b' * 16}.tmp")
+    left.append(folder / "best" / f".winner.keras.{'1c' * 16}.tmp.keras")
+    left.append(folder / "best" / "mistakes" / f".00.png.{'1d' * 16}.tmp")
+    left[-1].parent.mkdir()
     own = folder / ".notes.tmp"  # the user's
     for path in (*left, own):
         path.write_text("x")

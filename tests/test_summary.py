@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +12,19 @@ import pytest
 from synthetic import VERSIONS, make_meta, make_predicted, make_record, make_records, write_study
 
 from study.common.errors import UserError
-from study.common.text import at_least, at_most
+from study.common.text import at_least, at_most, points
+from study.predict import outdated
 from study.records.predictions import BestPredictions, Predictions, save_predictions
 from study.records.study_folders import find_study
 from study.records.trial_record import Phase, TrialStatus
 from study.report.analysis.conclusion import headline, repeats_until_known
-from study.report.analysis.next_steps import SEARCH
 from study.report.analysis.search_trials import choices
 from study.report.analysis.summary import load_study, summarize
 from study.report.analysis.winners import evaluation_line
 from study.report.tables import ranking_table
 from study.verdicts.answer import Verdict
 
+STUDIES = Path(__file__).parent / "studies"
 CLASSES = [f"s{i}" for i in range(40)]
 
 
@@ -109,13 +111,14 @@ def test_the_headline_names_who_is_good_enough_at_what_cost_and_who_is_excluded(
     bounds = best.at_most_behind, best.at_most_behind_new_images
     here, new = map(at_most, bounds)
     assert summary.headline.text == (
-        f"Use {best.optimizer}: learning rate 0.001, width 170, dropout 0.5. It is at most {here} "
-        f"points behind the best on these images and at most {new} on new ones of the same kind."
+        f"Use {best.optimizer}: learning rate 0.001, width 170, dropout 0.5. With 95 % confidence "
+        f"no other optimizer is more than {here} points better on these images, or {new} points on "
+        "new ones of the same kind."
     )
     good, excluded, *_ = summary.headline.details
     assert good.startswith(f"Good enough on these images, too: {other} (at most ")
     assert excluded == f"Excluded: sgd (by {summary.answer.about('sgd').excluded_by})."
-    assert "(planned look 1 of 5, 5 repeats)" in " ".join(summary.headline.details)
+    assert "(look 1 of 5: 5 of at most 27 repeats)" in " ".join(summary.headline.details)
     pair = next(p for p in summary.pairs if {p.first, p.second} == {"adam", "sgd"})
     assert pair.separated and pair.probability == 1.0 and pair.low < pair.difference < pair.high
 
@@ -123,7 +126,8 @@ def test_the_headline_names_who_is_good_enough_at_what_cost_and_who_is_excluded(
 def test_one_ahead_of_all_others_is_said_to_be():
     summary = study(near("adam", 0), near("sgd", 0.3, 0.5))
     assert summary.headline.text.endswith(
-        "It is certainly ahead of every other one on these images and on new ones of the same kind."
+        "With 95 % confidence it is ahead of every other one on these images and on new ones of "
+        "the same kind."
     )
 
 
@@ -134,7 +138,7 @@ def test_only_a_bound_of_zero_is_called_ahead_and_only_of_those_that_were_compar
     one, *others = summary.answer.optimizers
     close = summary.answer._replace(optimizers=(one._replace(at_most_behind=4e-4), *others))
     told = headline(summary.meta, summary.rows, close, summary.settings, 15, Path("logs", "x"))
-    assert "It is less than 0.1 points behind the best on these images and " in told.text
+    assert "no other optimizer is more than 0.1 points better on these images, or" in told.text
 
 
 def test_there_is_no_forecast_before_the_leader_is_compared_with_every_contender():
@@ -143,7 +147,7 @@ def test_there_is_no_forecast_before_the_leader_is_compared_with_every_contender
     assert "repeats would" not in " ".join(summary.headline.details)
     assert summary.headline.next[0] == (
         "go on until the answer is known",
-        "the same search command with --margin 2",
+        "python -m study.search --margin 2",
     )
 
 
@@ -153,7 +157,7 @@ def test_an_answer_that_is_not_known_says_the_bound_and_what_it_takes():
     assert text.startswith("It is not known yet which optimizer is within 2.0 points of the best: ")
     details = " ".join(summary.headline.details)
     assert "use " not in text.lower() and "Undecided: " in details
-    assert "(planned look 1 of 5, 5 repeats)" in details
+    assert "(look 1 of 5: 5 of at most 27 repeats)" in details
     needed = repeats_until_known(summary.answer)
     assert needed is not None and f"about {needed} repeats would bring" in details
 
@@ -171,7 +175,7 @@ def test_the_headline_answers_what_was_asked_first_and_then_names_the_rest():
     best = found.headline
     pursued = "Not pursued, because not needed for the answer: lion (at most"
     assert any(text.startswith(pursued) for text in best.details)
-    assert ("know the verdict on the one not pursued", f"{SEARCH} with --ask all") in best.next
+    assert ("get a verdict on the one not pursued", "python -m study.search --ask all") in best.next
     assert best.reason == "an optimizer is within the margin"
     told = asked(found, "sgd,adam")
     sgd, adam, nadam = (told.answer.about(name) for name in ("sgd", "adam", "nadam"))
@@ -182,7 +186,8 @@ def test_the_headline_answers_what_was_asked_first_and_then_names_the_rest():
     )
     assert told.headline.text.count("points behind the best") == 1  # what it costs is said once
     assert told.headline.details[0] == (
-        f"Good enough on these images, too: nadam (at most {at_most(nadam.bound)} points behind)."
+        f"Good enough on these images, too: nadam (at most {at_most(nadam.bound)} points behind; "
+        f"as measured {points(nadam.behind)} behind adam)."
     )
     assert told.headline.details[1].startswith(pursued)
     assert told.headline.reason == "the verdicts on sgd and adam are known"
@@ -205,7 +210,7 @@ def test_what_was_asked_and_is_not_known_is_said_with_the_reason():
     assert not told.answer.known and lion.verdict is Verdict.UNDECIDED
     assert f"lion is undecided: at most {at_most(lion.bound)} points" in told.headline.text
     assert told.headline.reason == "no looks remain and the verdict on lion is not known"
-    assert told.headline.next[0].command == f"{SEARCH} with --margin 2"
+    assert told.headline.next[0].command == "python -m study.search --margin 2"
     one, *others = near("nadam", 0)
     burst = [dataclasses.replace(one, status=TrialStatus.DIVERGED), *others]
     told = asked(study(near("adam", 0, 0), burst, near("sgd", 0.1, 0.25)), "nadam")
@@ -229,15 +234,18 @@ def test_what_may_not_hold_for_new_images_is_said_of_these_images_only():
     leader = summary.answer.about(summary.answer.leader)
     new = 100 * leader.at_most_behind_new_images
     assert summary.headline.text.startswith(f"On these images, use {leader.optimizer}: ")
-    assert f" and at most {new:.1f} on new ones of the same kind." in summary.headline.text
+    assert (
+        f" better on these images, or {new:.1f} points on new ones of the same kind."
+        in summary.headline.text
+    )
     steps = {step.what: step.command for step in summary.headline.next}
     (more,) = [what for what in steps if "images instead of 400" in what]
-    assert more.startswith("be within 2.0 points on new images, too: that takes about ")
-    _, margin = steps["judge by a margin that it keeps on new images, too"].split(" --margin ")
+    assert more.startswith("guarantee 2.0 points on new images, too: collect at least about ")
+    _, margin = steps["accept a margin that also holds on new images"].split(" --margin ")
     assert new <= float(margin) <= new + 0.1
     clear = study(near("adam", 0, 0), near("sgd", 0.3, 0.01)).headline
     assert clear.text.startswith("Use adam: ")
-    assert not any("on new images, too" in step.what for step in clear.next)
+    assert not any("on new images" in step.what for step in clear.next)
 
 
 def test_diverged_confirmation_runs_are_reported_with_an_interval():
@@ -649,6 +657,30 @@ def test_damaged_files_are_named(tmp_path):
         load_study(folder)
 
 
+def test_a_finished_study_that_lost_a_run_gives_no_verdict_and_says_what_repeats_it(tmp_path):
+    folder = tmp_path / "rows"
+    shutil.copytree(STUDIES / "rows", folder)
+    assert load_study(folder).answer.leader
+    lines = (folder / "trials.jsonl").read_bytes().splitlines(keepends=True)
+    for damage, said in (
+        ([*lines[:-1], lines[-1][:-9]], "1 run is missing (the same search command repeats it)"),
+        (lines[:-2], "2 runs are missing (the same search command repeats them)"),
+    ):
+        (folder / "trials.jsonl").write_bytes(b"".join(damage))
+        found = load_study(folder)
+        assert found.headline.text == f"No conclusion is possible yet: {said}."
+        assert not found.answer.leader and not found.meta.finished
+        assert found.cautions[0].text == f"This study is partial: {said}."
+        assert not outdated(folder)
+
+
+def test_the_half_of_a_repeat_that_has_ended_says_nothing():
+    whole = study(runs("adam", [[0.7, 0.7]]), runs("sgd", [[0.6, 0.6]]), settings={"confirm": 2})
+    assert whole.answer.leader == "adam"
+    half = study(runs("adam", [[0.7]]), runs("sgd", [[0.8]]), settings={"confirm": 2})
+    assert half.headline.text == "No conclusion is possible yet: no repeat has ended."
+
+
 def test_the_confusion_matrix_counts_true_by_predicted(tmp_path):
     folder = write_study(tmp_path, ["adam"], repeats=1, classes=["a", "b", "c"])
     paths = [f"{number}.png" for number in range(5)]
@@ -785,10 +817,10 @@ def test_what_can_be_done_next_is_in_commands_that_reach_the_study(tmp_path):
     assert str(folder / "report" / "report.html") in commands
     assert found.headline.next[0].command.endswith(f"photo.jpg --study {found.meta.name}")
     begun = study(good, bad, finished=False).headline.next
-    assert begun[0] == ("go on until the answer is known", SEARCH)
+    assert begun[0] == ("go on until the answer is known", "python -m study.search")
     assert not any("study.predict" in step.command for step in begun)  # no model yet
     few = study(good[:3], bad[:3], settings={"repeats": 3}).headline.next
-    assert few[0].command == f"{SEARCH} with --repeats auto"
+    assert few[0].command == "python -m study.search --repeats auto"
 
 
 def test_what_a_study_took_is_said():

@@ -157,7 +157,7 @@ def damage(file: h5py.File, what: str) -> None:
         ("missing", r"block5_conv3 is missing, VGG16 needs shape \(3, 3, 512, 512\)"),
         ("stranger", "holds layer block3_conv4, which VGG16 does not have"),
         ("integers", "block2_conv1 must hold floating-point numbers"),
-        ("external", "or a link to another file"),
+        ("external", "is a link to another file"),
         ("nan", "block2_conv1 holds NaN or infinity"),
     ],
 )

@@ -22,12 +22,14 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from study.common.errors import CodeError, UserError
+from study.common.memory import usable_memory
 from study.common.text import join, near, printable
 
 MISTAKE = 2  # exit code of a mistake that the user can fix
 STOPPED = 130  # exit code after Ctrl-C
 UNREAD = 141  # exit code when the reader of the output has gone: `... | head`
-ENDS = (UserError, KeyboardInterrupt, BrokenPipeError)  # a command ends them with `complain`
+# a command ends them with `complain`
+ENDS = (UserError, KeyboardInterrupt, BrokenPipeError, MemoryError)
 PATHS = ("DIR", "FILE", "IMAGE", "NAME")  # begin the placeholders of options that take paths
 CONSOLE = "optimizer-study"  # installed beside Python: no file of the user's folder shadows it
 OURS = {  # argparse's words -> ours
@@ -151,7 +153,7 @@ def typed(command: str, *arguments: object) -> str:
     return printable(shlex.join([*start.split(), *map(str, arguments)]))
 
 
-def complain(error: UserError | KeyboardInterrupt | BrokenPipeError, given: object) -> int:
+def complain(error: BaseException, given: object) -> int:
     """Print a mistake on standard error, nothing for the other `ENDS`; return the exit code.
 
     An error of the user's own code is printed with its traceback.
@@ -163,7 +165,10 @@ def complain(error: UserError | KeyboardInterrupt | BrokenPipeError, given: obje
         return UNREAD
     if isinstance(error, CodeError):
         print("\n".join(error.traceback_lines()), file=sys.stderr)
-    print(f"error: {in_flags(str(error), given)}", file=sys.stderr)
+    words = in_flags(str(error), given)
+    if isinstance(error, MemoryError):
+        words = f"memory is short: this process may use {usable_memory() / 1e9:.1f} GB in all"
+    print(f"error: {words}", file=sys.stderr)
     return MISTAKE
 
 

@@ -5,6 +5,8 @@ import traceback
 
 from study.common.text import printable
 
+MOST_LINES, MOST_LETTERS = 5, 300  # of an error's message; of each line
+
 
 class UserError(Exception):
     """One plain sentence: what is wrong, where (file, key, value), what to do.
@@ -28,10 +30,13 @@ class CodeError(UserError):
         return [*self.traceback_lines(), *super()._render_traceback_()]
 
     def traceback_lines(self) -> list[str]:
-        """Return Python's traceback of the cause."""
-        cause = self.__cause__
-        lines = "".join(traceback.format_exception(cause)).strip().split("\n") if cause else []
-        return [printable(line.expandtabs()) for line in lines]
+        """Return Python's traceback of the cause, of a long message only the beginning."""
+        if (cause := self.__cause__) is None:
+            return []
+        lines = "".join(traceback.format_exception(cause)).strip().split("\n")
+        more = max(len(str(cause).splitlines()) - MOST_LINES, 0)  # it may show a tensor
+        shown = [printable(line.expandtabs()[:MOST_LETTERS]) for line in lines[: len(lines) - more]]
+        return [*shown, f"... and {more} more lines"] if more else shown
 
 
 def warn(sentence: str) -> None:

@@ -9,14 +9,16 @@ import itertools
 import os
 import re
 import shutil
+import stat
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+HALF_WRITTEN = 60.0  # seconds; older temporary files belong to a report that was killed
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp(\.keras)?")
 
 
 def write_atomically(path: Path, content: bytes | str | Iterable[str]) -> None:
@@ -25,18 +27,39 @@ def write_atomically(path: Path, content: bytes | str | Iterable[str]) -> None:
     Pieces of text are written one after the other: a large file need not fit into the memory.
     """
     pieces = [content] if isinstance(content, bytes | str) else content
+    with replacing(path) as temporary, temporary.open("xb") as file:  # with the user's permissions
+        for piece in pieces:
+            file.write(piece.encode() if isinstance(piece, str) else piece)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, ending: str = "") -> Iterator[Path]:
+    """Yield a new name beside `path`, with this ending; what is written there is renamed to `path`.
+
+    It is flushed to the disk first. After an error or Ctrl-C it is deleted.
+
+    Raises:
+        OSError: of the disk; it names `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name[:100]}.{uuid.uuid4().hex}.tmp"
+    temporary = path.parent / f".{path.name[:100]}.{uuid.uuid4().hex}.tmp{ending}"
     try:
-        with temporary.open("xb") as file:  # with the user's own permissions, unlike mkstemp
-            for piece in pieces:
-                file.write(piece.encode() if isinstance(piece, str) else piece)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:  # also on Ctrl-C
+        with _naming(path):
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error of the disk name this file: some name none, or a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def append_lines(path: Path, lines: Iterable[str]) -> None:
@@ -45,7 +68,7 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
     if not text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
+    with _naming(path), path.open("a", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -64,6 +87,14 @@ def sweep(folder: Path, *, seconds: float = 0.0) -> None:
         with contextlib.suppress(OSError):  # another process was faster, or alone may delete it
             if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime >= seconds:
                 path.unlink()
+
+
+def is_private(folder: Path) -> bool:
+    """Return whether only this user, root and perhaps a group can write a folder that exists."""
+    if not hasattr(os, "geteuid"):  # Windows
+        return True
+    found = folder.stat()
+    return found.st_uid in (0, os.geteuid()) and not found.st_mode & stat.S_IWOTH
 
 
 class OwnFolder:

@@ -15,6 +15,7 @@ from typing import Any
 
 from study.common.errors import UserError
 from study.common.freed_memory import share_arenas
+from study.common.packed import BROKEN, check_packed
 
 FROM_OUTSIDE = ("KERAS_BACKEND", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 NEEDED = {
@@ -69,8 +70,9 @@ def load_model(path: Path) -> Any:
     import keras  # heavy: kept out of --help
 
     try:
+        check_packed(path)
         return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, *BROKEN) as error:
         raise UserError(
             f"{path} is damaged ({type(error).__name__}); run the same search again to rewrite it"
         ) from error

@@ -61,12 +61,24 @@ def first_few(names: Iterable[str | Path], most: int, *, between: str = ", ") ->
 
 
 def near(given: object, known: Iterable[str]) -> str:
-    """Return " (did you mean Adam?)" for a name that is close to one of these, else ""."""
+    """Return " (did you mean Adam?)" for a name that is close to one of these, else "".
+
+    Close are also names of which one contains the other, and initials: lr is learning_rate.
+    """
     if not isinstance(given, str):
         return ""
-    names = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(given[:60].lower(), names, n=1)
-    return f" (did you mean {names[found[0]]}?)" if found else ""
+    word = given[:60].lower()
+
+    def closeness(name: str) -> float:
+        letters = name.lower()
+        shorter, longer = sorted((word, letters), key=len)
+        inside = len(shorter) > 3 and shorter in longer
+        initials = word == "".join(part[:1] for part in letters.split("_")) and len(word) > 1
+        ratio = difflib.SequenceMatcher(None, letters, word).ratio()
+        return ratio + 0.1 * inside + initials
+
+    best = max(known, key=closeness, default="")
+    return f" (did you mean {best}?)" if closeness(best) >= 0.6 else ""
 
 
 def label_width(names: Iterable[str], size: float = 9) -> float:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from study.common.files import write_atomically
+from study.common.files import HALF_WRITTEN, sweep, write_atomically
 from study.common.metrics import WORDS
 from study.common.text import as_text, join, plain, points, points_signed, some
 from study.compare.figures import data_words, draw_studies
@@ -39,6 +39,7 @@ def write_studies(found: Several, folder: Path) -> Path:
     """Write page, Markdown, JSON and pictures into `folder`; return the page's path."""
     title = f"{len(found.studies)} studies"
     pictures, of_pairs = draw_studies(found)
+    sweep(folder, seconds=HALF_WRITTEN)
     for picture in (*pictures, *of_pairs):
         write_atomically(folder / f"{picture.name}.png", picture.png)
     text = _markdown(found, title, pictures, of_pairs)

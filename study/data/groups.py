@@ -1,13 +1,19 @@
 """Groups of images by the path of their files: a subject, a burst."""
 
 import re
+import signal
+import sys
+import threading
 from collections import Counter, defaultdict
+from collections.abc import Sequence
+from types import FrameType
 
 from study.common.errors import UserError
 from study.common.text import counted, printable
 from study.data.examples import Examples
 from study.data.image_set import ImageSet
 
+SECONDS = 1.0  # for one path
 SUBFOLDER = "subfolder"  # the way of grouping that needs no pattern
 
 
@@ -53,7 +59,7 @@ def groups_of_names(images: ImageSet, pattern: "re.Pattern[str]") -> tuple[str, 
         UserError: nothing matches in any path.
     """
     paths = [path.relative_to(images.root).as_posix() for path in images.paths]
-    matches = map(pattern.search, paths)
+    matches = _searched(pattern, paths)
     pieces = [(match.groups() or (match[0],)) if match else () for match in matches]
     names = tuple("/".join(filter(None, found)) for found in pieces)
     if not any(names):
@@ -62,6 +68,33 @@ def groups_of_names(images: ImageSet, pattern: "re.Pattern[str]") -> tuple[str, 
             f"{printable(paths[0])}: give one that matches what names the group there"
         )
     return names
+
+
+def _searched(pattern: "re.Pattern[str]", paths: Sequence[str]) -> list["re.Match[str] | None"]:
+    """Search each path, with a limit in the main thread: an expression may take years.
+
+    Raises:
+        UserError: one path takes longer than `SECONDS`.
+    """
+    if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
+        return list(map(pattern.search, paths))  # without signals nothing ends it
+    found: list[re.Match[str] | None] = []
+
+    def give_up(number: int, frame: FrameType | None) -> None:
+        raise UserError(
+            f"`group_pattern` {pattern.pattern} takes longer than {SECONDS:g} s for "
+            f"{printable(paths[len(found)])}: give one without a repetition inside a repetition"
+        )
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    try:
+        for path in paths:
+            signal.setitimer(signal.ITIMER_REAL, SECONDS)
+            found.append(pattern.search(path))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return found
 
 
 def groups_in_words(examples: Examples) -> list[str]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from study.common.bases import Base
 from study.common.errors import UserError
+from study.common.packed import check_packed
 from study.common.tensorflow import keras_home
 from study.features.frozen import Frozen, first_line, freeze
 from study.features.weights import RANDOM_SEED, random_kernel, short_timeout, weights_path
@@ -53,6 +54,8 @@ def _of_keras(base: Base, size: int) -> keras.Model:
     try:
         with short_timeout():
             return _network(base, size, "imagenet")
+    except MemoryError:
+        raise
     except Exception as error:  # a bare one where there is no network, h5py's of a damaged file
         raise UserError(
             f"no {base.name} weights: Keras could not load its own ({first_line(error)}); "
@@ -63,7 +66,10 @@ def _of_keras(base: Base, size: int) -> keras.Model:
 
 def _of_file(base: Base, size: int, path: Path) -> keras.Model:
     try:
+        check_packed(path)
         return _network(base, size, str(path))
+    except MemoryError:
+        raise
     except Exception as error:  # whatever Keras and h5py raise, the cause is this file
         raise UserError(
             f"weights file {path} does not fit {base.name} without its top "

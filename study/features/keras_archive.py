@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from study.common.errors import UserError
+from study.common.packed import BROKEN
 
 MOST_BYTES = 64 << 20  # of a description; NASNetLarge's has 0.8e6
 
@@ -49,7 +50,7 @@ def _description(base: str) -> dict[str, Any]:
             found = json.loads(archive.read(member))
         if not isinstance(found, dict):
             raise ValueError("config.json is not an object")
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, RecursionError, EOFError) as error:
+    except (*BROKEN, KeyError, ValueError, OSError) as error:
         raise UserError(
             f"`base` {base} is not a .keras file of Keras 3 ({error}); write one with "
             'model.save("FILE.keras")'

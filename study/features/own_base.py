@@ -15,6 +15,7 @@ import numpy as np
 
 from study.common.bases import NONE, short_name
 from study.common.errors import UserError
+from study.common.packed import check_packed
 from study.common.text import counted
 from study.features.frozen import Frozen, first_line, freeze
 from study.features.keras_archive import architecture
@@ -47,12 +48,17 @@ def load_own_base(base: str, size: int, preprocess: str) -> Frozen:
 
 def _loaded(base: str) -> keras.Model:
     try:
+        check_packed(Path(base).expanduser())
         return keras.models.load_model(Path(base).expanduser(), compile=False, safe_mode=True)
+    except MemoryError:
+        raise
     except Exception as error:  # of a different class for each problem, with a page of text
         words = str(error)
         why = "is damaged, or another version of Keras wrote it"
         if "unsafe" in words or "ambda" in words:
             why = "has a Lambda layer, whose code cannot be checked"
+        elif "would unpack" in words:
+            why = "is packed as no network is"
         elif "Could not locate" in words:
             why = "has a layer that Keras does not have"
         raise UserError(

@@ -44,7 +44,7 @@ class RowCache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
-                pass
+                sweep(folder, seconds=STALE_SECONDS)
         except OSError as error:
             raise UserError(
                 f"cache folder {folder} cannot be written ({error.strerror}); "
@@ -76,7 +76,6 @@ class RowCache:
         self._write(table)
         small = [path for path in self._chunks() if self._rows(path) < MERGED_ROWS // 2]
         if len(small) >= MERGE_FILES:
-            sweep(self.folder, seconds=STALE_SECONDS)
             self._merge(small)
 
     def _merge(self, small: list[Path]) -> None:
@@ -122,7 +121,7 @@ class RowCache:
                 raise ValueError("it is not a table of features")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, MemoryError) as error:
             warn(
                 f"feature cache {path} is damaged ({error}); "
                 "it is set aside and its rows are computed again"

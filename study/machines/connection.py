@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ ANSWER_WAIT = 5.0  # seconds for an answer of a port; Ray itself tries for two m
 HOST_PORT = re.compile(r"(\[[0-9a-fA-F:]+\]|[\w.-]+):(\d{1,5})")
 ADDRESS_RULE = "auto, local, HOST:PORT or ray://HOST:PORT"
 STARTED_HOW = "`ray start --head` starts Ray on one machine, `ray start --address=` adds others"
+TOKEN_HOW = "put the cluster's token into ~/.ray/auth_token or RAY_AUTH_TOKEN of this machine"
 _SETTINGS = b"\x04"  # type of the frame that starts every answer of HTTP/2, which Ray speaks
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
 _RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"  # as Ray spells it
@@ -76,8 +78,8 @@ def connected(address: str) -> Iterator[None]:
     if ray.is_initialized():  # by the user, in a notebook
         yield
         return
-    _initialize(address)
     try:
+        _initialize(address)
         yield
     finally:
         ray.shutdown()
@@ -106,13 +108,37 @@ def _check_answer(address: str) -> None:
             f"`cluster` {address}: what answers there is not Ray; give the address that `ray start "
             "--head` prints (8265 is the port of Ray's dashboard)"
         )
+    _check_token(address)
+
+
+def _check_token(address: str) -> None:
+    """Make sure that a cluster takes this machine's token: else Ray tries for minutes, silently."""
+    import grpc  # which TensorFlow needs
+    import ray
+
+    loader: Any = ray._raylet.AuthenticationTokenLoader  # type: ignore[attr-defined]
+    try:
+        token = loader.instance().get_token_for_http_header()
+    except ray.exceptions.AuthenticationError:  # it should have one, and has none
+        token = {}
+    with grpc.insecure_channel(address.removeprefix(CLIENT)) as channel:
+        ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")
+        try:
+            ask(b"", timeout=ANSWER_WAIT, metadata=tuple(token.items()))
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                what = "the cluster has another token than this machine, which may have none"
+                raise UserError(f"`cluster` {address}: {what}; {TOKEN_HOW}") from None
 
 
 def _initialize(address: str) -> None:
     import ray
 
     own: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
-    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    replaced = [signal.SIGINT, signal.SIGTERM]
+    if threading.current_thread() is not threading.main_thread():  # no other may set a handler
+        replaced = []
+    handlers = {one: signal.getsignal(one) for one in replaced}
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **own)
@@ -123,7 +149,6 @@ def _initialize(address: str) -> None:
     hosts = [node["NodeManagerAddress"] for node in ray.nodes()]
     outside = [host for host in hosts if not host.startswith("127.")]
     if address == LOCAL and outside:
-        ray.shutdown()
         raise UserError(
             "`cluster` local: Ray was imported earlier in this process and listens on "
             f"{outside[0]}, which other machines can reach: restart the process (in a notebook: "
@@ -137,7 +162,7 @@ def _refusal(address: str, error: Exception) -> str:
     if "ersion mismatch" in message:
         how = "install the same versions of Ray and Python on every machine"
     elif "uthenticat" in message:
-        how = "put the cluster's token into ~/.ray/auth_token or RAY_AUTH_TOKEN of this machine"
+        how = TOKEN_HOW
     elif address == AUTO:
         how = STARTED_HOW
     else:

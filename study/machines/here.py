@@ -1,6 +1,5 @@
 """This process as the one machine of a study."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -28,7 +27,6 @@ class Here(Machines):
 
     def __init__(self, device: str | None) -> None:
         self._device, self._asked = pick_device(device), device
-        self._recorded = ""  # rounding of the earlier runs, if workers made them
         self._programs: Programs | None = None  # of `ahead`
 
     @property
@@ -36,9 +34,13 @@ class Here(Machines):
         """The GPU or CPU of this process."""
         return self._device
 
+    @property
+    def rounding(self) -> str:
+        """The `rounding_digest` of this process."""
+        return rounding_digest()
+
     def choose(self, recorded: Mapping[str, Any]) -> None:
-        """Note the rounding of the study's earlier runs."""
-        self._recorded = recorded.get("rounding", "")
+        """Choose nothing: there is one machine."""
 
     def map_files(self, function: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]:
         """Yield the result of a function for each file, in their order."""
@@ -64,14 +66,7 @@ class Here(Machines):
             yield
 
     def trainer(self, order: TrainerOrder) -> Trainer:
-        """Return a trainer in this process; warn if it rounds differently from earlier runs."""
-        if self._recorded and rounding_digest() != self._recorded:
-            print(
-                "warning: this machine rounds differently from the workers that made the earlier "
-                "runs (its processor or its number of threads is another), so the last digits of "
-                "new runs may differ from what those workers would have computed",
-                file=sys.stderr,
-            )
+        """Return a trainer in this process."""
         table, rules, space, first, size = order
         if size is None:
             size = heads_at_once(partial(LocalTrainer, table, rules), space, *first)

@@ -57,9 +57,9 @@ class Machines(ABC):
         """Device that computes rows and heads; on a cluster known once `choose` has returned."""
 
     @property
+    @abstractmethod
     def rounding(self) -> str:
-        """The `rounding_digest` that all workers share; empty for this process."""
-        return ""
+        """The `rounding_digest` that all of them share."""
 
     def words(self) -> str:
         """Return the workers in words, "3 workers (...)"; empty for this process."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from platformdirs import user_cache_path
 
 from study.common.errors import UserError
-from study.common.files import OwnFolder
+from study.common.files import OwnFolder, is_private
 from study.space.own_optimizers import load_code, own_optimizers
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "pillow-heif")  # decide rows and curves
@@ -92,8 +92,12 @@ def _own_folder(cache_dir: Path | None) -> Path:
 
     It must last as long as the process: Python reads it for later imports and for tracebacks.
     """
+    folder = (cache_dir or user_cache_path("optimizer-study")) / "code"
     try:
-        _held[:] = [OwnFolder((cache_dir or user_cache_path("optimizer-study")) / "code")]
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not is_private(folder):
+            raise PermissionError
+        _held[:] = [OwnFolder(folder)]
     except (OSError, NotImplementedError):  # as for `keep_programs`
         return Path(tempfile.mkdtemp(prefix="optimizer-study-code-"))
     return _held[0].path

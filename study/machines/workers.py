@@ -1,7 +1,7 @@
 """All workers of a study: started on every machine, checked, prepared, replaced.
 
 A worker is used only if it runs this program in these versions and rounds as the others do, which
-a tiny training finds out (see `study.training.rounding`); any other is reported and left out. If a
+a few products find out (see `study.training.rounding`); any other is reported and left out. If a
 worker is lost, or a machine joins, another worker is started.
 """
 
@@ -80,14 +80,7 @@ class Workers:
         groups = Counter(remote.likeness for remote in come if remote.likeness)
         kinds = [one for one in groups if _fits(one, recorded, ("kind", "dtype"))]
         alike = [one for one in kinds if _fits(one, recorded, ("rounding",))]
-        if kinds and not alike:
-            raise UserError(
-                "`cluster`: no worker rounds as in the earlier runs of this study "
-                f"(rounding {recorded['rounding']}, here "
-                f"{join(sorted(one.rounding for one in kinds))}): use machines and versions as "
-                "before, or give the new study a `name`"
-            )
-        self._like = max(alike or groups, key=lambda one: (groups[one], one))
+        self._like = max(alike or kinds or groups, key=lambda one: (groups[one], one))
         self._update()
 
     @property

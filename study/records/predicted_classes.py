@@ -23,6 +23,8 @@ from study.common.files import append_lines, write_atomically
 from study.records.study_files import FORMAT, PREDICTED_FILE, without_format
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 
+MOST_EXAMPLES = 10**8  # a short line could unpack to more
+
 
 class Labelled(NamedTuple):
     """The N examples of a study, in C classes."""
@@ -98,6 +100,8 @@ class PredictedClasses:
         table = without_format(json.loads(line), place)
         if "labels" in table:
             count, classes = table["examples"], table["classes"]
+            if count > MOST_EXAMPLES:
+                raise ValueError(f"{count} examples")
             self.examples = Labelled(
                 _unpacked(table["labels"], classes, count).astype(int),
                 _unpacked(table["units"], count, count).astype(int),

@@ -49,7 +49,7 @@ def load_predictions(study: Path) -> BestPredictions | None:
     if not path.exists():
         return None
     try:
-        return checked(parsed(path.read_text(encoding="utf-8")), BestPredictions)
+        return checked(parsed(path.read_bytes()), BestPredictions)
     except (ValueError, AttributeError, RecursionError, OSError) as error:
         raise UserError(
             f"{path} is damaged ({error}); delete it and run the same search again to rewrite it"

@@ -27,15 +27,19 @@ FORMAT = 5  # 0 to 4 were written before the first release
 T = TypeVar("T")
 
 
-def parsed(text: str) -> Any:
-    """Return the value of a JSON text with every text in it printable: they are shown as they are.
+def parsed(text: bytes) -> Any:
+    """Return strict JSON in UTF-8 with every text in it printable: they are shown as they are.
 
     Raises:
-        ValueError: it is not JSON.
+        ValueError: it is something else, such as NaN.
     """
-    value = json.loads(text)  # in JSON a control character is an escape, but DEL
-    plain = text.isascii() and "\\" not in text and "\x7f" not in text
-    return value if plain else printable_texts(value)
+
+    def refused(constant: str) -> Any:
+        raise ValueError(f"{constant} is no number")
+
+    value = json.loads(text.decode(), parse_constant=refused)
+    plain = text.isascii() and b"\\" not in text and b"\x7f" not in text
+    return value if plain else printable_texts(value)  # in JSON controls are escapes, but DEL
 
 
 def without_format(table: Any, place: str, *, absent: int | None = None) -> dict[str, Any]:

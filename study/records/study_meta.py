@@ -1,10 +1,14 @@
 """`study.json`: the options of a study, its data, splits, device and versions."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
 
 from study.common.errors import UserError
 from study.common.files import write_atomically
@@ -25,27 +29,169 @@ MOST_REPEATS = 10_000
 BEST, ALL = "best", "all"  # questions of a study, see `asked_about`
 PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "pillow")  # whose versions are kept
 
-# Keys of the tables in `study.json`; a study of images or of rows has more of them.
-EVERY: Mapping[str, Sequence[str]] = {
-    "settings": (
-        *("split", "tuner", "max_epochs", "trials", "allocation", "metric", "margin"),
-        *("ask", "repeats", "most_repeats", "confirm", "seed", "population"),
-    ),
-    "split_sizes": ("train", "validation", "test"),
-    "data": ("features", "in_several_classes", "groups", "split_warnings", "fingerprint"),
-    "space": ("name", "fingerprint", "table"),
-    "device": ("kind", "name", "population", "widths"),
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Positive = Annotated[int, Meta(ge=1, le=10**6)]
+Names = list[str]
+
+
+class Domain(Struct):
+    """A table of a search space: a set or a range of values."""
+
+    choices: list[Any] = []
+    min: float | None = None
+    max: float | None = None
+    scale: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that it is one of both."""
+        least = 0 if self.scale == "log" else -math.inf
+        if self.choices:
+            return
+        if self.min is None or self.max is None or not least < self.min <= self.max < math.inf:
+            raise ValueError("neither choices nor a range from min to max")
+
+
+Domains = dict[str, bool | float | str | list[Any] | Domain]
+
+
+class SpaceTable(Struct):
+    """What readers use of a search space."""
+
+    optimizers: dict[str, Domains]
+    head: Domains = {}
+    schedules: dict[str, Domains] = {}
+
+    def __post_init__(self) -> None:
+        """Check that each optimizer has the name of its class."""
+        if not all(isinstance(one.get("class"), str) for one in self.optimizers.values()):
+            raise ValueError("an optimizer without class")
+
+
+class Space(Struct):
+    """The keys of a table in `study.json` and their types, as of the classes below."""
+
+    name: str
+    fingerprint: str
+    table: SpaceTable
+
+
+class Settings(Struct):
+    """Options that readers use."""
+
+    split: str
+    tuner: str
+    max_epochs: Positive
+    trials: Positive
+    allocation: str
+    metric: Literal["accuracy", "balanced_accuracy", "macro_f1"]
+    margin: Annotated[float, Meta(gt=0, le=100)]
+    ask: str
+    repeats: Literal["auto"] | Positive
+    most_repeats: Positive
+    confirm: Positive
+    seed: int
+    population: Positive | None
+
+
+class SplitSizes(Struct):
+    """Examples of each part."""
+
+    train: Count
+    validation: Positive
+    test: Count
+
+
+class Facts(Struct):
+    """What is known of the examples."""
+
+    features: Positive
+    in_several_classes: list[Names]
+    groups: Count
+    split_warnings: Names
+    fingerprint: str
+
+
+class Machine(Struct):
+    """The device."""
+
+    kind: str
+    name: str
+    population: Positive | None
+    widths: list[Positive]
+
+
+class ImageSettings(Settings):
+    """Options of images, too."""
+
+    base: str
+    image_size: Positive
+    preprocess: str
+    views: Positive
+    weights: str
+    group: str | None
+    group_pattern: str | None
+
+
+class WhitePoint(Struct):
+    """The numbers that are black and white."""
+
+    black: float
+    white: float
+
+
+class DeepGrey(Struct):
+    """About 16/32-bit grey images."""
+
+    white_points: dict[str, WhitePoint]
+    doubts: Names
+
+
+class ImageFacts(Facts):
+    """What is known of images, too."""
+
+    folder: str
+    left_out: Names
+    left_out_reasons: dict[str, Count]
+    flat: Names
+    dark: Names
+    shortcuts: Names
+    deep_grey: DeepGrey
+    same_pixels: Count
+    near_copies: list[Names]
+    subfolders: Names
+
+
+class RowFacts(Facts):
+    """What is known of rows, too."""
+
+    file: str
+    rows: Positive
+    constant: list[Count]
+
+
+class ImageMachine(Machine):
+    """The device, with the arithmetic of the base."""
+
+    dtype: str
+
+
+class Weights(Struct):
+    """The weights of the base."""
+
+    source: str
+    digest: str
+
+
+OF_IMAGES: Mapping[str, Any] = {
+    **{"settings": ImageSettings, "data": ImageFacts, "device": ImageMachine, "weights": Weights},
+    **{"split_sizes": SplitSizes, "space": Space},
 }
-OF_IMAGES: Mapping[str, Sequence[str]] = {
-    "settings": ("base", "image_size", "preprocess", "views", "weights", "group", "group_pattern"),
-    "data": (
-        *("folder", "left_out", "left_out_reasons", "flat", "dark", "shortcuts", "deep_grey"),
-        *("same_pixels", "near_copies", "subfolders"),
-    ),
-    "device": ("dtype",),
-    "weights": ("source", "digest"),
+OF_ROWS = dict(OF_IMAGES) | {
+    "settings": Settings,
+    "data": RowFacts,
+    "device": Machine,
+    "weights": dict,
 }
-OF_ROWS: Mapping[str, Sequence[str]] = {"data": ("file", "rows", "constant")}
 
 
 @dataclass(frozen=True)
@@ -69,15 +215,18 @@ class StudyMeta:
     data: Mapping[str, Any]  # folder or file, how many examples, length of a row, fingerprint
     space: Mapping[str, Any]  # name, fingerprint, the TOML as a table
     split_digests: Mapping[str, str]
-    device: Mapping[str, Any]  # kind, name, dtype of the base; population and widths of programs
+    # kind, name, dtype of the base; population and widths of programs; rounding, where it is known
+    device: Mapping[str, Any]
     versions: list[Mapping[str, str]]  # of packages; one set for each change, last: current
     weights: Mapping[str, str]  # source and digest
     created: str  # ISO 8601, UTC
     git_commit: str | None
     looks: list[Look]  # in ascending order of repeats
     code: Mapping[str, Mapping[str, str]]  # the user's optimizers
+    command: str  # that resumes it
     finished: bool = False
     partial: str = ""  # why the study ended early, in words; empty if it did not
+    runs: int = 0  # of a finished study
     seconds: Mapping[str, float] = field(default_factory=dict)  # features, search
 
     @property
@@ -144,6 +293,13 @@ def save_meta(study: Path, meta: StudyMeta) -> None:
     write_atomically(study / STUDY_FILE, f"{text}\n")
 
 
+def _check_table(key: str, table: Mapping[str, Any], kind: Any) -> None:
+    try:
+        msgspec.convert(table, kind)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error
+
+
 def load_meta(study: Path) -> StudyMeta:
     """Return the content of `study.json`.
 
@@ -152,28 +308,23 @@ def load_meta(study: Path) -> StudyMeta:
     """
     path = study / STUDY_FILE
     try:
-        table = parsed(path.read_text(encoding="utf-8"))
+        table = parsed(path.read_bytes())
         meta = checked(without_format(table, str(path), absent=0), StudyMeta)
-        for needed in (EVERY, OF_ROWS if meta.noun == "row" else OF_IMAGES):
-            for key, names in needed.items():
-                need(getattr(meta, key), names)
+        for key, kind in (OF_ROWS if meta.noun == "row" else OF_IMAGES).items():
+            _check_table(key, getattr(meta, key), kind)
         for versions in meta.versions:
             need(versions, ("python", *PACKAGES))
-        if not meta.versions or not meta.looks:
-            raise ValueError("versions or looks are missing")
-        if len(meta.class_counts) != len(meta.class_names):
-            raise ValueError("class_counts and class_names differ in length")
-        if min(meta.class_counts, default=0) < 0 or min(meta.split_sizes.values()) < 0:
-            raise ValueError("class_counts or split_sizes are negative")
+        if not meta.versions or not meta.looks or not meta.optimizers:
+            raise ValueError("versions, looks or optimizers are missing")
+        if len(meta.class_counts) != len(meta.class_names) or len(meta.class_counts) < 2:
+            raise ValueError("class_counts and class_names differ in length, or are fewer than 2")
+        if min(meta.class_counts) < 0 or meta.runs < 0:
+            raise ValueError("class_counts or runs are negative")
         repeats = [look.repeats for look in meta.looks]
         if repeats != sorted(repeats) or not 0 < repeats[0] <= repeats[-1] <= MOST_REPEATS:
             raise ValueError("looks are not in ascending order, or out of range")
         if not all(0 < look.alpha < 1 for look in meta.looks):
             raise ValueError("looks have an error rate outside 0 to 1")
-        if not 0 < float(meta.settings["margin"]) <= 100:
-            raise ValueError(f"margin is {meta.settings['margin']!r}, outside 0 to 100")
-        if meta.metric not in WORDS:
-            raise ValueError(f"metric {meta.metric!r} is unknown")
         if strange := set(meta.asked) - set(meta.optimizers):
             raise ValueError(f"ask: {min(strange)!r} is not an optimizer of the study")
     except FileNotFoundError:

@@ -171,6 +171,13 @@ def trial_id(
     return name if confirm is None else f"{name}-{confirm}"
 
 
+def id_of(run: Run) -> str:
+    """Return the id that the fields of a run make."""
+    number = run.number if run.budget is None else f"{run.budget:g}"
+    owner = run.search or run.optimizer
+    return trial_id(owner, run.repeat, run.phase, number=number, confirm=run.confirm)
+
+
 def best_epoch(curve: Sequence[float]) -> int:
     """Return the first epoch with the highest value, from 1; NaN is the lowest."""
     values = [-math.inf if math.isnan(value) else value for value in curve]
@@ -225,7 +232,7 @@ def from_line(line: bytes, place: str) -> TrialRecord:
         UserError: another version wrote the line.
         ValueError: the line is damaged.
     """
-    table = without_format(parsed(line.decode()), place)
+    table = without_format(parsed(line), place)
     need(table, TrialRecord.__dataclass_fields__)
     for key in (*CURVES, *OF_METRIC):
         table[key] = [math.nan if value is None else value for value in table[key]]
@@ -254,10 +261,12 @@ def _check_values(record: TrialRecord) -> None:
         value = getattr(record, key)
         if value is not None and not (key == "test_loss" or 0 <= value <= 1):
             raise ValueError(f"{key} is {value}, outside 0 to 1")
-    for key in ("repeat", "initial_epoch", "epochs", "confirm"):
+    for key in ("repeat", "initial_epoch", "epochs", "confirm", "versions"):
         value = getattr(record, key)
         if value is not None and not 0 <= value <= MOST:
             raise ValueError(f"{key} is {value}, but has to be from 0 to {MOST:,}")
+    if len(record.loss) > record.epochs or record.initial_epoch > record.epochs:
+        raise ValueError(f"it has more epochs than {record.epochs}")
     if record.status is TrialStatus.COMPLETED and not math.isfinite(record.best_value):
         raise ValueError("it is completed, but has no validation value")
 

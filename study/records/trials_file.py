@@ -9,7 +9,7 @@ from study.common.errors import UserError
 from study.common.files import append_lines, write_atomically
 from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import StudyMeta
-from study.records.trial_record import TrialRecord, from_line, to_line
+from study.records.trial_record import TrialRecord, from_line, id_of, to_line
 
 
 def append_trials(study: Path, records: Iterable[TrialRecord]) -> None:
@@ -54,27 +54,50 @@ def load_trials(study: Path) -> list[TrialRecord]:
     return found.records
 
 
+def load_records(study: Path, meta: StudyMeta) -> list[TrialRecord]:
+    """Return the same, of runs that the study plans.
+
+    Raises:
+        UserError: see `load_trials` and `check_plan`.
+    """
+    records = load_trials(study)
+    check_plan(meta, records, study)
+    return records
+
+
 def check_plan(meta: StudyMeta, records: Iterable[TrialRecord], study: Path) -> None:
     """Check that records are of runs that their study plans.
 
     Raises:
         UserError: one is not, since one of the two files was edited.
     """
-    repeats, epochs = meta.looks[-1].repeats, int(meta.settings["max_epochs"])
     for record in records:
-        wrong = ""
-        if record.repeat >= repeats:
-            wrong = f"repeat {record.repeat} (from 0), but there are {repeats}"
-        elif record.epochs > epochs:
-            wrong = f"{record.epochs} epochs, but there are {epochs}"
-        elif record.metric != meta.metric:
-            wrong = f"the metric {record.metric}, but it is {meta.metric}"
-        if wrong:
+        if wrong := _contradiction(meta, record):
             raise UserError(
-                f"{study / TRIALS_FILE}: run {record.trial_id} has {wrong} in "
-                f"{STUDY_FILE}: one of these files was changed; restore it, or start again with "
+                f"{study / TRIALS_FILE}: run {record.trial_id} has {wrong}: this file "
+                f"or {STUDY_FILE} was changed; restore it, or start again with "
                 f"`{typed('search', '--overwrite')}`"
             )
+
+
+def _contradiction(meta: StudyMeta, record: TrialRecord) -> str:
+    """Return what a record has and its id or study has not, in words; "" for nothing."""
+    fields = id_of(record)
+    if fields != record.trial_id:
+        return f"the fields of {fields}"
+    if record.optimizer not in meta.optimizers:
+        return f"the optimizer {record.optimizer}, which the study has not"
+    if record.metric != meta.metric:
+        return f"the metric {record.metric}, but the study {meta.metric}"
+    for key, found, most in (
+        ("repeat", record.repeat, meta.looks[-1].repeats - 1),
+        ("epochs", record.epochs, meta.settings["max_epochs"]),
+        ("confirm", record.confirm or 0, meta.settings["confirm"] - 1),
+        ("versions", record.versions, len(meta.versions) - 1),
+    ):
+        if found > most:
+            return f"{key} {found}, but the study at most {most}"
+    return ""
 
 
 def repair_trials(study: Path, found: TrialLines) -> list[int]:

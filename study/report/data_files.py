@@ -6,12 +6,12 @@
     headline          the sentence on top; details: what to know besides; next: what to do
     answer            asked (the names whose verdicts are the question; empty: which may be used),
                       known (the question is answered), margin, leader, good_enough, excluded,
-                      undecided, not_pursued (lists of names), looks ({repeats, alpha, reached}),
-                      reason (why it is known, or why not), reached (by the leader: value, and its
-                      95 % interval on new images low, high)
+                      undecided, no_verdict, not_pursued (lists of names), looks ({repeats, alpha,
+                      reached}), reason (why it is known, or why not), reached (by the leader:
+                      value, and its 95 % interval on new images low, high)
     ranking           one object for each optimizer, by verdict, then by bound: optimizer, confirmed
                       (only then is it judged), verdict ("good enough", "excluded", "undecided",
-                      "not pursued"), at_most_behind (the best, on these images) and
+                      "not pursued", "no verdict"), at_most_behind (the best, on these images) and
                       at_most_behind_new_images (null where no bound is known), behind (the
                       leader, as measured), excluded_by
                       and at_least_behind, repeats, reruns (confirmation runs), reruns_diverged
@@ -160,6 +160,7 @@ def _answer(summary: Summary) -> dict[str, Any]:
         "good_enough": names(Verdict.GOOD_ENOUGH),
         "excluded": names(Verdict.EXCLUDED),
         "undecided": names(Verdict.UNDECIDED),
+        "no_verdict": names(Verdict.NONE),
         "not_pursued": names(Verdict.NOT_PURSUED),
         "looks": [
             {"repeats": look.repeats, "alpha": look.alpha, "reached": number <= answer.looked}
@@ -178,7 +179,7 @@ def ranking_rows(summary: Summary) -> list[dict[str, Any]]:
 
 def _entry(row: Row, one: Judged, columns: Mapping[str, str]) -> dict[str, Any]:
     entry = {"optimizer": row.optimizer, "confirmed": row.basis is Phase.CONFIRM}
-    entry |= {key: finite(getattr(one, key)) for key in JUDGED}
+    entry |= {key: finite(getattr(one, key)) for key in JUDGED} | {"verdict": one.words}
     extra = (one.diverged, *one.diverging, one.collapsed, *one.collapsing)
     entry |= dict(zip(EXTRA, extra, strict=True))
     return entry | {key: finite(getattr(row, name)) for key, name in columns.items()}

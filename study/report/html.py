@@ -14,7 +14,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from study.common.text import plain
-from study.report.analysis.next_steps import SEARCH
 from study.report.analysis.summary import Summary
 from study.report.figures.picture import Picture
 from study.report.figures.svg import palette
@@ -45,7 +44,6 @@ def page(summary: Summary, pictures: Sequence[Picture], warnings: Sequence[str])
         headline=summary.headline.text,
         details=summary.headline.details,
         steps=summary.headline.next,
-        search=SEARCH,
         warnings=warnings,
         ranking=ranking_table(summary),
         pictures=pictures,

@@ -23,7 +23,7 @@ from study.space.schedule_table import all_schedule_keys, shape
 LONGEST = 88  # characters of a line
 TRAINING = Path(__file__).parents[1] / "training"  # its classes are printed, not imported
 _HOW = {
-    Phase.CONFIRM: "as it was confirmed",
+    Phase.CONFIRM: "with the settings of its typical winner",
     Phase.SEARCH: "the best trial so far",
     Phase.DEFAULT: "untuned",
     Phase.BUDGET: "found early",
@@ -69,7 +69,7 @@ def _lines(meta: StudyMeta, run: TrialRecord, length: TrainingLength) -> list[st
         f"# {steps} steps an epoch, {epochs} epochs",
         *schedule,
         *_call(f"optimizer = {_class(meta, run.optimizer)}", _arguments(values)),
-        "optimizer.build(head.trainable_variables)  # some start from the weights",
+        "optimizer.build(head.trainable_variables)  # some optimizers copy the first weights",
         *_call("head.compile", _compiling(own, smoothing)),
         *weights,
         *_call("head.fit", _fitting(batch, length.epochs, argument)),
@@ -101,7 +101,8 @@ def _why_so_long(metric: str, length: TrainingLength) -> str:
     values, end = (f"{points(length.curve[at])} %" for at in (length.epochs - 1, -1))
     if end != values:
         values += f"; {end} at epoch {len(length.curve)}"
-    which = f"the mean validation {WORDS[metric]} of {length.runs} confirmation runs"
+    which = f"the mean validation {WORDS[metric]} of {length.runs} confirmation runs (the winners "
+    which += "of all repeats)"
     if length.runs == 1:
         which = f"the validation {WORDS[metric]} of this run"
     return f"Train {counted(length.epochs, 'epoch')}: there {which} is highest ({values})."
@@ -238,6 +239,15 @@ def from_pixels(meta: StudyMeta) -> list[str]:
         "    features = base(inputs, training=False)",
         *([average] if "averaged_map" in meta.data else ()),
         "    return keras.Model(pixels, head(features))",
+        "",
+        "",
+        "# From a folder of class folders to a classifier of photos:",
+        "# import numpy as np",
+        "# data = keras.utils.image_dataset_from_directory(",
+        f'#     "my_photos", image_size=({size}, {size}), batch_size=None)',
+        "# photos, labels = map(np.stack, zip(*data.as_numpy_iterator()))",
+        "# rows = from_pixels(layers.Identity()).predict(photos)",
+        "# model = from_pixels(train(rows, labels))",
     ]
 
 

@@ -18,7 +18,7 @@ from study.records.study_files import WINNER_FILE
 from study.records.study_folders import find_study
 from study.records.study_meta import load_meta
 from study.records.trial_record import TrialRecord
-from study.records.trials_file import load_trials
+from study.records.trials_file import load_records
 from study.report.analysis.summary import Summary, load_study
 from study.report.data_files import flat_trials, ranking_head, ranking_rows
 from study.report.figures.draw import RANKING, draw_figures
@@ -50,7 +50,7 @@ class Study:
 
     @cached_property
     def _records(self) -> list[TrialRecord]:
-        return load_trials(self.folder)
+        return load_records(self.folder, load_meta(self.folder))
 
     @property
     def headline(self) -> str:

@@ -13,7 +13,7 @@ from study.records.trial_record import Phase, TrialRecord
 from study.report.analysis.ranking import rank
 from study.report.analysis.summary import Summary
 from study.report.analysis.winners import WinnerSettings, evaluation_line
-from study.verdicts.answer import Judged, Standing, Verdict
+from study.verdicts.answer import Standing
 from study.verdicts.judge import answer_of
 
 INNER = ("widths", "rounding")  # internal keys of `StudyMeta.device`
@@ -63,7 +63,7 @@ def _whole_ranking(summary: Summary) -> Table:
         rows.append(
             (
                 plain(row.optimizer, 40),
-                verdict_words(one) if confirmed else "not confirmed",
+                one.words if confirmed else "not confirmed",
                 bound(one.at_most_behind),
                 bound(one.at_most_behind_new_images),
                 percent(row.mean),
@@ -115,13 +115,6 @@ def verdict_table(summary: Summary) -> Table:
     places = (*range(6), whole.head.index("repeats"))
     head, *rows = (tuple(row[p] for p in places) for row in (whole.head, *whole.rows))
     return whole._replace(head=head, rows=tuple(rows))
-
-
-def verdict_words(one: Judged) -> str:
-    """Return the verdict on an optimizer that was confirmed."""
-    if one.at_most_behind is None and one.verdict is Verdict.UNDECIDED:
-        return "no verdict"
-    return one.verdict.value
 
 
 def settings_table(summary: Summary) -> Table:
@@ -369,7 +362,7 @@ def standings(meta: StudyMeta, records: Sequence[TrialRecord]) -> dict[str, Stan
             one = answer.about(row.optimizer)
             bounds = (one.at_most_behind, one.at_most_behind_new_images)
             shown = (None if value is None else float(at_most(value)) for value in bounds)
-            found[row.optimizer] = Standing(verdict_words(one), row.mean, *shown)
+            found[row.optimizer] = Standing(one.words.value, row.mean, *shown)
     return found
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from study.common.errors import UserError
-from study.common.files import sweep, write_atomically
+from study.common.files import HALF_WRITTEN, sweep, write_atomically
 from study.common.text import as_csv
 from study.records.study_folders import find_study
 from study.report.analysis.summary import load_study
@@ -13,8 +13,6 @@ from study.report.html import page
 from study.report.markdown import markdown
 from study.report.terminal import print_conclusion
 from study.verdicts.looks import MARGIN_RULE, margin_points
-
-HALF_WRITTEN = 60.0  # seconds; older temporary files belong to a report that was killed
 
 
 def write_report(logs: Path, name: str | None = None, *, margin: str | None = None) -> Path:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from jaxtyping import Float32
 
+from study.common.files import replacing
 from study.records.outcomes import by_optimizer, training_length, winning_run
 from study.records.predictions import BestPredictions, Predictions, save_predictions
 from study.records.study_files import WINNER_FILE
@@ -37,10 +38,10 @@ def write_best(folder: Path, protocol: StudyProtocol, subject: Subject) -> None:
     predictions: dict[str, Predictions] = {}
     for (name, task), of_head in zip(tasks.items(), weights, strict=True):
         head = _head(protocol.runner, task, of_head)
-        _save_model(folder / "best" / f"{name}.keras", head)
+        save_model(folder / "best" / f"{name}.keras", head)
         predictions[name] = _predictions(protocol.runner, subject, task, head)
         if name == best:
-            _save_model(folder / WINNER_FILE, subject.whole(head))
+            save_model(folder / WINNER_FILE, subject.whole(head))
             subject.show_mistakes(folder, task.split.train, predictions[name])
     save_predictions(folder, BestPredictions(best, predictions))
 
@@ -72,9 +73,7 @@ def _predictions(runner: Runner, subject: Subject, task: Task, head: keras.Model
     )
 
 
-def _save_model(path: Path, model: keras.Model) -> None:
-    """Save a model atomically: Keras writes a temporary file, which is renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.tmp.keras")
-    model.save(temporary)
-    temporary.replace(path)
+def save_model(path: Path, model: keras.Model) -> None:
+    """Save a model atomically."""
+    with replacing(path, ".keras") as temporary:  # Keras asks for this ending
+        model.save(temporary)

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with stoppable():
             given_values(arguments)  # refuse wrong values now, not after TensorFlow's start
             search(arguments)
-    except (UserError, BrokenPipeError) as error:
+    except (UserError, BrokenPipeError, MemoryError) as error:
         return complain(error, arguments)
     except KeyboardInterrupt:
         print(
@@ -81,11 +81,12 @@ def search(arguments: argparse.Namespace) -> list[Options]:
             check_asked(every[0].ask, space)
             run_each(every, space, spent)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if not full and not error.filename:
             raise
         place = f" ({error.filename})" if error.filename else ""
-        raise UserError(
-            f"the disk is full or a quota is exceeded{place}: free some space, then resume with "
-            "the same command; no record is lost"
-        ) from error
+        what = f"cannot read or write{place}: {error.strerror}; mend that"
+        if full:
+            what = f"the disk is full or a quota is exceeded{place}: free some space"
+        raise UserError(f"{what}, then resume with the same command; no record is lost") from error
     return every

@@ -13,7 +13,7 @@ import itertools
 import os
 import reprlib
 import sys
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from numbers import Real
 from pathlib import Path, PurePath
@@ -22,11 +22,12 @@ from typing import Any
 from study.common import command
 from study.common.bases import DEFAULT_BASE, check_size, is_file, preprocess_of, short_name
 from study.common.errors import UserError
-from study.common.text import near, number
+from study.common.text import join, near, number
 from study.features.keras_archive import input_size
 from study.search.options import OPTIONS, Option, Options, in_name
 
 MOST_BYTES = 40  # of a base in a study's name
+ONCE = ("overwrite", "dry_run")  # are not repeated to resume a study
 DESCRIPTION = """\
 Tune every optimizer on your images with the same budget, then rank them all.
 The same command resumes a study. Defaults are in brackets.
@@ -224,17 +225,30 @@ def resolve_options(
         key: one.default if one.faces is None or not faces else one.faces
         for key, one in OPTIONS.items()
     }
-    chosen = {
-        **{key: checked(value, OPTIONS[key], place + key) for key, value in study_table.items()},
-        **given_values(arguments),
-    }
+    tabled = {key: checked(one, OPTIONS[key], place + key) for key, one in study_table.items()}
+    given = given_values(arguments)
+    chosen = tabled | given
     values |= chosen
+    _check_needs(given, values)
+    _check_needs(tabled, values | tabled)
     _check_together(values)
     suffix = "" if rows else follow_base(values, chosen)
     if not values["name"]:
         space = _plain_name(space_name, 80 - len(suffix.encode())).lstrip(".-")
         values["name"] = f"{space or 'study'}-{values['tuner']}{suffix}"
-    return Options(**values)
+    return Options(**values, command=_typed(given))
+
+
+def _typed(given: Mapping[str, Any]) -> str:
+    """Return the command that resumes a study, from what the user gave."""
+    words: list[object] = []
+    for key, value in given.items():
+        flag = f"--{key.replace('_', '-')}"
+        if key in ONCE or value == OPTIONS[key].default:
+            continue
+        each = value if OPTIONS[key].many else [value]
+        words += [flag] if value is True else [word for one in each for word in (flag, one)]
+    return command.typed("search", *words)
 
 
 def _for_rows(arguments: argparse.Namespace, study_table: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -244,6 +258,17 @@ def _for_rows(arguments: argparse.Namespace, study_table: Mapping[str, Any]) -> 
     if asked:
         raise UserError(f"`{asked[0]}` is for images, but `features` are rows: drop one of the two")
     return {key: value for key, value in study_table.items() if key not in of_images}
+
+
+def _check_needs(given: Iterable[str], values: Mapping[str, Any]) -> None:
+    """Refuse an option that has no effect with the others; a table's are checked by themselves."""
+    for key in given:
+        other, useful = OPTIONS[key].needs or (key, ())
+        if useful and values[other] not in useful:
+            raise UserError(
+                f"`{key}` {values[key]} has no effect with `{other}` {values[other]}: drop it, or "
+                f"use `{other}` {join(useful, 'or')}"
+            )
 
 
 def _check_together(values: Mapping[str, Any]) -> None:

@@ -55,7 +55,7 @@ class Watch(AbstractContextManager["Watch"]):
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} trials  {task.fields[best]}"),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} runs  {task.fields[best]}"),
             console=self._console,
         )
         self._tasks: dict[str, TaskID] = {}  # empty without a terminal
@@ -126,7 +126,7 @@ class Watch(AbstractContextManager["Watch"]):
         done, planned = sum(self._done.values()), sum(self.planned.values())
         best = max(self._best, key=lambda name: self._best[name], default="")
         words = f", best{self._metric} so far {best} {self._best[best]:.3f}" if best else ""
-        return f"search: {self._round}, {done}/{planned} trials{words}, {self._left()}"
+        return f"search: {self._round}, {done}/{planned} search runs{words}, {self._left()}"
 
 
 def round_name(now: Round) -> str:
@@ -164,7 +164,7 @@ def _known(answer: Answer) -> str:
     if len(asked) > NAMED:
         open_ = sum(one.verdict is Verdict.UNDECIDED for one in asked)
         return f"{len(asked) - open_} of {len(asked)} verdicts are known"
-    return join([f"{one.optimizer} is {one.verdict}{_behind(one)}" for one in asked])
+    return join([f"{one.sentence}{_behind(one)}" for one in asked])
 
 
 def _behind(one: Judged) -> str:

@@ -98,6 +98,7 @@ class Option(NamedTuple):
     unset: str = ""  # the default in words, where its value says little
     faces: Any = None  # default for the built-in faces, if different
     only_for: Literal["images", "rows"] | None = None  # no effect on a study of the other kind
+    needs: tuple[str, tuple[str, ...]] | None = None  # no effect unless that option is one of these
     many: bool = False  # may be given several times
     rare: bool = False  # in --help-all only
     # "space": a space's [study] table may set it, too; "study": the study records it, like those
@@ -192,10 +193,11 @@ class Options:
         "Keras Tuner's search method")
     trials: int = option(
         "search", 20, whole(1, 1_000_000), "trials of each search; not for hyperband",
-        continued="longer")
+        needs=("tuner", ("random", "bayesian", "grid")), continued="longer")
     max_epochs: int = option("search", 30, whole(1, 100_000), "epochs of a full trial", rare=True)
     factor: int = option(
-        "search", 3, whole(2, 100), "hyperband keeps one trial in N at each rung", rare=True)
+        "search", 3, whole(2, 100), "hyperband keeps one trial in N at each rung",
+        needs=("tuner", ("hyperband",)), rare=True)
     allocation: str = option(
         "search", "equal", one_of("equal", "joint"), "one search for each optimizer, or one over "
         "all of them", rare=True)
@@ -213,7 +215,7 @@ class Options:
         "the answer is known", continued="looks")
     most_repeats: int = option(
         "answer", 27, whole(FEWEST_REPEATS, MOST_REPEATS), "stop --repeats auto here, even without "
-        "an answer", continued="looks")
+        "an answer", needs=("repeats", (AUTO,)), continued="looks")
     time_limit: float | None = option(
         "answer", None, real("MINUTES", "minutes, above 0", lambda x: 0 < x < math.inf),
         "stop the search after this time; the winners so far are still confirmed",
@@ -245,6 +247,7 @@ class Options:
         "files", None, text("DIR", Path), "folder of computed features and compiled programs",
         unset="your cache folder", reach="call", rare=True)
     # fmt: on
+    command: str = ""  # that resumes the study, as the user would type it
 
     def settings(self) -> dict[str, Any]:
         """Return the options that decide a study's result or length, not where it is stored."""
@@ -256,4 +259,6 @@ class Options:
         }
 
 
-OPTIONS: dict[str, Option] = {one.name: one.metadata["option"] for one in fields(Options)}
+OPTIONS: dict[str, Option] = {
+    one.name: one.metadata["option"] for one in fields(Options) if one.metadata
+}

@@ -1,13 +1,16 @@
 """The user's own optimizers in a study: their files are run, checked for use and described."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from study.common.errors import UserError
-from study.common.text import printable
-from study.space.own_optimizers import load_code, own_optimizers
+from study.common.text import counted, first_few, join, printable
+from study.space.own_optimizers import MOST_PRINTED, load_code, own_optimizers, printed
 from study.space.search_space import SearchSpace
 from study.training.mappable import Alone
+from study.training.step_state import rate_is_idle
+
+MOST = 4  # optimizers in a sentence, and such sentences
 
 TABLE = """
 [optimizers.{name}]
@@ -60,9 +63,46 @@ def code_facts(space: SearchSpace, alone: Mapping[str, Alone]) -> dict[str, dict
 
 
 def alone_words(alone: Mapping[str, Alone]) -> list[str]:
-    """Return a sentence about each optimizer that plain Keras has to train."""
+    """Return a sentence about each reason for which plain Keras has to train optimizers."""
+    names: dict[str, list[str]] = {}
+    for name, why in alone.items():
+        names.setdefault(why.reason, []).append(name)
+    words = [
+        f"the heads of {_named(of)} cannot be trained together: {reason}; plain Keras "
+        f"trains them one by one, at about {1000 * alone[of[0]].step_seconds:.0f} ms per step"
+        for reason, of in names.items()
+    ]
+    more = words[MOST:] and [
+        f"{counted(len(words) - MOST, 'other reason')} for training optimizers one by one: see "
+        "`code` in study.json"
+    ]
+    return words[:MOST] + more
+
+
+def idle_rate_words(space: SearchSpace) -> list[str]:
+    """Return a sentence about the user's optimizers whose tuned learning rate changes nothing."""
+    idle = [
+        name
+        for name, one in space.optimizers.items()
+        if one.keras_class in own_optimizers()
+        and not (one.learning_rate.fixed and one.schedules == ("constant",))
+        and rate_is_idle(space.default(name))
+    ]
+    return idle and [
+        f"the learning rate of {_named(idle)} has no effect on any step, but is tuned: "
+        "use the one that `update_step` receives, or give a fixed one and "
+        'schedules = ["constant"]'
+    ]
+
+
+def _named(names: Sequence[str]) -> str:
+    return join(names) if len(names) <= MOST else first_few(names, MOST)
+
+
+def printed_words() -> list[str]:
+    """Return how many lines of each file's `print` were not shown."""
     return [
-        f"the heads of {name} cannot be trained together: {why.reason}; plain Keras trains them "
-        f"one by one, at about {1000 * why.step_seconds:.0f} ms per step"
-        for name, why in alone.items()
+        f"code: {name} printed {counted(count - MOST_PRINTED, 'more line')}, not shown"
+        for name, count in printed.items()
+        if count > MOST_PRINTED
     ]

@@ -9,12 +9,12 @@ import numpy as np
 
 from study.common.errors import UserError
 from study.common.metrics import ACCURACY, WORDS
-from study.common.text import counted, join, near
+from study.common.text import counted, first_few, join, near, some
 from study.data.splits.one_split import Split
 from study.records.outcomes import BUDGETS
 from study.records.study_meta import StudyMeta, asked_about
 from study.report.analysis.conclusion import verdicts_on
-from study.search.budget import budget_of, hyperband_cost, plan_search, searches_of
+from study.search.budget import budget_of, hyperband_cost, hyperband_rungs, plan_search, searches_of
 from study.search.expected_time import Expected, in_words
 from study.search.options import Options
 from study.search.subject import Subject
@@ -139,6 +139,11 @@ def plan_lines(
     lines = [f"plan: {text}" for text in (optimizers_line(plan), *_sentences(plan, options))]
     if normalizes_single_rows(space.table.get("head", {})):
         lines.append(f"warning: the search space has {SINGLE_ROWS}")
+    if wide := space.linear_decades():
+        lines.append(
+            f"warning: without `scale` nearly all values of {first_few(wide, 3)} are drawn from "
+            'the uppermost decade: add scale = "log" (or "linear", if that is meant)'
+        )
     programs = counted(len(signatures_of(space, split, widths)), "program")
     lines.append(f"plan: at most {programs} to compile")
     if expected:
@@ -172,12 +177,20 @@ def question_lines(plan: Plan, meta: StudyMeta) -> list[str]:
 
 def _sentences(plan: Plan, options: Options) -> Iterator[str]:
     kinds = sorted({search.kind for search in plan.searches})
-    sizes = sorted({(search.trials, search.epochs) for search in plan.searches})
-    each = (f"{counted(trials, 'trial')} ({counted(epochs, 'epoch')})" for trials, epochs in sizes)
+    rungs = hyperband_rungs(options.max_epochs, options.factor)
+    trials = sum(count for _, rung, count, _ in rungs if not rung)
+    sizes = sorted({(one.kind == "hyperband", one.trials, one.epochs) for one in plan.searches})
+    each = (
+        f"{counted(trials, 'trial')} ({counted(runs, 'run')}, {counted(epochs, 'epoch')})"
+        if in_rungs and runs > trials
+        else f"{counted(runs, 'trial')} ({counted(epochs, 'epoch')})"
+        for in_rungs, runs, epochs in sizes
+    )
     searches = counted(len(plan.searches), f"{' and '.join(kinds)} search")
+    early = f" and {counted(plan.budgets, 'budget run')}" if plan.budgets else ""
     yield (
         f"a repeat has {searches} of {' or '.join(each)} each, "
-        f"{counted(plan.confirm, 'confirmation run')} per winner and "
+        f"{counted(plan.confirm, 'confirmation run')}{early} per winner and "
         f"{counted(plan.tunable, 'default run')}"
     )
     yield _looks(plan)
@@ -191,12 +204,15 @@ def _sentences(plan: Plan, options: Options) -> Iterator[str]:
             f"each epoch trains on one of {options.views} views of each image (--views), which "
             "are cached like features; validation and test use the image itself"
         )
+    smaller: dict[str, list[str]] = {}
     for search in plan.searches:
         if search.kind != options.tuner:
-            yield (
-                f"{search.name} has too few configurations for {options.tuner}: "
-                f"a {search.kind} search of {search.trials} instead"
-            )
+            other = f"a {search.kind} search of {search.trials} instead"
+            smaller.setdefault(other, []).append(search.name)
+    for other, names in smaller.items():
+        have = "has" if len(names) == 1 else "have"
+        few = f"{some(names, 'optimizer')} {have} too few configurations for {options.tuner}"
+        yield f"{few}: {other}"
     if "hyperband" in kinds and options.max_epochs < options.factor:
         yield (
             f"hyperband cannot stop trials early within {counted(options.max_epochs, 'epoch')}: "

@@ -40,7 +40,7 @@ from study.search.expected_time import Expected
 from study.search.image_subject import ImageSubject, base_choice
 from study.search.live_progress import Watch, round_line, round_name
 from study.search.options import Options
-from study.search.own_code import alone_words, code_facts
+from study.search.own_code import alone_words, code_facts, idle_rate_words, printed_words
 from study.search.plan import Plan, make_plan, model_summary, plan_lines, question_lines
 from study.search.programs_needed import (
     certain_programs,
@@ -129,7 +129,7 @@ class PreparedStudy(NamedTuple):
 
 
 def _run(study: PreparedStudy, machines: Machines, spent: TimeSpent) -> None:
-    study = _resumed(study)
+    study = _resumed(study, machines.rounding)
     events = _events(study)
     spent.ended("starting")
     data = _data(study, machines)
@@ -137,11 +137,13 @@ def _run(study: PreparedStudy, machines: Machines, spent: TimeSpent) -> None:
     trainer = _trainer(study, data, machines)
     protocol = _train(study, data, trainer, events, machines.words)
     spent.ended("search")
-    write_best(study.folder, protocol, study.subject)
-    write_report(study.options.logs, study.options.name)
+    try:
+        write_best(study.folder, protocol, study.subject)
+    finally:  # also on a full disk: all runs are recorded
+        write_report(study.options.logs, study.options.name)
     events.show_report(study.folder / "report")
     spent.ended("report")
-    print(f"\n{spent.line(trainer.compiled_here)}")
+    print("\n".join([*printed_words(), f"\n{spent.line(trainer.compiled_here)}"]))
 
 
 def _prepared(options: Options, space: SearchSpace, machines: Machines) -> PreparedStudy:
@@ -160,8 +162,8 @@ def _prepared(options: Options, space: SearchSpace, machines: Machines) -> Prepa
         f"split: {in_flags(splits.origin, options)}",
     ]
     warnings = splits.warnings(several=options.repeats != 1)
-    warnings = [*(in_flags(text, options) for text in warnings), *alone_words(alone)]
-    warnings += meta.data.get("base_doubts", [])
+    warnings = [in_flags(text, options) for text in warnings]
+    warnings += alone_words(alone) + idle_rate_words(space) + meta.data.get("base_doubts", [])
     print("\n".join(map(printable, [*about, *(f"warning: {text}" for text in warnings)])))
     plan, views = make_plan(options, space), view_rows(splits, options.views)
     confirmed = splits("confirm", 0)
@@ -173,8 +175,7 @@ def _prepared(options: Options, space: SearchSpace, machines: Machines) -> Prepa
     lines += plan_lines(plan, options, space, confirmed, widths, time)
     lines += question_lines(plan, meta)
     print("\n".join(map(printable, lines)))
-    shared = {"rounding": machines.rounding} if machines.rounding else {}
-    meta = replace(meta, device={**device, "widths": list(widths), **shared})
+    meta = replace(meta, device={**device, "widths": list(widths)})
     shown = [*subject.heading, *about, *lines]
     predicted = PredictedClasses()
     return PreparedStudy(options, space, subject, splits, views, plan, meta, shown, predicted, time)
@@ -187,12 +188,13 @@ def open_subject(options: Options, machines: Machines) -> Subject:
     return ImageSubject(options, machines)
 
 
-def _resumed(study: PreparedStudy) -> PreparedStudy:
+def _resumed(study: PreparedStudy, rounding: str) -> PreparedStudy:
     """Start the study in its folder, or resume it: with its records and the meta in force."""
     options, folder = study.options, study.folder
+    new = replace(study.meta, device={**study.meta.device, "rounding": rounding})
     if options.overwrite:
         clear(folder)
-    meta, known = resume(folder, study.meta, longer=partial(is_longer, options, study.space))
+    meta, known = resume(folder, new, longer=partial(is_longer, options, study.space))
     predicted, known = with_predictions(folder, known)
     print(f"study: {printable(folder)}" + (f", resumed after {len(known)} runs" if known else ""))
     return study._replace(meta=meta, known=known, predicted=predicted)
@@ -314,5 +316,7 @@ def _train(
         + (f", on {words}" if (words := where()) else "")
     )
     total = {"search": round(meta.seconds.get("search", 0.0) + seconds, 1)}
-    save_meta(study.folder, replace(meta, finished=True, partial=protocol.stopped, seconds=total))
+    runs = len(protocol.records())
+    meta = replace(meta, finished=True, partial=protocol.stopped, runs=runs, seconds=total)
+    save_meta(study.folder, meta)
     return protocol

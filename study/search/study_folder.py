@@ -31,7 +31,13 @@ from study.records.predicted_classes import (
     read_predicted,
     repair_predicted,
 )
-from study.records.study_files import DAMAGED_FILE, PREDICTED_FILE, STUDY_FILE, TRIALS_FILE
+from study.records.study_files import (
+    DAMAGED_FILE,
+    MISTAKES_FOLDER,
+    PREDICTED_FILE,
+    STUDY_FILE,
+    TRIALS_FILE,
+)
 from study.records.study_meta import PACKAGES, Look, StudyMeta, load_meta, save_meta
 from study.records.trial_record import Phase, TrialRecord
 from study.records.trials_file import (
@@ -75,7 +81,7 @@ def locked(folder: Path) -> Iterator[None]:
             "choose another `logs` or `name`"
         ) from None
     try:
-        for own in (folder, folder / "best"):
+        for own in (folder, folder / "best", folder / MISTAKES_FOLDER):
             sweep(own)
         yield
     finally:
@@ -145,6 +151,12 @@ def resume(
         looks=_continued_looks(old, meta, known),
         versions=_all_versions(old, meta),
     )
+    if known and merged.device.get("rounding") != meta.device.get("rounding"):
+        warn(
+            "this machine rounds differently from the one that made the earlier runs (its "
+            "processor or its number of threads is another), so the last digits of new runs may "
+            "differ from what it would have computed"
+        )
     if more_trials(old, meta):  # runs that confirmed winners of shorter searches are dropped
         save_meta(folder, replace(old, looks=merged.looks))  # a kill must not undo spent looks
         known = [record for record in known if record.phase in (Phase.SEARCH, Phase.DEFAULT)]
@@ -269,6 +281,7 @@ def study_meta(
         git_commit=_git_commit(),
         looks=list(looks),
         code=code,
+        command=options.command,
     )
 
 

@@ -52,7 +52,11 @@ REFUSED = {  # arguments of every Keras optimizer that are not hyperparameters h
 }
 _LEFT_OUT = ("self", "name", *REFUSED)
 AVERAGE = SearchKey(0.0, is_fraction, "a number from 0 to below 1")  # at 1 nothing new is added
-ONE_MINUS_AVERAGE = SearchKey(0.0, is_factor, "a number above 0, at most 1")
+ONE_MINUS_AVERAGE = SearchKey(
+    0.0,
+    lambda v: is_factor(v) and 1 - v < 1,
+    "a number above 0, at most 1 (1 minus it must differ from 1)",
+)
 LEARNING_RATE = SearchKey(0.0, lambda v: is_number(v) and v > 0, "a number above 0")
 NOT_NEGATIVE = SearchKey(0.0, lambda v: is_number(v) and v >= 0, "a number, at least 0")
 # Arguments whose default's type says too little: by name, else by how the name ends.

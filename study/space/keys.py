@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from study.common.aliases import Value
 
 LARGEST = 1e30  # numbers beyond it overflow float32 in the arithmetic around them
+SMALLEST = 1e-37  # numbers below it, but 0, are 0 in float32
+SIZES = f"of a size that float32 has: 0, or {SMALLEST} to {LARGEST}"
 MOST_WHOLE = 10**9
 
 
@@ -22,7 +24,7 @@ def is_number(value: Any) -> bool:
     """Return whether a value from a file is a finite number of a sane size, not true or false."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
-    return -LARGEST <= value <= LARGEST  # false for NaN too
+    return value == 0 or SMALLEST <= abs(value) <= LARGEST  # false for NaN too
 
 
 def is_whole(value: Any) -> bool:

@@ -9,14 +9,17 @@ import hashlib
 import importlib.util
 import inspect
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, NamedTuple
 
 from study.common.errors import CodeError, UserError
 
+MOST_PRINTED = 5  # calls of `print` that are shown of a file: there may be some in each step
 _MODULE = "optimizer_study_code_"  # begins the names of modules made from files
 
 
@@ -32,10 +35,17 @@ class OwnOptimizer(NamedTuple):
 _known: dict[str, OwnOptimizer] = {}  # by the name of the class
 _imported: set[str] = set()  # modules that the files are and import
 
+printed: Counter[str] = Counter()  # calls of `print`, by the name of the file
+
 
 def own_optimizers() -> dict[str, OwnOptimizer]:
     """Return class name -> optimizer, of the files that were loaded last."""
     return dict(_known)
+
+
+def own_modules() -> set[str]:
+    """Return the names of the modules that the files are, and of those they import from beside."""
+    return set(_imported)
 
 
 def code_digest_of(keras_class: str) -> str:
@@ -54,6 +64,7 @@ def load_code(files: Iterable[Path]) -> dict[str, OwnOptimizer]:
     for name in _imported:  # a notebook's user may have edited it since
         sys.modules.pop(name, None)
     _imported.clear()
+    printed.clear()
     for file in files:
         _know(file)
     return own_optimizers()
@@ -94,6 +105,7 @@ def _run(file: Path) -> tuple[ModuleType, set[Path]]:
     module = importlib.util.module_from_spec(spec)
     before = set(sys.modules)
     sys.modules[name] = module
+    vars(module)["print"] = partial(_print, file.name)
     sys.path.insert(0, str(folder))  # as `python FILE.py` has it
     try:
         spec.loader.exec_module(module)
@@ -110,8 +122,17 @@ def _run(file: Path) -> tuple[ModuleType, set[Path]]:
         path = getattr(sys.modules[other], "__file__", None)
         if path and folder in Path(path).resolve().parents and "site-packages" not in path:
             _imported.add(other)
+            vars(sys.modules[other]).setdefault("print", partial(_print, file.name))
             beside.add(Path(path).resolve())
     return module, beside
+
+
+def _print(name: str, *values: Any, file: Any = None, **more: Any) -> None:
+    """Print the first calls of a file's `print` only; all of them into a file of its own."""
+    shown = file in (None, sys.stdout, sys.stderr)
+    printed[name] += shown
+    if not shown or printed[name] <= MOST_PRINTED:
+        print(*values, file=file, **more)
 
 
 def _is_own(thing: Any, name: str) -> bool:
@@ -142,6 +163,12 @@ def blamed() -> Iterator[None]:
                     "already has runs, give the study another `name`"
                 ) from error.with_traceback(trace or error.__traceback__)
         raise
+
+
+def in_code(error: BaseException) -> bool:
+    """Return whether an error came through the user's code."""
+    files = {str(file) for own in _known.values() for file in own.files}
+    return _from_file(error, files) is not None
 
 
 def _from_file(error: BaseException, files: set[str]) -> TracebackType | None:

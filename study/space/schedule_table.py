@@ -14,6 +14,7 @@ from study.space.keys import SearchKey, is_factor, is_fraction, is_number, switc
 
 Arguments = Mapping[str, Value]
 MOST_DROPS = 100
+MOST_RESTARTS = 20
 STAIRS = 10  # equal drops of a staircase; the last one is at the end
 WARMUP = SearchKey(0.0, is_fraction, "a fraction of the run from 0 to below 1")
 FINAL_FACTOR = SearchKey(0.01, is_factor, "a number above 0, at most 1")
@@ -38,6 +39,18 @@ def _exponential(peak: float, steps: int, given: Arguments) -> dict[str, Any]:
     else:
         decay, rate = steps, float(given["final_factor"])
     return _starting(peak, decay_steps=decay, decay_rate=rate, staircase=staircase)
+
+
+def _restarts(peak: float, steps: int, given: Arguments) -> dict[str, Any]:
+    times = int(given["period_factor"])
+    periods = sum(times**period for period in range(int(given["restarts"]) + 1))
+    return _starting(
+        peak,
+        first_decay_steps=(steps - 0.5) / periods,  # the last period ends after the last step
+        t_mul=float(times),
+        m_mul=float(given["peak_factor"]),
+        alpha=float(given["final_factor"]),
+    )
 
 
 def _polynomial(peak: float, steps: int, given: Arguments) -> dict[str, Any]:
@@ -77,6 +90,16 @@ SCHEDULES: dict[str, ScheduleKind] = {
         lambda peak, steps, given: _starting(
             peak, decay_steps=steps, alpha=float(given["final_factor"])
         ),
+    ),
+    "cosine_restarts": ScheduleKind(
+        {
+            "final_factor": FINAL_FACTOR,  # where each period ends
+            "restarts": whole(2, "restarts", MOST_RESTARTS),
+            "period_factor": whole(2, "times that a period is as long as the one before", 10),
+            "peak_factor": SearchKey(1.0, is_factor, "a number above 0, at most 1"),
+        },
+        "CosineDecayRestarts",
+        _restarts,
     ),
     "linear": ScheduleKind({"final_factor": FINAL_FACTOR}, "PolynomialDecay", _polynomial),
     "polynomial": ScheduleKind(

@@ -22,6 +22,7 @@ from study.space.keras_optimizers import keras_arguments
 from study.space.toml_reader import SpaceReader, parse_space_file
 from study.space.value_reader import shown
 
+DECADES = 100  # times its lower end: a range is wide
 GRID_SAMPLES = 11  # points that Keras Tuner's grid takes from a range: ten and the default
 OWN_SPACES = Path(__file__).parents[2] / "search_spaces"  # beside the package, also installed
 
@@ -148,6 +149,19 @@ class SearchSpace:
             given = domain.fixed or domain.default is not None or keras_default is None
             values[f"{name}.{key}"] = domain.first() if given else turned(key, keras_default)
         return self.resolve(values)
+
+    def linear_decades(self) -> list[str]:
+        """Return the ranges over decades whose scale the file does not give, with their ends."""
+        tables: dict[str, Any] = {"head": self.table.get("head", {})}
+        tables |= {f"schedules.{key}": one for key, one in self.table.get("schedules", {}).items()}
+        tables |= {f"optimizers.{name}": self.table["optimizers"][name] for name in self.optimizers}
+        return [
+            f"{where}.{key} ({one['min']} to {one['max']})"
+            for where, table in tables.items()
+            for key, one in table.items()
+            if isinstance(one, dict) and {"min", "max"} <= one.keys() and "scale" not in one
+            if 0 < DECADES * one["min"] <= one["max"]
+        ]
 
     def dense_widths(self) -> Sequence[int]:
         """Return every width that a head may have."""

@@ -146,7 +146,9 @@ class SpaceReader(ValueReader):
         self, name: str, table: dict[str, Any], schedules: dict[str, dict[str, Domain]]
     ) -> OptimizerSpace:
         where = f"optimizers.{name}"
-        keras_class = self._class(where, table.get("class"))
+        if "class" not in table:
+            raise self.error(where, _without_class(name, table))
+        keras_class = self._class(where, table["class"])
         rules = argument_rules(keras_class)
         rules |= {f"{ONE_MINUS}{key}": ONE_MINUS_AVERAGE for key in rules if rules[key] is AVERAGE}
         for key in table.keys() & REFUSED.keys():
@@ -218,3 +220,17 @@ class SpaceReader(ValueReader):
             keras_class(**needed | {key: first[key] for key in chosen})
         except (ValueError, TypeError) as error:
             raise self.error(where, f"refused by {space.keras_class}: {error}") from None
+
+
+def _without_class(name: str, table: Mapping[str, Any]) -> str:
+    """Return what is wrong with the table of an optimizer that has no class."""
+    for key, inside in table.items():
+        if isinstance(inside, dict) and "class" in inside:
+            return (
+                f"has no class, but a table {shown(key)} inside; the dot in "
+                f"[optimizers.{name}.{key}] makes one: write [optimizers.{name}_{key}]"
+            )
+    return (
+        'has no class; add a line such as class = "Adam" (a table of this file replaces the one of '
+        "`extends` whole, so repeat what it should keep)"
+    )

@@ -13,9 +13,15 @@ from study.common.aliases import Value
 from study.common.errors import UserError
 from study.common.text import near
 from study.space.domains import Domain
-from study.space.keys import NUMBER, SearchKey, is_number
+from study.space.keys import NUMBER, SIZES, SearchKey, is_number
 
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,60}")
+_LOOKS = re.compile("plateau|early_?stop|patience")
+LOOKS_AT_VALIDATION = (
+    "it looks at validation images, which also judge the run, so it would need a third set of "
+    "images; choose among the schedules, whose rates depend on the step alone (the best epoch of a "
+    "run is found without stopping early)"
+)
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 _SHORT.maxlist = 8
@@ -83,7 +89,9 @@ class ValueReader:
 
     def _value(self, where: str, value: Any, spec: SearchKey) -> Value:
         if not spec.check(value):
-            raise self.error(where, f"received {shown(value)}, but needs {spec.rule}")
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            size = f", {SIZES}" if number and not is_number(value) and spec.check(0.5) else ""
+            raise self.error(where, f"received {shown(value)}, but needs {spec.rule}{size}")
         checked: Value = value
         return float(checked) if is_number(value) and not spec.integer else checked
 
@@ -98,6 +106,8 @@ class ValueReader:
         for key in table:
             if key not in known:
                 where = f"{prefix}{key if _BARE.fullmatch(key) else shown(key)}"
+                if _LOOKS.search(key.lower()):
+                    raise self.error(where, f"not supported: {LOOKS_AT_VALIDATION}")
                 raise self.error(where, f"unknown key{near(key, known)}; valid: {', '.join(known)}")
 
     def error(self, where: str, what: str) -> UserError:

@@ -13,7 +13,7 @@ from study.common.errors import UserError
 from study.common.text import printable
 from study.records.study_folders import find_study
 from study.records.study_meta import load_meta
-from study.records.trials_file import load_trials
+from study.records.trials_file import load_records
 from study.tensorboard.hparams_columns import Tuned, write_columns
 from study.tensorboard.optimizer_runs import TrialRuns
 
@@ -31,10 +31,10 @@ def write_trials(logs: Path, names: Sequence[str], target: Path) -> None:
     _check_place(logs, target)
     for study in studies:
         _check_folder(target / printable(study.name))
-    tuned = [Tuned.of(load_meta(study)) for study in studies]
-    write_columns(target, tuned, first=f"table/val_{tuned[0].metric}")
-    for study in studies:
-        records = load_trials(study)
+    metas = [load_meta(study) for study in studies]
+    write_columns(target, map(Tuned.of, metas), first=f"table/val_{metas[0].metric}")
+    for study, meta in zip(studies, metas, strict=True):
+        records = load_records(study, meta)
         folder = target / printable(study.name)
         if folder.exists():
             shutil.rmtree(folder)

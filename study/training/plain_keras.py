@@ -1,9 +1,12 @@
 """A run that Keras itself trains, batch by batch and eagerly: slow, but right for any optimizer.
 
 Optimizers that cannot be mapped over heads (see `mappable`) are trained so: their code runs step by
-step, with its Python state and its decisions on values. Such a run cannot be continued.
+step, with its Python state and its decisions on values. Such a run cannot be continued. One runs at
+a time, because the random generators of Keras, TensorFlow, NumPy and Python, from which their code
+may draw, start from the run's seed and are the process's.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from jaxtyping import Int, UInt
 
+from study.common.seeds import derive_seed
 from study.training.epoch_metrics import (
     ClassMetric,
     EpochMetrics,
@@ -28,6 +32,8 @@ from study.training.hypermodel import HeadHyperModel
 from study.training.loss import row_weights, smoothing_of
 from study.training.runs import HeadResult, HeadRun, TrainingRules, TrainingTable, order_of_rows
 
+_ONE_AT_A_TIME = threading.Lock()
+
 
 def train_plainly(
     run: HeadRun,
@@ -36,6 +42,14 @@ def train_plainly(
     enough: Callable[[], bool] = lambda: False,
 ) -> HeadResult:
     """Train a run from its first epoch; stop after any epoch if `enough()` is true."""
+    with _ONE_AT_A_TIME:
+        keras.utils.set_random_seed(derive_seed(run.seed, "code"))
+        return _trained(run, table, rules, enough)
+
+
+def _trained(
+    run: HeadRun, table: TrainingTable, rules: TrainingRules, enough: Callable[[], bool]
+) -> HeadResult:
     start = time.perf_counter()
     training = _KerasTraining(run, table, rules)
     curves: list[EpochMetrics] = []

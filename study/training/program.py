@@ -12,7 +12,7 @@ from study.training.epochs import Epoch, Epochs, Inputs, RowTensors
 from study.training.head import Statistics
 from study.training.head_state import State
 from study.training.loss import stacked
-from study.training.program_cache import disk_errors, function_of, seal
+from study.training.program_cache import disk_errors, forget_compiled, function_of, seal
 from study.training.program_key import ProgramShape, Signature, key_of
 
 
@@ -129,7 +129,17 @@ class Program:
             return compiled.get_concrete_function(*tf.nest.flatten(arguments))
 
         run = function_of(key_of(signature, self.shape), trace)
-        with disk_errors():
+        try:
+            with disk_errors():
+                run(tf.nest.flatten(arguments))
+        except tf.errors.InvalidArgumentError:  # what is kept under its name is another program
+            if not forget_compiled():
+                raise
+            again = trace()  # under a name of this process: XLA tries no other twice
+
+            def run(flat: list[Any]) -> list[Any]:
+                return list(again(*flat))
+
             run(tf.nest.flatten(arguments))
         seal()
         return run

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 from platformdirs import user_cache_path
 
 from study.common.errors import warn
-from study.common.files import OwnFolder, write_atomically
+from study.common.files import OwnFolder, is_private, write_atomically
 
 PACKAGE = Path(__file__).parents[1]
 ROOTS = ("training/program.py", "training/schedules.py")  # the graph, and what it is given
@@ -75,7 +75,14 @@ def keep_programs(cache_dir: Path | None) -> Path | None:
     programs = (cache_dir or user_cache_path("optimizer-study")) / PROGRAMS
     shared = programs / _machine()
     try:
-        shared.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (programs, shared):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not is_private(folder):
+                warn(
+                    f"{folder} belongs to another user or can be written by all, so no "
+                    "compiled program there is used or kept; give --cache-dir a folder of your own"
+                )
+                return None
         sweep(shared)
         if shutil.disk_usage(shared).free < ROOM or not os.access(shared, os.W_OK):
             return None
@@ -195,6 +202,18 @@ def seal() -> None:
     with contextlib.suppress(OSError):
         for files in _kept:
             files.publish()
+
+
+def forget_compiled() -> bool:
+    """Delete what is kept of XLA's, which cannot be loaded; return whether there was anything."""
+    found = [
+        p for files in _kept for at in (files.own, files.shared) for p in at.glob(f"*{COMPILED}")
+    ]
+    for path in found:
+        path.unlink(missing_ok=True)
+    if found:
+        warn("a kept program cannot be loaded: all are made again")
+    return bool(found)
 
 
 def is_kept(key: str) -> bool:

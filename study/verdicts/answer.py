@@ -21,6 +21,7 @@ class Verdict(enum.StrEnum):
 
     GOOD_ENOUGH = "good enough"  # at most the margin behind the best; no confirmation run diverged
     UNDECIDED = "undecided"  # neither that nor excluded; `at_most_behind` says how far behind
+    NONE = "no verdict"  # undecided, and nothing can be said of how far behind: see `Judged.words`
     NOT_PURSUED = "not pursued"  # the same, where the answer needs no more repeats of it
     EXCLUDED = "excluded"  # another optimizer is ahead, with the study's confidence
 
@@ -41,6 +42,17 @@ class Judged(NamedTuple):
     apart: bool  # whether too few confirmation runs converged for a comparison
     collapsed: int  # repeats that ended far below the others although their runs converged
     fall: float  # how far below on average
+
+    @property
+    def words(self) -> Verdict:
+        """The verdict as it is shown: none where nothing can be said, as after one repeat."""
+        unknown = self.verdict is Verdict.UNDECIDED and self.at_most_behind is None
+        return Verdict.NONE if unknown else self.verdict
+
+    @property
+    def sentence(self) -> str:
+        """The optimizer with its verdict, the beginning of a sentence."""
+        return f"{self.optimizer} {'has' if self.words is Verdict.NONE else 'is'} {self.words}"
 
     @property
     def bound(self) -> float:
@@ -85,8 +97,8 @@ class Answer(NamedTuple):
     reached: tuple[float, float, float]  # the leader's value, and its 95 % interval on new images
 
     def of(self, verdict: Verdict) -> list[Judged]:
-        """Return the optimizers with this verdict, the smallest bound first."""
-        found = [one for one in self.optimizers if one.verdict is verdict]
+        """Return the optimizers shown with this verdict, the smallest bound first."""
+        found = [one for one in self.optimizers if one.words is verdict]
         return sorted(found, key=lambda one: one.bound)
 
     def about(self, name: str) -> Judged:

@@ -250,8 +250,7 @@ class _Race:
         results, (excluded, least, by) = self.results, self.exclusions
         otherwise = [Verdict.EXCLUDED if out else Verdict.UNDECIDED for out in excluded]
         on_new_images = self._claimed_on_new_images()
-        table = np.where(results.spent, results.table, math.nan)
-        collapsed = collapsed_repeats(table)
+        collapsed = collapsed_repeats(results.table)
         return tuple(
             Judged(
                 optimizer=name,
@@ -261,12 +260,12 @@ class _Race:
                 behind=self._behind(leader, place),
                 at_least_behind=float(least[place]) if excluded[place] else None,
                 excluded_by=results.optimizers[by[place]] if excluded[place] else "",
-                repeats=int((np.isfinite(results.table) & results.spent)[place].sum()),
+                repeats=int(np.isfinite(results.table[place]).sum()),
                 reruns=results.reruns[name],
                 diverged=results.diverged[name],
                 apart=bool(self.apart[place]),
                 collapsed=int(collapsed[place].sum()),
-                fall=fall(table[place], collapsed[place]),
+                fall=fall(results.table[place], collapsed[place]),
             )
             for place, name in enumerate(results.optimizers)
         )
@@ -283,8 +282,7 @@ class _Race:
         """Return the leader's value and its 95 % interval on new images; NaN where unknown."""
         if leader is None or self.results.evidence is None:
             return (math.nan,) * 3
-        values = np.where(self.results.spent, self.results.table, math.nan)[leader]
-        return value_interval(self.results.evidence, leader, values)
+        return value_interval(self.results.evidence, leader, self.results.table[leader])
 
     def contenders(self, leader: int | None) -> tuple[str, ...]:
         """Return which may be ahead of the leader by more than the margin, or are not compared."""

@@ -25,7 +25,7 @@ class Results(NamedTuple):
     """What the confirmation runs of K optimizers reached in R repeats."""
 
     optimizers: tuple[str, ...]  # in the order of the search space
-    table: Float[np.ndarray, "K R"]  # mean of a repeat's converged runs; NaN: none converged
+    table: Float[np.ndarray, "K R"]  # mean of a whole repeat's converged runs; NaN: none
     spent: Bool[np.ndarray, "K R"]  # whether the repeat is over, with or without a result
     reruns: Mapping[str, int]  # confirmation runs
     diverged: Mapping[str, int]  # confirmation runs that diverged
@@ -61,6 +61,7 @@ def results_of(
         over |= _without_winner(grouped.get(name, [])) - ended.keys()
         over |= confirmed - ended.keys() if joint else set()  # a joint search may skip an optimizer
         spent[row, sorted(over)] = True
+    table[~spent] = math.nan
     return Results(
         optimizers=names,
         table=table,

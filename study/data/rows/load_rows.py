@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from study.common.memory import usable_memory
 from study.common.progress import progress
 from study.common.text import first_few
 from study.data.examples import Examples
@@ -31,6 +32,8 @@ KEYS = ("x", "y", "group", "split", "class_names", "sample_weight")
 FLOATS = ("float16", "float32", "float64")
 MOST_ROWS = 2**31 - 1  # row numbers are int32
 SMALL, LARGE = 1e-4, 1e4  # largest numbers that heads learn from as they are
+BESIDE = 250  # bytes a row, of its digest
+COPIES = 4  # of the other columns, while they are checked
 NAMED = 10  # columns listed in one line
 NAMED_ROWS = 5  # rows of one content in one line, and such lines
 HINTS = {
@@ -143,6 +146,11 @@ def _check_shapes(file: NpzFile) -> tuple[int, int]:
             hint = f": {key}.argmax(axis=1)" if key == "y" and len(shape) == 2 else ""
             hint = f": {key}.ravel()" if shape == (count, 1) else hint
             raise file.error(key, f"is {shape}, but x has {count:,} rows{hint}")
+    columns = sum(one.info.file_size for key, one in file.headers.items() if key != "x")
+    needed, room = BESIDE * count + COPIES * columns, usable_memory()
+    if needed > room:
+        what = f"{count:,} rows need {needed / 1e9:,.1f} GB of memory beside their numbers"
+        raise file.error("x", f"{what}, but {room / 1e9:,.1f} GB may be used here: give fewer rows")
     return count, width
 
 

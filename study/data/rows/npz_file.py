@@ -26,11 +26,12 @@ from study.common.text import near
 
 PIECE = 2**23  # bytes of an array that are read at once
 MOST_PACKED = 1032  # bytes that deflate can pack into one
+MOST_HEADER = 10_000  # bytes; NumPy reads a longer one before it refuses it
 NPY_MAGIC = b"\x93NUMPY"
 HOW = "numpy.savez(FILE, x=rows, y=labels) writes such a file"
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError),
-    *(SyntaxError, TypeError, KeyError, OverflowError, MemoryError, tokenize.TokenError),
+    *(SyntaxError, TypeError, KeyError, OverflowError, tokenize.TokenError),
 )
 
 
@@ -116,7 +117,11 @@ class NpzFile:
             read = np.lib.format.read_array_header_1_0
             if version == (2, 0):
                 read = np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read(file)  # refuses headers of more than 10,000 bytes
+            length = int.from_bytes(file.read(4 if version == (2, 0) else 2), "little")
+            if length > MOST_HEADER:
+                raise ValueError(f"its header claims {length:,} characters")
+            file.seek(np.lib.format.MAGIC_LEN)
+            shape, fortran, dtype = read(file)
             start = file.tell()
         if dtype.hasobject:
             raise self.error(
@@ -125,7 +130,9 @@ class NpzFile:
                 f"{key}.astype(str) or {key}.astype('float32')",
             )
         needed = start + math.prod(shape) * dtype.itemsize
-        if needed != info.file_size or min(shape, default=0) < 0:
+        if min(shape, default=0) < 0:
+            raise ValueError(f"its header states {shape}, a length below 0")
+        if needed != info.file_size:
             raise self.error(
                 key,
                 f"its header states {shape} of {dtype}, which takes {needed:,} bytes, but "

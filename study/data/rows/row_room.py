@@ -1,8 +1,6 @@
 """Room for feature rows: in memory, or on the disk where that is too small."""
 
-import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
@@ -10,8 +8,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from study.common.errors import UserError
+from study.common.memory import usable_memory
 
-MEMORY_FRACTION = 0.5  # of the machine's memory that rows may fill before they go to the disk
+MEMORY_FRACTION = 0.5  # of the usable memory that rows may fill before they go to the disk
 GB = 1e9
 
 
@@ -27,29 +26,22 @@ def feature_rows(
         count: rows.
         width: numbers a row.
         folder: for the file; None: the system's folder for temporary files.
-        memory: of the machine in bytes; None asks the system.
+        memory: that may be used, in bytes; None asks the system.
 
     Raises:
         UserError: `folder` lacks the room: written through the map, a full disk ends the process.
     """
     needed = count * width * 4
-    if needed <= MEMORY_FRACTION * (memory or _memory()):
+    if needed <= MEMORY_FRACTION * (memory or usable_memory()):
         return np.empty((count, width), np.float32)
     place = folder or tempfile.gettempdir()
     free = shutil.disk_usage(place).free
     if needed > free:
         raise UserError(
             f"{count:,} rows of {width:,} numbers take {needed / GB:.1f} GB, more than half of "
-            f"this machine's memory, and {place} has {free / GB:.1f} GB free: free "
-            "some space there, or give a search a `cache_dir` with more room"
+            f"the memory that may be used here, and {place} has {free / GB:.1f} GB "
+            "free: free some space there, or give a search a `cache_dir` with more room"
         )
     with tempfile.TemporaryFile(dir=place) as file:
         file.truncate(needed)
         return np.memmap(file, np.float32, "r+", shape=(count, width))
-
-
-def _memory() -> int:
-    """Return the bytes of memory in this machine; unlimited if unknown (Windows)."""
-    if not hasattr(os, "sysconf"):
-        return sys.maxsize
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -27,6 +27,7 @@ OVERFIT = 0.15  # training minus validation value at the last epoch
 LOST = 0.01  # of the metric
 LATE = 0.9  # best epoch / trained epochs
 EDGE = 0.04  # share of a range, on its own scale
+FEW = 5  # training images of a class: with fewer, docs/new_images.md has too many false bounds
 
 # Ends that no range can exceed: nothing is dropped or smoothed, or the rate does not fall at all.
 NATURAL = {("dropout", -1): 0.0, ("label_smoothing", -1): 0.0, ("final_factor", 1): 1.0}
@@ -59,6 +60,7 @@ def cautions(
     diverging = [row for row in rows if row.trials and row.diverged / row.trials >= MANY_DIVERGED]
     return [
         *_incomplete(meta, rows, answer),
+        *_few_images(meta, answer),
         *_budget(meta, rows),
         *_undertuned(meta, answer),
         *_edges(meta, settings, {row.optimizer for row in diverging}),
@@ -103,6 +105,16 @@ def _incomplete(meta: StudyMeta, rows: Sequence[Row], answer: Answer) -> Iterato
         if any(len(row.runs) > 1 for row in rows if row.basis is Phase.CONFIRM):
             text = "the intervals show the spread of confirmation runs, not that of searches."
         yield Caution("one repeat", f"One repeat only: {text}")
+
+
+def _few_images(meta: StudyMeta, answer: Answer) -> Iterator[Caution]:
+    each = meta.split_sizes["train"] / max(len(meta.class_names), 1)
+    if each < FEW and any(one.at_most_behind_new_images is not None for one in answer.optimizers):
+        yield Caution(
+            "few images of a class",
+            f"A class has only {number(each, 2)} training {meta.noun}s on average: with so few, up "
+            f"to 10 % of simulated studies had a false bound on new {meta.noun}s, not 5 %.",
+        )
 
 
 def _budget(meta: StudyMeta, rows: Iterable[Row]) -> Iterator[Caution]:

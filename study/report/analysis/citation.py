@@ -149,4 +149,4 @@ def _verdicts(meta: StudyMeta, answer: Answer) -> str:
 def _verdict(one: Judged) -> str:
     bounds = (one.at_most_behind, one.at_most_behind_new_images)
     here, new = ("-" if bound is None else at_most(bound) for bound in bounds)
-    return f"{one.optimizer} {one.verdict} ({here}, {new})"
+    return f"{one.optimizer} {one.words} ({here}, {new})"

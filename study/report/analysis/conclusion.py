@@ -20,7 +20,7 @@ from study.records.trial_record import Phase
 from study.report.analysis.next_steps import Step, next_steps
 from study.report.analysis.ranking import Row, how_lost, lost_every_trial
 from study.report.analysis.winners import WinnerSettings, settings_in_words
-from study.verdicts.answer import Answer, Judged, Verdict
+from study.verdicts.answer import Answer, Judged, Verdict, share_interval
 from study.verdicts.bounds import MOST_BORROWED
 from study.verdicts.looks import FEWEST_REPEATS
 
@@ -109,6 +109,9 @@ def _conclusion(
             "in the search space and search again."
         )
         return Headline(text, (), "every confirmation run diverged")
+    if not answer.leader:
+        why = meta.partial or "no repeat has ended"
+        return Headline(f"No conclusion is possible yet: {why}.", (), why)
     if len(answer.optimizers) == 1:
         text = (
             f"{_reaches(meta, confirmed[0])}; it is the only optimizer in this study, so there is "
@@ -145,9 +148,21 @@ def _verdicts(meta: StudyMeta, answer: Answer, values: Mapping[str, Value]) -> I
         use = "Use" if _holds(best, answer) else f"On these {meta.noun}s, use"
         yield f"{use} {best.optimizer}: {settings_in_words(values)}."
         if best.optimizer not in asked:
-            yield f"It is {_cost(meta, answer, best)}."
+            yield f"{_no_better(meta, answer, best)}."
     elif not asked:
         yield _open(answer)
+
+
+def _no_better(meta: StudyMeta, answer: Answer, one: Judged) -> str:
+    """Say how much better any other optimizer is at most, on these images and on new ones."""
+    bound = one.at_most_behind_new_images
+    if one.bound == 0 or bound is None:
+        return f"With 95 % confidence it is {_cost(meta, answer, one)}"
+    here, new = (f"{at_most(max(value, LEVEL))} points" for value in (one.bound, bound))
+    return (
+        f"With 95 % confidence no other optimizer is more than {here} better on these "
+        f"{meta.noun}s, or {new} on new ones of the same kind"
+    )
 
 
 def _other_verdicts(meta: StudyMeta, answer: Answer) -> Iterator[str]:
@@ -156,6 +171,7 @@ def _other_verdicts(meta: StudyMeta, answer: Answer) -> Iterator[str]:
     yield _others(answer, Verdict.GOOD_ENOUGH, said, f"Good enough on these {meta.noun}s, too")
     yield _excluded(answer, said)
     yield _others(answer, Verdict.UNDECIDED, said, "Undecided")
+    yield _others(answer, Verdict.NONE, said, "No verdict")
     words = "Not pursued, because not needed for the answer"
     yield _others(answer, Verdict.NOT_PURSUED, said, words)
 
@@ -186,7 +202,11 @@ def _reached(meta: StudyMeta, answer: Answer, confirmed: Sequence[Row]) -> str:
     tested = next(row.test_value for row in confirmed if row.optimizer == answer.leader)
     images = meta.split_sizes["test"]
     if images and not math.isnan(tested):
-        text += f", and {points(tested)} % on the {counted(images, f'test {meta.noun}')}"
+        text += f", and {points(tested)} % on the {counted(images, f'test {meta.noun}')}, one "
+        text += "fixed set that chance makes easier or harder"
+        if meta.metric == ACCURACY:
+            low, high = share_interval(round(tested * images), images)
+            text += f" ({points(low)} to {points(high)} %)"
     return f"{text}."
 
 
@@ -240,7 +260,7 @@ def _own(meta: StudyMeta, answer: Answer) -> Iterator[str]:
     for one in answer.optimizers:
         if one.optimizer not in meta.code:
             continue
-        text = f"Your optimizer {one.optimizer} is {one.verdict}"
+        text = f"Your optimizer {one.sentence}"
         if one.at_most_behind is not None:
             text += f", at most {at_most(one.bound)} points behind the best on these {meta.noun}s"
         if one.behind is not None and one.optimizer != answer.leader:
@@ -255,7 +275,7 @@ def _cost(meta: StudyMeta, answer: Answer, one: Judged) -> str:
     here = f"{_at_most(one.bound)} points behind the best on these {meta.noun}s"
     if one.bound == 0:
         compared = " that was compared" if any(o.apart for o in answer.optimizers) else ""
-        here = f"certainly ahead of every other one{compared} on these {meta.noun}s"
+        here = f"ahead of every other one{compared} on these {meta.noun}s"
     if bound is not None:
         behind = " points behind the best" if one.bound == 0 else ""
         return f"{here} and {f'{_at_most(bound)}{behind} ' if bound else ''}on {new}"
@@ -277,7 +297,7 @@ def _verdict_on(meta: StudyMeta, answer: Answer, one: Judged) -> str:
         return f"{name} is good enough: {_cost(meta, answer, one)}."
     if one.at_least_behind is not None:
         least = one.at_least_behind
-        behind = "certainly" if least < LEVEL else f"at least {at_least(least)} points"
+        behind = "with 95 % confidence" if least < LEVEL else f"at least {at_least(least)} points"
         return f"{name} is excluded: {behind} behind {one.excluded_by} {here}."
     if one.apart:
         return f"{name} has no verdict: too few of its runs converged for a comparison."
@@ -323,9 +343,9 @@ def _others(answer: Answer, verdict: Verdict, said: Collection[str], words: str)
         return ""
     if len(found) > NAMED and found[-1].at_most_behind is not None:
         bounds = f"at most {at_most(found[0].bound)} to {at_most(found[-1].bound)} points behind"
-        return f"{words}: {len(found)} others ({bounds})."
+        return f"{words}: {len(found)} others ({bounds}{_measured(answer, found)})."
     texts = [
-        f"{one.optimizer} ({_at_most(one.bound)} points behind)"
+        f"{one.optimizer} ({_at_most(one.bound)} points behind{_measured(answer, [one])})"
         if one.at_most_behind is not None
         else one.optimizer
         for one in found
@@ -333,17 +353,25 @@ def _others(answer: Answer, verdict: Verdict, said: Collection[str], words: str)
     return f"{words}: {join(texts)}."
 
 
+def _measured(answer: Answer, found: Sequence[Judged]) -> str:
+    """Return the measured gaps to the leader, to follow the bounds."""
+    gaps = sorted({points(one.behind) for one in found if one.behind is not None}, key=float)
+    if not gaps:
+        return ""
+    return f"; as measured {join(gaps[:1] + gaps[1:][-1:], 'to')} behind {answer.leader}"
+
+
 def _how_sure(meta: StudyMeta, answer: Answer) -> str:
     """Say with which error rate and at which look the bounds hold."""
     look, total = answer.looks[answer.looked - 1], len(answer.looks)
-    which = f"planned look {answer.looked} of {total}, " if total > 1 else ""
+    most = f" of at most {answer.looks[-1].repeats}" if total > 1 else ""
     ran = max(one.repeats for one in answer.optimizers)
     more = f", {ran} run" if ran > look.repeats else ""
     return (
-        "All bounds hold simultaneously with 95 % confidence, even if the study is stopped or read "
-        f"early ({which}{counted(look.repeats, 'repeat')}{more}). {answer.leader} was picked as "
-        f"the leader, so its own {meta.metric_words} tends to be a little too high; the bounds "
-        "allow for that."
+        "All bounds hold together, and even if the study is stopped or read early (look "
+        f"{answer.looked} of {total}: {look.repeats}{most} repeats{more}). {answer.leader} was "
+        f"picked as the leader, so its own {meta.metric_words} tends to be a little too high; the "
+        "bounds on gaps allow for that."
     )
 
 

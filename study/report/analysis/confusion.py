@@ -54,7 +54,7 @@ def load_confusion(study: Path, meta: StudyMeta, best: str) -> Confusion | None:
     try:
         confusion = _confusion(best, table, meta.class_names, meta.metric)
         mistakes = load_mistakes(study, table) if best == found.winner else []
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, OverflowError) as error:
         raise UserError(
             f"{study / PREDICTIONS_FILE} is damaged ({error}); delete it and run the same search "
             "again to rewrite it"

@@ -1,6 +1,7 @@
 """The answer -> what to do next: each step in words, with the command that does it.
 
-Only the user knows the search command in full, so a step names what changes in it.
+A search is continued by its own command, to which a step appends what changes: the last one of two
+values counts.
 """
 
 import math
@@ -17,14 +18,12 @@ from study.records.study_meta import StudyMeta
 from study.verdicts.answer import Answer, Judged, Verdict
 from study.verdicts.looks import AUTO, FEWEST_REPEATS
 
-SEARCH = "the same search command"
-
 
 class Step(NamedTuple):
     """Something that a user may do now."""
 
     what: str
-    command: str  # for a shell, or what changes in the search command, or the file to open
+    command: str  # for a shell, or the file to open
 
 
 def next_steps(meta: StudyMeta, answer: Answer, folder: Path) -> Iterator[Step]:
@@ -56,17 +55,17 @@ def next_steps(meta: StudyMeta, answer: Answer, folder: Path) -> Iterator[Step]:
 def _continued(meta: StudyMeta, answer: Answer) -> str:
     """Return the command that brings the study nearer to its answer, "" if none does."""
     if not meta.finished or meta.partial:
-        return SEARCH
+        return meta.command
     repeats = max((one.repeats for one in answer.optimizers), default=0)
     fixed = meta.settings["repeats"] != AUTO
     few = fixed and len(answer.optimizers) > 1 and 0 < repeats < FEWEST_REPEATS
     if not few and (answer.known or not answer.racing):
         return ""
     if fixed:
-        return f"{SEARCH} with --repeats auto"
+        return f"{meta.command} --repeats auto"
     if answer.looked == len(answer.looks):
         return ""
-    return f"{SEARCH} with --margin {float(meta.settings['margin']):g}"
+    return f"{meta.command} --margin {float(meta.settings['margin']):g}"
 
 
 def _by_margin(what: str, bound: float, place: Sequence[str]) -> Step:
@@ -81,21 +80,23 @@ def _about_new_images(
     """Yield what would make the answer certain of new images, too, where it is not."""
     new, bound = f"new {meta.noun}s", best.at_most_behind_new_images
     if meta.one_split:
-        other = f"{SEARCH} with --split stratified and another --name"
+        other = f"{meta.command} --split stratified --name {shlex.quote(f'{meta.name}-drawn')}"
         yield Step(f"draw a fresh split for each repeat, to learn about {new}", other)
     elif np.isnan(answer.new_images.units).all():
-        yield Step(f"repeat the runs that predicted.jsonl lacks, to learn about {new}", SEARCH)
+        yield Step(
+            f"repeat the runs that predicted.jsonl lacks, to learn about {new}", meta.command
+        )
     elif bound is None or bound > answer.margin:
         if answer.images_needed > 1:
             images = sum(meta.class_counts)
             yield Step(
-                f"be within {points(answer.margin)} points on {new}, too: that takes about "
-                f"{rounded(images * answer.images_needed)} {meta.noun}s instead of {images}, more "
-                "repeats do not help",
-                f"{SEARCH} with more {meta.noun}s and another --name",
+                f"guarantee {points(answer.margin)} points on {new}, too: collect at least about "
+                f"{rounded(images * answer.images_needed)} {meta.noun}s instead of {images} (more "
+                "repeats do not help), then search under another name",
+                f"{meta.command} --name {shlex.quote(f'{meta.name}-more')}",
             )
         if bound is not None:
-            yield _by_margin(f"judge by a margin that it keeps on {new}, too", bound, place)
+            yield _by_margin(f"accept a margin that also holds on {new}", bound, place)
 
 
 def _more_precise(meta: StudyMeta, answer: Answer, best: Judged) -> Iterator[Step]:
@@ -105,10 +106,10 @@ def _more_precise(meta: StudyMeta, answer: Answer, best: Judged) -> Iterator[Ste
     half = 50 * answer.margin
     if 100 * best.bound > half:
         closer = f"go on until it is at most {counted(half, 'point')} behind"
-        yield Step(closer, f"{SEARCH} with --margin {half:g}")
+        yield Step(closer, f"{meta.command} --margin {half:g}")
     if others := len(answer.of(Verdict.NOT_PURSUED)):
         names = "one" if others == 1 else str(others)
-        yield Step(f"know the verdict on the {names} not pursued", f"{SEARCH} with --ask all")
+        yield Step(f"get a verdict on the {names} not pursued", f"{meta.command} --ask all")
 
 
 def rounded(images: float) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from study.common.errors import UserError
+from study.common.text import counted
 from study.records.predicted_classes import PredictedClasses, read_predicted
 from study.records.study_meta import StudyMeta, load_meta
 from study.records.trial_record import TrialRecord, TrialStatus
-from study.records.trials_file import check_plan, load_trials
+from study.records.trials_file import load_records
 from study.report.analysis.cautions import cautions
 from study.report.analysis.citation import citation
 from study.report.analysis.conclusion import Headline, headline
@@ -89,8 +90,11 @@ def load_study(folder: Path, *, margin: float | None = None) -> Summary:
     meta = load_meta(folder)
     if margin is not None:
         meta = replace(meta, settings={**meta.settings, "margin": margin})
-    records = load_trials(folder)
-    check_plan(meta, records, folder)
+    records = load_records(folder, meta)
+    if (lost := meta.runs - len(records)) > 0:
+        are, them = ("is", "it") if lost == 1 else ("are", "them")
+        why = f"{counted(lost, 'run')} {are} missing (the same search command repeats {them})"
+        meta = replace(meta, finished=False, partial=why)
     if not any(record.status is not TrialStatus.FAILED for record in records):
         failed = f" ({len(records)} failed)" if records else ""
         raise UserError(
@@ -114,7 +118,8 @@ def summarize(
     `folder`, by default below `logs`.
     """
     folder = folder or Path("logs", meta.name)
-    answer = answer_of(meta, records, predicted=predicted)
+    lacks_runs = bool(meta.partial) and not meta.finished
+    answer = answer_of(meta, records, {} if lacks_runs else None, predicted)
     rows = rank(meta, records, answer)
     settings = best_settings(meta, rows, records)
     curves = winner_curves(meta, rows, records)

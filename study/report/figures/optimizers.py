@@ -43,7 +43,6 @@ from study.report.figures.picture import (
     write_beside,
 )
 from study.report.figures.svg import says
-from study.report.tables import verdict_words
 from study.verdicts.answer import Judged, Verdict
 from study.verdicts.looks import FEWEST_REPEATS
 
@@ -95,7 +94,7 @@ def draw_ranking(summary: Summary, marks: Mapping[str, Mark], fonts: Fonts) -> D
     axis.axvline(answer.margin, color=INK, lw=1.1)
     for place, (row, one) in enumerate(zip(rows, judged, strict=True)):
         _draw_judged(axis, place, names[place], one, leader, noun)
-        _write_beside(axis, place, verdict_words(one), VERDICTS[one.verdict], _numbers(row, one))
+        _write_beside(axis, place, one.words, VERDICTS[one.verdict], _numbers(row, one))
     heads = (f"these {noun}s ≤", "new ≤", f"val {SHORT[summary.meta.metric]}")
     _write_beside(axis, -0.95, "verdict", MUTED, heads)
     names_down(axis, names)
