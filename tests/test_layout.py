@@ -132,10 +132,8 @@ def test_copies_of_test_images_are_never_trained_on(tmp_path: Path):
     assert found.startswith("copied outside the test folder: 1 test image, so the test accuracy")
     lines = overview(images).splitlines()
     assert f"warning: {said}" in lines
-    assert lines[-3].endswith(
-        "3 images in all, which a stratified split judges in the test folder and leaves out "
-        "elsewhere"
-    )
+    fate = "3 images in all, which a stratified split judges in the test folder and leaves out "
+    assert any(line.endswith(f"{fate}elsewhere") for line in lines)
 
 
 def test_content_of_two_classes_in_train_alone_is_said_to_be_trained_on(tmp_path: Path):
@@ -155,13 +153,13 @@ def test_content_of_two_classes_in_train_alone_is_said_to_be_trained_on(tmp_path
 
 
 def test_the_look_says_what_a_search_refuses_or_warns_of(tmp_path: Path):
-    few = overview(load_images(fill(tmp_path / "few", cats=9, dogs=2))).splitlines()[-1]
+    lines = overview(load_images(fill(tmp_path / "few", cats=9, dogs=2))).splitlines()
     with pytest.raises(UserError) as refused:
         Splits(load_images(tmp_path / "few"))
-    assert few == f"warning: a search would refuse this: {refused.value}"
-    assert "class dogs in " in few and "has 2 distinct images of its own" in few
+    assert f"warning: a search would refuse this: {refused.value}" in lines
+    assert "class dogs in " in str(refused.value) and "2 distinct images" in str(refused.value)
     lines = overview(load_images(fill(tmp_path / "single", cats=60, dogs=3))).splitlines()
-    assert lines[-1] == "warning: only 1 training image of dogs"
+    assert "warning: only 1 training image of dogs" in lines
     images = load_images(fill(tmp_path / "small", cats=20, dogs=20))
     images = replace(images, groups=("day one",) * 18 + ("", "") + ("day one",) * 18 + ("", ""))
     assert overview(images).splitlines()[-2:] == [
