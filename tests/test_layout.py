@@ -162,7 +162,7 @@ def test_the_look_says_what_a_search_refuses_or_warns_of(tmp_path: Path):
     assert "warning: only 1 training image of dogs" in lines
     images = load_images(fill(tmp_path / "small", cats=20, dogs=20))
     images = replace(images, groups=("day one",) * 18 + ("", "") + ("day one",) * 18 + ("", ""))
-    assert overview(images).splitlines()[-2:] == [
+    assert [one for one in overview(images).splitlines() if "only 2" in one] == [
         f"warning: only 2 {part} images (8 were asked for, but groups stay whole): one moves the "
         "accuracy by 50.0 points"
         for part in ("validation", "test")
