@@ -77,9 +77,7 @@ def test_the_test_folder_is_the_test_set_and_the_rest_is_drawn_anew(tmp_path: Pa
         assert split.train.dtype == split.validation.dtype == split.test.dtype == np.int32
     assert {"train", "val"} == set.union(*(names(images, split.validation) for split in found))
     assert "the test set is the folder test as it is, so `test_split` does not" in drawn.origin
-    assert drawn.warnings(several=True) == [
-        "only 6 validation images: one moves the accuracy by 16.7 points"
-    ]
+    assert drawn.warnings(several=True) == ["only 6 validation images: one is 16.7 % of them"]
 
 
 def test_folders_are_kept_as_they_are_when_asked_for(tmp_path: Path):
@@ -163,8 +161,8 @@ def test_the_look_says_what_a_search_refuses_or_warns_of(tmp_path: Path):
     images = load_images(fill(tmp_path / "small", cats=20, dogs=20))
     images = replace(images, groups=("day one",) * 18 + ("", "") + ("day one",) * 18 + ("", ""))
     assert [one for one in overview(images).splitlines() if "only 2" in one] == [
-        f"warning: only 2 {part} images (8 were asked for, but groups stay whole): one moves the "
-        "accuracy by 50.0 points"
+        f"warning: only 2 {part} images (8 were asked for, but groups stay whole): one is "
+        "50.0 % of them"
         for part in ("validation", "test")
     ]
 
