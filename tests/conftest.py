@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 from shapes import check_shapes
 
@@ -16,6 +17,9 @@ LONGEST = (  # half a minute of a processor and more; they begin first, so no co
     "population", "cluster", "search", "kills", "keras_code", "rows_study", "loss",
     "own_optimizers", "figures", "report", "program_cache", "metric_studies",
 )  # fmt: skip
+
+settings.register_profile("project", deadline=None)  # a test never measures time
+settings.load_profile("project")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -525,7 +525,7 @@ SEEDS += [encoded("TIFF", kind, tiffinfo={GDAL_NODATA: "-9999"}) for kind in ("F
 SEEDS += [encoded("JPEG", progressive=True), encoded("JPEG", exif=b"Exif\0\0" + encoded("TIFF"))]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     seed=st.sampled_from(SEEDS),
     changes=st.lists(st.tuples(st.integers(0, 10_000), st.binary(max_size=8)), max_size=6),
@@ -539,7 +539,7 @@ def test_a_mutated_image_is_decoded_or_a_problem(tmp_path_factory, seed, changes
     check_any(tmp_path_factory, bytes(file[:cut]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(head=st.sampled_from([b"", *(seed[:16] for seed in SEEDS)]), tail=st.binary(max_size=300))
 def test_random_bytes_are_decoded_or_a_problem(tmp_path_factory, head, tail):
     check_any(tmp_path_factory, head + tail)

@@ -96,6 +96,7 @@ def test_no_run_has_a_group_or_a_copy_on_two_sides(finished: Path, top: Path) ->
         assert sum(images.units == images.units[row]) == 4
 
 
+@pytest.mark.slow  # test_search has a kill, too
 def test_a_study_of_a_table_goes_on_after_a_kill_with_the_same_records(
     finished: Path, search: Search, top: Path
 ) -> None:

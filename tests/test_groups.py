@@ -54,7 +54,7 @@ def save(image: Image.Image, path: Path, **how: int) -> Path:
     return path
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     data=st.data(),
     classes=st.integers(2, 4),

@@ -77,9 +77,7 @@ def test_the_test_folder_is_the_test_set_and_the_rest_is_drawn_anew(tmp_path: Pa
         assert split.train.dtype == split.validation.dtype == split.test.dtype == np.int32
     assert {"train", "val"} == set.union(*(names(images, split.validation) for split in found))
     assert "the test set is the folder test as it is, so `test_split` does not" in drawn.origin
-    assert drawn.warnings(several=True) == [
-        "only 6 validation images: one moves the accuracy by 16.7 points"
-    ]
+    assert drawn.warnings(several=True) == ["only 6 validation images: one is 16.7 % of them"]
 
 
 def test_folders_are_kept_as_they_are_when_asked_for(tmp_path: Path):
@@ -132,10 +130,8 @@ def test_copies_of_test_images_are_never_trained_on(tmp_path: Path):
     assert found.startswith("copied outside the test folder: 1 test image, so the test accuracy")
     lines = overview(images).splitlines()
     assert f"warning: {said}" in lines
-    assert lines[-3].endswith(
-        "3 images in all, which a stratified split judges in the test folder and leaves out "
-        "elsewhere"
-    )
+    fate = "3 images in all, which a stratified split judges in the test folder and leaves out "
+    assert any(line.endswith(f"{fate}elsewhere") for line in lines)
 
 
 def test_content_of_two_classes_in_train_alone_is_said_to_be_trained_on(tmp_path: Path):
@@ -155,18 +151,18 @@ def test_content_of_two_classes_in_train_alone_is_said_to_be_trained_on(tmp_path
 
 
 def test_the_look_says_what_a_search_refuses_or_warns_of(tmp_path: Path):
-    few = overview(load_images(fill(tmp_path / "few", cats=9, dogs=2))).splitlines()[-1]
+    lines = overview(load_images(fill(tmp_path / "few", cats=9, dogs=2))).splitlines()
     with pytest.raises(UserError) as refused:
         Splits(load_images(tmp_path / "few"))
-    assert few == f"warning: a search would refuse this: {refused.value}"
-    assert "class dogs in " in few and "has 2 distinct images of its own" in few
+    assert f"warning: a search would refuse this: {refused.value}" in lines
+    assert "class dogs in " in str(refused.value) and "2 distinct images" in str(refused.value)
     lines = overview(load_images(fill(tmp_path / "single", cats=60, dogs=3))).splitlines()
-    assert lines[-1] == "warning: only 1 training image of dogs"
+    assert "warning: only 1 training image of dogs" in lines
     images = load_images(fill(tmp_path / "small", cats=20, dogs=20))
     images = replace(images, groups=("day one",) * 18 + ("", "") + ("day one",) * 18 + ("", ""))
-    assert overview(images).splitlines()[-2:] == [
-        f"warning: only 2 {part} images (8 were asked for, but groups stay whole): one moves the "
-        "accuracy by 50.0 points"
+    assert [one for one in overview(images).splitlines() if "only 2" in one] == [
+        f"warning: only 2 {part} images (8 were asked for, but groups stay whole): one is "
+        "50.0 % of them"
         for part in ("validation", "test")
     ]
 

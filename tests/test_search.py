@@ -225,6 +225,7 @@ def test_the_winner_says_the_same_beside_keras_settings_of_another_project(
     assert isinstance(answer, Prediction) and said == f"{photo}: {in_words(answer)}\n"
 
 
+@pytest.mark.slow  # test_kills has Ctrl-C, too
 def test_ctrl_c_is_answered_at_once_and_another_one_ends_it_quietly(
     picture_folder: Path, tmp_path: Path
 ) -> None:

@@ -500,7 +500,7 @@ def optimizer_tables() -> st.SearchStrategy[object]:
     return st.builds(lambda name, more: {"class": name, **more}, classes, hyperparameters)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
 @given(
     head=st.dictionaries(st.sampled_from(HEADS), domains(), max_size=2),
     schedules=st.dictionaries(
@@ -521,7 +521,7 @@ def test_any_table_is_a_valid_space_or_a_user_error(
     load_or_refuse(tmp_path_factory.mktemp("fuzz", numbered=True), text.encode())
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(
     st.one_of(
         st.binary(max_size=200),
@@ -745,6 +745,7 @@ def test_stock_hyperband_runs_with_it(tiny, tmp_path: Path):
     assert all(trial.status == "COMPLETED" for trial in trials)
 
 
+@pytest.mark.slow  # Hyperband runs always
 @KERAS_TUNER_ASKS_THREADS_FOR_NAMES
 def test_stock_grid_search_visits_every_configuration(tiny, tmp_path: Path):
     text = (

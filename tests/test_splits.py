@@ -85,7 +85,7 @@ def test_content_of_two_classes_is_trained_on_and_never_evaluated():
 contents = st.lists(st.integers(0, 25), min_size=1, max_size=40)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     classes=st.lists(contents, min_size=2, max_size=5),
     shared=st.lists(st.integers(0, 3), max_size=3),
@@ -117,7 +117,7 @@ def test_parts_are_whole_disjoint_stratified_and_keep_copies_together(
     assert (len(parts.test) == 0) == (test == 0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     counts=st.lists(st.integers(10, 60), min_size=2, max_size=6),
     test=st.sampled_from([0.0, 0.1, 0.3]),

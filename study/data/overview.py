@@ -27,7 +27,7 @@ SIDE = 160  # pixels of an image in the grid
 
 
 def overview(images: ImageSet) -> str:
-    """Return what to know of the images before a study, as lines of text."""
+    """Return what to know of the images before a study, in lines, the gravest first."""
     headers = images.headers
     widths, heights = zip(*(size for _, size, _ in headers), strict=True)
     kind, size, mode = headers[0]
@@ -36,16 +36,16 @@ def overview(images: ImageSet) -> str:
         *images.notes,
         *white_points(images),
         _division(images),
+        *_before_search(images),
+        f"left out: {len(images.problems)}; ignored (not images): {images.ignored}; "
+        f"copies: {images.copies}",
+        *(f"  {line}" for line in doubts(images)),
         f"first image: {images.paths[0]}: {kind} {size} {mode}",
         f"widths {min(widths)} to {max(widths)} (median {median(widths):.0f}), "
         f"heights {min(heights)} to {max(heights)} (median {median(heights):.0f})",
         *_odd_sizes(images),
         f"formats: {_tally(kind for kind, _, _ in headers)}",
         f"modes: {_tally(mode for _, _, mode in headers)}",
-        f"left out: {len(images.problems)}; ignored (not images): {images.ignored}; "
-        f"copies: {images.copies}",
-        *(f"  {line}" for line in doubts(images)),
-        *_before_search(images),
     ]
     return "\n".join(map(printable, lines))
 
@@ -56,8 +56,8 @@ def overview_of_rows(rows: RowSet) -> str:
         *_classes(rows, f"in {rows.source}, {rows.rows.shape[1]:,} numbers each"),
         *rows.notes,
         _division(rows),
-        *(f"  {line}" for line in rows.doubts()),
         *_before_search(rows),
+        *(f"  {line}" for line in rows.doubts()),
     ]
     return "\n".join(map(printable, lines))
 

@@ -205,8 +205,8 @@ class Splits:
             if len(rows) and (len(rows) < FEW or groups):
                 why = f" ({wanted:.0f} were asked for, but groups stay whole)" if groups else ""
                 yield (
-                    f"only {counted(len(rows), f'{part} {noun}')}{why}: one moves the accuracy by "
-                    f"{points(1 / len(rows))} points"
+                    f"only {counted(len(rows), f'{part} {noun}')}{why}: one is "
+                    f"{points(1 / len(rows))} % of them"
                 )
         counts = np.bincount(self.examples.labels[now.train]).tolist()
         names = zip(self.examples.class_names, counts, strict=False)
