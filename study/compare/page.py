@@ -46,14 +46,15 @@ def write_studies(found: Several, folder: Path) -> Path:
     write_atomically(folder / "compare.md", text)
     text = json.dumps(finite(_content(found)), indent=2, allow_nan=False)
     write_atomically(folder / "compare.json", text + "\n")
+    drawn = {picture.name: picture for picture in pictures}
+    figures = (drawn.get("effects"), drawn.get("across"), None)
     page = render(
         "studies.html",
         title=title,
         headline=found.headline,
         details=found.details,
         remarks=found.remarks,
-        pictures=pictures,
-        tables=studies_tables(found),
+        parts=list(zip(studies_tables(found), figures, strict=True)),
         pairs=[
             {
                 "title": pair_title(pair),
@@ -125,7 +126,7 @@ def effects_table(found: Several) -> Table:
         for one in found.effects
     ]
     return Table(
-        "Effects of each choice",
+        "What moves how much",
         f"Points of validation {WORDS[found.metric]} from the worst to the best level of each "
         "choice, as measured, paired by repeat. The 95 % bounds hold simultaneously for all "
         f"{len(rows)} lines (Bonferroni) and allow for picking the worst and the best of several "
