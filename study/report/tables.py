@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.common.metrics import ACCURACY, PLURAL, SHORT
@@ -31,11 +30,11 @@ class Table(NamedTuple):
 
 def heading(meta: StudyMeta) -> str:
     """Return the name of a study and what it compared on which data."""
-    file = Path(str(meta.data["folder"] if meta.noun == "image" else meta.data["file"]))
+    data = meta.data["folder" if meta.noun == "image" else "file"]
     return (
         f"{plain(meta.name, 200)}: {counted(len(meta.optimizers), 'optimizer')} on "
         f"{counted(sum(meta.class_counts), meta.noun)}, {len(meta.class_names)} classes "
-        f"({plain(file.name, 60)})"
+        f"({plain(data, 60)})"
     )
 
 
