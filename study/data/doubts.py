@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from study.common.text import counted, first_few, printable
+from study.common.text import counted, first_few
 from study.data.files.class_folders import Problem
 from study.data.image_set import ImageSet
 from study.data.names import class_doubts, mask_pairs
@@ -109,4 +109,4 @@ def subfolders_of_all(images: ImageSet) -> list[str]:
             inside[label].add(name)
     if len(inside) < len(images.class_names) or min(map(len, inside.values()), default=0) < 2:
         return []
-    return [f"{images.class_names[0]}/{printable(name)}" for name in sorted(inside[0])[:2]]
+    return [f"{images.class_names[0]}/{name}" for name in sorted(inside[0])[:2]]

@@ -93,7 +93,7 @@ def load_images(
     """
     pattern = compiled(group, group_pattern)
     listing = list_files(data, labels, grouped=group is not None, follow_links=follow_links)
-    where = printable(listing.source)
+    where = listing.source
     if len(listing.files) > MOST_IMAGES:
         raise UserError(
             f"{where} has {len(listing.files):,} images, but a study can hold at most "
@@ -211,12 +211,12 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
 
 def _refuse_classes(images: ImageSet, listing: Listing) -> None:
     """Refuse lost classes (a study of the others answers another question), and too few."""
-    where = printable(images.source)
+    where = images.source
     label_of = {one.path: one.label for one in listing.files}
     without = set(listing.labels) - {label_of[path] for path in images.paths}
     problems = [problem for problem in images.problems if problem.label in without]
     if images.paths and problems:
-        lost = list(dict.fromkeys(printable(problem.label) for problem in problems))
+        lost = list(dict.fromkeys(problem.label for problem in problems))
         which = f"class {lost[0]} in {where} has no usable file"
         if len(lost) > 1:
             which = f"classes {', '.join(lost)} in {where} have no usable files"
@@ -243,7 +243,7 @@ def _refuse_classes(images: ImageSet, listing: Listing) -> None:
 
 
 def _too_few_classes(images: ImageSet) -> str:
-    where, table = printable(images.source), _table_nearby(images.root)
+    where, table = images.source, _table_nearby(images.root)
     if images.source != images.root:
         only = f", {images.class_names[0]}" if images.class_names else ""
         left = f" ({_one_of_each(images.problems)})" if images.problems else ""
@@ -270,7 +270,7 @@ def _table_nearby(root: Path) -> str:
     tables = [entry for entry in places if entry.suffix.lower() in (".csv", ".tsv")]
     if not tables:
         return ""
-    return f", or give `labels` {printable(tables[0])}, if that is the table of their classes"
+    return f", or give `labels` {tables[0]}, if that is the table of their classes"
 
 
 def _one_of_each(problems: Sequence[Problem]) -> str:
@@ -286,7 +286,7 @@ def _grouped(images: ImageSet, group: str | None, pattern: "re.Pattern[str] | No
     """Return the images with the groups that were asked for."""
     if any(images.groups) and (group is not None or pattern is not None):
         raise UserError(
-            f"{printable(images.source)} already has a column group: drop `group` and "
+            f"{images.source} already has a column group: drop `group` and "
             "`group_pattern`, or remove the column from the table"
         )
     if group is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from study.common.text import first_few, printable
+from study.common.text import first_few
 from study.data.examples import Examples
 from study.data.image_set import ImageSet
 
@@ -48,7 +48,7 @@ def mask_pairs(images: ImageSet) -> list[str]:
         return []
     return [
         f"{len(found):,} of {len(images.paths):,} images are named like masks of others, such as "
-        f"{printable(found[0])}: a study takes them for photos of their class; move them away"
+        f"{found[0]}: a study takes them for photos of their class; move them away"
     ]
 
 

@@ -4,7 +4,6 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from study.common.errors import UserError
-from study.common.text import printable
 from study.data.examples import Examples
 from study.data.files.class_folders import TEST
 
@@ -39,7 +38,7 @@ def weights_in_words(examples: Examples) -> list[str]:
     learned[examples.of_part(TEST)] = False
     if not weights[learned].any():
         raise UserError(
-            f"{printable(examples.source)}: the weights of all {noun}s to train on are 0, so there "
+            f"{examples.source}: the weights of all {noun}s to train on are 0, so there "
             "is nothing to learn: give some of them a weight above 0"
         )
     zeros = np.count_nonzero(weights == 0)

@@ -80,7 +80,7 @@ def list_files(
     if labels is not None:
         table = local_path(labels, "labels", "a CSV file")
         if table.is_dir():
-            raise UserError(f"{printable(table)} is a folder: give `labels` a CSV file")
+            raise UserError(f"{table} is a folder: give `labels` a CSV file")
         root = _existing_folder(data) if data is not None else table.parent.resolve()
         return _list_table(table, root, Links(root, follow=follow_links))
     if data is None:
@@ -88,7 +88,7 @@ def list_files(
     root = _existing_folder(data)
     if is_output(root):
         raise UserError(
-            f"{printable(root)} holds the output of studies, not images: give `data` a folder that "
+            f"{root} holds the output of studies, not images: give `data` a folder that "
             "holds one folder per class"
         )
     return _list_folders(find_class_folders(root, ask=not grouped), follow=follow_links)
@@ -105,7 +105,7 @@ def local_path(given: str | Path, name: str, wanted: str) -> Path:
         raise UserError(f"`{name}` is empty (an unset shell variable?): give {wanted}")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # a `Path` keeps one of two slashes
         raise UserError(
-            f"{printable(text)} is a web address, but only local files are read: download the "
+            f"{text} is a web address, but only local files are read: download the "
             "data, or mount the store as a folder (on every machine of a cluster at the same "
             f"path), then give `{name}` {wanted}"
         )
@@ -128,7 +128,7 @@ def _existing_folder(data: str | Path) -> Path:
             hint = TABLES.get(folder.suffix.lower(), "")
     except OSError as error:  # a name too long, a parent that may not be entered
         wrong = f"cannot be read ({error.strerror})"
-    raise UserError(f"{printable(folder)} {wrong}: give `data` {wanted}{hint}")
+    raise UserError(f"{folder} {wrong}: give `data` {wanted}{hint}")
 
 
 def _list_faces() -> Listing:
@@ -159,7 +159,7 @@ def _list_folders(classes: ClassFolders, *, follow: bool = False) -> Listing:
     others = list(_loose(root)) if divided else []
     for part, top in tops.items():
         if part and (wrong := links.why_not(top)):
-            raise UserError(f"{printable(top)} {wrong}")
+            raise UserError(f"{top} {wrong}")
         others += _loose(top)
         used = {os.path.realpath(one) for one in class_folders(top) if not is_link(one)}
         for folder in class_folders(top):
@@ -274,10 +274,10 @@ def _list_table(source: Path, root: Path, links: Links) -> Listing:
     rows = sorted(lines, key=order)
     there = [row for row in rows if row.path.is_file()]
     led_out = {row: wrong for row in there if (wrong := links.why_not(row.path))}
-    notes = [f"labels: {printable(source)}, {len(rows):,} files"]
+    notes = [f"labels: {source}, {len(rows):,} files"]
     notes += [f"labels: {note}" for note in table.notes]
     if sure:
-        name, file = (printable(path.relative_to(root)) for path in next(iter(sure.items())))
+        name, file = (path.relative_to(root) for path in next(iter(sure.items())))
         notes.append(
             f"labels: {counted(len(sure), 'name')} completed, such as {name}: there is only {file}"
         )

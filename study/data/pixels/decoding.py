@@ -35,7 +35,6 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from study.common.errors import UserError
-from study.common.text import printable
 from study.data.pixels.deep_grey import (
     GreyRange,
     Scales,
@@ -152,7 +151,7 @@ def _of_file(path: Path) -> Iterator[Image.Image]:
             yield image
     except Exception as error:  # whatever a decoder raises, the cause is this file
         raise UserError(
-            f"{printable(path)} {_in_words(error)}, but was readable before: do not change images "
+            f"{path} {_in_words(error)}, but was readable before: do not change images "
             "while a study runs, and start it again"
         ) from error
 
@@ -326,7 +325,7 @@ def _upright(image: Image.Image, stored: Image.Image) -> Image.Image:
 
 
 def _in_words(error: Exception) -> str:
-    text = printable(str(error))
+    text = str(error)
     if isinstance(error, UnusableImageError):
         return text
     if isinstance(error, Image.DecompressionBombError):

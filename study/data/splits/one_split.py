@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Int32
 
 from study.common.errors import UserError
-from study.common.text import printable
 from study.data.examples import Examples
 from study.data.files.class_folders import TEST, TRAIN, VALIDATION, class_folders
 from study.data.files.foreign_folders import is_output
@@ -99,7 +98,7 @@ def keras_split(images: ImageSet, validation_split: float, *, seed: int) -> Spli
     _check_validation_split(validation_split)
     if images.parts:
         raise UserError(
-            f"`split` keras would mix the parts that {printable(images.root)} is divided into: use "
+            f"`split` keras would mix the parts that {images.root} is divided into: use "
             "`split` stratified, or `split` folders to keep them as they are"
         )
     row_of = {str(path): row for row, path in enumerate(images.paths)}
@@ -142,7 +141,7 @@ def folders_split(examples: Examples) -> Split:
     Raises:
         UserError: the data are not divided, or lack a part.
     """
-    where = printable(examples.source)
+    where = examples.source
     if not examples.parts:
         raise UserError(
             f"`split` folders keeps {examples.part_noun}s train, val and test as they are, but "

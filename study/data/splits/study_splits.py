@@ -13,7 +13,7 @@ from jaxtyping import Int32
 
 from study.common.errors import UserError
 from study.common.seeds import derive_seed
-from study.common.text import counted, first_few, join, points, printable
+from study.common.text import counted, first_few, join, points
 from study.data.examples import Examples
 from study.data.files.class_folders import TEST, VALIDATION
 from study.data.image_set import ImageSet
@@ -134,7 +134,7 @@ class Splits:
             return ""
         return (
             f"; but Keras itself would leave out {counted(len(others), 'image')}, such as "
-            f"{printable(Path(others[0]).name)}, which are divided apart by the same rule"
+            f"{Path(others[0]).name}, which are divided apart by the same rule"
         )
 
     def warnings(self, *, several: bool) -> list[str]:
@@ -188,7 +188,7 @@ class Splits:
         places = {examples.parts[row] for row in left_out}
         names = join([name for part, name in examples.part_names.items() if part in places])
         these = "this one is" if len(left_out) == 1 else f"these {len(left_out):,} are"
-        pair = f"{printable(examples.name_of(both[0]))} and {printable(examples.name_of(first))}"
+        pair = f"{examples.name_of(both[0])} and {examples.name_of(first)}"
         yield (
             f"{counted(len(both), f'test {examples.noun}')} {'has' if len(both) == 1 else 'have'} "
             f"{what} in {names}, such as {pair}: {these} left out there"
@@ -252,7 +252,7 @@ def _of_folders(examples: Examples) -> ImageSet:
     if isinstance(examples, ImageSet):
         return examples
     raise UserError(
-        f"`split` keras is for a folder of images, but {printable(examples.source)} is not one: "
+        f"`split` keras is for a folder of images, but {examples.source} is not one: "
         "use `split` stratified"
     )
 
@@ -272,7 +272,7 @@ def _outside_test(examples: Examples) -> Int32[np.ndarray, " n"]:
         kept = ", or keep them as they are with `split` folders" if divided else ""
         raise UserError(
             f"all {noun}s of {', '.join(lost)} outside the test {examples.part_noun} of "
-            f"{printable(examples.source)} are copies of test {noun}s or belong to them, so there "
+            f"{examples.source} are copies of test {noun}s or belong to them, so there "
             f"is nothing to train on: divide the data again{kept}"
         )
     return rows
