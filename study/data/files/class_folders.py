@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from study.common.errors import UserError
-from study.common.text import first_few
+from study.common.text import first_few, printable
 from study.data.files.foreign_folders import is_foreign
 from study.data.files.links import is_circle, is_link
 from study.data.pixels.decoding import SUFFIXES
@@ -39,7 +39,7 @@ class Problem(NamedTuple):
     label: str = ""  # the class that it belongs to, where that is known
 
     def __str__(self) -> str:
-        return f"{self.path} {self.reason}"
+        return f"{printable(self.path)} {self.reason}"
 
 
 class ClassFolders(NamedTuple):
