@@ -75,11 +75,7 @@ def contents(
 
 
 def near_copies(thumbnails: UInt8[np.ndarray, "N 320"]) -> list[tuple[int, ...]]:
-    """Return groups of two or more near-duplicates, joined by chains, each in ascending order.
-
-    Args:
-        thumbnails: of the images, see `thumbnail`; equal ones may occur.
-    """
+    """Return groups of two or more near-duplicates, joined by chains, each in ascending order."""
     from scipy.spatial import KDTree  # here, since it is too slow to load for --help
 
     rows = np.flatnonzero(thumbnails[:, :GREY].std(axis=1) >= FAINT)

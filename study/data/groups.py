@@ -71,11 +71,7 @@ def groups_of_names(images: ImageSet, pattern: "re.Pattern[str]") -> tuple[str, 
 
 
 def _searched(pattern: "re.Pattern[str]", paths: Sequence[str]) -> list["re.Match[str] | None"]:
-    """Search each path, with a limit in the main thread: an expression may take years.
-
-    Raises:
-        UserError: one path takes longer than `SECONDS`.
-    """
+    """Search each path, with a limit in the main thread: an expression may take years."""
     if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
         return list(map(pattern.search, paths))  # without signals nothing ends it
     found: list[re.Match[str] | None] = []

@@ -17,7 +17,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,8 +27,8 @@ import numpy as np
 from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import first_few, printable
+from study.common.threads import in_threads
 from study.data.copies import TOGETHER, contents, near_copies
-from study.data.doubts import NAMED
 from study.data.files.class_folders import TRAIN, Problem, entries
 from study.data.files.listing import ListedFile, Listing, list_files
 from study.data.groups import compiled, groups_in_words, groups_of_names, groups_of_subfolders
@@ -43,7 +42,7 @@ from study.data.sample_weight import weights_in_words
 MOST_IMAGES = 10_000_000  # descriptions of more would fill a machine's memory
 NO_CLASS = "holds no readable image, so it is not a class"
 PEOPLE, PHOTOS = 40, 10  # of the built-in faces
-BATCH = 512  # files handed to the threads at once: Ctrl-C is answered, a million files fit
+BATCH = 512  # files handed to the threads ahead: Ctrl-C is answered, a million files fit
 T = TypeVar("T")
 
 
@@ -55,10 +54,8 @@ class MapFiles(Protocol):
 
 
 def map_in_threads(function: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]:
-    """Yield the results in the order of the files: the `MapFiles` of one process."""
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for start in range(0, len(files), BATCH):
-            yield from threads.map(function, files[start : start + BATCH])
+    """Return the results in the order of the files: the `MapFiles` of one process."""
+    return in_threads(function, files, os.cpu_count() or 1, BATCH)
 
 
 def load_images(
@@ -279,7 +276,7 @@ def _one_of_each(problems: Sequence[Problem]) -> str:
 
 
 def _some(problems: Iterable[Problem]) -> str:
-    return first_few(map(str, problems), NAMED, between="; ")
+    return first_few(map(str, problems), between="; ")
 
 
 def _grouped(images: ImageSet, group: str | None, pattern: "re.Pattern[str] | None") -> ImageSet:

@@ -143,10 +143,8 @@ def time_needed(
 def row_sources(images: ImageSet, views: Int[np.ndarray, "N V"] | None = None) -> list[RowSource]:
     """Return what each row shows.
 
-    Args:
-        images: N images.
-        views: rows of the views of each image, the image itself first; None: each image has one
-            row, in their order.
+    `views` has the rows of the views of each image, the image itself first; None: each image has
+    one row, in their order.
     """
     own = list(map(RowSource, images.paths, images.digests, images.feature_keys))
     if views is None:

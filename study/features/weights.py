@@ -259,10 +259,10 @@ def _read_h5(path: Path, file: Any) -> Pairs:
         for ndim, label, needed in ((4, name, shape), (1, f"{name} (bias)", shape[3:])):
             _check_shape(path, label, arrays[ndim].shape if ndim in arrays else None, needed)
             dataset = arrays[ndim]
-            if dataset.dtype.kind != "f" or dataset.external or dataset.is_virtual:
+            if dataset.dtype.kind != "f":
                 raise UserError(
-                    f"weights file {path}: layer {label} must hold floating-point numbers in this "
-                    f"file, not {dataset.dtype} or a link to another file"
+                    f"weights file {path}: layer {label} must hold floating-point numbers, not "
+                    f"{dataset.dtype}"
                 )
         pairs[name] = (arrays[4][()], arrays[1][()])
     return pairs

@@ -12,10 +12,11 @@ from study.data.pixels.deep_grey import Scales
 from study.features.backbone import Backbone, load_backbone
 from study.features.device import Device, pick_device
 from study.features.extract import RowsOf, computed_rows
-from study.machines.machines import CertainPrograms, Machines, TrainerOrder
+from study.machines.machines import Machines, TrainerOrder
+from study.space.head_config import HeadConfig
 from study.training.places import Trainer
 from study.training.population import LocalTrainer, heads_at_once
-from study.training.program_key import ProgramShape
+from study.training.program_key import ProgramShape, Signature
 from study.training.programs import Programs, compiled_ahead
 from study.training.rounding import rounding_digest
 
@@ -55,13 +56,14 @@ class Here(Machines):
         return partial(computed_rows, backbone=backbone, scales=scales)
 
     @contextmanager
-    def ahead(self, programs: CertainPrograms) -> Iterator[None]:
+    def ahead(
+        self, shape: ProgramShape | None, wanted: Sequence[tuple[Signature, HeadConfig]]
+    ) -> Iterator[None]:
         """Compile programs in a thread; see `compiled_ahead`."""
-        shape, n_classes, metric, size, wanted, weighted = programs
-        if size is None:  # a GPU is timed first
+        if shape is None:  # a GPU is timed first
             yield
             return
-        self._programs = Programs(ProgramShape(shape, n_classes, size, metric, weighted))
+        self._programs = Programs(shape)
         with compiled_ahead(self._programs, wanted):
             yield
 

@@ -21,21 +21,10 @@ from study.features.extract import RowsOf
 from study.space.head_config import HeadConfig
 from study.space.search_space import SearchSpace
 from study.training.places import Trainer
-from study.training.program_key import Signature
+from study.training.program_key import ProgramShape, Signature
 from study.training.runs import TrainingRules, TrainingTable
 
 T = TypeVar("T")
-
-
-class CertainPrograms(NamedTuple):
-    """Programs that a study is certain to need, before it has a trainer."""
-
-    shape: tuple[int, int]  # (R, n_features) of the rows
-    n_classes: int
-    metric: str  # judges an epoch
-    size: int | None  # heads in one program; None: not timed yet, so nothing can be compiled
-    wanted: Sequence[tuple[Signature, HeadConfig]]  # in the order of need; any configuration of it
-    weighted: bool = False  # whether rows have weights in the training loss
 
 
 class TrainerOrder(NamedTuple):
@@ -96,8 +85,14 @@ class Machines(ABC):
     def rows_of(self, base: BaseChoice, backbone: Backbone, scales: Scales) -> RowsOf:
         """Return a function that computes rows with the `backbone` made of `base`."""
 
-    def ahead(self, programs: CertainPrograms) -> AbstractContextManager[None]:
-        """Compile programs while rows are computed; workers compile only once they train."""
+    def ahead(
+        self, shape: ProgramShape | None, wanted: Sequence[tuple[Signature, HeadConfig]]
+    ) -> AbstractContextManager[None]:
+        """Compile programs while rows are computed; workers compile only once they train.
+
+        `wanted` has them in the order of need, each with any of its configurations. Without a
+        `shape`, because the size is not timed yet, nothing can be compiled.
+        """
         return nullcontext()
 
     @abstractmethod

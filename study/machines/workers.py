@@ -7,14 +7,13 @@ worker is lost, or a machine joins, another worker is started.
 
 import itertools
 import math
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
-from study.common.errors import UserError
+from study.common.errors import UserError, warn
 from study.common.text import counted, join
 from study.machines.connection import HeadNode
 from study.machines.remote import Likeness, Remote
@@ -174,7 +173,7 @@ class Workers:
             remote.alive, remote.lost_why = False, str(error)
         except UserError as error:
             self._refused[remote.node] = f"{remote.host}: {error}"
-            print(f"warning: the worker on {remote.host} is left out: {error}", file=sys.stderr)
+            warn(f"the worker on {remote.host} is left out: {error}")
             self._remotes.remove(remote)
             remote.end()
             return
@@ -215,7 +214,7 @@ class Workers:
             words = f"could not start ({remote.lost_why})"
             if self._starts[remote.node] >= MOST_STARTS:
                 self._refused[remote.node] = f"{host}: it {words}"
-        print(f"warning: the worker on {host} {words}", file=sys.stderr)
+        warn(f"the worker on {host} {words}")
 
     def _start_missing(self) -> None:
         """Start a worker on every GPU, or machine, that has none."""

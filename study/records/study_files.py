@@ -23,6 +23,8 @@ PREDICTIONS_FILE = "best/predictions.json"
 WINNER_FILE = "best/winner.keras"
 MISTAKES_FOLDER = "best/mistakes"
 FORMAT = 5  # 0 to 4 were written before the first release
+# What a damaged line raises while it is read.
+DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 T = TypeVar("T")
 

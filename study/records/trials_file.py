@@ -7,7 +7,7 @@ from typing import NamedTuple
 from study.common.command import typed
 from study.common.errors import UserError
 from study.common.files import append_lines, write_atomically
-from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
+from study.records.study_files import DAMAGE, DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import TrialRecord, from_line, id_of, to_line
 
@@ -129,6 +129,6 @@ def read_trials(study: Path) -> TrialLines:
                 return found._replace(cut=True)
             try:
                 found.whole.append(from_line(line[:-1], f"{path}, line {number}"))
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            except DAMAGE as error:
                 found.damaged.append((number, str(error) or type(error).__name__))
     return found

@@ -288,13 +288,8 @@ class StudyProtocol:
     ) -> Task:
         """Return a run on a split of the confirmation; all but CONFIRM share the split of run 0.
 
-        Args:
-            phase: CONFIRM, BUDGET or DEFAULT.
-            name: of the optimizer.
-            repeat: of the search.
-            trial: whose configuration is trained; None: the default one.
-            count: number of a CONFIRM run.
-            budget: fraction of the search's budget at which `trial` was the best.
+        It has the configuration of `trial`, else the default one; `count` is the number of a
+        CONFIRM run, `budget` the fraction of the search's budget at which `trial` was the best.
         """
         config = self.space.default(name)
         if trial:  # perhaps of an earlier process, and not proposed again within a time limit

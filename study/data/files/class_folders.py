@@ -27,7 +27,6 @@ PART_OF = {
     **dict.fromkeys(("test", "testing", "test_set", "testing_set", "seg_test"), TEST),
 }
 LIKELY = {"train": TRAIN, "val": VALIDATION, "dev": VALIDATION, "test": TEST}  # within a name
-NAMED = 5  # folders listed in one sentence
 UNKNOWN = "has no class folders named like those of train, so its classes are unknown"
 
 
@@ -261,7 +260,7 @@ def _question(root: Path, folders: Sequence[Path], common: Iterable[str]) -> str
         )
     return (
         f"{root} holds folders {what}, so they may be parts of a division and not "
-        f"classes: {first_few(map(_guess, folders), NAMED)}; if they are parts, name them train, "
+        f"classes: {first_few(map(_guess, folders))}; if they are parts, name them train, "
         f"val and test and move all others away; if they are classes, {way}"
     )
 
@@ -275,4 +274,4 @@ def _guess(folder: Path) -> str:
 
 
 def _names(folders: Iterable[Path | str]) -> str:
-    return first_few(sorted(Path(folder).name for folder in folders), NAMED)
+    return first_few(sorted(Path(folder).name for folder in folders))

@@ -147,11 +147,7 @@ def _list_faces() -> Listing:
 
 
 def _list_folders(classes: ClassFolders, *, follow: bool = False) -> Listing:
-    """List the files in class folders.
-
-    Raises:
-        UserError: a folder cannot be read, or a part is a link that is not followed.
-    """
+    """List the files in class folders."""
     root, tops, links = classes.root, classes.tops, Links(classes.root, follow=follow)
     divided = "" not in tops
     files: list[ListedFile] = []
@@ -254,11 +250,7 @@ def _first_folder(path: Path, root: Path) -> str:
 
 
 def _list_table(source: Path, root: Path, links: Links) -> Listing:
-    """List the files of a table.
-
-    Raises:
-        UserError: the table is contradictory, see `read_table`.
-    """
+    """List the files of a table."""
     table = read_table(source, root)
     images = list(_images_below(root))
     likely = _likely_files(table.rows, images, root)

@@ -238,26 +238,20 @@ def _measured(image: Image.Image) -> Inspected:
     if not is_deep(image):
         rgb = _to_rgb(image)
         one_colour = rgb.getcolors(1) is not None  # None: more than one
-        veiled = image.mode in ("RGBA", "LA", "PA") and not _is_even(image.getchannel("A"))
+        layers = image.mode in ("RGBA", "LA", "PA")
+        veiled = layers and len(set(image.getchannel("A").getextrema())) > 1
         return Inspected(flat=one_colour, header=header, thumbnail=thumbnail(rgb), veiled=veiled)
     grey = deep_grey(image)
     shown = _upright(Image.fromarray(stretched(grey)), image)
     return Inspected(header=header, thumbnail=thumbnail(shown), grey=measure(grey))
 
 
-def _is_even(band: Image.Image) -> bool:
-    low, high = band.getextrema()
-    return low == high
-
-
 def thumbnail(image: Image.Image) -> bytes:
     """Return 17 x 16 shades of grey, then 4 x 4 RGB colours: `THUMBNAIL_BYTES`, row by row.
 
     The filter is a box, so that every pixel counts equally; large images are made smaller first:
-    13 ms instead of 22 for 12 megapixels, and a shade differs by at most 1 of 255.
-
-    Args:
-        image: upright, RGB or 8-bit grey.
+    13 ms instead of 22 for 12 megapixels, and a shade differs by at most 1 of 255. The image is
+    upright, in RGB or 8-bit grey.
     """
     if image.width >= LARGE * BETWEEN[0] and image.height >= LARGE * BETWEEN[1]:
         image = image.resize(BETWEEN, Image.Resampling.BOX)

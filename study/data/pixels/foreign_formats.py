@@ -61,8 +61,6 @@ STARTS = {
     b"FUJIFILMCCD-RAW": RAW, b"IIU\x00": RAW, b"IIRO": RAW, b"IIRS": RAW, b"MMOR": RAW,
     b"FOVb": RAW, b"\x00MRM": RAW, b"II\x1a\x00\x00\x00HEAPCCDR": RAW,
 }
-# fmt: on
-# fmt: off
 RAW_SUFFIXES = frozenset((
     ".dng", ".nef", ".nrw", ".cr2", ".arw", ".sr2", ".srf", ".pef", ".srw", ".3fr", ".iiq", ".erf",
     ".dcr", ".kdc", ".mos", ".rwl",

@@ -123,11 +123,7 @@ def _numbers(file: NpzFile, key: str = "y") -> Integer[np.ndarray, " N"]:
 
 
 def _texts(file: NpzFile, key: str, *, empty: bool = False) -> Shaped[np.ndarray, " n"]:
-    """Return names.
-
-    Raises:
-        UserError: a name is too long or, unless `empty`, blank.
-    """
+    """Return names, none of which is too long or, unless `empty`, blank."""
     dtype = file.headers[key].dtype
     if dtype.kind not in "US":
         raise file.error(key, f"is {dtype}, but must hold names: {key}.astype(str)")

@@ -18,7 +18,7 @@ from jaxtyping import Float32
 
 from study.common.memory import usable_memory
 from study.common.progress import progress
-from study.common.text import first_few
+from study.common.text import NAMED, first_few
 from study.data.examples import Examples
 from study.data.files.listing import local_path
 from study.data.groups import groups_in_words
@@ -34,8 +34,7 @@ MOST_ROWS = 2**31 - 1  # row numbers are int32
 SMALL, LARGE = 1e-4, 1e4  # largest numbers that heads learn from as they are
 BESIDE = 250  # bytes a row, of its digest
 COPIES = 4  # of the other columns, while they are checked
-NAMED = 10  # columns listed in one line
-NAMED_ROWS = 5  # rows of one content in one line, and such lines
+LISTED = 10  # in one line
 HINTS = {
     1: ": one number a row is x[:, None]",
     3: ": average over the rest, as in x.mean(axis=1), or x.reshape(len(x), -1)",
@@ -57,10 +56,7 @@ class RowSet(Examples):
         """Return lines to print on classes, and on rows of one content in several of them."""
         several = "the same numbers in several classes"
         groups = self.in_several_classes()
-        lines = [
-            f"{several}: {first_few(map(self.name_of, rows), NAMED_ROWS)}"
-            for rows in groups[:NAMED_ROWS]
-        ]
+        lines = [f"{several}: {first_few(map(self.name_of, rows))}" for rows in groups[:NAMED]]
         if groups:
             count = sum(map(len, groups))
             lines.append(f"{several}: {count} rows in all, {self.fate_of_conflicts}")
@@ -155,11 +151,7 @@ def _check_shapes(file: NpzFile) -> tuple[int, int]:
 
 
 def _fill(rows: Float32[np.ndarray, "N d"], file: NpzFile) -> None:
-    """Copy `x` into `rows`.
-
-    Raises:
-        UserError: a number is NaN, infinite, or beyond float32.
-    """
+    """Copy `x` into `rows`; refuse numbers that are not finite in float32."""
     counts: Counter[str] = Counter()
     first: dict[str, int] = {}  # kind -> row
     quiet = np.errstate(over="ignore", invalid="ignore")  # such numbers are counted
@@ -206,6 +198,6 @@ def _constant(columns: tuple[int, ...], width: int) -> list[str]:
         return []
     many, vary = ("", "varies: it carries") if len(columns) == 1 else ("s", "vary: they carry")
     return [
-        f"warning: column{many} {first_few(map(str, columns), NAMED)} of {width} (from 0) never "
+        f"warning: column{many} {first_few(map(str, columns), LISTED)} of {width} (from 0) never "
         f"{vary} no information; a head that normalizes does not divide by their deviation"
     ]

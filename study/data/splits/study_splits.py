@@ -30,7 +30,6 @@ from study.data.splits.units import units_of
 
 FRACTION = 0.2  # of the examples validate, and as many test, unless another fraction is asked for
 FEW = 10  # examples to judge by
-NAMED = 5  # classes in one sentence
 
 
 class Splits:
@@ -140,27 +139,26 @@ class Splits:
     def warnings(self, *, several: bool) -> list[str]:
         """Return warnings: what folders or Keras let leak, what a stratified split leaves out.
 
-        Args:
-            several: whether there is more than one repeat.
+        There may be `several` repeats.
         """
-        if self.fixed is None:
-            found = [*self._left_out(), *self._small(), *self._weightless()]
-            return [*found, *self.examples.without_test()]
+        found = self._left_out() if self.fixed is None else self._of_fixed(self.fixed, several)
+        return [*found, *self._small(), *self._weightless(), *self.examples.without_test()]
+
+    def _of_fixed(self, split: Split, several: bool) -> Iterator[str]:
         owner = "Keras's" if self.split == "keras" else f"the {self.examples.part_noun}s'"
-        found = [*self._on_several_sides(self.fixed, f"{owner} split")]
-        for part, rows in (("training", self.fixed.train), ("validation", self.fixed.validation)):
+        yield from self._on_several_sides(split, f"{owner} split")
+        for part, rows in (("training", split.train), ("validation", split.validation)):
             present = set(self.examples.labels[rows].tolist())
             names = enumerate(self.examples.class_names)
             if missing := [name for label, name in names if label not in present]:
-                noun = self.examples.noun
-                found.append(f"{owner} split leaves no {part} {noun} of {', '.join(missing)}")
+                yield (
+                    f"{owner} split leaves no {part} {self.examples.noun} of {', '.join(missing)}"
+                )
         if several:
-            found.append(
+            yield (
                 f"with `split` {self.split} all repeats share one split, so the intervals ignore "
                 "variation between splits; `split` stratified draws a fresh one for each repeat"
             )
-        found += [*self._small(), *self._weightless()]
-        return [*found, *self.examples.without_test()]
 
     def _left_out(self) -> Iterator[str]:
         """Yield how many test examples have copies, or belong to examples, that are left out."""
@@ -211,7 +209,7 @@ class Splits:
         counts = np.bincount(self.examples.labels[now.train]).tolist()
         names = zip(self.examples.class_names, counts, strict=False)
         if single := [name for name, count in names if count == 1]:
-            yield f"only 1 training {noun} of {first_few(single, NAMED)}"
+            yield f"only 1 training {noun} of {first_few(single)}"
 
     def _weightless(self) -> Iterator[str]:
         """Yield the classes that the first repeat cannot learn, since their weights are 0."""
@@ -258,11 +256,7 @@ def _of_folders(examples: Examples) -> ImageSet:
 
 
 def _outside_test(examples: Examples) -> Int32[np.ndarray, " n"]:
-    """Return the rows that are neither in the test part nor belong to what is.
-
-    Raises:
-        UserError: a class has no such row.
-    """
+    """Return the rows that are neither in the test part nor belong to what is."""
     tested = examples.units[examples.of_part(TEST)]
     rows = np.flatnonzero(~np.isin(examples.units, tested)).astype(np.int32)
     left = set(examples.labels[rows].tolist())
