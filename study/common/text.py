@@ -90,8 +90,10 @@ def label_width(names: Iterable[str], size: float = 9) -> float:
     return max(widths, default=0) * size * 0.0083  # a letter is about 0.6 em wide
 
 
-def join(names: Sequence[str], word: str = "and") -> str:
-    """Return "a", "a and b" or "a, b and c"."""
+def join(names: Sequence[str], word: str = "and", *, most: int | None = None) -> str:
+    """Return "a", "a and b" or "a, b and c"; of more than `most` the first few."""
+    if most and len(names) > most:
+        return first_few(names, most)
     return f" {word} ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 

@@ -243,7 +243,7 @@ def _typed(given: Mapping[str, Any]) -> str:
     """Return the command that resumes a study, from what the user gave."""
     words: list[object] = []
     for key, value in given.items():
-        flag = f"--{key.replace('_', '-')}"
+        flag = command.flag(key)
         if key in ONCE or value == OPTIONS[key].default:
             continue
         each = value if OPTIONS[key].many else [value]

@@ -154,9 +154,8 @@ def plan_lines(
 
 def optimizers_line(plan: Plan) -> str:
     """Return the names of the optimizers, or of the first of very many."""
-    names, more = plan.optimizers[:NAMED], len(plan.optimizers) - NAMED
-    listed = f"{', '.join(names)} and {more} more" if more > 0 else join(names)
-    return f"{counted(len(plan.optimizers), 'optimizer')}: {listed}"
+    names = plan.optimizers
+    return f"{counted(len(names), 'optimizer')}: {join(names, most=NAMED)}"
 
 
 def _training(plan: Plan, expected: Expected) -> str:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from study.common.metrics import ACCURACY
 from study.space.head_config import HeadConfig
-from study.space.keras_optimizers import OPTIMIZERS
+from study.space.keras_optimizers import NOT_PADDED, OPTIMIZERS
 from study.space.own_optimizers import code_digest_of
 from study.training.head import rows_per_step
 
@@ -99,7 +99,8 @@ def _padded(config: HeadConfig, widths: Sequence[int]) -> int:
         "epsilon" in name and not value for name, value in config.optimizer_hyperparameters.items()
     )
     # A user's class may use a whole variable; without an epsilon an idle unit computes 0 / 0.
-    if not OPTIMIZERS.get(config.keras_class, False) or zero_epsilon:
+    whole = config.keras_class in NOT_PADDED or config.keras_class not in OPTIMIZERS
+    if whole or zero_epsilon:
         return config.dense_width
     fitting = [width for width in widths if width >= config.dense_width]
     return min(fitting, default=config.dense_width)
