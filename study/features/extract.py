@@ -230,10 +230,7 @@ def _compute(
 
 
 def computed_rows(
-    sources: Sequence[RowSource],
-    backbone: Backbone,
-    scales: Scales,
-    forward: Forward | None = None,
+    sources: Sequence[RowSource], backbone: Backbone, scales: Scales, forward: Forward | None = None
 ) -> Iterator[Float32[np.ndarray, "_ d"]]:
     """Yield the rows of the sources in their order, batch by batch.
 

@@ -26,13 +26,7 @@ from study.space.search_space import SearchSpace
 from study.training.head import steps_per_epoch
 from study.training.population import CPU_HEADS
 from study.training.program_cache import is_kept
-from study.training.program_key import (
-    ProgramShape,
-    Signature,
-    few_widths,
-    key_of,
-    signature_of,
-)
+from study.training.program_key import ProgramShape, Signature, few_widths, key_of, signature_of
 
 LEVELS = 2  # at most
 MOST_PADDING = 8  # times a width: padded to more, narrow heads would need the memory of wide ones
@@ -76,11 +70,7 @@ def expected(
 
 
 def chosen_widths(
-    plan: Plan,
-    space: SearchSpace,
-    split: Split,
-    weights: int,
-    kept: Callable[[Signature], bool],
+    plan: Plan, space: SearchSpace, split: Split, weights: int, kept: Callable[[Signature], bool]
 ) -> tuple[int, ...]:
     """Return the padded widths with the least work until the first look, including compiling.
 

@@ -136,11 +136,7 @@ def metric_of(metric: str, counts: Any) -> Any:
 
 
 def epoch_metrics(
-    training: RowSums,
-    validation: FoldSums,
-    n_train: int,
-    n_validation: int,
-    metric: str,
+    training: RowSums, validation: FoldSums, n_train: int, n_validation: int, metric: str
 ) -> EpochMetrics:
     """Return the results of an epoch from the sums over its rows."""
     found = EpochMetrics(

@@ -20,11 +20,7 @@ class Program:
     """A program, compiled at once unless `program_cache` has kept it; see `Programs.of`."""
 
     def __init__(
-        self,
-        signature: Signature,
-        config: HeadConfig,
-        shape: ProgramShape,
-        rows: RowTensors,
+        self, signature: Signature, config: HeadConfig, shape: ProgramShape, rows: RowTensors
     ) -> None:
         epochs = Epochs(signature, config, shape)
         self.signature, self.shape = signature, shape
