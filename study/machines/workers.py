@@ -18,7 +18,6 @@ from study.common.text import counted, join
 from study.machines.connection import HeadNode
 from study.machines.remote import Likeness, Remote
 from study.machines.same_program import code_files, identity
-from study.machines.worker import StudyOrder
 from study.training.places import PlaceLostError
 
 PATIENCE = 300.0  # seconds for the first worker: a shared disk is slow to import TensorFlow from
@@ -53,7 +52,7 @@ class Workers:
                 f"`cluster`: no {kind} is free, of {total.get(kind, 0):g} in the cluster; wait for "
                 "the work that runs there (`ray status` shows it)"
             )
-        self._order = StudyOrder("gpu" if self._gpu else "cpu", cache_dir, code_files())
+        self._order = "gpu" if self._gpu else "cpu", cache_dir, code_files()
         self._identity = identity()
         self._remotes: list[Remote] = []
         self._numbers, self._lost = itertools.count(1), 0
@@ -187,7 +186,7 @@ class Workers:
             found = dict(answer.result())
             remote.host = f"{found.pop('host')} (process {found.pop('pid')})"
             check_identity(found, self._identity)
-            remote.pending = remote.ask("begin", self._order)
+            remote.pending = remote.ask("begin", *self._order)
         elif remote.likeness is None:
             device = dict(_usable(answer))
             remote.device, remote.likeness = device.pop("name"), Likeness(**device)

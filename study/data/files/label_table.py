@@ -48,16 +48,10 @@ class LabelLine(NamedTuple):
     weight: float | None = None  # None if the table has no column weight
 
 
-class LabelTable(NamedTuple):
-    """A checked table, with one line per file."""
+def read_table(table: Path, root: Path) -> tuple[list[LabelLine], dict[str, str], list[str]]:
+    """Read the table of the files below `root`: a line per file.
 
-    rows: list[LabelLine]
-    part_names: dict[str, str]  # part -> its first word in the table
-    notes: list[str]  # how the table was read, in words
-
-
-def read_table(table: Path, root: Path) -> LabelTable:
-    """Read the table of the files below `root`.
+    Returned are also its first word for each part, and how the table was read, in words.
 
     Raises:
         UserError: the table cannot be read, lacks a column, or has a line that is contradictory.
@@ -106,7 +100,7 @@ def read_table(table: Path, root: Path) -> LabelTable:
     ]
     notes += [f"each of {len(flags)} columns is read as a class"] if flags else []
     notes += [f"{counted(repeated, 'line')} that repeat an earlier one"] if repeated else []
-    return LabelTable(list(found.values()), names, notes)
+    return list(found.values()), names, notes
 
 
 def ordered_labels(rows: Sequence[LabelLine]) -> list[str]:

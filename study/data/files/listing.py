@@ -14,7 +14,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from study.common.errors import UserError
-from study.common.text import counted, first_few, printable
+from study.common.text import counted, first_few
 from study.data.files.class_folders import (
     TEST,
     TRAIN,
@@ -181,7 +181,7 @@ def _list_folders(classes: ClassFolders, *, follow: bool = False) -> Listing:
         folders=folders,
         problems=problems,
         ignored=others.count(None),
-        part_names={part: printable(name) for part, name in part_names.items()},
+        part_names=part_names,
         notes=classes.notes,
     )
 
@@ -251,13 +251,13 @@ def _first_folder(path: Path, root: Path) -> str:
 
 def _list_table(source: Path, root: Path, links: Links) -> Listing:
     """List the files of a table."""
-    table = read_table(source, root)
+    table, part_names, notes = read_table(source, root)
     images = list(_images_below(root))
-    likely = _likely_files(table.rows, images, root)
+    likely = _likely_files(table, images, root)
     wanted = Counter(path for files in likely.values() for path in files)
     sure = {n: files[0] for n, files in likely.items() if len(files) == wanted[files[0]] == 1}
-    lines = [row._replace(path=sure.get(row.path, row.path)) for row in table.rows]
-    labels = ordered_labels(table.rows)
+    lines = [row._replace(path=sure.get(row.path, row.path)) for row in table]
+    labels = ordered_labels(table)
     rank = {label: number for number, label in enumerate(labels)}
 
     def order(row: LabelLine) -> tuple[int, int, str, str]:
@@ -266,12 +266,10 @@ def _list_table(source: Path, root: Path, links: Links) -> Listing:
     rows = sorted(lines, key=order)
     there = [row for row in rows if row.path.is_file()]
     led_out = {row: wrong for row in there if (wrong := links.why_not(row.path))}
-    notes = [f"labels: {source}, {len(rows):,} files"]
-    notes += [f"labels: {note}" for note in table.notes]
     if sure:
         name, file = (path.relative_to(root) for path in next(iter(sure.items())))
         notes.append(
-            f"labels: {counted(len(sure), 'name')} completed, such as {name}: there is only {file}"
+            f"{counted(len(sure), 'name')} completed, such as {name}: there is only {file}"
         )
     return Listing(
         source=source,
@@ -288,8 +286,8 @@ def _list_table(source: Path, root: Path, links: Links) -> Listing:
             *(Problem(row.path, wrong, row.label) for row, wrong in led_out.items()),
         ],
         ignored=0,
-        part_names={part: table.part_names[part] for part in PARTS if part in table.part_names},
-        notes=tuple(notes),
+        part_names={part: part_names[part] for part in PARTS if part in part_names},
+        notes=tuple(f"labels: {note}" for note in (f"{source}, {len(rows):,} files", *notes)),
         part_noun="part",
     )
 

@@ -156,17 +156,17 @@ def _fill(rows: Float32[np.ndarray, "N d"], file: NpzFile) -> None:
     first: dict[str, int] = {}  # kind -> row
     quiet = np.errstate(over="ignore", invalid="ignore")  # such numbers are counted
     with progress("reading x", rows.size, "numbers") as advance, quiet:
-        for piece in file.pieces("x"):
-            target = rows[piece.rows, piece.columns]
-            target[:] = piece.values
+        for some, columns, values in file.pieces("x"):
+            target = rows[some, columns]
+            target[:] = values
             target += np.float32(0)  # -0.0 is 0.0: a model sees the same, and so do the digests
-            advance(piece.values.size)
+            advance(values.size)
             if (wrong := ~np.isfinite(target)).any():
-                own = ~np.isfinite(piece.values)
+                own = ~np.isfinite(values)
                 for kind, where in (("NaN or infinite", own), ("beyond float32", wrong & ~own)):
                     if where.any():
                         counts[kind] += int(where.sum())
-                        row = piece.rows.start + int(where.any(axis=1).argmax())
+                        row = some.start + int(where.any(axis=1).argmax())
                         first[kind] = min(row, first.get(kind, row))
     for kind, count in counts.items():
         what = "1 number is" if count == 1 else f"{count:,} numbers are"

@@ -45,14 +45,6 @@ class ArrayHeader(NamedTuple):
     dtype: np.dtype
 
 
-class Piece(NamedTuple):
-    """A rectangle of a table."""
-
-    rows: slice
-    columns: slice
-    values: Shaped[np.ndarray, "rows columns"]
-
-
 class NpzFile:
     """The arrays of one file by name; its errors name the file."""
 
@@ -87,8 +79,11 @@ class NpzFile:
             values = _next(file, header.dtype, math.prod(header.shape))
         return values.astype(header.dtype.newbyteorder("="))
 
-    def pieces(self, key: str) -> Iterator[Piece]:
-        """Yield pieces of about `PIECE` bytes of a table: rows, or columns if it is stored so."""
+    def pieces(self, key: str) -> Iterator[tuple[slice, slice, Shaped[np.ndarray, "n d"]]]:
+        """Yield rows, columns and numbers of pieces of about `PIECE` bytes of a table.
+
+        They are whole rows, or columns if it is stored so.
+        """
         header = self.headers[key]
         lines, length = header.shape[::-1] if header.fortran else header.shape
         step = max(1, PIECE // max(length * header.dtype.itemsize, 1))
@@ -97,7 +92,7 @@ class NpzFile:
                 count = min(step, lines - at)
                 values = _next(file, header.dtype, count * length).reshape(count, length)
                 some, every = slice(at, at + count), slice(0, length)
-                yield Piece(every, some, values.T) if header.fortran else Piece(some, every, values)
+                yield (every, some, values.T) if header.fortran else (some, every, values)
 
     def _header(self, key: str, info: zipfile.ZipInfo) -> ArrayHeader:
         if info.flag_bits & 1:
