@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from study.common.metrics import ACCURACY
 from study.space.head_config import HeadConfig
@@ -42,11 +41,6 @@ class Signature(NamedTuple):
     alone: bool = False  # plain Keras trains these heads, without a program
     loss: tuple[str, ...] = ()  # keys of `HeadConfig.loss_hyperparameters`, whose values are inputs
 
-    def __repr__(self) -> str:
-        """Leave `loss` out where it is empty: kept programs are found by this text."""
-        shown = {key: value for key, value in self._asdict().items() if key != "loss" or value}
-        return f"Signature({', '.join(f'{key}={value!r}' for key, value in shown.items())})"
-
 
 def signature_of(
     config: HeadConfig, n_train: int, n_validation: int, widths: Sequence[int] = WIDTHS
@@ -72,9 +66,7 @@ def signature_of(
 
 def key_of(signature: Signature, shape: ProgramShape) -> str:
     """Return all that decides a program besides code and versions."""
-    rows, n_classes, size, metric, weighted = shape
-    deciding = [metric] * (metric != ACCURACY) + ["sample_weight"] * weighted
-    return repr((signature, tf.TensorShape(rows), n_classes, size, *deciding))
+    return repr((signature, shape))
 
 
 def few_widths(possible: Sequence[int], levels: int = 3) -> tuple[int, ...]:
