@@ -54,10 +54,7 @@ def contents(
 ) -> tuple[str, ...]:
     """Return N digests that are equal where the pixels are: the file's, or that of its pixels.
 
-    Args:
-        paths: N images that can be decoded.
-        found: what `inspect` found in them.
-        hashed: calls `pixel_digest` on each of some paths, in threads.
+    `hashed` calls `pixel_digest` on each of some paths, in threads.
     """
     alike: dict[tuple[bytes, str], dict[str, Path]] = defaultdict(dict)
     for path, one in zip(paths, found, strict=True):

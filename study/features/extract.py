@@ -234,11 +234,7 @@ def computed_rows(
 ) -> Iterator[Float32[np.ndarray, "_ d"]]:
     """Yield the rows of the sources in their order, batch by batch.
 
-    Args:
-        sources: their files must not have changed since they were inspected.
-        backbone: computes the rows.
-        scales: white points of deep grey.
-        forward: the `forward_pass` of the backbone; None: it is made here.
+    `forward` is the `forward_pass` of the backbone; None: it is made here.
 
     Raises:
         UserError: an image has changed on disk, or can no longer be read.

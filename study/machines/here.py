@@ -1,13 +1,10 @@
 """This process as the one machine of a study."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
 
 from study.common.bases import BaseChoice
-from study.data.load_images import map_in_threads
 from study.data.pixels.deep_grey import Scales
 from study.features.backbone import Backbone, load_backbone
 from study.features.device import Device, pick_device
@@ -19,8 +16,6 @@ from study.training.population import LocalTrainer, heads_at_once
 from study.training.program_key import ProgramShape, Signature
 from study.training.programs import Programs, compiled_ahead
 from study.training.rounding import rounding_digest
-
-T = TypeVar("T")
 
 
 class Here(Machines):
@@ -39,13 +34,6 @@ class Here(Machines):
     def rounding(self) -> str:
         """The `rounding_digest` of this process."""
         return rounding_digest()
-
-    def choose(self, recorded: Mapping[str, Any]) -> None:
-        """Choose nothing: there is one machine."""
-
-    def map_files(self, function: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]:
-        """Yield the result of a function for each file, in their order."""
-        return map_in_threads(function, files)
 
     def backbone(self, base: BaseChoice) -> Backbone:
         """Return the frozen base."""

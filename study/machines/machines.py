@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from study.common.bases import BaseChoice
+from study.data.load_images import map_in_threads
 from study.data.pixels.deep_grey import Scales
 from study.features.backbone import Backbone
 from study.features.device import Device
@@ -54,8 +55,7 @@ class Machines(ABC):
         """Return the workers in words, "3 workers (...)"; empty for this process."""
         return ""
 
-    @abstractmethod
-    def choose(self, recorded: Mapping[str, Any]) -> None:
+    def choose(self, recorded: Mapping[str, Any]) -> None:  # noqa: B027 one machine is no choice
         """Settle on machines that compute alike, before the first row is computed.
 
         Args:
@@ -65,13 +65,13 @@ class Machines(ABC):
             UserError: no machine is left, or no machine fits the study.
         """
 
-    @abstractmethod
     def map_files(self, function: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]:
-        """Yield the result of a function for each file, in their order; a `MapFiles`.
+        """Return the result of a function for each file, in their order; a `MapFiles`.
 
         Raises:
             UserError: `function` raises it, or a worker cannot read a file that this process can.
         """
+        return map_in_threads(function, files)
 
     @abstractmethod
     def backbone(self, base: BaseChoice) -> Backbone:

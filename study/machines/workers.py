@@ -67,12 +67,7 @@ class Workers:
     def choose(self, recorded: Mapping[str, Any]) -> None:
         """Wait for the workers and keep those of one kind that round alike.
 
-        Args:
-            recorded: device of the study that is resumed, which the workers must fit; if it is
-                empty, the majority decides.
-
-        Raises:
-            UserError: there is no worker, or no worker fits the study.
+        They must fit a `recorded` device; if it is empty, the majority decides. See `Machines`.
         """
         come = self._awaited(lambda remote: remote.likeness is not None, others=STRAGGLERS)
         groups = Counter(remote.likeness for remote in come if remote.likeness)

@@ -84,12 +84,9 @@ class HeadHyperModel(keras_tuner.HyperModel):
         seed: int | None = None,
         also: Sequence[keras.metrics.Metric] | None = None,
     ) -> keras.Model:
-        """Return a compiled head for one configuration.
+        """Return a compiled head for one configuration; without a `seed` with that of this object.
 
-        Args:
-            config: what to build.
-            seed: of initial weights and dropout; None: the seed of this object.
-            also: metrics measured alongside accuracy; None: `metric`, unless it is accuracy.
+        The metrics `also` are measured alongside accuracy; None: `metric`, unless it is accuracy.
         """
         head = build_head(
             config,

@@ -114,10 +114,7 @@ class UnusableImageError(Exception):
 def decode(path: Path, size: int, scales: Scales | None = None) -> UInt8[np.ndarray, "size size 3"]:
     """Return the image in RGB, resized bilinearly (antialiased by Pillow).
 
-    Args:
-        path: of the image.
-        size: side in pixels.
-        scales: white points of deep grey; an image of a kind without one is scaled by itself.
+    Deep grey of a kind without a white point in `scales` is scaled by itself.
 
     Raises:
         UserError: the file has changed since `load_images` and cannot be decoded.

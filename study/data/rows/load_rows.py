@@ -80,11 +80,9 @@ class RowSet(Examples):
 
 
 def load_rows(features: str | Path, *, folder: Path | None = None) -> RowSet:
-    """Read a file; peak memory is the rows and a few pieces.
+    """Read a file, with `~` as the user's home; peak memory is the rows and a few pieces.
 
-    Args:
-        features: the file; `~` is the user's home.
-        folder: for rows that are too large for the memory; see `feature_rows`.
+    Rows that are too large for the memory go to the `folder`; see `feature_rows`.
 
     Raises:
         UserError: the file is not an `.npz` file, is damaged, or holds a value that cannot be used.
