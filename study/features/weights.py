@@ -79,11 +79,7 @@ def load_weights(weights: str) -> Weights:
 
 
 def weights_path(weights: str) -> Path:
-    """Return the file that the option `weights` means.
-
-    Raises:
-        UserError: the file does not exist.
-    """
+    """Return the file that the option `weights` means; refuse one that does not exist."""
     path = Path(weights).expanduser()
     if not path.is_file():
         raise UserError(

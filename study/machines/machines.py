@@ -75,11 +75,7 @@ class Machines(ABC):
 
     @abstractmethod
     def backbone(self, base: BaseChoice) -> Backbone:
-        """Return the frozen base, with the arithmetic of the machines that compute with it.
-
-        Raises:
-            UserError: see `load_backbone`.
-        """
+        """Return the frozen base, with the arithmetic of the machines; see `load_backbone`."""
 
     @abstractmethod
     def rows_of(self, base: BaseChoice, backbone: Backbone, scales: Scales) -> RowsOf:

@@ -97,10 +97,7 @@ class Workers:
     def checked(self) -> list[Remote]:
         """Return the living workers with this program and these packages; wait for one.
 
-        They can inspect files before they have TensorFlow, and before `choose`.
-
-        Raises:
-            UserError: see `ready`.
+        They can inspect files before they have TensorFlow, and before `choose`; see also `ready`.
         """
         return self._awaited(lambda remote: bool(remote.host))
 
@@ -267,11 +264,7 @@ def _usable(answer: Future[Any]) -> Any:
 
 
 def check_identity(found: Mapping[str, str], own: Mapping[str, str]) -> None:
-    """Compare the `identity` of a worker with this process's.
-
-    Raises:
-        UserError: the worker has another version of this program or a package.
-    """
+    """Refuse a worker with another version of this program or a package, by its `identity`."""
     other = [
         f"{name} {found.get(name)}, here {own[name]}"
         for name in own

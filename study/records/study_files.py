@@ -85,11 +85,7 @@ def checked(table: Mapping[str, Any], kind: type[T]) -> T:
 
 
 def need(table: Mapping[str, Any], keys: Iterable[str]) -> None:
-    """Check that a table has all of these keys.
-
-    Raises:
-        ValueError: one is missing; the message names it.
-    """
+    """Refuse a table without one of these keys with a ValueError that names it."""
     if missing := [key for key in keys if key not in table]:
         raise ValueError(f"key {missing[0]!r} is missing")
 

@@ -55,22 +55,14 @@ def load_trials(study: Path) -> list[TrialRecord]:
 
 
 def load_records(study: Path, meta: StudyMeta) -> list[TrialRecord]:
-    """Return the same, of runs that the study plans.
-
-    Raises:
-        UserError: see `load_trials` and `check_plan`.
-    """
+    """Return the same, of runs that the study plans; for errors see also `check_plan`."""
     records = load_trials(study)
     check_plan(meta, records, study)
     return records
 
 
 def check_plan(meta: StudyMeta, records: Iterable[TrialRecord], study: Path) -> None:
-    """Check that records are of runs that their study plans.
-
-    Raises:
-        UserError: one is not, since one of the two files was edited.
-    """
+    """Refuse records of runs that their study does not plan: one of the two files was edited."""
     for record in records:
         if wrong := _contradiction(meta, record):
             raise UserError(

@@ -29,11 +29,7 @@ def run_code(files: Iterable[Path]) -> None:
 
 
 def check_used(space: SearchSpace) -> None:
-    """Refuse code that the search space does not use.
-
-    Raises:
-        UserError: no optimizer of the space is the user's; shows a table to add.
-    """
+    """Refuse code that the search space does not use, with a table to add."""
     used = {one.keras_class for one in space.optimizers.values()}
     own = own_optimizers()
     if own and not used & own.keys():

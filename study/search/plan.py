@@ -90,11 +90,7 @@ class Plan(NamedTuple):
 
 
 def check_asked(ask: str, space: SearchSpace) -> None:
-    """Refuse a question about an optimizer that is not in the search space.
-
-    Raises:
-        UserError: names the optimizer and those that are there.
-    """
+    """Refuse a question about an optimizer that is not in the search space."""
     names = list(space.optimizers)
     for name in asked_about(ask, names):
         if name not in names:

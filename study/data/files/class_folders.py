@@ -84,11 +84,7 @@ def part_of(name: str) -> str | None:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what is directly in `folder`, sorted.
-
-    Raises:
-        UserError: the folder cannot be read.
-    """
+    """Return what is directly in `folder`, sorted; refuse a folder that cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError as error:

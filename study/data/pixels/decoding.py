@@ -125,11 +125,7 @@ def decode(path: Path, size: int, scales: Scales | None = None) -> UInt8[np.ndar
 
 
 def pixel_digest(path: Path) -> str:
-    """Return the sha256 of the decoded upright pixels and their size; deep grey as it is stored.
-
-    Raises:
-        UserError: see `decode`.
-    """
+    """Return the sha256 of the decoded upright pixels and their size; deep grey as it is stored."""
     with _of_file(path) as image:
         if is_deep(image):
             image.load()

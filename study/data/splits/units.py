@@ -49,11 +49,7 @@ def units_of(examples: Examples) -> list[Unit]:
 
 
 def require(examples: Examples, units: Sequence[Unit], parts: str) -> None:
-    """Check that every class has a unit for each part.
-
-    Raises:
-        UserError: a class has too few.
-    """
+    """Refuse examples of which a class has fewer units than there are parts."""
     needed = 3 if "test" in parts else 2
     having = Counter(label for unit in units for label in unit.labels)
     noun, count = examples.noun, len(examples.class_names)
