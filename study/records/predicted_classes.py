@@ -53,11 +53,7 @@ class PredictedClasses:
     whole: bool = True  # whether no line is damaged or cut off
 
     def of(self, trial_id: str) -> PredictedRun:
-        """Return what a run predicts.
-
-        Raises:
-            KeyError: nothing is known of this run.
-        """
+        """Return what a run predicts; a `KeyError` if nothing is known of it."""
         split, off = self.off[trial_id]
         assert self.examples is not None  # its line comes first
         rows = self.rows[split]

@@ -110,11 +110,7 @@ def _plain(value: Any) -> Any:
 
 
 def given_values(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the values of the options that the user gave, each in its type.
-
-    Raises:
-        UserError: a value is not valid.
-    """
+    """Return the values of the options that the user gave, each in its type; refuse wrong ones."""
     values: dict[str, Any] = {}
     for key, one in OPTIONS.items():
         value = getattr(arguments, key)

@@ -122,11 +122,7 @@ def _parameters(keras_class: str) -> dict[str, inspect.Parameter]:
 
 
 def optimizer_class(name: str) -> Any:
-    """Return the class of this name, Keras's or the user's.
-
-    Raises:
-        ValueError: no class has this name.
-    """
+    """Return the class of this name, Keras's or the user's; a `ValueError` if there is none."""
     found = known_optimizers()
     if name not in found:
         raise ValueError(f"there is no optimizer class {name}")

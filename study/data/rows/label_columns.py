@@ -44,11 +44,7 @@ def class_column(file: NpzFile) -> tuple[Int32[np.ndarray, " N"], Names, list[st
 
 
 def group_column(file: NpzFile) -> Names:
-    """Return N names of groups; "" for none.
-
-    Raises:
-        UserError: `group` holds something other than whole numbers or names.
-    """
+    """Return N names of groups, "" for none; refuse anything but whole numbers and names."""
     if file.headers["group"].dtype.kind in "US":
         return tuple(_texts(file, "group", empty=True).tolist())
     return tuple(map(str, _numbers(file, "group").tolist()))
@@ -87,11 +83,7 @@ def split_column(
 
 
 def weight_column(file: NpzFile) -> Float32[np.ndarray, " N"]:
-    """Return N weights.
-
-    Raises:
-        UserError: `sample_weight` holds something other than finite numbers of 0 or more.
-    """
+    """Return N weights; refuse anything but finite numbers of 0 or more."""
     key, dtype = "sample_weight", file.headers["sample_weight"].dtype
     if dtype.kind not in "fiu":
         raise file.error(key, f"is {dtype}, but must hold numbers: {key}.astype('float32')")

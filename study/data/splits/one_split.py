@@ -136,11 +136,7 @@ def _listed_by_keras(root: Path) -> Iterator[str]:
 
 
 def folders_split(examples: Examples) -> Split:
-    """Return the parts of divided data as they are.
-
-    Raises:
-        UserError: the data are not divided, or lack a part.
-    """
+    """Return the parts of divided data as they are; refuse data that lack one."""
     where = examples.source
     if not examples.parts:
         raise UserError(
