@@ -177,7 +177,8 @@ class StudyProtocol:
             ):
                 key = due.popleft() if due else waiting.popleft()
                 if key not in running:
-                    running[key] = self._begin(key)
+                    budget, seed = budget_of(self.options), self._proposals(key)
+                    running[key] = Search(self.space, self._names[key[0]], budget, seed=seed)
                     first += [Asked(task) for task in default_runs.get(key, ())]
                 search = running[key]
                 new = [Asked(self._task(key, one), search, one.number) for one in search.ask()]
@@ -196,10 +197,6 @@ class StudyProtocol:
         if over:
             self.stopped = f"the time limit of {limit:g} min was reached"
         return over
-
-    def _begin(self, key: SearchKey) -> Search:
-        budget, seed = budget_of(self.options), self._proposals(key)
-        return Search(self.space, self._names[key[0]], budget, seed=seed)
 
     def _proposals(self, key: SearchKey) -> int:
         """Return the seed of a search's proposals, the same for all searches of a repeat."""

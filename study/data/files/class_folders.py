@@ -19,7 +19,7 @@ from study.data.files.links import is_circle, is_link
 from study.data.pixels.decoding import SUFFIXES
 from study.data.pixels.foreign_formats import is_other
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
+PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PART_OF = {
     **dict.fromkeys(("train", "training", "training_set", "train_set", "seg_train"), TRAIN),
     **dict.fromkeys(("val", "valid", "validation", "dev"), VALIDATION),
@@ -170,11 +170,7 @@ def _divided(root: Path, folders: Sequence[Path], named: Mapping[Path, str]) -> 
     having = {folder: part for folder, part in named.items() if _subfolders(folder)}
     _check_parts(root, having)
     folder_of = {part: folder for folder, part in having.items()}
-    tops = {
-        part: _unwrapped(folder_of[part], part)
-        for part in (TRAIN, VALIDATION, TEST)
-        if part in folder_of
-    }
+    tops = {part: _unwrapped(folder_of[part], part) for part in PARTS if part in folder_of}
     trained = _subfolders(tops[TRAIN])
     for part in tops.keys() - {TRAIN}:
         inside = _subfolders(tops[part])

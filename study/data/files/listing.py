@@ -16,9 +16,7 @@ from urllib.parse import unquote
 from study.common.errors import UserError
 from study.common.text import counted, first_few
 from study.data.files.class_folders import (
-    TEST,
-    TRAIN,
-    VALIDATION,
+    PARTS,
     ClassFolders,
     Problem,
     class_folders,
@@ -32,7 +30,6 @@ from study.data.files.links import USED, Links, is_circle, is_link, is_used
 from study.data.pixels.decoding import SUFFIXES
 from study.data.pixels.foreign_formats import is_other
 
-PARTS = ("", TRAIN, VALIDATION, TEST)
 TABLES = {  # suffixes of files that are given as a folder -> what else to do
     **dict.fromkeys((".csv", ".tsv", ".txt"), ", or `labels` a table of its images"),
     ".npz": ", or `features` rows of numbers",
@@ -261,7 +258,7 @@ def _list_table(source: Path, root: Path, links: Links) -> Listing:
     rank = {label: number for number, label in enumerate(labels)}
 
     def order(row: LabelLine) -> tuple[int, int, str, str]:
-        return PARTS.index(row.part), rank[row.label], *_by_folder(row.path)
+        return ("", *PARTS).index(row.part), rank[row.label], *_by_folder(row.path)
 
     rows = sorted(lines, key=order)
     there = [row for row in rows if row.path.is_file()]

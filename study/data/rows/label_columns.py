@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int, Int32, Integer, Shaped
 
 from study.common.text import near, printable
-from study.data.files.class_folders import PART_OF, TEST, TRAIN, VALIDATION, part_of
+from study.data.files.class_folders import PART_OF, PARTS, TRAIN, part_of
 from study.data.rows.npz_file import NpzFile
 from study.data.sample_weight import WEIGHTS, are_weights
 
@@ -61,7 +61,7 @@ def split_column(
     if "split" not in file.headers:
         return (), {}
     words = _texts(file, "split")
-    called: dict[str, list[str]] = {TRAIN: [], VALIDATION: [], TEST: []}
+    called: dict[str, list[str]] = {part: [] for part in PARTS}
     parts_of: dict[str, str] = {}
     for word in np.unique(words).tolist():
         part = part_of(word)

@@ -15,7 +15,7 @@ from jaxtyping import Int32
 
 from study.common.errors import UserError
 from study.data.examples import Examples
-from study.data.files.class_folders import TEST, TRAIN, VALIDATION, class_folders
+from study.data.files.class_folders import PARTS, VALIDATION, class_folders
 from study.data.files.foreign_folders import is_output
 from study.data.image_set import ImageSet
 from study.data.splits.units import drawn, require, units_of
@@ -148,7 +148,7 @@ def folders_split(examples: Examples) -> Split:
             f"`split` folders needs a {examples.part_noun} val alongside train, but {where} has "
             f"none: use `split` stratified, which draws the validation {examples.noun}s from train"
         )
-    return Split(*(examples.of_part(part) for part in (TRAIN, VALIDATION, TEST)))
+    return Split(*(examples.of_part(part) for part in PARTS))
 
 
 def _check_seed(seed: int) -> None:
