@@ -1,7 +1,7 @@
 """Weights of examples in the training loss, as `sample_weight` of Keras's `fit` has them."""
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Shaped
 
 from study.common.errors import UserError
 from study.data.examples import Examples
@@ -15,14 +15,6 @@ def are_weights(values: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
     with np.errstate(over="ignore"):
         single = values.astype(np.float32)
     return np.isfinite(single) & (single >= 0)
-
-
-def weightless_classes(examples: Examples, rows: Int[np.ndarray, " n"]) -> list[str]:
-    """Return the names of the classes that have examples among `rows`, all of weight 0."""
-    if examples.sample_weight is None:
-        return []
-    labels, heavy = examples.labels[rows], examples.sample_weight[rows] > 0
-    return [examples.class_names[label] for label in np.setdiff1d(labels, labels[heavy])]
 
 
 def weights_in_words(examples: Examples) -> list[str]:

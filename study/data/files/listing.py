@@ -27,7 +27,6 @@ from study.data.files.class_folders import (
 from study.data.files.foreign_folders import is_foreign, is_output
 from study.data.files.label_table import LabelLine, ordered_labels, read_table
 from study.data.files.links import USED, Links, is_circle, is_link, is_used
-from study.data.pixels.decoding import SUFFIXES
 from study.data.pixels.foreign_formats import is_other
 
 TABLES = {  # suffixes of files that are given as a folder -> what else to do
@@ -203,15 +202,11 @@ def _class_entries(folder: Path, links: Links) -> list[Path | Problem | None]:
         return [Problem(folder, wrong, folder.name)]
     found = list(_walk(folder, links))
     aside = (one is None or (isinstance(one, Path) and is_other(one.name)) for one in found)
-    if all(aside) and _hides_images(folder):
+    every = (name.lstrip(".") for _, _, names in os.walk(folder) for name in names)
+    if all(aside) and any(map(may_be_image, every)):
         hidden = "holds images only where nothing is read: rename what begins with a dot"
         found.append(Problem(folder, hidden, folder.name))
     return found
-
-
-def _hides_images(folder: Path) -> bool:
-    names = (name for _, _, names in os.walk(folder) for name in names)
-    return any(Path(name).suffix.lower() in SUFFIXES for name in names)
 
 
 def _walk(folder: Path, links: Links) -> Iterator[Path | Problem | None]:

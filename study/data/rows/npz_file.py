@@ -12,7 +12,6 @@ import math
 import tokenize
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from study.common.errors import UserError
+from study.common.packed import BROKEN
 from study.common.text import near
 
 PIECE = 2**23  # bytes of an array that are read at once
@@ -30,9 +30,8 @@ MOST_HEADER = 10_000  # bytes; NumPy reads a longer one before it refuses it
 NPY_MAGIC = b"\x93NUMPY"
 HOW = "numpy.savez(FILE, x=rows, y=labels) writes such a file"
 DAMAGE = (
-    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError),
-    *(SyntaxError, TypeError, KeyError, OverflowError, tokenize.TokenError),
-)
+    *BROKEN, ValueError, SyntaxError, TypeError, KeyError, OverflowError, tokenize.TokenError
+)  # fmt: skip
 
 
 class ArrayHeader(NamedTuple):

@@ -17,7 +17,6 @@ from study.common.text import counted, first_few, join, points
 from study.data.examples import Examples
 from study.data.files.class_folders import TEST, VALIDATION
 from study.data.image_set import ImageSet
-from study.data.sample_weight import weightless_classes
 from study.data.splits.one_split import (
     Split,
     folders_split,
@@ -213,15 +212,18 @@ class Splits:
 
     def _weightless(self) -> Iterator[str]:
         """Yield the classes that the first repeat cannot learn, since their weights are 0."""
-        if self.examples.sample_weight is None:
+        examples, weights, lost = self.examples, self.examples.sample_weight, dict[int, None]()
+        if weights is None:
             return
-        lost = [
-            weightless_classes(self.examples, self(of, 0).train) for of in ("search", "confirm")
-        ]
-        if names := ", ".join(dict.fromkeys([*lost[0], *lost[1]])):
+        for purpose in ("search", "confirm"):
+            rows = self(purpose, 0).train
+            labels = examples.labels[rows]
+            lost |= dict.fromkeys(np.setdiff1d(labels, labels[weights[rows] > 0]).tolist())
+        if lost:
+            names = ", ".join(examples.class_names[label] for label in lost)
             yield (
-                f"all training {self.examples.noun}s of {names} weigh 0 in a split, so its heads "
-                "do not learn them"
+                f"all training {examples.noun}s of {names} weigh 0 in a split, so its heads do not "
+                "learn them"
             )
 
     def _on_several_sides(self, split: Split, owner: str) -> Iterator[str]:
