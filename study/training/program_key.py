@@ -9,7 +9,7 @@ import numpy as np
 from study.common.metrics import ACCURACY
 from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import NOT_PADDED, OPTIMIZERS
-from study.space.own_optimizers import code_digest_of
+from study.space.own_optimizers import own_optimizers
 from study.training.head import rows_per_step
 
 COMPILED = ("dense_width", "activation", "batch_norm", "batch_size")  # keys of a head
@@ -46,13 +46,14 @@ def signature_of(
     config: HeadConfig, n_train: int, n_validation: int, widths: Sequence[int] = WIDTHS
 ) -> Signature:
     """Return the signature of a run with so many rows, its width padded to one of `widths`."""
+    own = own_optimizers().get(config.keras_class)
     statics = tuple(
         (name, int(np.sign(value)) if isinstance(value, float) else value)
         for name, value in sorted(config.optimizer_hyperparameters.items())
     )
     return Signature(
         keras_class=config.keras_class,
-        code=code_digest_of(config.keras_class),
+        code=own.digest if own else "",
         statics=statics,
         activation=config.activation,
         batch_norm=config.batch_norm,
