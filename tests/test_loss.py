@@ -209,20 +209,15 @@ def test_balanced_raises_the_recall_of_a_rare_class() -> None:
     assert recall[1] > recall[0] + 0.3, recall
 
 
-def test_a_program_without_them_has_the_name_it_had() -> None:
+def test_programs_with_weights_have_names_of_their_own() -> None:
     plain = replace(load_space("quick").default("adam"), dense_width=16)
-    before = (
-        "Signature(keras_class='Adam', code='', statics=(), activation='relu', batch_norm=True, "
-        "width=64, batch=16, n_train=40, n_validation=10, alone=False)"
-    )
-    assert repr(signature_of(plain, 40, 10)) == before
     shape = ProgramShape((50, 6), n_classes=3, size=2)
-    assert key_of(signature_of(plain, 40, 10), shape) == f"({before}, TensorShape([50, 6]), 3, 2)"
-    assert "3, 2, 'sample_weight'" in key_of(
-        signature_of(plain, 40, 10), shape._replace(weighted=True)
-    )
-    weighed = signature_of(replace(plain, loss_hyperparameters=WEIGHED), 40, 10)
-    assert repr(weighed) == before.replace("False)", "False, loss=('class_weight',))")
+    names = {
+        key_of(signature_of(config, 40, 10), one)
+        for config in (plain, replace(plain, loss_hyperparameters=WEIGHED))
+        for one in (shape, shape._replace(weighted=True))
+    }
+    assert len(names) == 4
 
 
 X, Y = DATA.features, DATA.labels

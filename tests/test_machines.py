@@ -6,11 +6,11 @@ import numpy as np
 
 from study.common.metrics import ACCURACY
 from study.machines.here import Here
-from study.machines.machines import CertainPrograms, TrainerOrder
+from study.machines.machines import TrainerOrder
 from study.machines.opened import opened
 from study.space.search_space import load_space
 from study.training.population import CPU_HEADS
-from study.training.program_key import few_widths, signature_of
+from study.training.program_key import ProgramShape, few_widths, signature_of
 from study.training.rounding import rounding_digest
 from study.training.runs import HeadRun, TrainingRules, TrainingTable
 
@@ -35,7 +35,7 @@ def test_without_an_address_this_process_works_and_nothing_is_said_of_workers() 
 def test_a_program_is_compiled_once_ahead_or_when_it_is_needed() -> None:
     config, here = SPACE.default("adam"), Here("cpu")
     certain = [(signature_of(config, *map(len, FIRST), RULES.widths), config)]
-    with here.ahead(CertainPrograms(SHAPE, 3, ACCURACY, 2, certain)):
+    with here.ahead(ProgramShape(SHAPE, 3, 2), certain):
         pass  # what it was at is finished beside the training
     trainer = here.trainer(TrainerOrder(TABLE, RULES, SPACE, FIRST, 2))
     list(trainer.train([HeadRun(config, *FIRST, seed=1, epochs=1)]))
@@ -44,6 +44,6 @@ def test_a_program_is_compiled_once_ahead_or_when_it_is_needed() -> None:
 
 def test_where_nobody_says_how_many_heads_train_at_once_it_is_found_out() -> None:
     here = Here("cpu")
-    with here.ahead(CertainPrograms(SHAPE, 3, ACCURACY, None, [])):
+    with here.ahead(None, []):
         pass
     assert here.trainer(TrainerOrder(TABLE, RULES, SPACE, FIRST, None)).size == CPU_HEADS

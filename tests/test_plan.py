@@ -1,6 +1,7 @@
 """The plan counts what will be trained; the watch counts what has been."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,7 @@ from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.records.trials_file import rewrite_trials
 from study.search import live_progress as watch_module
 from study.search.command_line import parse, resolve_options
-from study.search.expected_time import Expected, cores, epoch_cost, slowness
+from study.search.expected_time import Expected, epoch_cost, slowness
 from study.search.live_progress import Watch, round_line
 from study.search.options import Options
 from study.search.plan import (
@@ -193,7 +194,7 @@ def test_an_earlier_study_says_how_fast_this_machine_is(tmp_path: Path):
     batch, width = runs[0].hyperparameters["batch_size"], runs[0].hyperparameters["dense_width"]
     assert (batch, width) == (16, 170)
     cost = 3 * epoch_cost(120, 16, 256 * (512 + 40))
-    assert slowness(tmp_path, device) == pytest.approx(cores() * 0.3 / cost)
+    assert slowness(tmp_path, device) == pytest.approx((os.cpu_count() or 1) * 0.3 / cost)
     assert slowness(tmp_path, device | {"name": "another"}) != slowness(tmp_path, device)
 
 

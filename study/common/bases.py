@@ -79,11 +79,7 @@ def short_name(base: str) -> str:
 
 
 def named_base(base: str) -> Base:
-    """Return the model of `keras.applications` with this name.
-
-    Raises:
-        UserError: no model has this name.
-    """
+    """Return the model of `keras.applications` with this name; refuse any other name."""
     if base not in BASES:
         known = near(base, BASES) or f"; valid: {', '.join(BASES)}, or FILE.keras"
         raise UserError(f"`base` {base[:60]}: not a model of keras.applications{known}")
@@ -114,10 +110,6 @@ def preprocess_of(base: str, given: str | None) -> str:
 
 
 def check_size(base: str, size: int) -> None:
-    """Refuse images that are too small for a named base; nothing is known of a file.
-
-    Raises:
-        UserError: `size` is below the base's minimum.
-    """
+    """Refuse images that are too small for a named base; nothing is known of a file."""
     if not is_file(base) and size < (smallest := named_base(base).smallest):
         raise UserError(f"`image_size` {size}: {base} needs at least {smallest} pixels")

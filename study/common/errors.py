@@ -39,6 +39,12 @@ class CodeError(UserError):
         return [*shown, f"... and {more} more lines"] if more else shown
 
 
+def first_line(error: BaseException) -> str:
+    """Return what an exception of a library says, without the pages that follow."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
 def warn(sentence: str) -> None:
     """Print a warning, whatever it quotes, on one line."""
     print(f"warning: {printable(sentence)}", file=sys.stderr)

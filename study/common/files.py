@@ -75,11 +75,9 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def sweep(folder: Path, *, seconds: float = 0.0) -> None:
-    """Delete the temporary files of killed processes.
+    """Delete the temporary files of killed processes in a folder, which may be absent.
 
-    Args:
-        folder: whose files `write_atomically` wrote; may be absent.
-        seconds: minimum age of a deleted file: another process may still be writing a newer one.
+    Another process may still be writing one of fewer `seconds`.
     """
     if folder.is_symlink() or not folder.is_dir():
         return

@@ -26,9 +26,8 @@ def share_arenas() -> None:
 def give_back(*, cycles: bool = False) -> None:
     """Return free memory to the system, in tens of milliseconds.
 
-    Args:
-        cycles: first collect objects that only refer to each other, as a Keras model's do; half
-            a second.
+    With `cycles` also that of objects that only refer to each other, as a Keras model's do; half a
+    second.
     """
     if cycles:
         gc.collect()

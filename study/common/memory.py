@@ -12,9 +12,7 @@ PROC, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 def usable_memory(proc: Path = PROC, groups: Path = GROUPS) -> int:
     """Return the bytes that this process may use; unlimited if unknown (Windows).
 
-    Args:
-        proc: the file that names the process's control groups.
-        groups: where their limits are.
+    The file `proc` names the process's control groups, whose limits are in `groups`.
     """
     found = [sys.maxsize, *_of_groups(proc, groups)]
     if hasattr(os, "sysconf"):

@@ -122,9 +122,7 @@ def marks(optimizers: Iterable[str], fonts: Fonts) -> dict[str, Mark]:
     labels = shown_names(names, fonts, "optimizer")
     return {
         name: Mark(
-            COLOURS[i % len(COLOURS)],
-            MARKERS[(i + i // len(MARKERS)) % len(MARKERS)],
-            labels[i],
+            COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(MARKERS)) % len(MARKERS)], labels[i]
         )
         for i, name in enumerate(names)
     }
@@ -211,13 +209,7 @@ def to_png(figure: Figure, *, photos: bool = False) -> bytes:
 
 
 def margins(
-    figure: Figure,
-    *,
-    left: float,
-    right: float,
-    top: float,
-    bottom: float,
-    wspace: float = 0.2,
+    figure: Figure, *, left: float, right: float, top: float, bottom: float, wspace: float = 0.2
 ) -> None:
     """Set the margins, in inches."""
     width, height = figure.get_size_inches()

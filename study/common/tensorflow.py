@@ -61,11 +61,7 @@ def import_tensorflow() -> None:
 
 
 def load_model(path: Path) -> Any:
-    """Return the Keras model in a study's file, not compiled.
-
-    Raises:
-        UserError: the file is damaged.
-    """
+    """Return the Keras model in a study's file, not compiled; refuse a damaged file."""
     import_tensorflow()
     import keras  # heavy: kept out of --help
 

@@ -15,6 +15,7 @@ from study.common.aliases import Value
 T = TypeVar("T")
 MISLEADING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, direction, invisible, raw bytes, line ends
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets compute a text that starts with one
+NAMED = 5  # things in one sentence, where nothing else is said
 JOINERS = "\u200c\u200d"  # of letters in Persian and Hindi, and of emoji
 
 
@@ -52,7 +53,7 @@ def printable_texts(value: T) -> T:
     return found  # type: ignore[no-any-return]
 
 
-def first_few(names: Iterable[str | Path], most: int, *, between: str = ", ") -> str:
+def first_few(names: Iterable[str | Path], most: int = NAMED, *, between: str = ", ") -> str:
     """Return the first `most` names, printable, and how many more: "a, b and 3 more"."""
     shown = [printable(name) for name in names]
     last = " and" if between == ", " else f"{between}and"
@@ -89,8 +90,10 @@ def label_width(names: Iterable[str], size: float = 9) -> float:
     return max(widths, default=0) * size * 0.0083  # a letter is about 0.6 em wide
 
 
-def join(names: Sequence[str], word: str = "and") -> str:
-    """Return "a", "a and b" or "a, b and c"."""
+def join(names: Sequence[str], word: str = "and", *, most: int | None = None) -> str:
+    """Return "a", "a and b" or "a, b and c"; of more than `most` the first few."""
+    if most and len(names) > most:
+        return first_few(names, most)
     return f" {word} ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 

@@ -86,11 +86,7 @@ def _show_images(given: argparse.Namespace) -> None:
 
 
 def _show_rows(given: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Print the overview of a file of rows.
-
-    Raises:
-        UserError: an option for images was given, too.
-    """
+    """Print the overview of a file of rows; refuse options for images."""
     others = [name for name in vars(given) if name != "features"]
     if wrong := [name for name in others if getattr(given, name) != parser.get_default(name)]:
         raise UserError(f"`{wrong[0]}` is for images, but `features` is a file of rows: drop one")

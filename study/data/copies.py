@@ -54,10 +54,7 @@ def contents(
 ) -> tuple[str, ...]:
     """Return N digests that are equal where the pixels are: the file's, or that of its pixels.
 
-    Args:
-        paths: N images that can be decoded.
-        found: what `inspect` found in them.
-        hashed: calls `pixel_digest` on each of some paths, in threads.
+    `hashed` calls `pixel_digest` on each of some paths, in threads.
     """
     alike: dict[tuple[bytes, str], dict[str, Path]] = defaultdict(dict)
     for path, one in zip(paths, found, strict=True):
@@ -75,11 +72,7 @@ def contents(
 
 
 def near_copies(thumbnails: UInt8[np.ndarray, "N 320"]) -> list[tuple[int, ...]]:
-    """Return groups of two or more near-duplicates, joined by chains, each in ascending order.
-
-    Args:
-        thumbnails: of the images, see `thumbnail`; equal ones may occur.
-    """
+    """Return groups of two or more near-duplicates, joined by chains, each in ascending order."""
     from scipy.spatial import KDTree  # here, since it is too slow to load for --help
 
     rows = np.flatnonzero(thumbnails[:, :GREY].std(axis=1) >= FAINT)

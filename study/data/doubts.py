@@ -4,13 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from study.common.text import counted, first_few, printable
+from study.common.text import NAMED, counted, first_few
 from study.data.files.class_folders import Problem
 from study.data.image_set import ImageSet
 from study.data.names import class_doubts, mask_pairs
 from study.data.shortcuts import shortcuts
 
-NAMED = 5  # files of a kind; the rest is a number
 NEAR_NAMED, PAIR = 3, 2  # groups of near-duplicates, images of each
 
 
@@ -43,7 +42,7 @@ def doubts(images: ImageSet) -> list[str]:
     ):
         if paths:
             number = "1 image is" if len(paths) == 1 else f"{len(paths)} images are"
-            lines.append(f"{number} {what}: {first_few(paths, NAMED)}")
+            lines.append(f"{number} {what}: {first_few(paths)}")
     return [*lines, *_unseen(images), *mixed_grey(images), *shortcuts(images)]
 
 
@@ -53,7 +52,7 @@ def _unseen(images: ImageSet) -> Iterator[str]:
         named = (f"{path} ({more})" for path, more in images.more.items())
         yield (
             f"not used of {counted(len(images.more), 'image')}: all but the first page or frame, "
-            f"all but its grey or its first three bands: {first_few(named, NAMED)}"
+            f"all but its grey or its first three bands: {first_few(named)}"
         )
     if images.veiled == len(images.paths):
         yield (
@@ -109,4 +108,4 @@ def subfolders_of_all(images: ImageSet) -> list[str]:
             inside[label].add(name)
     if len(inside) < len(images.class_names) or min(map(len, inside.values()), default=0) < 2:
         return []
-    return [f"{images.class_names[0]}/{printable(name)}" for name in sorted(inside[0])[:2]]
+    return [f"{images.class_names[0]}/{name}" for name in sorted(inside[0])[:2]]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from study.common.errors import UserError
-from study.common.text import counted, printable
+from study.common.text import counted
 from study.data.examples import Examples
 from study.data.image_set import ImageSet
 
@@ -44,7 +44,7 @@ def groups_of_subfolders(images: ImageSet) -> tuple[str, ...]:
     """
     if not any(images.subfolders):
         raise UserError(
-            f"`group` subfolder: no class folder in {printable(images.root)} has folders inside: "
+            f"`group` subfolder: no class folder in {images.root} has folders inside: "
             "give `group_pattern`, or a table with a column group"
         )
     return images.subfolders
@@ -65,17 +65,13 @@ def groups_of_names(images: ImageSet, pattern: "re.Pattern[str]") -> tuple[str, 
     if not any(names):
         raise UserError(
             f"`group_pattern` {pattern.pattern} matches no path of an image, such as "
-            f"{printable(paths[0])}: give one that matches what names the group there"
+            f"{paths[0]}: give one that matches what names the group there"
         )
     return names
 
 
 def _searched(pattern: "re.Pattern[str]", paths: Sequence[str]) -> list["re.Match[str] | None"]:
-    """Search each path, with a limit in the main thread: an expression may take years.
-
-    Raises:
-        UserError: one path takes longer than `SECONDS`.
-    """
+    """Search each path, with a limit in the main thread: an expression may take years."""
     if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
         return list(map(pattern.search, paths))  # without signals nothing ends it
     found: list[re.Match[str] | None] = []
@@ -83,7 +79,7 @@ def _searched(pattern: "re.Pattern[str]", paths: Sequence[str]) -> list["re.Matc
     def give_up(number: int, frame: FrameType | None) -> None:
         raise UserError(
             f"`group_pattern` {pattern.pattern} takes longer than {SECONDS:g} s for "
-            f"{printable(paths[len(found)])}: give one without a repetition inside a repetition"
+            f"{paths[len(found)]}: give one without a repetition inside a repetition"
         )
 
     before = signal.signal(signal.SIGALRM, give_up)
@@ -109,7 +105,7 @@ def groups_in_words(examples: Examples) -> list[str]:
     across = sum(len(labels[name]) > 1 for name in sizes)
     lines = [
         f"groups: {len(sizes):,}, with {sum(sizes.values()):,} {noun}s in all, each on one side of "
-        f"every stratified split; the largest, {printable(largest)}, has {most:,}"
+        f"every stratified split; the largest, {largest}, has {most:,}"
         + (f"; {counted(across, 'group')} with {noun}s of several classes" if across else "")
     ]
     if alone := len(examples.groups) - sum(sizes.values()):

@@ -17,7 +17,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,8 +27,8 @@ import numpy as np
 from study.common.errors import UserError
 from study.common.progress import progress
 from study.common.text import first_few, printable
+from study.common.threads import in_threads
 from study.data.copies import TOGETHER, contents, near_copies
-from study.data.doubts import NAMED
 from study.data.files.class_folders import TRAIN, Problem, entries
 from study.data.files.listing import ListedFile, Listing, list_files
 from study.data.groups import compiled, groups_in_words, groups_of_names, groups_of_subfolders
@@ -43,7 +42,7 @@ from study.data.sample_weight import weights_in_words
 MOST_IMAGES = 10_000_000  # descriptions of more would fill a machine's memory
 NO_CLASS = "holds no readable image, so it is not a class"
 PEOPLE, PHOTOS = 40, 10  # of the built-in faces
-BATCH = 512  # files handed to the threads at once: Ctrl-C is answered, a million files fit
+BATCH = 512  # files handed to the threads ahead: Ctrl-C is answered, a million files fit
 T = TypeVar("T")
 
 
@@ -55,10 +54,8 @@ class MapFiles(Protocol):
 
 
 def map_in_threads(function: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]:
-    """Yield the results in the order of the files: the `MapFiles` of one process."""
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for start in range(0, len(files), BATCH):
-            yield from threads.map(function, files[start : start + BATCH])
+    """Return the results in the order of the files: the `MapFiles` of one process."""
+    return in_threads(function, files, os.cpu_count() or 1, BATCH)
 
 
 def load_images(
@@ -93,7 +90,7 @@ def load_images(
     """
     pattern = compiled(group, group_pattern)
     listing = list_files(data, labels, grouped=group is not None, follow_links=follow_links)
-    where = printable(listing.source)
+    where = listing.source
     if len(listing.files) > MOST_IMAGES:
         raise UserError(
             f"{where} has {len(listing.files):,} images, but a study can hold at most "
@@ -211,12 +208,12 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
 
 def _refuse_classes(images: ImageSet, listing: Listing) -> None:
     """Refuse lost classes (a study of the others answers another question), and too few."""
-    where = printable(images.source)
+    where = images.source
     label_of = {one.path: one.label for one in listing.files}
     without = set(listing.labels) - {label_of[path] for path in images.paths}
     problems = [problem for problem in images.problems if problem.label in without]
     if images.paths and problems:
-        lost = list(dict.fromkeys(printable(problem.label) for problem in problems))
+        lost = list(dict.fromkeys(problem.label for problem in problems))
         which = f"class {lost[0]} in {where} has no usable file"
         if len(lost) > 1:
             which = f"classes {', '.join(lost)} in {where} have no usable files"
@@ -243,7 +240,7 @@ def _refuse_classes(images: ImageSet, listing: Listing) -> None:
 
 
 def _too_few_classes(images: ImageSet) -> str:
-    where, table = printable(images.source), _table_nearby(images.root)
+    where, table = images.source, _table_nearby(images.root)
     if images.source != images.root:
         only = f", {images.class_names[0]}" if images.class_names else ""
         left = f" ({_one_of_each(images.problems)})" if images.problems else ""
@@ -270,7 +267,7 @@ def _table_nearby(root: Path) -> str:
     tables = [entry for entry in places if entry.suffix.lower() in (".csv", ".tsv")]
     if not tables:
         return ""
-    return f", or give `labels` {printable(tables[0])}, if that is the table of their classes"
+    return f", or give `labels` {tables[0]}, if that is the table of their classes"
 
 
 def _one_of_each(problems: Sequence[Problem]) -> str:
@@ -279,14 +276,14 @@ def _one_of_each(problems: Sequence[Problem]) -> str:
 
 
 def _some(problems: Iterable[Problem]) -> str:
-    return first_few(map(str, problems), NAMED, between="; ")
+    return first_few(map(str, problems), between="; ")
 
 
 def _grouped(images: ImageSet, group: str | None, pattern: "re.Pattern[str] | None") -> ImageSet:
     """Return the images with the groups that were asked for."""
     if any(images.groups) and (group is not None or pattern is not None):
         raise UserError(
-            f"{printable(images.source)} already has a column group: drop `group` and "
+            f"{images.source} already has a column group: drop `group` and "
             "`group_pattern`, or remove the column from the table"
         )
     if group is not None:

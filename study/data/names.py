@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from study.common.text import first_few, printable
+from study.common.text import NAMED, first_few
 from study.data.examples import Examples
 from study.data.image_set import ImageSet
 
-NAMED = 5  # twins or classes in one sentence, and such sentences
 FEWEST_MASKS = 3  # files: fewer may be called so by chance
 LONG = 60  # last letters of a name that may say that it is a copy
 FEWEST_VALUES, MOST_EXAMPLES = 10, 3  # different numbers, examples of each: measured values
@@ -48,7 +47,7 @@ def mask_pairs(images: ImageSet) -> list[str]:
         return []
     return [
         f"{len(found):,} of {len(images.paths):,} images are named like masks of others, such as "
-        f"{printable(found[0])}: a study takes them for photos of their class; move them away"
+        f"{found[0]}: a study takes them for photos of their class; move them away"
     ]
 
 
@@ -68,7 +67,7 @@ def twins(examples: Examples) -> Iterator[str]:
         print_alike = len(set(map(_look, names))) < len(names)
         shown = map(ascii if print_alike else repr, names)
         numbers = (f"{name} {counts[label]:,}" for name, label in zip(shown, labels, strict=True))
-        yield f"may be one class: {first_few(numbers, NAMED)}; if they are, {fix}"
+        yield f"may be one class: {first_few(numbers)}; if they are, {fix}"
     if (rest := len(groups) - NAMED) > 0:
         yield f"may be one class: {rest:,} more such groups"
 
@@ -103,7 +102,7 @@ def _named_like_none(names: Sequence[str]) -> Iterator[str]:
             found[meaning].append(name)
     for meaning, those in found.items():
         if len(those) < len(names):
-            yield f"used as a class, but named like {meaning}: {first_few(those, NAMED)}"
+            yield f"used as a class, but named like {meaning}: {first_few(those)}"
 
 
 def _measured(examples: Examples) -> Iterator[str]:

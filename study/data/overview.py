@@ -20,7 +20,6 @@ from study.data.pixels.deep_grey import WHITES
 from study.data.rows.load_rows import RowSet
 from study.data.splits.study_splits import Splits
 
-NAMED = 5  # classes listed in one line
 FAR, ODD = 4, 0.1  # times larger or smaller than the median; most of the images that are
 COLUMNS, ROWS = 5, 3  # of the grid, as in the blog post
 SIDE = 160  # pixels of an image in the grid
@@ -67,7 +66,7 @@ def classes_line(examples: Examples) -> str:
     counts = Counter(examples.labels.tolist())
     names = zip(examples.class_names, _by_part(examples), strict=True)
     shown = [f"{name} {counts[label]:,}{parts}" for label, (name, parts) in enumerate(names)]
-    return f"classes: {first_few(shown, NAMED)}"
+    return f"classes: {first_few(shown)}"
 
 
 def white_points(images: ImageSet) -> list[str]:
@@ -144,7 +143,7 @@ def _odd_sizes(images: ImageSet) -> list[str]:
         return []
     named = [(images.name_of(row), *images.headers[row].size) for row in far]
     shown = (f"{name} {width} x {height}" for name, width, height in named)
-    return [f"far from the median: {first_few(shown, NAMED)}"]
+    return [f"far from the median: {first_few(shown)}"]
 
 
 def _tally(values: Iterable[str]) -> str:
@@ -158,11 +157,7 @@ def sample_grid(
     seed: int,
     title: str = "Training images and their classes",
 ) -> bytes:
-    """Draw up to 15 of the images `rows`, of as many classes as possible, each with its name.
-
-    Returns:
-        A PNG.
-    """
+    """Return a PNG of up to 15 of the images `rows`, of as many classes as possible, with names."""
     order = np.random.default_rng(seed).permutation(rows)
     _, firsts = np.unique(images.labels[order], return_index=True)
     chosen = [int(order[place]) for place in np.sort(firsts)]

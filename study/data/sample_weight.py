@@ -1,10 +1,9 @@
 """Weights of examples in the training loss, as `sample_weight` of Keras's `fit` has them."""
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Shaped
 
 from study.common.errors import UserError
-from study.common.text import printable
 from study.data.examples import Examples
 from study.data.files.class_folders import TEST
 
@@ -18,20 +17,8 @@ def are_weights(values: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
     return np.isfinite(single) & (single >= 0)
 
 
-def weightless_classes(examples: Examples, rows: Int[np.ndarray, " n"]) -> list[str]:
-    """Return the names of the classes that have examples among `rows`, all of weight 0."""
-    if examples.sample_weight is None:
-        return []
-    labels, heavy = examples.labels[rows], examples.sample_weight[rows] > 0
-    return [examples.class_names[label] for label in np.setdiff1d(labels, labels[heavy])]
-
-
 def weights_in_words(examples: Examples) -> list[str]:
-    """Return a line about the weights; nothing if there are none.
-
-    Raises:
-        UserError: all weights are 0 where the test part is left out.
-    """
+    """Return a line about the weights, if there are any; refuse training weights that are all 0."""
     weights, noun = examples.sample_weight, examples.noun
     if weights is None:
         return []
@@ -39,7 +26,7 @@ def weights_in_words(examples: Examples) -> list[str]:
     learned[examples.of_part(TEST)] = False
     if not weights[learned].any():
         raise UserError(
-            f"{printable(examples.source)}: the weights of all {noun}s to train on are 0, so there "
+            f"{examples.source}: the weights of all {noun}s to train on are 0, so there "
             "is nothing to learn: give some of them a weight above 0"
         )
     zeros = np.count_nonzero(weights == 0)

@@ -27,7 +27,6 @@ from study.data.image_set import ImageSet
 ERRORS_LEFT = 0.5
 FOUND = 0.9  # F1 of one class
 CHANCE = 0.001
-NAMED = 5  # classes in one sentence
 
 
 class Guess(NamedTuple):
@@ -81,14 +80,7 @@ def guess_from(
     labels: Int[np.ndarray, " N"],
     units: Int[np.ndarray, " N"],
 ) -> Guess:
-    """Guess every class from the images of equal value in other units.
-
-    Args:
-        fact: what the values are.
-        values: N of them.
-        labels: of the images.
-        units: of the images, see `Examples.units`.
-    """
+    """Guess every class from the images whose `fact` has an equal value, in other units."""
     counts = np.bincount(labels)
     if len(set(values)) < 2:
         return Guess(fact, float(counts.max()) / len(labels), (), strong=False)
@@ -149,7 +141,7 @@ def _chance(number: float, fraction: float, share: float) -> float:
 def _claim(guess: Guess, names: Sequence[str]) -> str:
     if guess.strong or len(guess.found) == len(names):
         return f"the {guess.fact} alone predicts the class of {guess.accuracy:.0%} of the images"
-    found = first_few((names[label] for label in guess.found), NAMED)
+    found = first_few(names[label] for label in guess.found)
     return f"the {guess.fact} alone distinguishes {found} from the others"
 
 
@@ -164,7 +156,7 @@ def _by_class(fact: str, images: ImageSet) -> str:
     for label, value in zip(images.labels.tolist(), values, strict=True):
         of_class[label].append(value)
     found = zip(images.class_names, of_class, strict=True)
-    return first_few((f"{name} {say(those)}" for name, those in found), NAMED)
+    return first_few(f"{name} {say(those)}" for name, those in found)
 
 
 def _tally(values: Iterable[str]) -> str:

@@ -17,10 +17,10 @@ import keras
 import numpy as np
 
 from study.common.bases import Base
-from study.common.errors import UserError
+from study.common.errors import UserError, first_line
 from study.common.packed import check_packed
 from study.common.tensorflow import keras_home
-from study.features.frozen import Frozen, first_line, freeze
+from study.features.frozen import Frozen, freeze
 from study.features.weights import RANDOM_SEED, random_kernel, short_timeout, weights_path
 
 

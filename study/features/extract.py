@@ -143,10 +143,8 @@ def time_needed(
 def row_sources(images: ImageSet, views: Int[np.ndarray, "N V"] | None = None) -> list[RowSource]:
     """Return what each row shows.
 
-    Args:
-        images: N images.
-        views: rows of the views of each image, the image itself first; None: each image has one
-            row, in their order.
+    `views` has the rows of the views of each image, the image itself first; None: each image has
+    one row, in their order.
     """
     own = list(map(RowSource, images.paths, images.digests, images.feature_keys))
     if views is None:
@@ -232,18 +230,11 @@ def _compute(
 
 
 def computed_rows(
-    sources: Sequence[RowSource],
-    backbone: Backbone,
-    scales: Scales,
-    forward: Forward | None = None,
+    sources: Sequence[RowSource], backbone: Backbone, scales: Scales, forward: Forward | None = None
 ) -> Iterator[Float32[np.ndarray, "_ d"]]:
     """Yield the rows of the sources in their order, batch by batch.
 
-    Args:
-        sources: their files must not have changed since they were inspected.
-        backbone: computes the rows.
-        scales: white points of deep grey.
-        forward: the `forward_pass` of the backbone; None: it is made here.
+    `forward` is the `forward_pass` of the backbone; None: it is made here.
 
     Raises:
         UserError: an image has changed on disk, or can no longer be read.

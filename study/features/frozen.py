@@ -92,9 +92,3 @@ def _digest(architecture: str, weights: list[np.ndarray], source: str) -> str:
         digest.update(repr((str(array.dtype), array.shape)).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-def first_line(error: Exception) -> str:
-    """Return what an exception of Keras says, without the pages that follow."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

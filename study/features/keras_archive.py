@@ -12,11 +12,7 @@ MOST_BYTES = 64 << 20  # of a description; NASNetLarge's has 0.8e6
 
 
 def input_size(base: str) -> int | None:
-    """Return the side in pixels that the network takes; None: any, or the file does not say.
-
-    Raises:
-        UserError: see `architecture`.
-    """
+    """Return the side in pixels that the network takes; None: any, or the file does not say."""
     try:
         layers = _description(base)["config"]["layers"]
         inputs = (layer["config"] for layer in layers if layer["class_name"] == "InputLayer")

@@ -14,10 +14,10 @@ import keras
 import numpy as np
 
 from study.common.bases import NONE, short_name
-from study.common.errors import UserError
+from study.common.errors import UserError, first_line
 from study.common.packed import check_packed
 from study.common.text import counted
-from study.features.frozen import Frozen, first_line, freeze
+from study.features.frozen import Frozen, freeze
 from study.features.keras_archive import architecture
 
 PROBABILITIES = ("softmax", "sigmoid", "logsoftmax", "logsigmoid", "hardsigmoid")

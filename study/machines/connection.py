@@ -135,9 +135,8 @@ def _initialize(address: str) -> None:
     import ray
 
     own: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
-    replaced = [signal.SIGINT, signal.SIGTERM]
-    if threading.current_thread() is not threading.main_thread():  # no other may set a handler
-        replaced = []
+    main = threading.current_thread() is threading.main_thread()  # no other may set a handler
+    replaced = (signal.SIGINT, signal.SIGTERM) if main else ()
     handlers = {one: signal.getsignal(one) for one in replaced}
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:

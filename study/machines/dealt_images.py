@@ -16,7 +16,6 @@ import numpy as np
 from jaxtyping import Float32
 
 from study.common.errors import UserError
-from study.common.text import printable
 from study.data.load_images import map_in_threads
 from study.data.pixels.decoding import Inspected
 from study.features.backbone import Backbone
@@ -73,7 +72,7 @@ def _agreed(function: Callable[[Path], S], path: Path, found: Any, host: str) ->
     if isinstance(here, Inspected) and not here.digest:  # not an image, or a damaged one
         return here
     raise UserError(
-        f"{printable(path)} can be used here, but not on {host}, a machine of the cluster: "
+        f"{path} can be used here, but not on {host}, a machine of the cluster: "
         f"{wrong}; {SAME_PATH}"
     )
 
@@ -150,9 +149,7 @@ def _dealt(
 
 
 def _deadly(images: Sequence[Path] | Sequence[RowSource], error: PlaceLostError) -> str:
-    first, last = (
-        printable(one if isinstance(one, Path) else one.path) for one in (images[0], images[-1])
-    )
+    first, last = (one if isinstance(one, Path) else one.path for one in (images[0], images[-1]))
     return (
         f"`cluster`: {MOST_LOSSES + 1} workers were lost one after the other, each with the images "
         f"from {first} to {last} ({error}): give their machines more memory, or leave `cluster` out"

@@ -1,25 +1,21 @@
 """This process as the one machine of a study."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
 
 from study.common.bases import BaseChoice
-from study.data.load_images import map_in_threads
 from study.data.pixels.deep_grey import Scales
 from study.features.backbone import Backbone, load_backbone
 from study.features.device import Device, pick_device
 from study.features.extract import RowsOf, computed_rows
-from study.machines.machines import CertainPrograms, Machines, TrainerOrder
+from study.machines.machines import Machines, TrainerOrder
+from study.space.head_config import HeadConfig
 from study.training.places import Trainer
 from study.training.population import LocalTrainer, heads_at_once
-from study.training.program_key import ProgramShape
+from study.training.program_key import ProgramShape, Signature
 from study.training.programs import Programs, compiled_ahead
 from study.training.rounding import rounding_digest
-
-T = TypeVar("T")
 
 
 class Here(Machines):
@@ -39,13 +35,6 @@ class Here(Machines):
         """The `rounding_digest` of this process."""
         return rounding_digest()
 
-    def choose(self, recorded: Mapping[str, Any]) -> None:
-        """Choose nothing: there is one machine."""
-
-    def map_files(self, function: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]:
-        """Yield the result of a function for each file, in their order."""
-        return map_in_threads(function, files)
-
     def backbone(self, base: BaseChoice) -> Backbone:
         """Return the frozen base."""
         return load_backbone(**base._asdict(), device=self._asked)
@@ -55,13 +44,14 @@ class Here(Machines):
         return partial(computed_rows, backbone=backbone, scales=scales)
 
     @contextmanager
-    def ahead(self, programs: CertainPrograms) -> Iterator[None]:
+    def ahead(
+        self, shape: ProgramShape | None, wanted: Sequence[tuple[Signature, HeadConfig]]
+    ) -> Iterator[None]:
         """Compile programs in a thread; see `compiled_ahead`."""
-        shape, n_classes, metric, size, wanted, weighted = programs
-        if size is None:  # a GPU is timed first
+        if shape is None:  # a GPU is timed first
             yield
             return
-        self._programs = Programs(ProgramShape(shape, n_classes, size, metric, weighted))
+        self._programs = Programs(shape)
         with compiled_ahead(self._programs, wanted):
             yield
 

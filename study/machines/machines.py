@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from study.common.bases import BaseChoice
+from study.data.load_images import map_in_threads
 from study.data.pixels.deep_grey import Scales
 from study.features.backbone import Backbone
 from study.features.device import Device
@@ -21,21 +22,10 @@ from study.features.extract import RowsOf
 from study.space.head_config import HeadConfig
 from study.space.search_space import SearchSpace
 from study.training.places import Trainer
-from study.training.program_key import Signature
+from study.training.program_key import ProgramShape, Signature
 from study.training.runs import TrainingRules, TrainingTable
 
 T = TypeVar("T")
-
-
-class CertainPrograms(NamedTuple):
-    """Programs that a study is certain to need, before it has a trainer."""
-
-    shape: tuple[int, int]  # (R, n_features) of the rows
-    n_classes: int
-    metric: str  # judges an epoch
-    size: int | None  # heads in one program; None: not timed yet, so nothing can be compiled
-    wanted: Sequence[tuple[Signature, HeadConfig]]  # in the order of need; any configuration of it
-    weighted: bool = False  # whether rows have weights in the training loss
 
 
 class TrainerOrder(NamedTuple):
@@ -65,8 +55,7 @@ class Machines(ABC):
         """Return the workers in words, "3 workers (...)"; empty for this process."""
         return ""
 
-    @abstractmethod
-    def choose(self, recorded: Mapping[str, Any]) -> None:
+    def choose(self, recorded: Mapping[str, Any]) -> None:  # noqa: B027 one machine is no choice
         """Settle on machines that compute alike, before the first row is computed.
 
         Args:
@@ -76,28 +65,30 @@ class Machines(ABC):
             UserError: no machine is left, or no machine fits the study.
         """
 
-    @abstractmethod
     def map_files(self, function: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]:
-        """Yield the result of a function for each file, in their order; a `MapFiles`.
+        """Return the result of a function for each file, in their order; a `MapFiles`.
 
         Raises:
             UserError: `function` raises it, or a worker cannot read a file that this process can.
         """
+        return map_in_threads(function, files)
 
     @abstractmethod
     def backbone(self, base: BaseChoice) -> Backbone:
-        """Return the frozen base, with the arithmetic of the machines that compute with it.
-
-        Raises:
-            UserError: see `load_backbone`.
-        """
+        """Return the frozen base, with the arithmetic of the machines; see `load_backbone`."""
 
     @abstractmethod
     def rows_of(self, base: BaseChoice, backbone: Backbone, scales: Scales) -> RowsOf:
         """Return a function that computes rows with the `backbone` made of `base`."""
 
-    def ahead(self, programs: CertainPrograms) -> AbstractContextManager[None]:
-        """Compile programs while rows are computed; workers compile only once they train."""
+    def ahead(
+        self, shape: ProgramShape | None, wanted: Sequence[tuple[Signature, HeadConfig]]
+    ) -> AbstractContextManager[None]:
+        """Compile programs while rows are computed; workers compile only once they train.
+
+        `wanted` has them in the order of need, each with any of its configurations. Without a
+        `shape`, because the size is not timed yet, nothing can be compiled.
+        """
         return nullcontext()
 
     @abstractmethod

@@ -13,15 +13,10 @@ from study.machines.workers import Workers
 
 @contextmanager
 def opened(address: str | None, device: str | None, cache_dir: Path | None) -> Iterator[Machines]:
-    """Yield the machines of a study.
+    """Yield the machines of a study: a cluster's, or without an `address` this process.
 
-    Args:
-        address: of a cluster, see `cluster_address`; None: this process.
-        device: see `pick_device`.
-        cache_dir: of compiled programs on every machine of a cluster; None: its user's.
-
-    Raises:
-        UserError: see `connected`, `Workers` and `pick_device`.
+    Compiled programs are in `cache_dir` on every machine; None: in its user's. For errors see
+    `connected`, `Workers` and `pick_device`.
     """
     if address is None:
         yield Here(device)

@@ -63,10 +63,9 @@ def code_files() -> tuple[CodeFile, ...]:
 
 
 def load_code_files(files: tuple[CodeFile, ...], cache_dir: Path | None) -> dict[str, str]:
-    """Write the driver's `code_files` into a folder of this process and load them.
+    """Write the driver's `code_files` into a folder of this process; load them.
 
-    Returns:
-        Path of each file here -> its name.
+    Returned is the name of each file by its path here.
 
     Raises:
         UserError: a class differs from the driver's.

@@ -35,14 +35,6 @@ SPLITS_KEPT = 64  # arrays of row numbers
 SAME_PATH = "images must have the same path on every machine, e.g. on a shared disk"
 
 
-class StudyOrder(NamedTuple):
-    """What every worker of a study needs to begin."""
-
-    device: str | None  # see `pick_device`
-    cache_dir: str | None  # of programs and code; None: its user's
-    code: tuple[CodeFile, ...]
-
-
 class RowOrder(NamedTuple):
     """How images become rows."""
 
@@ -89,25 +81,29 @@ class Worker:
         """Return host, process and versions, as plain texts that any version understands."""
         return {"host": platform.node(), "pid": str(os.getpid()), **identity()}
 
-    def begin(self, order: StudyOrder) -> dict[str, str]:
+    def begin(
+        self, device: str | None, cache_dir: str | None, code: tuple[CodeFile, ...]
+    ) -> dict[str, str]:
         """Import everything; return kind, name and dtype of the device, and how it rounds.
+
+        Programs and code are kept in `cache_dir`; None: in its user's.
 
         Raises:
             UserError: there is no such device, or the user's code differs from the driver's.
         """
         from study.training.program_cache import keep_programs
 
-        cache_dir = Path(order.cache_dir) if order.cache_dir else None
-        keep_programs(cache_dir)
+        folder = Path(cache_dir) if cache_dir else None
+        keep_programs(folder)
         from study.common.tensorflow import import_tensorflow
 
         import_tensorflow()
         from study.features.device import pick_device
         from study.training.rounding import rounding_digest
 
-        self._device = order.device
-        found = pick_device(order.device)
-        self._names = load_code_files(order.code, cache_dir)
+        self._device = device
+        found = pick_device(device)
+        self._names = load_code_files(code, folder)
         return {**found._asdict(), "rounding": rounding_digest()}
 
     def inspect(self, function: Callable[[Path], Any], files: Sequence[Path]) -> list[Any]:

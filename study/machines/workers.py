@@ -7,19 +7,17 @@ worker is lost, or a machine joins, another worker is started.
 
 import itertools
 import math
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
-from study.common.errors import UserError
+from study.common.errors import UserError, warn
 from study.common.text import counted, join
 from study.machines.connection import HeadNode
 from study.machines.remote import Likeness, Remote
 from study.machines.same_program import code_files, identity
-from study.machines.worker import StudyOrder
 from study.training.places import PlaceLostError
 
 PATIENCE = 300.0  # seconds for the first worker: a shared disk is slow to import TensorFlow from
@@ -54,7 +52,7 @@ class Workers:
                 f"`cluster`: no {kind} is free, of {total.get(kind, 0):g} in the cluster; wait for "
                 "the work that runs there (`ray status` shows it)"
             )
-        self._order = StudyOrder("gpu" if self._gpu else "cpu", cache_dir, code_files())
+        self._order = "gpu" if self._gpu else "cpu", cache_dir, code_files()
         self._identity = identity()
         self._remotes: list[Remote] = []
         self._numbers, self._lost = itertools.count(1), 0
@@ -69,12 +67,7 @@ class Workers:
     def choose(self, recorded: Mapping[str, Any]) -> None:
         """Wait for the workers and keep those of one kind that round alike.
 
-        Args:
-            recorded: device of the study that is resumed, which the workers must fit; if it is
-                empty, the majority decides.
-
-        Raises:
-            UserError: there is no worker, or no worker fits the study.
+        They must fit a `recorded` device; if it is empty, the majority decides. See `Machines`.
         """
         come = self._awaited(lambda remote: remote.likeness is not None, others=STRAGGLERS)
         groups = Counter(remote.likeness for remote in come if remote.likeness)
@@ -104,10 +97,7 @@ class Workers:
     def checked(self) -> list[Remote]:
         """Return the living workers with this program and these packages; wait for one.
 
-        They can inspect files before they have TensorFlow, and before `choose`.
-
-        Raises:
-            UserError: see `ready`.
+        They can inspect files before they have TensorFlow, and before `choose`; see also `ready`.
         """
         return self._awaited(lambda remote: bool(remote.host))
 
@@ -174,7 +164,7 @@ class Workers:
             remote.alive, remote.lost_why = False, str(error)
         except UserError as error:
             self._refused[remote.node] = f"{remote.host}: {error}"
-            print(f"warning: the worker on {remote.host} is left out: {error}", file=sys.stderr)
+            warn(f"the worker on {remote.host} is left out: {error}")
             self._remotes.remove(remote)
             remote.end()
             return
@@ -188,7 +178,7 @@ class Workers:
             found = dict(answer.result())
             remote.host = f"{found.pop('host')} (process {found.pop('pid')})"
             check_identity(found, self._identity)
-            remote.pending = remote.ask("begin", self._order)
+            remote.pending = remote.ask("begin", *self._order)
         elif remote.likeness is None:
             device = dict(_usable(answer))
             remote.device, remote.likeness = device.pop("name"), Likeness(**device)
@@ -215,7 +205,7 @@ class Workers:
             words = f"could not start ({remote.lost_why})"
             if self._starts[remote.node] >= MOST_STARTS:
                 self._refused[remote.node] = f"{host}: it {words}"
-        print(f"warning: the worker on {host} {words}", file=sys.stderr)
+        warn(f"the worker on {host} {words}")
 
     def _start_missing(self) -> None:
         """Start a worker on every GPU, or machine, that has none."""
@@ -274,11 +264,7 @@ def _usable(answer: Future[Any]) -> Any:
 
 
 def check_identity(found: Mapping[str, str], own: Mapping[str, str]) -> None:
-    """Compare the `identity` of a worker with this process's.
-
-    Raises:
-        UserError: the worker has another version of this program or a package.
-    """
+    """Refuse a worker with another version of this program or a package, by its `identity`."""
     other = [
         f"{name} {found.get(name)}, here {own[name]}"
         for name in own

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Integer, UInt
 
 from study.common.files import append_lines, write_atomically
-from study.records.study_files import FORMAT, PREDICTED_FILE, without_format
+from study.records.study_files import DAMAGE, FORMAT, PREDICTED_FILE, without_format
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 
 MOST_EXAMPLES = 10**8  # a short line could unpack to more
@@ -53,11 +53,7 @@ class PredictedClasses:
     whole: bool = True  # whether no line is damaged or cut off
 
     def of(self, trial_id: str) -> PredictedRun:
-        """Return what a run predicts.
-
-        Raises:
-            KeyError: nothing is known of this run.
-        """
+        """Return what a run predicts; a `KeyError` if nothing is known of it."""
         split, off = self.off[trial_id]
         assert self.examples is not None  # its line comes first
         rows = self.rows[split]
@@ -134,7 +130,7 @@ def read_predicted(study: Path) -> PredictedClasses:
                 if not line.endswith(b"\n"):
                     raise ValueError("cut off")
                 found.read(line, f"{path}, line {number}")
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError, zlib.error):
+            except (*DAMAGE, zlib.error):
                 found.whole = False
     return found
 
@@ -173,11 +169,7 @@ def _packed(array: Integer[np.ndarray, " n"], below: int) -> str:
 
 
 def _unpacked(text: str, below: int, count: int) -> UInt[np.ndarray, " n"]:
-    """Return `count` whole numbers below `below`.
-
-    Raises:
-        ValueError: the text holds something else.
-    """
+    """Return `count` whole numbers below `below`; refuse anything else."""
     kind = _kind(below)
     unpacking = zlib.decompressobj()
     content = unpacking.decompress(base64.b64decode(text, validate=True), count * kind.itemsize + 1)

@@ -40,11 +40,7 @@ def save_predictions(study: Path, found: BestPredictions) -> None:
 
 
 def load_predictions(study: Path) -> BestPredictions | None:
-    """Return what the file holds; None if the search has not written it.
-
-    Raises:
-        UserError: the file is damaged.
-    """
+    """Return what the file holds, None if there is none yet; refuse a damaged one."""
     path = study / PREDICTIONS_FILE
     if not path.exists():
         return None

@@ -23,6 +23,8 @@ PREDICTIONS_FILE = "best/predictions.json"
 WINNER_FILE = "best/winner.keras"
 MISTAKES_FOLDER = "best/mistakes"
 FORMAT = 5  # 0 to 4 were written before the first release
+# What a damaged line raises while it is read.
+DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 T = TypeVar("T")
 
@@ -83,11 +85,7 @@ def checked(table: Mapping[str, Any], kind: type[T]) -> T:
 
 
 def need(table: Mapping[str, Any], keys: Iterable[str]) -> None:
-    """Check that a table has all of these keys.
-
-    Raises:
-        ValueError: one is missing; the message names it.
-    """
+    """Refuse a table without one of these keys with a ValueError that names it."""
     if missing := [key for key in keys if key not in table]:
         raise ValueError(f"key {missing[0]!r} is missing")
 

@@ -67,71 +67,6 @@ class SpaceTable(Struct):
             raise ValueError("an optimizer without class")
 
 
-class Space(Struct):
-    """The keys of a table in `study.json` and their types, as of the classes below."""
-
-    name: str
-    fingerprint: str
-    table: SpaceTable
-
-
-class Settings(Struct):
-    """Options that readers use."""
-
-    split: str
-    tuner: str
-    max_epochs: Positive
-    trials: Positive
-    allocation: str
-    metric: Literal["accuracy", "balanced_accuracy", "macro_f1"]
-    margin: Annotated[float, Meta(gt=0, le=100)]
-    ask: str
-    repeats: Literal["auto"] | Positive
-    most_repeats: Positive
-    confirm: Positive
-    seed: int
-    population: Positive | None
-
-
-class SplitSizes(Struct):
-    """Examples of each part."""
-
-    train: Count
-    validation: Positive
-    test: Count
-
-
-class Facts(Struct):
-    """What is known of the examples."""
-
-    features: Positive
-    in_several_classes: list[Names]
-    groups: Count
-    split_warnings: Names
-    fingerprint: str
-
-
-class Machine(Struct):
-    """The device."""
-
-    kind: str
-    name: str
-    population: Positive | None
-    widths: list[Positive]
-
-
-class ImageSettings(Settings):
-    """Options of images, too."""
-
-    base: str
-    image_size: Positive
-    preprocess: str
-    views: Positive
-    weights: str
-    group: str | None
-    group_pattern: str | None
-
-
 class WhitePoint(Struct):
     """The numbers that are black and white."""
 
@@ -139,58 +74,71 @@ class WhitePoint(Struct):
     white: float
 
 
-class DeepGrey(Struct):
-    """About 16/32-bit grey images."""
-
-    white_points: dict[str, WhitePoint]
-    doubts: Names
+def _table(*of: type[Struct], **kinds: Any) -> Any:
+    """Return the type of a table with these keys, and those `of` another; it may have more."""
+    return msgspec.defstruct("Table", list(kinds.items()), bases=of or None)
 
 
-class ImageFacts(Facts):
-    """What is known of images, too."""
-
-    folder: str
-    left_out: Names
-    left_out_reasons: dict[str, Count]
-    flat: Names
-    dark: Names
-    shortcuts: Names
-    deep_grey: DeepGrey
-    same_pixels: Count
-    near_copies: list[Names]
-    subfolders: Names
-
-
-class RowFacts(Facts):
-    """What is known of rows, too."""
-
-    file: str
-    rows: Positive
-    constant: list[Count]
-
-
-class ImageMachine(Machine):
-    """The device, with the arithmetic of the base."""
-
-    dtype: str
-
-
-class Weights(Struct):
-    """The weights of the base."""
-
-    source: str
-    digest: str
-
-
-OF_IMAGES: Mapping[str, Any] = {
-    **{"settings": ImageSettings, "data": ImageFacts, "device": ImageMachine, "weights": Weights},
-    **{"split_sizes": SplitSizes, "space": Space},
-}
-OF_ROWS = dict(OF_IMAGES) | {
-    "settings": Settings,
-    "data": RowFacts,
-    "device": Machine,
+# What readers use of the tables in `study.json`.
+SPACE = _table(name=str, fingerprint=str, table=SpaceTable)
+SPLIT_SIZES = _table(train=Count, validation=Positive, test=Count)
+SETTINGS = _table(
+    split=str,
+    tuner=str,
+    max_epochs=Positive,
+    trials=Positive,
+    allocation=str,
+    metric=Literal["accuracy", "balanced_accuracy", "macro_f1"],
+    margin=Annotated[float, Meta(gt=0, le=100)],
+    ask=str,
+    repeats=Literal["auto"] | Positive,
+    most_repeats=Positive,
+    confirm=Positive,
+    seed=int,
+    population=Positive | None,
+)
+FACTS = _table(
+    features=Positive,
+    in_several_classes=list[Names],
+    groups=Count,
+    split_warnings=Names,
+    fingerprint=str,
+)
+DEVICE = _table(kind=str, name=str, population=Positive | None, widths=list[Positive])
+OF_ROWS = {
+    "settings": SETTINGS,
+    "data": _table(FACTS, file=str, rows=Positive, constant=list[Count]),
+    "device": DEVICE,
     "weights": dict,
+    "split_sizes": SPLIT_SIZES,
+    "space": SPACE,
+}
+OF_IMAGES = OF_ROWS | {
+    "settings": _table(
+        SETTINGS,
+        base=str,
+        image_size=Positive,
+        preprocess=str,
+        views=Positive,
+        weights=str,
+        group=str | None,
+        group_pattern=str | None,
+    ),
+    "data": _table(
+        FACTS,
+        folder=str,
+        left_out=Names,
+        left_out_reasons=dict[str, Count],
+        flat=Names,
+        dark=Names,
+        shortcuts=Names,
+        deep_grey=_table(white_points=dict[str, WhitePoint], doubts=Names),
+        same_pixels=Count,
+        near_copies=list[Names],
+        subfolders=Names,
+    ),
+    "device": _table(DEVICE, dtype=str),
+    "weights": _table(source=str, digest=str),
 }
 
 

@@ -195,12 +195,7 @@ def cross_fitted(hits_a: Sequence[int], hits_b: Sequence[int], rows: int) -> flo
 
 
 def cross_fitted_by_class(metric: str, counts: Float[np.ndarray, "epochs 2 3 classes"]) -> float:
-    """Return another metric of both folds, each at the best epoch of the other.
-
-    Args:
-        metric: not accuracy.
-        counts: of fold A and fold B, as `from_counts` takes them.
-    """
+    """Return another metric than accuracy of both folds, each at the best epoch of the other."""
     chosen_a, chosen_b = np.argmax(from_counts(metric, counts), axis=0)  # the first of equals
     return rounded(float(from_counts(metric, counts[chosen_b, 0] + counts[chosen_a, 1])))
 
@@ -249,11 +244,7 @@ def from_line(line: bytes, place: str) -> TrialRecord:
 
 
 def _check_values(record: TrialRecord) -> None:
-    """Check that numbers are such as a run can have: shares from 0 to 1, counts from 0.
-
-    Raises:
-        ValueError: one is not; the message names the key.
-    """
+    """Check that numbers are such as a run can have: shares from 0 to 1, counts from 0."""
     for key in ("accuracy", "val_accuracy", *OF_METRIC):
         if any(value < 0 or value > 1 for value in getattr(record, key)):  # NaN is neither
             raise ValueError(f"{key} has values outside 0 to 1")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from study.common.command import typed
 from study.common.errors import UserError
 from study.common.files import append_lines, write_atomically
-from study.records.study_files import DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
+from study.records.study_files import DAMAGE, DAMAGED_FILE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import TrialRecord, from_line, id_of, to_line
 
@@ -55,22 +55,14 @@ def load_trials(study: Path) -> list[TrialRecord]:
 
 
 def load_records(study: Path, meta: StudyMeta) -> list[TrialRecord]:
-    """Return the same, of runs that the study plans.
-
-    Raises:
-        UserError: see `load_trials` and `check_plan`.
-    """
+    """Return the same, of runs that the study plans; for errors see also `check_plan`."""
     records = load_trials(study)
     check_plan(meta, records, study)
     return records
 
 
 def check_plan(meta: StudyMeta, records: Iterable[TrialRecord], study: Path) -> None:
-    """Check that records are of runs that their study plans.
-
-    Raises:
-        UserError: one is not, since one of the two files was edited.
-    """
+    """Refuse records of runs that their study does not plan: one of the two files was edited."""
     for record in records:
         if wrong := _contradiction(meta, record):
             raise UserError(
@@ -129,6 +121,6 @@ def read_trials(study: Path) -> TrialLines:
                 return found._replace(cut=True)
             try:
                 found.whole.append(from_line(line[:-1], f"{path}, line {number}"))
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            except DAMAGE as error:
                 found.damaged.append((number, str(error) or type(error).__name__))
     return found

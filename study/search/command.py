@@ -18,13 +18,7 @@ from pathlib import Path
 from study.common.command import STOPPED, complain, stoppable
 from study.common.errors import UserError
 from study.common.tensorflow import import_tensorflow
-from study.search.command_line import (
-    bases_of,
-    each_base,
-    given_values,
-    parse,
-    resolve_options,
-)
+from study.search.command_line import bases_of, each_base, given_values, parse, resolve_options
 from study.search.options import Options
 from study.search.time_spent import TimeSpent
 from study.training.program_cache import keep_programs

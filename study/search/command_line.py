@@ -110,11 +110,7 @@ def _plain(value: Any) -> Any:
 
 
 def given_values(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the values of the options that the user gave, each in its type.
-
-    Raises:
-        UserError: a value is not valid.
-    """
+    """Return the values of the options that the user gave, each in its type; refuse wrong ones."""
     values: dict[str, Any] = {}
     for key, one in OPTIONS.items():
         value = getattr(arguments, key)
@@ -243,7 +239,7 @@ def _typed(given: Mapping[str, Any]) -> str:
     """Return the command that resumes a study, from what the user gave."""
     words: list[object] = []
     for key, value in given.items():
-        flag = f"--{key.replace('_', '-')}"
+        flag = command.flag(key)
         if key in ONCE or value == OPTIONS[key].default:
             continue
         each = value if OPTIONS[key].many else [value]

@@ -21,9 +21,8 @@ def differences(
 ) -> list[str]:
     """List in words what keeps `new` from continuing `old`; empty if nothing does.
 
-    Args:
-        longer: whether the new searches begin like old ones with this number of trials.
-        recorded: optimizers with runs.
+    `longer` says whether the new searches begin like old ones with this number of trials; the
+    optimizers `recorded` have runs.
     """
     found = [
         *_options(old, new, longer),

@@ -8,7 +8,7 @@ machine is; without one, a hundredth of a second of arithmetic does.
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.errors import UserError
-from study.records.study_files import STUDY_FILE, TRIALS_FILE
+from study.records.study_files import DAMAGE, STUDY_FILE, TRIALS_FILE
 from study.records.study_meta import StudyMeta, load_meta
 from study.records.trial_record import TrialRecord, from_line
 
@@ -28,7 +28,6 @@ COMPILED, KEPT, STEP, WEIGHT = 4.0, 0.8, 5e-4, 1.2e-9
 ROWS = 16
 PROBE = 4.5e-5  # seconds of `_timed` there
 SEEN = 400  # records of an earlier study that are read
-DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 class Expected(NamedTuple):
@@ -45,13 +44,9 @@ class Expected(NamedTuple):
     def left(
         self, programs: Callable[[], int], epochs: float, trained: float, seconds: float
     ) -> float:
-        """Return the seconds left for so many epochs.
+        """Return the seconds left for so many epochs; `programs` returns how many are there.
 
-        Args:
-            programs: returns how many are there.
-            epochs: that are left.
-            trained: epochs so far.
-            seconds: that these took, without compiling.
+        The epochs `trained` so far took so many seconds, without compiling.
         """
         epoch = seconds / trained if seconds else self.epoch
         return self.compiling * max(1 - programs() / self.programs, 0) + epochs * epoch
@@ -65,46 +60,33 @@ def in_words(seconds: float) -> str:
 
 
 def epoch_cost(rows: int, batch: float, weights: float) -> float:
-    """Return the seconds of an epoch of one run on one core of that machine.
+    """Return the seconds of an epoch on one core of that machine.
 
-    Args:
-        rows: number of training rows.
-        batch: rows of a step.
-        weights: of the dense layers.
+    It has so many training rows, `batch` of them in a step, for so many weights of dense layers.
     """
     return math.ceil(rows / batch) * (STEP + weights * WEIGHT * max(batch, ROWS) / ROWS)
 
 
 def slowness(logs: Path, device: Mapping[str, str]) -> float | None:
-    """Return how many times slower than there a core of this machine is.
+    """Return how many times slower than there a core of this machine is, from the studies here.
 
-    Args:
-        logs: folder of the studies.
-        device: kind and name; of a GPU only an earlier study tells, so without one it is None.
+    Of a GPU only an earlier study tells, so without one it is None.
     """
-    names = ("kind", "name")
-    seen = [meta for meta in _finished(logs) if all(meta.device[n] == device[n] for n in names)]
-    for meta in sorted(seen, key=lambda one: one.created, reverse=True)[:1]:
+    seen = []
+    for file in logs.glob(f"*/{STUDY_FILE}"):
+        with suppress(UserError):  # damaged, or of another version
+            meta = load_meta(file.parent)
+            if meta.finished and all(meta.device[n] == device[n] for n in ("kind", "name")):
+                seen.append(meta)
+    for meta in sorted(seen, key=lambda one: one.created)[-1:]:
         runs = _first_records(logs / meta.name)
         if cost := sum(_cost(meta, run) for run in runs):
-            return cores() * sum(run.seconds for run in runs) / cost
+            return (os.cpu_count() or 1) * sum(run.seconds for run in runs) / cost
     return _timed() / PROBE if device["kind"] == "cpu" else None
 
 
-def cores() -> int:
-    """Return the number of cores."""
-    return os.cpu_count() or 1
-
-
-def _finished(logs: Path) -> Iterator[StudyMeta]:
-    for file in logs.glob(f"*/{STUDY_FILE}"):
-        with suppress(UserError):  # damaged, or of another version
-            if (meta := load_meta(file.parent)).finished:
-                yield meta
-
-
 def _first_records(study: Path) -> list[TrialRecord]:
-    with (study / TRIALS_FILE).open("rb") as file, suppress(*DAMAGED):
+    with (study / TRIALS_FILE).open("rb") as file, suppress(OSError, *DAMAGE):
         return [from_line(line.rstrip(), TRIALS_FILE) for line in islice(file, SEEN)]
     return []
 

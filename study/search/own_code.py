@@ -1,10 +1,10 @@
 """The user's own optimizers in a study: their files are run, checked for use and described."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from study.common.errors import UserError
-from study.common.text import counted, first_few, join, printable
+from study.common.text import counted, join, printable
 from study.space.own_optimizers import MOST_PRINTED, load_code, own_optimizers, printed
 from study.space.search_space import SearchSpace
 from study.training.mappable import Alone
@@ -29,11 +29,7 @@ def run_code(files: Iterable[Path]) -> None:
 
 
 def check_used(space: SearchSpace) -> None:
-    """Refuse code that the search space does not use.
-
-    Raises:
-        UserError: no optimizer of the space is the user's; shows a table to add.
-    """
+    """Refuse code that the search space does not use, with a table to add."""
     used = {one.keras_class for one in space.optimizers.values()}
     own = own_optimizers()
     if own and not used & own.keys():
@@ -68,7 +64,7 @@ def alone_words(alone: Mapping[str, Alone]) -> list[str]:
     for name, why in alone.items():
         names.setdefault(why.reason, []).append(name)
     words = [
-        f"the heads of {_named(of)} cannot be trained together: {reason}; plain Keras "
+        f"the heads of {join(of, most=MOST)} cannot be trained together: {reason}; plain Keras "
         f"trains them one by one, at about {1000 * alone[of[0]].step_seconds:.0f} ms per step"
         for reason, of in names.items()
     ]
@@ -89,14 +85,10 @@ def idle_rate_words(space: SearchSpace) -> list[str]:
         and rate_is_idle(space.default(name))
     ]
     return idle and [
-        f"the learning rate of {_named(idle)} has no effect on any step, but is tuned: "
+        f"the learning rate of {join(idle, most=MOST)} has no effect on any step, but is tuned: "
         "use the one that `update_step` receives, or give a fixed one and "
         'schedules = ["constant"]'
     ]
-
-
-def _named(names: Sequence[str]) -> str:
-    return join(names) if len(names) <= MOST else first_few(names, MOST)
 
 
 def printed_words() -> list[str]:

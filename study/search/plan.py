@@ -90,11 +90,7 @@ class Plan(NamedTuple):
 
 
 def check_asked(ask: str, space: SearchSpace) -> None:
-    """Refuse a question about an optimizer that is not in the search space.
-
-    Raises:
-        UserError: names the optimizer and those that are there.
-    """
+    """Refuse a question about an optimizer that is not in the search space."""
     names = list(space.optimizers)
     for name in asked_about(ask, names):
         if name not in names:
@@ -154,9 +150,8 @@ def plan_lines(
 
 def optimizers_line(plan: Plan) -> str:
     """Return the names of the optimizers, or of the first of very many."""
-    names, more = plan.optimizers[:NAMED], len(plan.optimizers) - NAMED
-    listed = f"{', '.join(names)} and {more} more" if more > 0 else join(names)
-    return f"{counted(len(plan.optimizers), 'optimizer')}: {listed}"
+    names = plan.optimizers
+    return f"{counted(len(names), 'optimizer')}: {join(names, most=NAMED)}"
 
 
 def _training(plan: Plan, expected: Expected) -> str:

@@ -8,6 +8,7 @@ default runs, one for each optimizer, are certain before a search has begun, so 
 compiled while features are computed: a study that stops then has compiled nothing in vain.
 """
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -15,15 +16,7 @@ from jaxtyping import Int32
 
 from study.data.splits.one_split import Split
 from study.records.study_meta import StudyMeta
-from study.search.expected_time import (
-    COMPILED,
-    KEPT,
-    WEIGHT,
-    Expected,
-    cores,
-    epoch_cost,
-    slowness,
-)
+from study.search.expected_time import COMPILED, KEPT, WEIGHT, Expected, epoch_cost, slowness
 from study.search.options import Options
 from study.search.plan import Plan, signatures_of
 from study.search.subject import Subject
@@ -33,13 +26,7 @@ from study.space.search_space import SearchSpace
 from study.training.head import steps_per_epoch
 from study.training.population import CPU_HEADS
 from study.training.program_cache import is_kept
-from study.training.program_key import (
-    ProgramShape,
-    Signature,
-    few_widths,
-    key_of,
-    signature_of,
-)
+from study.training.program_key import ProgramShape, Signature, few_widths, key_of, signature_of
 
 LEVELS = 2  # at most
 MOST_PADDING = 8  # times a width: padded to more, narrow heads would need the memory of wide ones
@@ -78,22 +65,16 @@ def expected(
     batches = [rows if isinstance(batch, str) else int(batch) for batch in given]
     weights = _weights(subject) * float(np.mean(_padded(space.dense_widths(), widths)))
     epoch = float(np.mean([epoch_cost(rows, batch, weights) for batch in batches]))
-    made, a_core = _made(programs, kept), slow / cores()
+    made, a_core = _made(programs, kept), slow / (os.cpu_count() or 1)
     return Expected(len(programs), made * a_core, epoch * a_core)
 
 
 def chosen_widths(
-    plan: Plan,
-    space: SearchSpace,
-    split: Split,
-    weights: int,
-    kept: Callable[[Signature], bool],
+    plan: Plan, space: SearchSpace, split: Split, weights: int, kept: Callable[[Signature], bool]
 ) -> tuple[int, ...]:
     """Return the padded widths with the least work until the first look, including compiling.
 
-    Args:
-        weights: of a head, per unit of its dense layer.
-        kept: whether the program of a signature is compiled already.
+    A head has so many `weights` per unit of its dense layer; `kept` programs are compiled already.
     """
     possible = space.dense_widths()
     default = space.default(next(iter(space.optimizers)))
@@ -127,12 +108,18 @@ def _kept(
     options: Options, subject: Subject, views: Int32[np.ndarray, "N V"] | None
 ) -> Callable[[Signature], bool]:
     """Return whether the program of a signature is compiled already, as a function."""
+    shape = program_shape(subject, views, options.population or CPU_HEADS, options.metric)
+    return lambda signature: is_kept(key_of(signature, shape))
+
+
+def program_shape(
+    subject: Subject, views: Int32[np.ndarray, "N V"] | None, size: int, metric: str
+) -> ProgramShape:
+    """Return what all programs of a study have in common, with `size` heads in each."""
     examples = subject.examples
     rows = count_rows(len(examples.labels), views), subject.n_features
-    size = options.population or CPU_HEADS
     weighted = examples.sample_weight is not None
-    shape = ProgramShape(rows, len(examples.class_names), size, options.metric, weighted)
-    return lambda signature: is_kept(key_of(signature, shape))
+    return ProgramShape(rows, len(examples.class_names), size, metric, weighted)
 
 
 def heads_known(options: Options, meta: StudyMeta) -> int | None:

@@ -177,7 +177,8 @@ class StudyProtocol:
             ):
                 key = due.popleft() if due else waiting.popleft()
                 if key not in running:
-                    running[key] = self._begin(key)
+                    budget, seed = budget_of(self.options), self._proposals(key)
+                    running[key] = Search(self.space, self._names[key[0]], budget, seed=seed)
                     first += [Asked(task) for task in default_runs.get(key, ())]
                 search = running[key]
                 new = [Asked(self._task(key, one), search, one.number) for one in search.ask()]
@@ -196,10 +197,6 @@ class StudyProtocol:
         if over:
             self.stopped = f"the time limit of {limit:g} min was reached"
         return over
-
-    def _begin(self, key: SearchKey) -> Search:
-        budget, seed = budget_of(self.options), self._proposals(key)
-        return Search(self.space, self._names[key[0]], budget, seed=seed)
 
     def _proposals(self, key: SearchKey) -> int:
         """Return the seed of a search's proposals, the same for all searches of a repeat."""
@@ -288,13 +285,8 @@ class StudyProtocol:
     ) -> Task:
         """Return a run on a split of the confirmation; all but CONFIRM share the split of run 0.
 
-        Args:
-            phase: CONFIRM, BUDGET or DEFAULT.
-            name: of the optimizer.
-            repeat: of the search.
-            trial: whose configuration is trained; None: the default one.
-            count: number of a CONFIRM run.
-            budget: fraction of the search's budget at which `trial` was the best.
+        It has the configuration of `trial`, else the default one; `count` is the number of a
+        CONFIRM run, `budget` the fraction of the search's budget at which `trial` was the best.
         """
         config = self.space.default(name)
         if trial:  # perhaps of an earlier process, and not proposed again within a time limit

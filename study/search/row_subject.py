@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float32, Int32
 from platformdirs import user_cache_path
 
-from study.common.text import printable
 from study.data.overview import classes_line
 from study.data.rows.load_rows import RowSet, load_rows
 from study.machines.machines import Machines
@@ -26,7 +25,7 @@ class RowSubject(Subject):
         self.examples = load_rows(features, folder=folder if folder.is_dir() else None)
         self._machines = machines
         rows = self.examples
-        name, classes = printable(rows.source.name), len(rows.class_names)
+        name, classes = rows.source.name, len(rows.class_names)
         count = f"rows: {len(rows.rows):,} of {name}, {self.n_features:,} numbers each, in "
         self.heading = [f"{count}{classes} classes", classes_line(rows)]
         self.remarks = [*rows.notes, *rows.doubts()]
@@ -47,7 +46,7 @@ class RowSubject(Subject):
         rows = self.examples
         groups = rows.in_several_classes()
         return {
-            "file": printable(rows.source.name),
+            "file": rows.source.name,
             "rows": len(rows.rows),
             "features": self.n_features,
             "in_several_classes": [[rows.name_of(row) for row in group] for group in groups],

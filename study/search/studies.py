@@ -21,7 +21,7 @@ from study.common.text import counted, printable
 from study.compare.write import write_comparison
 from study.data.splits.study_splits import Splits
 from study.features.backbone import load_backbone
-from study.machines.machines import CertainPrograms, Machines, TrainerOrder
+from study.machines.machines import Machines, TrainerOrder
 from study.machines.opened import opened
 from study.records.predicted_classes import (
     Labelled,
@@ -46,6 +46,7 @@ from study.search.programs_needed import (
     certain_programs,
     expected,
     heads_known,
+    program_shape,
     trained_by_keras,
     widths_of,
 )
@@ -61,7 +62,7 @@ from study.search.study_folder import (
     with_predictions,
 )
 from study.search.subject import Subject
-from study.search.tasks import Data, count_rows, make_splits, view_rows
+from study.search.tasks import Data, make_splits, view_rows
 from study.search.time_spent import TimeSpent
 from study.space.equal_values import without_equal_values
 from study.space.search_space import SearchSpace
@@ -220,15 +221,14 @@ def _data(study: PreparedStudy, machines: Machines) -> Data:
     Which programs a resumed study still needs is not known yet.
     """
     meta, subject, views = study.meta, study.subject, study.views
-    labels, classes = subject.examples.labels, len(meta.class_names)
     first = study.splits("search", 0)
     certain = [] if study.known else certain_programs(study.space, meta, first)
-    shape = count_rows(len(labels), views), subject.n_features
     size = heads_known(study.options, meta)
-    weighted = subject.examples.sample_weight is not None
-    with machines.ahead(CertainPrograms(shape, classes, meta.metric, size, certain, weighted)):
+    shape = program_shape(subject, views, size, meta.metric) if size else None
+    with machines.ahead(shape, certain):
         features = subject.features(views)
-    return Data(features, labels, classes, study.splits, views)
+    labels = subject.examples.labels
+    return Data(features, labels, len(meta.class_names), study.splits, views)
 
 
 def _trainer(study: PreparedStudy, data: Data, machines: Machines) -> Trainer:

@@ -89,11 +89,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def clear(folder: Path) -> None:
-    """Delete the files of a study, for `overwrite`.
-
-    Raises:
-        UserError: the folder holds something that is not part of a study.
-    """
+    """Delete the files of a study, for `overwrite`; refuse a folder that holds anything else."""
     own = [TRIALS_FILE, DAMAGED_FILE, PREDICTED_FILE, "tensorboard", "best", "report", STUDY_FILE]
     found = {path.name: path for path in folder.iterdir()}
     strange = sorted(found.keys() - {*own, ".lock"})
@@ -184,11 +180,7 @@ def with_predictions(
 
 
 def recorded_device(options: Options) -> Mapping[str, Any]:
-    """Return the device of the study to resume, as recorded; empty for a new study.
-
-    Raises:
-        UserError: `study.json` is damaged.
-    """
+    """Return the device of the study to resume, as recorded; empty for a new study."""
     folder = options.logs / options.name
     if options.overwrite or not (folder / STUDY_FILE).exists():
         return {}

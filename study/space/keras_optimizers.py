@@ -18,25 +18,14 @@ from study.space.keys import (
 )
 from study.space.own_optimizers import own_optimizers
 
-# Class of keras.optimizers -> whether units of zero weight and zero gradient stay out of its
-# results, so that heads of several widths can share a program. They do not with Adafactor (means
-# over a variable's elements) and Muon (scales by a matrix's shape).
-OPTIMIZERS: dict[str, bool] = {
-    "Adadelta": True,
-    "Adafactor": False,
-    "Adagrad": True,
-    "Adam": True,
-    "Adamax": True,
-    "AdamW": True,
-    "Ftrl": True,
-    "Lamb": True,
-    "Lion": True,
-    "Muon": False,
-    "Nadam": True,
-    "RMSprop": True,
-    "ScheduleFreeAdamW": True,
-    "SGD": True,
-}
+OPTIMIZERS = (  # classes of keras.optimizers
+    "Adadelta", "Adafactor", "Adagrad", "Adam", "Adamax", "AdamW", "Ftrl", "Lamb", "Lion", "Muon",
+    "Nadam", "RMSprop", "ScheduleFreeAdamW", "SGD",
+)  # fmt: skip
+# Units of zero weight and zero gradient stay out of the results of the others, so that heads of
+# several widths can share a program. Adafactor takes means over a variable's elements, Muon scales
+# by a matrix's shape.
+NOT_PADDED = ("Adafactor", "Muon")
 _AVERAGED_WEIGHTS = (
     "averaged weights reach the head only where Keras copies them, so no epoch could be judged"
 )
@@ -133,11 +122,7 @@ def _parameters(keras_class: str) -> dict[str, inspect.Parameter]:
 
 
 def optimizer_class(name: str) -> Any:
-    """Return the class of this name, Keras's or the user's.
-
-    Raises:
-        ValueError: no class has this name.
-    """
+    """Return the class of this name, Keras's or the user's; a `ValueError` if there is none."""
     found = known_optimizers()
     if name not in found:
         raise ValueError(f"there is no optimizer class {name}")

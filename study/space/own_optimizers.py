@@ -48,11 +48,6 @@ def own_modules() -> set[str]:
     return set(_imported)
 
 
-def code_digest_of(keras_class: str) -> str:
-    """Return the digest of the code of a user's class; empty for one of Keras."""
-    return _known[keras_class].digest if keras_class in _known else ""
-
-
 def load_code(files: Iterable[Path]) -> dict[str, OwnOptimizer]:
     """Run the files and return their optimizers, which replace those of an earlier call.
 

@@ -145,11 +145,7 @@ class Shape(NamedTuple):
 
 
 def shape(kind: str, peak: float, total_steps: int, given: Arguments) -> Shape:
-    """Return the schedule `kind` with these arguments over `total_steps`.
-
-    Raises:
-        ValueError: `kind` is unknown.
-    """
+    """Return the schedule with these arguments over `total_steps`; only of a known kind."""
     if kind not in SCHEDULES:
         raise ValueError(f"no such schedule: {kind!r}; valid: {', '.join(SCHEDULES)}")
     rising = round(float(given.get("warmup", 0.0)) * total_steps)

@@ -45,11 +45,7 @@ class SearchSpace:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def restrict(self, optimizers: Iterable[str]) -> "SearchSpace":
-        """Return the space with only these optimizers, in the space's own order.
-
-        Raises:
-            UserError: a name is not in the space.
-        """
+        """Return the space with only these optimizers, in its own order; refuse other names."""
         wanted = [name.strip() for name in optimizers]
         for name in wanted:
             if name not in self.optimizers:

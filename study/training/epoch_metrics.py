@@ -136,11 +136,7 @@ def metric_of(metric: str, counts: Any) -> Any:
 
 
 def epoch_metrics(
-    training: RowSums,
-    validation: FoldSums,
-    n_train: int,
-    n_validation: int,
-    metric: str,
+    training: RowSums, validation: FoldSums, n_train: int, n_validation: int, metric: str
 ) -> EpochMetrics:
     """Return the results of an epoch from the sums over its rows."""
     found = EpochMetrics(
@@ -189,10 +185,7 @@ def cross_fitted_classes(
 ) -> UInt[np.ndarray, " m"]:
     """Return the class predicted for each validation row, each fold at the best epoch of the other.
 
-    Args:
-        found: a head's curves, of all of its epochs.
-        metric: chooses the epochs, in each fold the first of equals.
-        classes: predicted after each epoch.
+    In each fold the metric, which is in the head's curves, chooses the first of equal epochs.
     """
     folds = np.stack([found.val_hits_a, found.val_hits_b], axis=1)
     if metric != ACCURACY:

@@ -178,9 +178,7 @@ class Epochs:
                 statistics=statistics,
             )
             found, predicted = tf.vectorized_map(
-                lambda one: self.vectorized.evaluate(one, mask),
-                given,
-                fallback_to_while_loop=False,
+                lambda one: self.vectorized.evaluate(one, mask), given, fallback_to_while_loop=False
             )
             return i + 1, added(sums, found), classes.write(i, predicted)
 

@@ -149,11 +149,9 @@ class StateShape:
 
 
 def taken(stacked: Any, slots: Sequence[int]) -> list[Arrays]:
-    """Return some heads of K, flattened, as views: copy what you keep.
+    """Return the heads in these slots, flattened, as views: copy what you keep.
 
-    Args:
-        stacked: a `State` of K heads, or fields of one; all of it is copied from a GPU.
-        slots: of the heads.
+    `stacked` is a `State` of K heads, or fields of one; all of it is copied from a GPU.
     """
     flat = [np.asarray(tensor) for tensor in tf.nest.flatten(stacked)] if slots else []
     return [tuple(array[slot, ...] for array in flat) for slot in slots]

@@ -60,7 +60,8 @@ class HeadHyperModel(keras_tuner.HyperModel):
         metric: str = ACCURACY,
     ) -> None:
         super().__init__(name="head")
-        self.space, self.optimizer = space, optimizer
+        self.space: Any = space
+        self.optimizer = optimizer
         self.n_features, self.n_classes, self.n_train = n_features, n_classes, n_train
         self.max_epochs, self.seed, self.statistics = max_epochs, seed, statistics
         self.metric = metric
@@ -71,8 +72,8 @@ class HeadHyperModel(keras_tuner.HyperModel):
 
         Executions of one trial start with different weights, the first with those of `seed`.
         """
-        self._space.declare(hp, self.optimizer)
-        config = self._space.resolve(hp.values)
+        self.space.declare(hp, self.optimizer)
+        config = self.space.resolve(hp.values)
         execution = self._trained[str(config)]
         seed = derive_seed(self.seed, "execution", execution) if execution else self.seed
         return self.build_config(config, seed=seed)
@@ -84,12 +85,9 @@ class HeadHyperModel(keras_tuner.HyperModel):
         seed: int | None = None,
         also: Sequence[keras.metrics.Metric] | None = None,
     ) -> keras.Model:
-        """Return a compiled head for one configuration.
+        """Return a compiled head for one configuration; without a `seed` with that of this object.
 
-        Args:
-            config: what to build.
-            seed: of initial weights and dropout; None: the seed of this object.
-            also: metrics measured alongside accuracy; None: `metric`, unless it is accuracy.
+        The metrics `also` are measured alongside accuracy; None: `metric`, unless it is accuracy.
         """
         head = build_head(
             config,
@@ -109,12 +107,6 @@ class HeadHyperModel(keras_tuner.HyperModel):
         optimizer.build(head.trainable_variables)
         return head
 
-    @property
-    def _space(self) -> SearchSpace:
-        if self.space is None:
-            raise ValueError("`space` is None, so there are no hyperparameters to declare")
-        return self.space
-
     def fit(
         self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any
     ) -> Any:
@@ -124,7 +116,7 @@ class HeadHyperModel(keras_tuner.HyperModel):
         Warn if they have no effect because the data are already in batches, and of a `batch_size`
         or `class_weight` that is ignored.
         """
-        config = self._space.resolve(hp.values)
+        config = self.space.resolve(hp.values)
         self._trained[str(config)] += 1
         rows, given = rows_per_step(config, self.n_train), kwargs.pop("batch_size", None)
         x = args[0] if args else kwargs.get("x")

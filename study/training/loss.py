@@ -69,11 +69,6 @@ def keras_loss(config: HeadConfig) -> str | keras.losses.Loss:
     return "sparse_categorical_crossentropy"
 
 
-def smoothing_of(config: HeadConfig) -> dict[str, float]:
-    """Return the hyperparameters of one head's validation loss, which has no class weights."""
-    return {"label_smoothing": config.label_smoothing} if config.label_smoothing else {}
-
-
 def stacked(
     wanted: Sequence[str],
     configs: Sequence[HeadConfig],

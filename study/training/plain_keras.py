@@ -29,7 +29,7 @@ from study.training.epoch_metrics import (
 )
 from study.training.head import Statistics, rows_per_step
 from study.training.hypermodel import HeadHyperModel
-from study.training.loss import row_weights, smoothing_of
+from study.training.loss import row_weights
 from study.training.runs import HeadResult, HeadRun, TrainingRules, TrainingTable, order_of_rows
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -133,8 +133,9 @@ class _KerasTraining:
         rows = self._run.validation
         outputs = self.head(self._table.features[rows], training=False)
         labels = tf.constant(self._table.labels[rows], tf.int32)
-        smoothing = smoothing_of(self._run.config)
-        sums = fold_sums(labels, outputs, None, smoothing, classes=self._counted)
+        smoothing = self._run.config.label_smoothing
+        loss = {"label_smoothing": smoothing} if smoothing else {}  # without class weights
+        sums = fold_sums(labels, outputs, None, loss, classes=self._counted)
         small = np.min_scalar_type(self._table.n_classes - 1)
         return sums, np.argmax(outputs, axis=-1).astype(small)
 

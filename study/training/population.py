@@ -170,7 +170,11 @@ class LocalTrainer(Trainer):
         """
         more = self.size - len(runs)  # empty slots repeat the last run: rounding stays the same
         slots, rates = runs + runs[-1:] * more, rates + rates[-1:] * more
-        heads, state = self._inputs(program, slots), _first_state(program.state_shape, runs, more)
+        heads, shape = self._inputs(program, slots), program.state_shape
+        first = [
+            run.state.arrays if run.state else shape.fresh(run.config, run.seed) for run in runs
+        ]
+        state = shape.stack(first + first[-1:] * more)
         lengths = sorted({run.remaining for run in runs})
         rows = table_rows(self.metric, self._table.n_classes)
         curves = np.zeros((lengths[-1], rows, self.size), np.float32)
@@ -179,7 +183,7 @@ class LocalTrainer(Trainer):
         ends: dict[int, End] = {}
         done = 0
         while True:
-            ends |= _ends(program.state_shape, state, runs, done)
+            ends |= _ends(shape, state, runs, done)
             if done == lengths[-1]:
                 return curves, classes, ends
             if stop.is_set():
@@ -210,12 +214,6 @@ class LocalTrainer(Trainer):
             [Statistics.of(features[run.train]) if run.config.normalize else None for run in slots],
             [class_weights(run.config, labels[run.train], n_classes) for run in slots],
         )
-
-
-def _first_state(shape: StateShape, runs: Sequence[HeadRun], more: int) -> State:
-    """Return the state from which the runs start, the last run `more` times again."""
-    states = [run.state.arrays if run.state else shape.fresh(run.config, run.seed) for run in runs]
-    return shape.stack(states + states[-1:] * more)
 
 
 def _ends(shape: StateShape, state: State, runs: Sequence[HeadRun], done: int) -> dict[int, End]:

@@ -20,11 +20,7 @@ class Program:
     """A program, compiled at once unless `program_cache` has kept it; see `Programs.of`."""
 
     def __init__(
-        self,
-        signature: Signature,
-        config: HeadConfig,
-        shape: ProgramShape,
-        rows: RowTensors,
+        self, signature: Signature, config: HeadConfig, shape: ProgramShape, rows: RowTensors
     ) -> None:
         epochs = Epochs(signature, config, shape)
         self.signature, self.shape = signature, shape
@@ -77,17 +73,12 @@ class Program:
     ) -> tuple[Float32[np.ndarray, "E rows K"], Int32[np.ndarray, "E K m"], State]:
         """Train up to `most_epochs` epochs.
 
+        Each epoch and head has its training rows in their order, the learning rates of its steps,
+        and the number of the epoch, counted from 0.
+
         Returns:
             an `as_table` of each epoch, the class that each head predicts for each of its
             validation rows after it, and the new state.
-
-        Args:
-            rows: of all heads.
-            heads: from `inputs`.
-            state: of the heads so far.
-            orders: for each epoch and head, the training rows in their order.
-            rates: for each epoch and head, the learning rates of its steps.
-            numbers: for each epoch and head, the number of the epoch, counted from 0.
         """
         size, batch = self.shape.size, self.signature.batch
         epochs = []

@@ -65,12 +65,10 @@ class Compilation(NamedTuple):
 
 
 def keep_programs(cache_dir: Path | None) -> Path | None:
-    """Use the folder of this machine and these versions; call it before TensorFlow is imported.
+    """Use and return the folder of this machine and these versions, before TensorFlow is imported.
 
-    If called later, as in a notebook, graphs are kept, but what XLA makes of them is not.
-
-    Returns:
-        the folder; None if it cannot be written, so that programs are compiled every time.
+    If called later, as in a notebook, graphs are kept, but what XLA makes of them is not. None: it
+    cannot be written, so programs are compiled every time.
     """
     programs = (cache_dir or user_cache_path("optimizer-study")) / PROGRAMS
     shared = programs / _machine()
@@ -224,12 +222,8 @@ def is_kept(key: str) -> bool:
 def function_of(key: str, trace: Callable[[], Any]) -> Callable[[list[Any]], list[Any]]:
     """Return the program of a key: from this process, from the folder, or traced now and kept.
 
-    Args:
-        key: all that decides the graph besides code and versions.
-        trace: makes the concrete function of a `tf.function`, of flat arguments, with no captures.
-
-    Returns:
-        a function from a flat list of tensors to a flat list of tensors.
+    The key has all that decides the graph besides code and versions. `trace` makes the concrete
+    function of a `tf.function`, of flat arguments, with no captures.
     """
     from tensorflow.python.eager import context
 

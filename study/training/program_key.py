@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from study.common.metrics import ACCURACY
 from study.space.head_config import HeadConfig
-from study.space.keras_optimizers import OPTIMIZERS
-from study.space.own_optimizers import code_digest_of
+from study.space.keras_optimizers import NOT_PADDED, OPTIMIZERS
+from study.space.own_optimizers import own_optimizers
 from study.training.head import rows_per_step
 
 COMPILED = ("dense_width", "activation", "batch_norm", "batch_size")  # keys of a head
@@ -42,23 +41,19 @@ class Signature(NamedTuple):
     alone: bool = False  # plain Keras trains these heads, without a program
     loss: tuple[str, ...] = ()  # keys of `HeadConfig.loss_hyperparameters`, whose values are inputs
 
-    def __repr__(self) -> str:
-        """Leave `loss` out where it is empty: kept programs are found by this text."""
-        shown = {key: value for key, value in self._asdict().items() if key != "loss" or value}
-        return f"Signature({', '.join(f'{key}={value!r}' for key, value in shown.items())})"
-
 
 def signature_of(
     config: HeadConfig, n_train: int, n_validation: int, widths: Sequence[int] = WIDTHS
 ) -> Signature:
     """Return the signature of a run with so many rows, its width padded to one of `widths`."""
+    own = own_optimizers().get(config.keras_class)
     statics = tuple(
         (name, int(np.sign(value)) if isinstance(value, float) else value)
         for name, value in sorted(config.optimizer_hyperparameters.items())
     )
     return Signature(
         keras_class=config.keras_class,
-        code=code_digest_of(config.keras_class),
+        code=own.digest if own else "",
         statics=statics,
         activation=config.activation,
         batch_norm=config.batch_norm,
@@ -72,9 +67,7 @@ def signature_of(
 
 def key_of(signature: Signature, shape: ProgramShape) -> str:
     """Return all that decides a program besides code and versions."""
-    rows, n_classes, size, metric, weighted = shape
-    deciding = [metric] * (metric != ACCURACY) + ["sample_weight"] * weighted
-    return repr((signature, tf.TensorShape(rows), n_classes, size, *deciding))
+    return repr((signature, shape))
 
 
 def few_widths(possible: Sequence[int], levels: int = 3) -> tuple[int, ...]:
@@ -99,7 +92,8 @@ def _padded(config: HeadConfig, widths: Sequence[int]) -> int:
         "epsilon" in name and not value for name, value in config.optimizer_hyperparameters.items()
     )
     # A user's class may use a whole variable; without an epsilon an idle unit computes 0 / 0.
-    if not OPTIMIZERS.get(config.keras_class, False) or zero_epsilon:
+    whole = config.keras_class in NOT_PADDED or config.keras_class not in OPTIMIZERS
+    if whole or zero_epsilon:
         return config.dense_width
     fitting = [width for width in widths if width >= config.dense_width]
     return min(fitting, default=config.dense_width)

@@ -12,11 +12,7 @@ from study.training.warm_up import WarmUp
 
 
 def make_schedule(config: HeadConfig, total_steps: int) -> Any:
-    """Return the learning rate over `total_steps`: a number or a Keras schedule.
-
-    Raises:
-        ValueError: no schedule has the configuration's name.
-    """
+    """Return the learning rate over `total_steps`: a number or a Keras schedule."""
     peak = config.learning_rate
     found = shape(config.schedule, peak, total_steps, config.schedule_hyperparameters)
     schedule = peak

@@ -13,7 +13,7 @@ import tensorflow as tf
 from jaxtyping import Float32
 from keras.optimizers import Optimizer
 
-from study.common.errors import UserError
+from study.common.errors import UserError, first_line
 from study.space.head_config import HeadConfig
 from study.space.own_optimizers import in_code, own_optimizers
 from study.training.head import build_head, make_optimizer
@@ -60,9 +60,9 @@ def check_steps(config: HeadConfig, scheduled: HeadConfig | None) -> None:
         if in_code(error):
             raise
         raise UserError(
-            f"`code` {own.file}: Keras cannot take a step with {name}: {_first_line(error)}; it "
-            "needs `super().__init__(learning_rate=learning_rate)` and `update_step(self, "
-            "gradient, variable, learning_rate)`"
+            f"`code` {own.file}: Keras cannot take a step with {name}: {type(error).__name__}: "
+            f"{first_line(error)}; it needs `super().__init__(learning_rate=learning_rate)` and "
+            "`update_step(self, gradient, variable, learning_rate)`"
         ) from error
     if not isinstance(optimizer._learning_rate, keras.Variable):
         raise UserError(
@@ -81,9 +81,9 @@ def _check_schedule(config: HeadConfig) -> None:
     except Exception as error:
         raise UserError(
             f"`code` {own.file}: {config.keras_class} takes no schedule as learning rate "
-            f"({_first_line(error)}); pass `learning_rate` on as it is, and let `update_step` use "
-            f'the one that it receives; or write schedules = ["constant"] in '
-            f"[optimizers.{config.optimizer}]"
+            f"({type(error).__name__}: {first_line(error)}); pass `learning_rate` on as it is, and "
+            "let `update_step` use the one that it receives; or write schedules = "
+            f'["constant"] in [optimizers.{config.optimizer}]'
         ) from error
 
 
@@ -165,7 +165,3 @@ def steps(
     changed = [name for name in after if after[name] != before.get(name)]
     made = len(optimizer.variables) - variables
     return Steps(head.get_weights(), changed, float(optimizer.learning_rate), made)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"

@@ -15,13 +15,7 @@ from keras import layers
 
 from study.space.head_config import HeadConfig
 from study.space.keras_optimizers import optimizer_class
-from study.training.epoch_metrics import (
-    FoldSums,
-    RowSums,
-    counted_classes,
-    fold_sums,
-    row_sums,
-)
+from study.training.epoch_metrics import FoldSums, RowSums, counted_classes, fold_sums, row_sums
 from study.training.head import build_head
 from study.training.head_state import StateShape
 from study.training.program_key import ProgramShape, Signature

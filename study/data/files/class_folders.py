@@ -19,7 +19,7 @@ from study.data.files.links import is_circle, is_link
 from study.data.pixels.decoding import SUFFIXES
 from study.data.pixels.foreign_formats import is_other
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
+PARTS = TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PART_OF = {
     **dict.fromkeys(("train", "training", "training_set", "train_set", "seg_train"), TRAIN),
     **dict.fromkeys(("val", "valid", "validation", "dev"), VALIDATION),
@@ -27,7 +27,6 @@ PART_OF = {
     **dict.fromkeys(("test", "testing", "test_set", "testing_set", "seg_test"), TEST),
 }
 LIKELY = {"train": TRAIN, "val": VALIDATION, "dev": VALIDATION, "test": TEST}  # within a name
-NAMED = 5  # folders listed in one sentence
 UNKNOWN = "has no class folders named like those of train, so its classes are unknown"
 
 
@@ -62,13 +61,13 @@ def find_class_folders(data: Path, *, ask: bool = True) -> ClassFolders:
     while (inner := _only_folder(root)) is not None:
         if part_of(inner.name) in (VALIDATION, TEST):
             raise UserError(
-                f"{printable(root)} holds a folder {printable(inner.name)}, but none to train on: "
+                f"{root} holds a folder {inner.name}, but none to train on: "
                 "give `data` the folder that also holds train"
             )
         root = inner
     notes: tuple[str, ...] = ()
     if root != data:
-        notes = (f"using {printable(root)}, the only folder with images in {printable(data)}",)
+        notes = (f"using {root}, the only folder with images in {data}",)
     folders = _folders_with_data(root)
     named = {folder: part for folder in folders if (part := part_of(folder.name))}
     if _is_divided(folders, named):
@@ -85,16 +84,12 @@ def part_of(name: str) -> str | None:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what is directly in `folder`, sorted.
-
-    Raises:
-        UserError: the folder cannot be read.
-    """
+    """Return what is directly in `folder`, sorted; refuse a folder that cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError as error:
         raise UserError(
-            f"{printable(folder)} cannot be read ({error.strerror}): check its permissions"
+            f"{folder} cannot be read ({error.strerror}): check its permissions"
         ) from None
 
 
@@ -175,11 +170,7 @@ def _divided(root: Path, folders: Sequence[Path], named: Mapping[Path, str]) -> 
     having = {folder: part for folder, part in named.items() if _subfolders(folder)}
     _check_parts(root, having)
     folder_of = {part: folder for folder, part in having.items()}
-    tops = {
-        part: _unwrapped(folder_of[part], part)
-        for part in (TRAIN, VALIDATION, TEST)
-        if part in folder_of
-    }
+    tops = {part: _unwrapped(folder_of[part], part) for part in PARTS if part in folder_of}
     trained = _subfolders(tops[TRAIN])
     for part in tops.keys() - {TRAIN}:
         inside = _subfolders(tops[part])
@@ -202,12 +193,11 @@ def _check_parts(root: Path, having: Mapping[Path, str]) -> None:
         if count > 1:
             same = _names(folder for folder, its in having.items() if its == part)
             raise UserError(
-                f"{printable(root)} holds {same}, which all mean {part}: merge them, or keep "
-                "only one of them"
+                f"{root} holds {same}, which all mean {part}: merge them, or keep only one of them"
             )
     if TRAIN not in having.values():
         raise UserError(
-            f"{printable(root)} holds {_names(having)}, but no folder train with class folders to "
+            f"{root} holds {_names(having)}, but no folder train with class folders to "
             "train on: add it, or rename the folder that holds the training images to train"
         )
 
@@ -223,7 +213,7 @@ def _refuse_parts(root: Path, folders: Sequence[Path]) -> None:
     """Refuse parts without class folders, and the same folders inside most of the others."""
     if len(folders) > 1 and all(part_of(folder.name) for folder in folders):
         raise UserError(
-            f"{printable(root)} is divided into {_names(folders)}, which hold images but no class "
+            f"{root} is divided into {_names(folders)}, which hold images but no class "
             "folders: put the images of each into one folder per class"
         )
     inside = Counter(
@@ -233,10 +223,10 @@ def _refuse_parts(root: Path, folders: Sequence[Path]) -> None:
     if len(common) < 2:
         return
     if all(map(part_of, common)):
-        part = printable(max(common, key=lambda name: (part_of(name) == TRAIN, name)))
-        label = printable(folders[0].name)
+        part = max(common, key=lambda name: (part_of(name) == TRAIN, name))
+        label = folders[0].name
         raise UserError(
-            f"{printable(root)} holds classes that are each divided into {_names(common)}: put the "
+            f"{root} holds classes that are each divided into {_names(common)}: put the "
             f"classes inside the parts, as in {part}/{label} instead of {label}/{part}"
         )
     raise UserError(_question(root, folders, common))
@@ -261,8 +251,8 @@ def _question(root: Path, folders: Sequence[Path], common: Iterable[str]) -> str
             "each of them holds one subject"
         )
     return (
-        f"{printable(root)} holds folders {what}, so they may be parts of a division and not "
-        f"classes: {first_few(map(_guess, folders), NAMED)}; if they are parts, name them train, "
+        f"{root} holds folders {what}, so they may be parts of a division and not "
+        f"classes: {first_few(map(_guess, folders))}; if they are parts, name them train, "
         f"val and test and move all others away; if they are classes, {way}"
     )
 
@@ -272,8 +262,8 @@ def _guess(folder: Path) -> str:
     name = folder.name.lower()
     found = [part_of(name)] if part_of(name) else [p for word, p in LIKELY.items() if word in name]
     guess = f"looks like {found[0]}" if len(found) == 1 else "not a part by its name"
-    return f"{printable(folder.name)} ({guess})"
+    return f"{folder.name} ({guess})"
 
 
 def _names(folders: Iterable[Path | str]) -> str:
-    return first_few(sorted(Path(folder).name for folder in folders), NAMED)
+    return first_few(sorted(Path(folder).name for folder in folders))

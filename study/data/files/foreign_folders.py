@@ -4,7 +4,6 @@ They are ignored as hidden folders are. A study is recognized by its `study.json
 name.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 SAMPLES = "samples.png"  # what `study.data` draws into the folder of the studies
@@ -27,20 +26,12 @@ def is_output(folder: Path) -> bool:
     """Return whether this program wrote it: a study, or a folder of studies and samples only."""
     if _is_study(folder):
         return True
-    own = list(_own_entries(folder))
-    return bool(own) and all(own)
-
-
-def _own_entries(folder: Path) -> Iterator[bool]:
-    """Yield for each visible entry, up to the first other one, whether this program wrote it."""
     try:
-        for entry in folder.iterdir():
-            if not entry.name.startswith("."):
-                yield (own := entry.name == SAMPLES or _is_study(entry))
-                if not own:
-                    return
+        visible = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        own = (entry.name == SAMPLES or _is_study(entry) for entry in visible)
+        return next(own, False) and all(own)
     except OSError:
-        yield False
+        return False
 
 
 def _is_study(folder: Path) -> bool:

@@ -48,21 +48,15 @@ class LabelLine(NamedTuple):
     weight: float | None = None  # None if the table has no column weight
 
 
-class LabelTable(NamedTuple):
-    """A checked table, with one line per file."""
+def read_table(table: Path, root: Path) -> tuple[list[LabelLine], dict[str, str], list[str]]:
+    """Read the table of the files below `root`: a line per file.
 
-    rows: list[LabelLine]
-    part_names: dict[str, str]  # part -> its first word in the table
-    notes: list[str]  # how the table was read, in words
-
-
-def read_table(table: Path, root: Path) -> LabelTable:
-    """Read the table of the files below `root`.
+    Returned are also its first word for each part, and how the table was read, in words.
 
     Raises:
         UserError: the table cannot be read, lacks a column, or has a line that is contradictory.
     """
-    where = printable(table)
+    where = str(table)
     lines = _lines(table, where)
     header = next(lines, (1, []))[1]
     columns = _columns(header, where)
@@ -88,7 +82,7 @@ def read_table(table: Path, root: Path) -> LabelTable:
         repeated += known is not row
         if known._replace(line=0, word="") != row._replace(line=0, word=""):
             raise UserError(
-                f"{where}: {printable(row.path.name)} is in lines {known.line} and {number} with "
+                f"{where}: {row.path.name} is in lines {known.line} and {number} with "
                 f"different values ({_values(known)}; {_values(row)}): keep one line per file"
             )
     if not found:
@@ -102,13 +96,11 @@ def read_table(table: Path, root: Path) -> LabelTable:
     names.pop("", None)
     called = {name: header[at].strip() for name, at in columns.items() if at < len(header)}
     notes = [
-        f"column {printable(its)} is read as {name}"
-        for name, its in called.items()
-        if its.lower() != name
+        f"column {its} is read as {name}" for name, its in called.items() if its.lower() != name
     ]
     notes += [f"each of {len(flags)} columns is read as a class"] if flags else []
     notes += [f"{counted(repeated, 'line')} that repeat an earlier one"] if repeated else []
-    return LabelTable(list(found.values()), names, notes)
+    return list(found.values()), names, notes
 
 
 def ordered_labels(rows: Sequence[LabelLine]) -> list[str]:
@@ -171,7 +163,7 @@ def _columns(header: Sequence[str], where: str) -> dict[str, int]:
     for name in [name for name in NEEDED if name not in found]:
         others = [at for at, its in enumerate(names) if its in ALIASES[name].split()]
         if len(others) > 1:
-            shown = join([repr(printable(header[at])) for at in others])
+            shown = join([repr(header[at]) for at in others])
             raise UserError(f"{where}: {shown} may each be {name}: rename one of them to {name}")
         found.update(dict.fromkeys([name] if others else [], *others))
     if twice := [name for name, at in found.items() if names.count(names[at]) > 1]:
@@ -185,7 +177,7 @@ def _columns(header: Sequence[str], where: str) -> dict[str, int]:
 
 def _missing(header: Sequence[str], missing: Sequence[str], where: str) -> str:
     """Return what is wrong with a first line that lacks columns."""
-    shown = ", ".join(repr(printable(name)) for name in header[:10]) or "none"
+    shown = ", ".join(repr(name) for name in header[:10]) or "none"
     fix = "rename those that hold them"
     if not header or any(map(may_be_image, header)):
         fix = "put a line of column names at the top"
@@ -206,7 +198,7 @@ def _flag_columns(header: Sequence[str], columns: Mapping[str, int], where: str)
     for at in sorted(set(range(len(header))).difference(columns.values())):
         name = header[at].strip()
         if name and found.setdefault(name, at) != at:
-            raise UserError(f"{where}: two columns are named {printable(name)}: keep one")
+            raise UserError(f"{where}: two columns are named {name}: keep one")
     return found
 
 
@@ -215,7 +207,7 @@ def _label_of(cells: Sequence[str], flags: Mapping[str, int], where: str) -> str
     values = {name: cells[at].strip() for name, at in flags.items()}
     if odd := next((name for name, value in values.items() if value not in FLAGS), None):
         raise UserError(
-            f"{where}: no column is named label, and {printable(odd)} is {values[odd]!r}, not 0 or "
+            f"{where}: no column is named label, and {odd} is {values[odd]!r}, not 0 or "
             "1 as in a column for each class: rename the column that holds the label to label"
         )
     labels = [name for name, value in values.items() if FLAGS[value]]
@@ -235,7 +227,7 @@ def _row(cells: Sequence[str], columns: dict[str, int], root: Path, where: str) 
     part = part_of(word) if word else ""
     if part is None or ("split" in columns and not word):
         raise UserError(
-            f"{where}: split is {printable(word)!r}, but must be train, val or test in every line "
+            f"{where}: split is {word!r}, but must be train, val or test in every line "
             "of a table with a column split"
         )
     path, group = _path(values["file"], root, where), values.get("group", "")
@@ -251,8 +243,7 @@ def _weight(text: str, where: str) -> float:
     if are_weights(np.array([weight])).all():
         return weight
     raise UserError(
-        f"{where}: weight is {printable(text)!r}, but {WEIGHTS} (rename the column if it is not "
-        "for training)"
+        f"{where}: weight is {text!r}, but {WEIGHTS} (rename the column if it is not for training)"
     )
 
 
@@ -263,7 +254,7 @@ def _path(name: str, root: Path, where: str) -> Path:
     path = Path(os.path.normpath(root / text))
     if not path.is_relative_to(root) or path == root:
         raise UserError(
-            f"{where}: {printable(name)} is not inside {printable(root)}: give `data` the "
+            f"{where}: {name} is not inside {root}: give `data` the "
             "folder that holds all files of the table"
         )
     return path
@@ -272,4 +263,4 @@ def _path(name: str, root: Path, where: str) -> Path:
 def _values(row: LabelLine) -> str:
     named = {"label": row.label, "split": row.part, "group": row.group}
     named |= {} if row.weight is None else {"weight": str(row.weight)}
-    return ", ".join(f"{name} {printable(value)}" for name, value in named.items() if value)
+    return ", ".join(f"{name} {value}" for name, value in named.items() if value)

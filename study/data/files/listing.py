@@ -14,11 +14,9 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from study.common.errors import UserError
-from study.common.text import counted, first_few, printable
+from study.common.text import counted, first_few
 from study.data.files.class_folders import (
-    TEST,
-    TRAIN,
-    VALIDATION,
+    PARTS,
     ClassFolders,
     Problem,
     class_folders,
@@ -29,10 +27,8 @@ from study.data.files.class_folders import (
 from study.data.files.foreign_folders import is_foreign, is_output
 from study.data.files.label_table import LabelLine, ordered_labels, read_table
 from study.data.files.links import USED, Links, is_circle, is_link, is_used
-from study.data.pixels.decoding import SUFFIXES
 from study.data.pixels.foreign_formats import is_other
 
-PARTS = ("", TRAIN, VALIDATION, TEST)
 TABLES = {  # suffixes of files that are given as a folder -> what else to do
     **dict.fromkeys((".csv", ".tsv", ".txt"), ", or `labels` a table of its images"),
     ".npz": ", or `features` rows of numbers",
@@ -80,7 +76,7 @@ def list_files(
     if labels is not None:
         table = local_path(labels, "labels", "a CSV file")
         if table.is_dir():
-            raise UserError(f"{printable(table)} is a folder: give `labels` a CSV file")
+            raise UserError(f"{table} is a folder: give `labels` a CSV file")
         root = _existing_folder(data) if data is not None else table.parent.resolve()
         return _list_table(table, root, Links(root, follow=follow_links))
     if data is None:
@@ -88,7 +84,7 @@ def list_files(
     root = _existing_folder(data)
     if is_output(root):
         raise UserError(
-            f"{printable(root)} holds the output of studies, not images: give `data` a folder that "
+            f"{root} holds the output of studies, not images: give `data` a folder that "
             "holds one folder per class"
         )
     return _list_folders(find_class_folders(root, ask=not grouped), follow=follow_links)
@@ -105,7 +101,7 @@ def local_path(given: str | Path, name: str, wanted: str) -> Path:
         raise UserError(f"`{name}` is empty (an unset shell variable?): give {wanted}")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # a `Path` keeps one of two slashes
         raise UserError(
-            f"{printable(text)} is a web address, but only local files are read: download the "
+            f"{text} is a web address, but only local files are read: download the "
             "data, or mount the store as a folder (on every machine of a cluster at the same "
             f"path), then give `{name}` {wanted}"
         )
@@ -128,7 +124,7 @@ def _existing_folder(data: str | Path) -> Path:
             hint = TABLES.get(folder.suffix.lower(), "")
     except OSError as error:  # a name too long, a parent that may not be entered
         wrong = f"cannot be read ({error.strerror})"
-    raise UserError(f"{printable(folder)} {wrong}: give `data` {wanted}{hint}")
+    raise UserError(f"{folder} {wrong}: give `data` {wanted}{hint}")
 
 
 def _list_faces() -> Listing:
@@ -147,11 +143,7 @@ def _list_faces() -> Listing:
 
 
 def _list_folders(classes: ClassFolders, *, follow: bool = False) -> Listing:
-    """List the files in class folders.
-
-    Raises:
-        UserError: a folder cannot be read, or a part is a link that is not followed.
-    """
+    """List the files in class folders."""
     root, tops, links = classes.root, classes.tops, Links(classes.root, follow=follow)
     divided = "" not in tops
     files: list[ListedFile] = []
@@ -159,7 +151,7 @@ def _list_folders(classes: ClassFolders, *, follow: bool = False) -> Listing:
     others = list(_loose(root)) if divided else []
     for part, top in tops.items():
         if part and (wrong := links.why_not(top)):
-            raise UserError(f"{printable(top)} {wrong}")
+            raise UserError(f"{top} {wrong}")
         others += _loose(top)
         used = {os.path.realpath(one) for one in class_folders(top) if not is_link(one)}
         for folder in class_folders(top):
@@ -185,7 +177,7 @@ def _list_folders(classes: ClassFolders, *, follow: bool = False) -> Listing:
         folders=folders,
         problems=problems,
         ignored=others.count(None),
-        part_names={part: printable(name) for part, name in part_names.items()},
+        part_names=part_names,
         notes=classes.notes,
     )
 
@@ -210,15 +202,11 @@ def _class_entries(folder: Path, links: Links) -> list[Path | Problem | None]:
         return [Problem(folder, wrong, folder.name)]
     found = list(_walk(folder, links))
     aside = (one is None or (isinstance(one, Path) and is_other(one.name)) for one in found)
-    if all(aside) and _hides_images(folder):
+    every = (name.lstrip(".") for _, _, names in os.walk(folder) for name in names)
+    if all(aside) and any(map(may_be_image, every)):
         hidden = "holds images only where nothing is read: rename what begins with a dot"
         found.append(Problem(folder, hidden, folder.name))
     return found
-
-
-def _hides_images(folder: Path) -> bool:
-    names = (name for _, _, names in os.walk(folder) for name in names)
-    return any(Path(name).suffix.lower() in SUFFIXES for name in names)
 
 
 def _walk(folder: Path, links: Links) -> Iterator[Path | Problem | None]:
@@ -254,32 +242,26 @@ def _first_folder(path: Path, root: Path) -> str:
 
 
 def _list_table(source: Path, root: Path, links: Links) -> Listing:
-    """List the files of a table.
-
-    Raises:
-        UserError: the table is contradictory, see `read_table`.
-    """
-    table = read_table(source, root)
+    """List the files of a table."""
+    table, part_names, notes = read_table(source, root)
     images = list(_images_below(root))
-    likely = _likely_files(table.rows, images, root)
+    likely = _likely_files(table, images, root)
     wanted = Counter(path for files in likely.values() for path in files)
     sure = {n: files[0] for n, files in likely.items() if len(files) == wanted[files[0]] == 1}
-    lines = [row._replace(path=sure.get(row.path, row.path)) for row in table.rows]
-    labels = ordered_labels(table.rows)
+    lines = [row._replace(path=sure.get(row.path, row.path)) for row in table]
+    labels = ordered_labels(table)
     rank = {label: number for number, label in enumerate(labels)}
 
     def order(row: LabelLine) -> tuple[int, int, str, str]:
-        return PARTS.index(row.part), rank[row.label], *_by_folder(row.path)
+        return ("", *PARTS).index(row.part), rank[row.label], *_by_folder(row.path)
 
     rows = sorted(lines, key=order)
     there = [row for row in rows if row.path.is_file()]
     led_out = {row: wrong for row in there if (wrong := links.why_not(row.path))}
-    notes = [f"labels: {printable(source)}, {len(rows):,} files"]
-    notes += [f"labels: {note}" for note in table.notes]
     if sure:
-        name, file = (printable(path.relative_to(root)) for path in next(iter(sure.items())))
+        name, file = (path.relative_to(root) for path in next(iter(sure.items())))
         notes.append(
-            f"labels: {counted(len(sure), 'name')} completed, such as {name}: there is only {file}"
+            f"{counted(len(sure), 'name')} completed, such as {name}: there is only {file}"
         )
     return Listing(
         source=source,
@@ -296,8 +278,8 @@ def _list_table(source: Path, root: Path, links: Links) -> Listing:
             *(Problem(row.path, wrong, row.label) for row, wrong in led_out.items()),
         ],
         ignored=0,
-        part_names={part: table.part_names[part] for part in PARTS if part in table.part_names},
-        notes=tuple(notes),
+        part_names={part: part_names[part] for part in PARTS if part in part_names},
+        notes=tuple(f"labels: {note}" for note in (f"{source}, {len(rows):,} files", *notes)),
         part_noun="part",
     )
 

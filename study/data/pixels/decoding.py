@@ -35,7 +35,6 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from study.common.errors import UserError
-from study.common.text import printable
 from study.data.pixels.deep_grey import (
     GreyRange,
     Scales,
@@ -115,10 +114,7 @@ class UnusableImageError(Exception):
 def decode(path: Path, size: int, scales: Scales | None = None) -> UInt8[np.ndarray, "size size 3"]:
     """Return the image in RGB, resized bilinearly (antialiased by Pillow).
 
-    Args:
-        path: of the image.
-        size: side in pixels.
-        scales: white points of deep grey; an image of a kind without one is scaled by itself.
+    Deep grey of a kind without a white point in `scales` is scaled by itself.
 
     Raises:
         UserError: the file has changed since `load_images` and cannot be decoded.
@@ -129,11 +125,7 @@ def decode(path: Path, size: int, scales: Scales | None = None) -> UInt8[np.ndar
 
 
 def pixel_digest(path: Path) -> str:
-    """Return the sha256 of the decoded upright pixels and their size; deep grey as it is stored.
-
-    Raises:
-        UserError: see `decode`.
-    """
+    """Return the sha256 of the decoded upright pixels and their size; deep grey as it is stored."""
     with _of_file(path) as image:
         if is_deep(image):
             image.load()
@@ -152,7 +144,7 @@ def _of_file(path: Path) -> Iterator[Image.Image]:
             yield image
     except Exception as error:  # whatever a decoder raises, the cause is this file
         raise UserError(
-            f"{printable(path)} {_in_words(error)}, but was readable before: do not change images "
+            f"{path} {_in_words(error)}, but was readable before: do not change images "
             "while a study runs, and start it again"
         ) from error
 
@@ -239,26 +231,20 @@ def _measured(image: Image.Image) -> Inspected:
     if not is_deep(image):
         rgb = _to_rgb(image)
         one_colour = rgb.getcolors(1) is not None  # None: more than one
-        veiled = image.mode in ("RGBA", "LA", "PA") and not _is_even(image.getchannel("A"))
+        layers = image.mode in ("RGBA", "LA", "PA")
+        veiled = layers and len(set(image.getchannel("A").getextrema())) > 1
         return Inspected(flat=one_colour, header=header, thumbnail=thumbnail(rgb), veiled=veiled)
     grey = deep_grey(image)
     shown = _upright(Image.fromarray(stretched(grey)), image)
     return Inspected(header=header, thumbnail=thumbnail(shown), grey=measure(grey))
 
 
-def _is_even(band: Image.Image) -> bool:
-    low, high = band.getextrema()
-    return low == high
-
-
 def thumbnail(image: Image.Image) -> bytes:
     """Return 17 x 16 shades of grey, then 4 x 4 RGB colours: `THUMBNAIL_BYTES`, row by row.
 
     The filter is a box, so that every pixel counts equally; large images are made smaller first:
-    13 ms instead of 22 for 12 megapixels, and a shade differs by at most 1 of 255.
-
-    Args:
-        image: upright, RGB or 8-bit grey.
+    13 ms instead of 22 for 12 megapixels, and a shade differs by at most 1 of 255. The image is
+    upright, in RGB or 8-bit grey.
     """
     if image.width >= LARGE * BETWEEN[0] and image.height >= LARGE * BETWEEN[1]:
         image = image.resize(BETWEEN, Image.Resampling.BOX)
@@ -326,7 +312,7 @@ def _upright(image: Image.Image, stored: Image.Image) -> Image.Image:
 
 
 def _in_words(error: Exception) -> str:
-    text = printable(str(error))
+    text = str(error)
     if isinstance(error, UnusableImageError):
         return text
     if isinstance(error, Image.DecompressionBombError):

@@ -22,17 +22,12 @@ HEIC = (
     '"optimizer-study[phone]"), or save the photo as JPEG'
 )
 AVIF = HEIC.replace("a HEIC photo", "an AVIF image").replace("the photo", "the image")
-PDF = "is a PDF: save its pages or pictures as images"
 VIDEO = "is a video: save the frames that count as images"
 ARCHIVE = "is an archive or compressed: unpack it"
 ARRAY = "holds arrays of NumPy: save them as PNG, as with Pillow"
-MATLAB = "is a MATLAB file: save its images as PNG, as with scipy.io and Pillow"
-TFRECORD = "is a TFRecord file: save its images as files of their own, as with TensorFlow"
 VOLUME = "is a volume (MetaImage or NRRD): save its slices as PNG, as with SimpleITK and Pillow"
 NIFTI = "is a NIfTI volume: save its slices as PNG, as with nibabel and Pillow"
 DICOM = "is a DICOM image: convert it to 16-bit PNG, as with pydicom or dcmj2pnm of DCMTK"
-FITS = "is a FITS image: convert it to TIFF, as with astropy and Pillow"
-HDF5 = "is an HDF5 file: save its images as PNG, as with h5py and Pillow"
 SVG = "is a drawing (SVG): draw it as PNG, as with Inkscape or rsvg-convert"
 
 
@@ -49,10 +44,12 @@ STARTS = {
     b"\xff\x0a": _other_image("a JPEG XL"),
     b"\x00\x00\x00\x0cJXL \r\n\x87\n": _other_image("a JPEG XL"),
     **{bytes((10, version, 1)): _other_image("a PCX") for version in (0, 2, 3, 4, 5)},
-    b"SIMPLE  =": FITS, b"\x93NUMPY": ARRAY, b"\x89HDF\r\n\x1a\n": HDF5,
+    b"SIMPLE  =": "is a FITS image: convert it to TIFF, as with astropy and Pillow",
+    b"\x89HDF\r\n\x1a\n": "is an HDF5 file: save its images as PNG, as with h5py and Pillow",
+    b"\x93NUMPY": ARRAY,
     b"version https://git-lfs.github.com/": POINTER,
     b"/annex/objects/": ANNEX,
-    b"%PDF-": PDF,
+    b"%PDF-": "is a PDF: save its pages or pictures as images",
     b"PK\x03\x04": ARCHIVE, b"\x1f\x8b": ARCHIVE, b"7z\xbc\xaf\x27\x1c": ARCHIVE,
     b"Rar!\x1a\x07": ARCHIVE, b"BZh": ARCHIVE, b"\xfd7zXZ\x00": ARCHIVE,
     b"\x28\xb5\x2f\xfd": ARCHIVE,
@@ -61,8 +58,6 @@ STARTS = {
     b"FUJIFILMCCD-RAW": RAW, b"IIU\x00": RAW, b"IIRO": RAW, b"IIRS": RAW, b"MMOR": RAW,
     b"FOVb": RAW, b"\x00MRM": RAW, b"II\x1a\x00\x00\x00HEAPCCDR": RAW,
 }
-# fmt: on
-# fmt: off
 RAW_SUFFIXES = frozenset((
     ".dng", ".nef", ".nrw", ".cr2", ".arw", ".sr2", ".srf", ".pef", ".srw", ".3fr", ".iiq", ".erf",
     ".dcr", ".kdc", ".mos", ".rwl",
@@ -73,9 +68,9 @@ BY_SUFFIX = {
     **dict.fromkeys((".svg", ".svgz"), SVG),
     **dict.fromkeys((".mha", ".mhd", ".nrrd"), VOLUME),
     ".dcm": DICOM,
-    ".mat": MATLAB,
+    ".mat": "is a MATLAB file: save its images as PNG, as with scipy.io and Pillow",
     ".npz": ARRAY,
-    ".tfrecord": TFRECORD,
+    ".tfrecord": "is a TFRecord file: save its images as files of their own, as with TensorFlow",
     ".tga": _other_image("a TGA"),
 }
 # fmt: off

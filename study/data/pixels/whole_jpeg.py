@@ -9,7 +9,7 @@ not belong there. A whole scan needs the former, and none of the latter.
 
 import re
 from collections.abc import Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
@@ -28,24 +28,16 @@ DAMAGED = (
 )
 
 
-class _Scans(NamedTuple):
-    """What the markers of a JPEG say."""
-
-    huffman: bool
-    complete: bool  # all coefficients are there to their last bit, all restart markers in order
-    stretches: list[tuple[int, int]]  # where pixels begin, and the byte after them
-
-
 def load_whole(image: ImageFile, file: BinaryIO) -> str:
     """Decode an opened JPEG; return what is wrong with it, to be read after its name, or ""."""
     file.seek(0)
     data = file.read(MOST_BYTES + 1)
     file.seek(0)
     try:
-        scans = _scans(data)
+        huffman, complete, stretches = _scans(data)
     except LookupError:  # a segment that is too short, a component without a frame
         return DAMAGED
-    if not scans.huffman or len(data) > MOST_BYTES:
+    if not huffman or len(data) > MOST_BYTES:
         image.load()
         return ""
     image.load_prepare()
@@ -53,14 +45,19 @@ def load_whole(image: ImageFile, file: BinaryIO) -> str:
     decoder = Image._getdecoder(image.mode, "jpeg", arguments, image.decoderconfig)
     decoder.setimage(image.im, extents)
     try:
-        wrong = _decode(decoder, data, scans.stretches)
+        wrong = _decode(decoder, data, stretches)
     finally:
         decoder.cleanup()
     image.tile = []  # nothing is left to load
-    return wrong or ("" if scans.complete else DAMAGED)
+    return wrong or ("" if complete else DAMAGED)
 
 
-def _scans(data: bytes) -> _Scans:
+def _scans(data: bytes) -> tuple[bool, bool, list[tuple[int, int]]]:
+    """Return whether it has Huffman codes, whether it is complete, and its stretches.
+
+    A stretch is where pixels begin, and the byte after them. In a complete file all coefficients
+    are there to their last bit, and all restart markers in order.
+    """
     frame, in_order, at = 0, True, 0
     stretches: list[tuple[int, int]] = []
     missing: dict[int, list[int]] = {}  # component -> bits that its 64 coefficients lack
@@ -83,7 +80,7 @@ def _scans(data: bytes) -> _Scans:
             stretches += inside
             at = stretches[-1][1]
     complete = in_order and not any(map(any, missing.values()))
-    return _Scans(frame in HUFFMAN, complete, stretches)
+    return frame in HUFFMAN, complete, stretches
 
 
 def _stretches(data: bytes, begin: int) -> tuple[list[tuple[int, int]], bool]:

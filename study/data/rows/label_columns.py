@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int, Int32, Integer, Shaped
 
 from study.common.text import near, printable
-from study.data.files.class_folders import PART_OF, TEST, TRAIN, VALIDATION, part_of
+from study.data.files.class_folders import PART_OF, PARTS, TRAIN, part_of
 from study.data.rows.npz_file import NpzFile
 from study.data.sample_weight import WEIGHTS, are_weights
 
@@ -44,11 +44,7 @@ def class_column(file: NpzFile) -> tuple[Int32[np.ndarray, " N"], Names, list[st
 
 
 def group_column(file: NpzFile) -> Names:
-    """Return N names of groups; "" for none.
-
-    Raises:
-        UserError: `group` holds something other than whole numbers or names.
-    """
+    """Return N names of groups, "" for none; refuse anything but whole numbers and names."""
     if file.headers["group"].dtype.kind in "US":
         return tuple(_texts(file, "group", empty=True).tolist())
     return tuple(map(str, _numbers(file, "group").tolist()))
@@ -65,7 +61,7 @@ def split_column(
     if "split" not in file.headers:
         return (), {}
     words = _texts(file, "split")
-    called: dict[str, list[str]] = {TRAIN: [], VALIDATION: [], TEST: []}
+    called: dict[str, list[str]] = {part: [] for part in PARTS}
     parts_of: dict[str, str] = {}
     for word in np.unique(words).tolist():
         part = part_of(word)
@@ -87,11 +83,7 @@ def split_column(
 
 
 def weight_column(file: NpzFile) -> Float32[np.ndarray, " N"]:
-    """Return N weights.
-
-    Raises:
-        UserError: `sample_weight` holds something other than finite numbers of 0 or more.
-    """
+    """Return N weights; refuse anything but finite numbers of 0 or more."""
     key, dtype = "sample_weight", file.headers["sample_weight"].dtype
     if dtype.kind not in "fiu":
         raise file.error(key, f"is {dtype}, but must hold numbers: {key}.astype('float32')")
@@ -123,11 +115,7 @@ def _numbers(file: NpzFile, key: str = "y") -> Integer[np.ndarray, " N"]:
 
 
 def _texts(file: NpzFile, key: str, *, empty: bool = False) -> Shaped[np.ndarray, " n"]:
-    """Return names.
-
-    Raises:
-        UserError: a name is too long or, unless `empty`, blank.
-    """
+    """Return names, none of which is too long or, unless `empty`, blank."""
     dtype = file.headers[key].dtype
     if dtype.kind not in "US":
         raise file.error(key, f"is {dtype}, but must hold names: {key}.astype(str)")

@@ -18,7 +18,7 @@ from jaxtyping import Float32
 
 from study.common.memory import usable_memory
 from study.common.progress import progress
-from study.common.text import first_few
+from study.common.text import NAMED, first_few
 from study.data.examples import Examples
 from study.data.files.listing import local_path
 from study.data.groups import groups_in_words
@@ -34,8 +34,7 @@ MOST_ROWS = 2**31 - 1  # row numbers are int32
 SMALL, LARGE = 1e-4, 1e4  # largest numbers that heads learn from as they are
 BESIDE = 250  # bytes a row, of its digest
 COPIES = 4  # of the other columns, while they are checked
-NAMED = 10  # columns listed in one line
-NAMED_ROWS = 5  # rows of one content in one line, and such lines
+LISTED = 10  # in one line
 HINTS = {
     1: ": one number a row is x[:, None]",
     3: ": average over the rest, as in x.mean(axis=1), or x.reshape(len(x), -1)",
@@ -57,10 +56,7 @@ class RowSet(Examples):
         """Return lines to print on classes, and on rows of one content in several of them."""
         several = "the same numbers in several classes"
         groups = self.in_several_classes()
-        lines = [
-            f"{several}: {first_few(map(self.name_of, rows), NAMED_ROWS)}"
-            for rows in groups[:NAMED_ROWS]
-        ]
+        lines = [f"{several}: {first_few(map(self.name_of, rows))}" for rows in groups[:NAMED]]
         if groups:
             count = sum(map(len, groups))
             lines.append(f"{several}: {count} rows in all, {self.fate_of_conflicts}")
@@ -84,11 +80,9 @@ class RowSet(Examples):
 
 
 def load_rows(features: str | Path, *, folder: Path | None = None) -> RowSet:
-    """Read a file; peak memory is the rows and a few pieces.
+    """Read a file, with `~` as the user's home; peak memory is the rows and a few pieces.
 
-    Args:
-        features: the file; `~` is the user's home.
-        folder: for rows that are too large for the memory; see `feature_rows`.
+    Rows that are too large for the memory go to the `folder`; see `feature_rows`.
 
     Raises:
         UserError: the file is not an `.npz` file, is damaged, or holds a value that cannot be used.
@@ -155,26 +149,22 @@ def _check_shapes(file: NpzFile) -> tuple[int, int]:
 
 
 def _fill(rows: Float32[np.ndarray, "N d"], file: NpzFile) -> None:
-    """Copy `x` into `rows`.
-
-    Raises:
-        UserError: a number is NaN, infinite, or beyond float32.
-    """
+    """Copy `x` into `rows`; refuse numbers that are not finite in float32."""
     counts: Counter[str] = Counter()
     first: dict[str, int] = {}  # kind -> row
     quiet = np.errstate(over="ignore", invalid="ignore")  # such numbers are counted
     with progress("reading x", rows.size, "numbers") as advance, quiet:
-        for piece in file.pieces("x"):
-            target = rows[piece.rows, piece.columns]
-            target[:] = piece.values
+        for some, columns, values in file.pieces("x"):
+            target = rows[some, columns]
+            target[:] = values
             target += np.float32(0)  # -0.0 is 0.0: a model sees the same, and so do the digests
-            advance(piece.values.size)
+            advance(values.size)
             if (wrong := ~np.isfinite(target)).any():
-                own = ~np.isfinite(piece.values)
+                own = ~np.isfinite(values)
                 for kind, where in (("NaN or infinite", own), ("beyond float32", wrong & ~own)):
                     if where.any():
                         counts[kind] += int(where.sum())
-                        row = piece.rows.start + int(where.any(axis=1).argmax())
+                        row = some.start + int(where.any(axis=1).argmax())
                         first[kind] = min(row, first.get(kind, row))
     for kind, count in counts.items():
         what = "1 number is" if count == 1 else f"{count:,} numbers are"
@@ -206,6 +196,6 @@ def _constant(columns: tuple[int, ...], width: int) -> list[str]:
         return []
     many, vary = ("", "varies: it carries") if len(columns) == 1 else ("s", "vary: they carry")
     return [
-        f"warning: column{many} {first_few(map(str, columns), NAMED)} of {width} (from 0) never "
+        f"warning: column{many} {first_few(map(str, columns), LISTED)} of {width} (from 0) never "
         f"{vary} no information; a head that normalizes does not divide by their deviation"
     ]

@@ -12,7 +12,6 @@ import math
 import tokenize
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from study.common.errors import UserError
+from study.common.packed import BROKEN
 from study.common.text import near
 
 PIECE = 2**23  # bytes of an array that are read at once
@@ -30,9 +30,8 @@ MOST_HEADER = 10_000  # bytes; NumPy reads a longer one before it refuses it
 NPY_MAGIC = b"\x93NUMPY"
 HOW = "numpy.savez(FILE, x=rows, y=labels) writes such a file"
 DAMAGE = (
-    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError),
-    *(SyntaxError, TypeError, KeyError, OverflowError, tokenize.TokenError),
-)
+    *BROKEN, ValueError, SyntaxError, TypeError, KeyError, OverflowError, tokenize.TokenError
+)  # fmt: skip
 
 
 class ArrayHeader(NamedTuple):
@@ -43,14 +42,6 @@ class ArrayHeader(NamedTuple):
     shape: tuple[int, ...]
     fortran: bool  # column by column
     dtype: np.dtype
-
-
-class Piece(NamedTuple):
-    """A rectangle of a table."""
-
-    rows: slice
-    columns: slice
-    values: Shaped[np.ndarray, "rows columns"]
 
 
 class NpzFile:
@@ -87,8 +78,11 @@ class NpzFile:
             values = _next(file, header.dtype, math.prod(header.shape))
         return values.astype(header.dtype.newbyteorder("="))
 
-    def pieces(self, key: str) -> Iterator[Piece]:
-        """Yield pieces of about `PIECE` bytes of a table: rows, or columns if it is stored so."""
+    def pieces(self, key: str) -> Iterator[tuple[slice, slice, Shaped[np.ndarray, "n d"]]]:
+        """Yield rows, columns and numbers of pieces of about `PIECE` bytes of a table.
+
+        They are whole rows, or columns if it is stored so.
+        """
         header = self.headers[key]
         lines, length = header.shape[::-1] if header.fortran else header.shape
         step = max(1, PIECE // max(length * header.dtype.itemsize, 1))
@@ -97,7 +91,7 @@ class NpzFile:
                 count = min(step, lines - at)
                 values = _next(file, header.dtype, count * length).reshape(count, length)
                 some, every = slice(at, at + count), slice(0, length)
-                yield Piece(every, some, values.T) if header.fortran else Piece(some, every, values)
+                yield (every, some, values.T) if header.fortran else (some, every, values)
 
     def _header(self, key: str, info: zipfile.ZipInfo) -> ArrayHeader:
         if info.flag_bits & 1:

@@ -20,13 +20,8 @@ def feature_rows(
     """Return room for rows: in memory, or mapped from a file where that is too small.
 
     The file has no name and is gone when the process ends; the system keeps in memory what is in
-    use.
-
-    Args:
-        count: rows.
-        width: numbers a row.
-        folder: for the file; None: the system's folder for temporary files.
-        memory: that may be used, in bytes; None asks the system.
+    use. It is in `folder`; None: in the system's folder for temporary files. So much `memory` may
+    be used, in bytes; None asks the system.
 
     Raises:
         UserError: `folder` lacks the room: written through the map, a full disk ends the process.

@@ -14,9 +14,8 @@ import numpy as np
 from jaxtyping import Int32
 
 from study.common.errors import UserError
-from study.common.text import printable
 from study.data.examples import Examples
-from study.data.files.class_folders import TEST, TRAIN, VALIDATION, class_folders
+from study.data.files.class_folders import PARTS, VALIDATION, class_folders
 from study.data.files.foreign_folders import is_output
 from study.data.image_set import ImageSet
 from study.data.splits.units import drawn, require, units_of
@@ -99,7 +98,7 @@ def keras_split(images: ImageSet, validation_split: float, *, seed: int) -> Spli
     _check_validation_split(validation_split)
     if images.parts:
         raise UserError(
-            f"`split` keras would mix the parts that {printable(images.root)} is divided into: use "
+            f"`split` keras would mix the parts that {images.root} is divided into: use "
             "`split` stratified, or `split` folders to keep them as they are"
         )
     row_of = {str(path): row for row, path in enumerate(images.paths)}
@@ -137,12 +136,8 @@ def _listed_by_keras(root: Path) -> Iterator[str]:
 
 
 def folders_split(examples: Examples) -> Split:
-    """Return the parts of divided data as they are.
-
-    Raises:
-        UserError: the data are not divided, or lack a part.
-    """
-    where = printable(examples.source)
+    """Return the parts of divided data as they are; refuse data that lack one."""
+    where = examples.source
     if not examples.parts:
         raise UserError(
             f"`split` folders keeps {examples.part_noun}s train, val and test as they are, but "
@@ -153,7 +148,7 @@ def folders_split(examples: Examples) -> Split:
             f"`split` folders needs a {examples.part_noun} val alongside train, but {where} has "
             f"none: use `split` stratified, which draws the validation {examples.noun}s from train"
         )
-    return Split(*(examples.of_part(part) for part in (TRAIN, VALIDATION, TEST)))
+    return Split(*(examples.of_part(part) for part in PARTS))
 
 
 def _check_seed(seed: int) -> None:

@@ -13,11 +13,10 @@ from jaxtyping import Int32
 
 from study.common.errors import UserError
 from study.common.seeds import derive_seed
-from study.common.text import counted, first_few, join, points, printable
+from study.common.text import counted, first_few, join, points
 from study.data.examples import Examples
 from study.data.files.class_folders import TEST, VALIDATION
 from study.data.image_set import ImageSet
-from study.data.sample_weight import weightless_classes
 from study.data.splits.one_split import (
     Split,
     folders_split,
@@ -30,7 +29,6 @@ from study.data.splits.units import units_of
 
 FRACTION = 0.2  # of the examples validate, and as many test, unless another fraction is asked for
 FEW = 10  # examples to judge by
-NAMED = 5  # classes in one sentence
 
 
 class Splits:
@@ -134,33 +132,32 @@ class Splits:
             return ""
         return (
             f"; but Keras itself would leave out {counted(len(others), 'image')}, such as "
-            f"{printable(Path(others[0]).name)}, which are divided apart by the same rule"
+            f"{Path(others[0]).name}, which are divided apart by the same rule"
         )
 
     def warnings(self, *, several: bool) -> list[str]:
         """Return warnings: what folders or Keras let leak, what a stratified split leaves out.
 
-        Args:
-            several: whether there is more than one repeat.
+        There may be `several` repeats.
         """
-        if self.fixed is None:
-            found = [*self._left_out(), *self._small(), *self._weightless()]
-            return [*found, *self.examples.without_test()]
+        found = self._left_out() if self.fixed is None else self._of_fixed(self.fixed, several)
+        return [*found, *self._small(), *self._weightless(), *self.examples.without_test()]
+
+    def _of_fixed(self, split: Split, several: bool) -> Iterator[str]:
         owner = "Keras's" if self.split == "keras" else f"the {self.examples.part_noun}s'"
-        found = [*self._on_several_sides(self.fixed, f"{owner} split")]
-        for part, rows in (("training", self.fixed.train), ("validation", self.fixed.validation)):
+        yield from self._on_several_sides(split, f"{owner} split")
+        for part, rows in (("training", split.train), ("validation", split.validation)):
             present = set(self.examples.labels[rows].tolist())
             names = enumerate(self.examples.class_names)
             if missing := [name for label, name in names if label not in present]:
-                noun = self.examples.noun
-                found.append(f"{owner} split leaves no {part} {noun} of {', '.join(missing)}")
+                yield (
+                    f"{owner} split leaves no {part} {self.examples.noun} of {', '.join(missing)}"
+                )
         if several:
-            found.append(
+            yield (
                 f"with `split` {self.split} all repeats share one split, so the intervals ignore "
                 "variation between splits; `split` stratified draws a fresh one for each repeat"
             )
-        found += [*self._small(), *self._weightless()]
-        return [*found, *self.examples.without_test()]
 
     def _left_out(self) -> Iterator[str]:
         """Yield how many test examples have copies, or belong to examples, that are left out."""
@@ -188,7 +185,7 @@ class Splits:
         places = {examples.parts[row] for row in left_out}
         names = join([name for part, name in examples.part_names.items() if part in places])
         these = "this one is" if len(left_out) == 1 else f"these {len(left_out):,} are"
-        pair = f"{printable(examples.name_of(both[0]))} and {printable(examples.name_of(first))}"
+        pair = f"{examples.name_of(both[0])} and {examples.name_of(first)}"
         yield (
             f"{counted(len(both), f'test {examples.noun}')} {'has' if len(both) == 1 else 'have'} "
             f"{what} in {names}, such as {pair}: {these} left out there"
@@ -211,19 +208,22 @@ class Splits:
         counts = np.bincount(self.examples.labels[now.train]).tolist()
         names = zip(self.examples.class_names, counts, strict=False)
         if single := [name for name, count in names if count == 1]:
-            yield f"only 1 training {noun} of {first_few(single, NAMED)}"
+            yield f"only 1 training {noun} of {first_few(single)}"
 
     def _weightless(self) -> Iterator[str]:
         """Yield the classes that the first repeat cannot learn, since their weights are 0."""
-        if self.examples.sample_weight is None:
+        examples, weights, lost = self.examples, self.examples.sample_weight, dict[int, None]()
+        if weights is None:
             return
-        lost = [
-            weightless_classes(self.examples, self(of, 0).train) for of in ("search", "confirm")
-        ]
-        if names := ", ".join(dict.fromkeys([*lost[0], *lost[1]])):
+        for purpose in ("search", "confirm"):
+            rows = self(purpose, 0).train
+            labels = examples.labels[rows]
+            lost |= dict.fromkeys(np.setdiff1d(labels, labels[weights[rows] > 0]).tolist())
+        if lost:
+            names = ", ".join(examples.class_names[label] for label in lost)
             yield (
-                f"all training {self.examples.noun}s of {names} weigh 0 in a split, so its heads "
-                "do not learn them"
+                f"all training {examples.noun}s of {names} weigh 0 in a split, so its heads do not "
+                "learn them"
             )
 
     def _on_several_sides(self, split: Split, owner: str) -> Iterator[str]:
@@ -252,17 +252,13 @@ def _of_folders(examples: Examples) -> ImageSet:
     if isinstance(examples, ImageSet):
         return examples
     raise UserError(
-        f"`split` keras is for a folder of images, but {printable(examples.source)} is not one: "
+        f"`split` keras is for a folder of images, but {examples.source} is not one: "
         "use `split` stratified"
     )
 
 
 def _outside_test(examples: Examples) -> Int32[np.ndarray, " n"]:
-    """Return the rows that are neither in the test part nor belong to what is.
-
-    Raises:
-        UserError: a class has no such row.
-    """
+    """Return the rows that are neither in the test part nor belong to what is."""
     tested = examples.units[examples.of_part(TEST)]
     rows = np.flatnonzero(~np.isin(examples.units, tested)).astype(np.int32)
     left = set(examples.labels[rows].tolist())
@@ -272,7 +268,7 @@ def _outside_test(examples: Examples) -> Int32[np.ndarray, " n"]:
         kept = ", or keep them as they are with `split` folders" if divided else ""
         raise UserError(
             f"all {noun}s of {', '.join(lost)} outside the test {examples.part_noun} of "
-            f"{printable(examples.source)} are copies of test {noun}s or belong to them, so there "
+            f"{examples.source} are copies of test {noun}s or belong to them, so there "
             f"is nothing to train on: divide the data again{kept}"
         )
     return rows

@@ -13,7 +13,7 @@ import numpy as np
 
 from study.common.errors import UserError
 from study.common.seeds import draw_of
-from study.common.text import counted, printable
+from study.common.text import counted
 from study.data.examples import Examples
 
 DRAWS = 100
@@ -49,11 +49,7 @@ def units_of(examples: Examples) -> list[Unit]:
 
 
 def require(examples: Examples, units: Sequence[Unit], parts: str) -> None:
-    """Check that every class has a unit for each part.
-
-    Raises:
-        UserError: a class has too few.
-    """
+    """Refuse examples of which a class has fewer units than there are parts."""
     needed = 3 if "test" in parts else 2
     having = Counter(label for unit in units for label in unit.labels)
     noun, count = examples.noun, len(examples.class_names)
@@ -67,11 +63,11 @@ def require(examples: Examples, units: Sequence[Unit], parts: str) -> None:
             fix = f"add {noun}s of other groups or remove the class"
             fix += ", or make the groups smaller" if any(examples.groups) else ""
             if near := [rows for rows in examples.near if label in examples.labels[list(rows)]]:
-                pair = " and ".join(printable(examples.name_of(row)) for row in near[0][:2])
+                pair = " and ".join(examples.name_of(row) for row in near[0][:2])
                 fix += f", or give `near_duplicates` keep if {noun}s such as {pair} are different"
         others = f" ({len(few) - 1:,} more have too few, too)" if few[1:] else ""
         raise UserError(
-            f"class {name} in {printable(examples.source)} has {what}, but {parts} need at least "
+            f"class {name} in {examples.source} has {what}, but {parts} need at least "
             f"{needed}: {fix}{others}"
         )
 
@@ -98,7 +94,7 @@ def drawn(
     keep = "give `near_duplicates` keep if near-duplicates are different images"
     fix = "make the groups smaller" if any(examples.groups) else keep
     raise UserError(
-        f"{printable(examples.source)}: too many groups have {examples.noun}s of several classes: "
+        f"{examples.source}: too many groups have {examples.noun}s of several classes: "
         f"no {part} set was found that has every class and leaves enough to train on; {fix}, "
         f"add {examples.noun}s of other groups, or try another `seed`"
     )
