@@ -22,8 +22,7 @@ def doubts(images: ImageSet) -> list[str]:
     lines += name_doubts(images)
     lines += [f"left out: {text}" for text in _by_reason(images.problems)]
     if images.near:
-        names = [path.relative_to(images.root) for path in images.paths]
-        near = [[names[row] for row in rows] for rows in images.near]
+        near = [list(map(images.name_of, rows)) for rows in images.near]
         lines += _groups("nearly the same image", near, NEAR_NAMED, PAIR)
         across = sum(len(set(images.labels[list(rows)].tolist())) > 1 for rows in images.near)
         lines[-1] += f", {across} of the groups in several classes" if across else ""
@@ -79,7 +78,7 @@ def _by_reason(problems: Iterable[Problem]) -> list[str]:
     return lines
 
 
-def _groups(what: str, groups: Sequence[Sequence[Path]], most: int, each: int) -> list[str]:
+def _groups(what: str, groups: Sequence[Sequence[Path | str]], most: int, each: int) -> list[str]:
     """Return a line for each of the first groups, and one that counts them all."""
     rest = len(groups) - most
     more = f"{counted(rest, 'more such group')}; " if rest > 0 else ""

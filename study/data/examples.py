@@ -38,9 +38,12 @@ class Examples:
 
     def missing_in(self, part: str) -> list[str]:
         """Return the names of the classes without examples in a part; none if there is no part."""
-        present = set(self.labels[self.of_part(part)].tolist())
-        names = enumerate(self.class_names if part in self.parts else ())
-        return [name for label, name in names if label not in present]
+        return self.classes_without(self.of_part(part)) if part in self.parts else []
+
+    def classes_without(self, rows: Int[np.ndarray, " n"]) -> list[str]:
+        """Return the names of the classes of which none of the rows is."""
+        present = set(self.labels[rows].tolist())
+        return [name for label, name in enumerate(self.class_names) if label not in present]
 
     def without_test(self) -> list[str]:
         """Return a sentence if the test part lacks a class."""

@@ -25,7 +25,7 @@ def rounding_digest() -> str:
     random = stream(1, "probe")
     shapes = ((FEATURES, WIDTH), (WIDTH, CLASSES), *((batch, FEATURES) for batch in BATCHES))
     numbers = [tf.constant(random.random(one, np.float32) - np.float32(0.5)) for one in shapes]
-    with disk_errors():  # XLA keeps what it compiles
+    with disk_errors():  # XLA keeps this program, too
         found = tf.function(_passes, jit_compile=True)(*numbers)
     return hashlib.sha256(b"".join(one.numpy().tobytes() for one in found)).hexdigest()[:16]
 

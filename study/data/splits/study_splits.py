@@ -147,12 +147,8 @@ class Splits:
         owner = "Keras's" if self.split == "keras" else f"the {self.examples.part_noun}s'"
         yield from self._on_several_sides(split, f"{owner} split")
         for part, rows in (("training", split.train), ("validation", split.validation)):
-            present = set(self.examples.labels[rows].tolist())
-            names = enumerate(self.examples.class_names)
-            if missing := [name for label, name in names if label not in present]:
-                yield (
-                    f"{owner} split leaves no {part} {self.examples.noun} of {', '.join(missing)}"
-                )
+            if missing := ", ".join(self.examples.classes_without(rows)):
+                yield f"{owner} split leaves no {part} {self.examples.noun} of {missing}"
         if several:
             yield (
                 f"with `split` {self.split} all repeats share one split, so the intervals ignore "
@@ -168,8 +164,7 @@ class Splits:
         copies = {row for row in others if seen[row] in tested}
         yield from self._apart(test, copies, seen, "copies")
         grouped = any(self.examples.groups)
-        kin = "images of the same group" if grouped else "near-duplicates"
-        kin = kin.replace("image", self.examples.noun)
+        kin = f"{self.examples.noun}s of the same group" if grouped else "near-duplicates"
         kin += " or near-duplicates" if grouped and self.examples.near else ""
         yield from self._apart(test, others - copies, units, kin)
 
@@ -261,9 +256,7 @@ def _outside_test(examples: Examples) -> Int32[np.ndarray, " n"]:
     """Return the rows that are neither in the test part nor belong to what is."""
     tested = examples.units[examples.of_part(TEST)]
     rows = np.flatnonzero(~np.isin(examples.units, tested)).astype(np.int32)
-    left = set(examples.labels[rows].tolist())
-    lost = [name for label, name in enumerate(examples.class_names) if label not in left]
-    if lost:
+    if lost := examples.classes_without(rows):
         noun, divided = examples.noun, VALIDATION in examples.parts
         kept = ", or keep them as they are with `split` folders" if divided else ""
         raise UserError(
