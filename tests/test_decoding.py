@@ -525,6 +525,12 @@ SEEDS += [encoded("TIFF", kind, tiffinfo={GDAL_NODATA: "-9999"}) for kind in ("F
 SEEDS += [encoded("JPEG", progressive=True), encoded("JPEG", exif=b"Exif\0\0" + encoded("TIFF"))]
 
 
+def test_a_jpeg_whose_end_marker_was_overwritten_is_cut_off(tmp_path):
+    path = tmp_path / "end.jpg"
+    path.write_bytes(encoded("JPEG")[:-2] + b"\x12\x34")
+    assert inspect(path).reason == "is cut off"
+
+
 @settings(max_examples=400)
 @given(
     seed=st.sampled_from(SEEDS),

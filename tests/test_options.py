@@ -259,7 +259,7 @@ def test_settings_are_what_decides_the_result_and_fit_into_json():
     settings = resolve("--logs", "a", "--cache-dir", "b", "--time-limit", "5").settings()
     assert json.loads(json.dumps(settings)) == settings
     places = {"strict", "follow_links", "name", "overwrite", "logs", "cache_dir", "dry_run", "code"}
-    places |= {"cluster"}
+    places |= {"cluster", "command"}
     every = {field.name for field in dataclasses.fields(Options)} - places
     assert set(settings) == every - {"features"}  # as before there were any
     of_images = {"data", "labels", "group", "group_pattern", "near_duplicates"}

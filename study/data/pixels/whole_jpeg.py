@@ -123,4 +123,4 @@ def _decode(decoder: Any, data: bytes, stretches: Sequence[tuple[int, int]]) -> 
             return DAMAGED if end < len(data) else CUT_OFF
         at = end
     waits(data[at:])
-    return "" if done else CUT_OFF
+    return "" if done and at < len(data) else CUT_OFF  # Pillow wants the end marker, too
