@@ -49,6 +49,10 @@ def load_whole(image: ImageFile, file: BinaryIO) -> str:
     finally:
         decoder.cleanup()
     image.tile = []  # nothing is left to load
+    if not wrong and data[stretches[-1][1] :][:2] != bytes([0xFF, END]):
+        with Image.open(file) as again:  # Pillow may refuse what stands in place of the end
+            again.load()
+        file.seek(0)
     return wrong or ("" if complete else DAMAGED)
 
 
@@ -123,4 +127,4 @@ def _decode(decoder: Any, data: bytes, stretches: Sequence[tuple[int, int]]) -> 
             return DAMAGED if end < len(data) else CUT_OFF
         at = end
     waits(data[at:])
-    return "" if done and at < len(data) else CUT_OFF  # Pillow wants the end marker, too
+    return "" if done else CUT_OFF
