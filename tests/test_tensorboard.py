@@ -332,7 +332,7 @@ def test_the_table_has_the_hyperparameters_of_the_study_and_the_metrics(
     assert kinds["learning_rate"] == kinds["dense_width"] == "DATA_TYPE_FLOAT64"
     assert kinds["batch_norm"] == kinds["amsgrad"] == "DATA_TYPE_BOOL"
     first = {info.name for info in found.hparam_infos if info.differs}
-    assert first == {"study", "optimizer", "verdict", "learning_rate", "schedule"}
+    assert first == {"optimizer", "verdict", "learning_rate", "schedule"}
     shown = {tag for run in runs(folder) for tag in read(folder, run).Tags()["scalars"]}
     metrics = [info.name.tag for info in found.metric_infos]
     assert metrics[0] == "table/confirmed" and set(metrics) <= shown

@@ -57,7 +57,8 @@ class EventFolder:
         shutil.rmtree(folder, ignore_errors=True)
         events = cls(folder, space.optimizers, every_trial=every_trial)
         logs, first = folder.parents[1], tag_of(CONFIRMED, metric)
-        write_columns(logs, [Tuned(space.table, metric), *begun_in(logs)], first=first)
+        begun, own = begun_in(logs), Tuned(space.table, metric)
+        write_columns(logs, [own, *begun], first=first, several=len(begun) > 1)
         events.write(known)
         return events
 

@@ -32,7 +32,8 @@ def write_trials(logs: Path, names: Sequence[str], target: Path) -> None:
     for study in studies:
         _check_folder(target / printable(study.name))
     metas = [load_meta(study) for study in studies]
-    write_columns(target, map(Tuned.of, metas), first=f"table/val_{metas[0].metric}")
+    first = f"table/val_{metas[0].metric}"
+    write_columns(target, map(Tuned.of, metas), first=first, several=len(metas) > 1)
     for study, meta in zip(studies, metas, strict=True):
         records = load_records(study, meta)
         folder = target / printable(study.name)

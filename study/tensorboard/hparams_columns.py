@@ -22,7 +22,7 @@ from study.tensorboard.optimizer_runs import BEHIND, BEHIND_NEW, CONFIRMED, PROG
 
 RUN = ".tensorboard"
 ROW: dict[str, Value] = {"study": "", "optimizer": "", "verdict": "", "phase": "", "repeat": 0}
-FIRST = ("study", "optimizer", "verdict", "learning_rate", "schedule")  # TensorBoard shows five
+FIRST = ("optimizer", "verdict", "learning_rate", "schedule")  # TensorBoard shows five
 NO_ARGUMENTS = ("class", "schedules")  # other keys of an optimizer's table
 
 
@@ -38,17 +38,19 @@ class Tuned(NamedTuple):
         return cls(meta.space["table"], meta.metric)
 
 
-def write_columns(folder: Path, studies: Iterable[Tuned], *, first: str) -> None:
+def write_columns(folder: Path, studies: Iterable[Tuned], *, first: str, several: bool) -> None:
     """Write the columns of these studies in `folder`, in place of those that are there.
 
-    The metrics of the first study come first, and of these the one with the tag `first`.
+    The metrics of the first study come first, and of these the one with the tag `first`; `several`
+    shows the name of the study.
     """
     examples, titles = dict(ROW), {first: ""}
     for study in studies:
         examples |= _hyperparameters(study.space)
         titles |= metrics(study.metric)
     before = list((folder / RUN).glob("*tfevents*"))
-    RunFile(folder / RUN).append([events.columns({**examples, "bracket": 0}, titles, FIRST)])
+    shown = ("study", *FIRST) if several else FIRST
+    RunFile(folder / RUN).append([events.columns({**examples, "bracket": 0}, titles, shown)])
     for file in before:
         file.unlink(missing_ok=True)
 
