@@ -175,7 +175,7 @@ class StudyMeta:
     finished: bool = False
     partial: str = ""  # why the study ended early, in words; empty if it did not
     runs: int = 0  # of a finished study
-    seconds: Mapping[str, float] = field(default_factory=dict)  # features, search
+    seconds: Mapping[str, float] = field(default_factory=dict)  # of the search
 
     @property
     def asked(self) -> tuple[str, ...]:
