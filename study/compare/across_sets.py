@@ -23,6 +23,7 @@ from study.compare.set_bounds import (
     set_means,
     sets_needed,
 )
+from study.compare.untuned import Untuned, untuned
 from study.report.analysis.conclusion import NAMED
 from study.verdicts.answer import Verdict
 from study.verdicts.bounds import Bounds
@@ -52,6 +53,7 @@ class Across(NamedTuple):
 
     sets: tuple[str, ...]
     placed: tuple[Placed, ...]
+    untuned: Untuned  # Keras's default settings
     left_out: tuple[str, ...]  # optimizers without a result on some set
     margin: float
     needed: int | None  # data sets until the answer is known, at the same lead and spread
@@ -74,7 +76,9 @@ def across_sets(sets: Sequence[DataSet], *, alpha: float, margin: float) -> Acro
     left_out = tuple(name for name in all_optimizers(studies) if name not in names)
     if len(names) < 2:
         text = "The data sets have fewer than two optimizers in common, so none can be compared."
-        return Across(tuple(one.name for one in sets), (), left_out, margin, None, text, ())
+        return Across(
+            tuple(one.name for one in sets), (), Untuned(), left_out, margin, None, text, ()
+        )
     results = [_results(one, names) for one in sets]
     placed, general, excluded = _placed(sets, results, names, alpha, margin)
     needed = None
@@ -84,6 +88,7 @@ def across_sets(sets: Sequence[DataSet], *, alpha: float, margin: float) -> Acro
     return Across(
         sets=tuple(one.name for one in sets),
         placed=tuple(placed),
+        untuned=untuned(list(map(_block, sets)), names, placed[0].optimizer, alpha),
         left_out=left_out,
         margin=margin,
         needed=needed,

@@ -231,11 +231,8 @@ def _distinct(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def tuning_of(block: Block) -> Levels | None:
-    """Return Keras's default settings against the tuned winners; None without default runs.
-
-    A default run that diverged scores at chance, as in the report of one study.
-    """
-    untuned = np.mean([_untuned(block, study) for study in block.studies], axis=0)  # (K, R)
+    """Return Keras's default settings against the tuned winners; None without default runs."""
+    untuned = untuned_table(block)
     tuned = np.where(np.isfinite(untuned), block.mean_table, math.nan)
     there = np.isfinite(untuned).any(axis=1)
     if not there.any():
@@ -254,8 +251,16 @@ def tuning_of(block: Block) -> Levels | None:
     return Levels(TUNING, UNTUNED_TUNED, table, over)
 
 
+def untuned_table(block: Block) -> Float[np.ndarray, "K R"]:
+    """Return what Keras's default settings reached, mean over studies; NaN where not all ran them.
+
+    A default run that diverged scores at chance.
+    """
+    found: np.ndarray = np.mean([_untuned(block, study) for study in block.studies], axis=0)
+    return found
+
+
 def _untuned(block: Block, study: Summary) -> Float[np.ndarray, "K R"]:
-    """Return what Keras's default settings reached; NaN where they were not run."""
     guess = chance(study.meta.metric, study.meta.class_counts)
     table = np.full((len(block.optimizers), block.repeats), math.nan)
     for record in study.records:

@@ -2,6 +2,7 @@
 
     python -m study.compare --study A --study B             # what changed from A to B
     python -m study.compare --study A --study B --study C   # what each choice moves
+    python -m study.compare --study docs/findings.tar.xz --study A   # published studies and A
 
 Takes seconds and needs no TensorFlow. Writes `logs/A/report/compare/` (compare.html, compare.md,
 compare.json and pictures) and prints what the studies say together: how much each choice moves,
@@ -12,9 +13,9 @@ import argparse
 import gc
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from study.common.command import ENDS, add_study, complain, parse, typed
-from study.common.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,10 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     gc.disable()  # one short run; walking through thousands of records costs half a second
     try:
-        names = options.study or []
-        if len(names) < 2:
-            raise UserError("`study`: two or more are needed, such as --study A --study B")
-        write_comparison(options.logs, names, margin=options.margin)
+        write_comparison(
+            options.logs, options.study or [], margin=options.margin, packed=options.pack
+        )
     except ENDS as error:
         return complain(error, options)
     except OSError as error:
@@ -43,10 +43,21 @@ def _parser() -> argparse.ArgumentParser:
         prog=typed("compare"),
         description="Compare studies: what moves how much, and which optimizer in general.",
     )
-    add_study(parser, "name of a study; give two or more", action="append")
+    add_study(
+        parser,
+        "name of a study, or FILE.tar.xz with the records of several; repeatable",
+        action="append",
+    )
     parser.add_argument(
         "--margin",
         metavar="POINTS",
         help="margin to judge by, in points of the metric; default: the first study's",
+    )
+    parser.add_argument(
+        "--pack",
+        metavar="FILE.tar.xz",
+        type=Path,
+        help="also write the records of these studies, without pictures and predictions, for "
+        "others to compare with",
     )
     return parser

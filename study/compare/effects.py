@@ -8,13 +8,15 @@ Choices are compared on the same splits of the same images, paired by repeat:
   the settings cannot be separated and share a line.
 - *Tuned against untuned*: Keras's default settings against the tuned winners, in every study.
 - *Optimizer*: from the worst tuned optimizer to the best one, mean over the studies.
+- *Inside a search*: its budget, the schedule, the dense width (`searches`).
 
 A choice with the same levels on several data sets is one line, the mean over these sets. If a
 setting was tried on some of the data sets only, tuning and optimizer have a line for these, too,
 since only lines on the same data sets are compared with each other.
 
 Bounds are those of `set_bounds`, at the error rate of the studies' looks divided by the number of
-lines (Bonferroni), so they hold simultaneously for all lines with 95 % confidence.
+lines (Bonferroni), so they hold simultaneously for all lines with 95 % confidence. Each line also
+says how far every level is behind the best one (`gaps`), at 95 % for itself.
 """
 
 import enum
@@ -27,6 +29,8 @@ import numpy as np
 from study.common.text import join, points, points_signed
 from study.compare.choices import TUNING, Levels, settings_of, tuning_of
 from study.compare.data_sets import Block, DataSet, common_optimizers
+from study.compare.gaps import Gap, gaps
+from study.compare.searches import choices_inside
 from study.compare.set_bounds import SetResults, Span, span_of
 
 OPTIMIZER = "optimizer"
@@ -57,6 +61,7 @@ class Effect(NamedTuple):
     by_set: tuple[float, ...]  # from the same worst to the same best, on each data set
     over: str  # what the line is estimated from, in words
     levels: tuple[str, ...]
+    gaps: tuple[Gap, ...]  # of each level to the best, the best first
 
 
 class _NamedBlock(NamedTuple):
@@ -82,7 +87,7 @@ def effects(sets: Sequence[DataSet], *, alpha: float, margin: float) -> list[Eff
     ]
     lines = list(_lines(blocks)) if blocks else []
     found = [
-        _effect(levels, [blocks[i] for i in scope], alpha / len(lines), margin)
+        _effect(levels, [blocks[i] for i in scope], alpha, len(lines), margin)
         for scope, levels in lines
     ]
     known = [one for one in found if not math.isnan(one.moves)]
@@ -99,7 +104,7 @@ def _lines(blocks: Sequence[_NamedBlock]) -> Iterator[tuple[tuple[int, ...], lis
     """Yield (indices of blocks, the levels in each of these blocks) of every line."""
     settings: dict[tuple[str, tuple[str, ...]], dict[int, Levels]] = {}
     for number, (_, block) in enumerate(blocks):
-        for one in settings_of(block):
+        for one in (*settings_of(block), *choices_inside(block)):
             settings.setdefault((one.choice, one.levels), {})[number] = one
     tuned = {number: tuning_of(block) for number, (_, block) in enumerate(blocks)}
     scopes = [tuple(found) for found in settings.values()]
@@ -121,12 +126,16 @@ def _optimizers(block: Block, names: tuple[str, ...]) -> Levels:
 
 
 def _effect(
-    found: Sequence[Levels], blocks: Sequence[_NamedBlock], alpha: float, margin: float
+    found: Sequence[Levels],
+    blocks: Sequence[_NamedBlock],
+    alpha: float,
+    lines: int,
+    margin: float,
 ) -> Effect:
     sets = [
         SetResults(one.table, block.step) for one, (_, block) in zip(found, blocks, strict=True)
     ]
-    span = span_of(sets, alpha)
+    span = span_of(sets, alpha / lines)
     levels = found[0].levels
     return Effect(
         choice=found[0].choice,
@@ -141,6 +150,7 @@ def _effect(
         by_set=span.by_set,
         over="; ".join(filter(None, _over(found, blocks, span))),
         levels=levels,
+        gaps=gaps(levels, sets, alpha),
     )
 
 

@@ -23,19 +23,19 @@ from study.common.plot_look import (
     points_axis,
     shown_names,
 )
-from study.common.text import at_most, join, label_width, plain, points, points_signed
+from study.common.text import at_most, label_width, plain, points, points_signed
 from study.compare.across_sets import Across
 from study.compare.choices import TUNING
 from study.compare.effects import OPTIMIZER, Effect
+from study.compare.level_figure import draw_levels
 from study.compare.pair import Says, StudyPair
-from study.compare.several import Several
+from study.compare.several import Several, choices_of_levels, data_words
 from study.report.figures.optimizers import VERDICTS, meanings
 from study.report.figures.picture import Drawn, Picture, bar, bounds_end, finished, write_beside
 from study.report.figures.svg import says
 
 KINDS = {OPTIMIZER: COLOURS[1], TUNING: COLOURS[2]}  # all settings share the first colour
 ROOM = 1.05  # of the axis, beyond what it shows
-NAMED = 2  # data sets that the name of a line lists
 LEFT, RIGHT = 5.0, 1.9  # inches for the names at most, and for the words beside the axis
 BESIDE = 4  # data sets in a row of the legend
 
@@ -43,11 +43,19 @@ BESIDE = 4  # data sets in a row of the legend
 def draw_studies(found: Several) -> tuple[list[Picture], list[Picture]]:
     """Return the pictures of all studies together, and one picture for each pair."""
     names = [name for one in found.effects for name in (*one.data, *one.levels)]
+    choices = list(choices_of_levels(found))
     sets = found.across.sets if found.across is not None else ()
     fonts = find_fonts([*names, *found.optimizers, *sets, *found.names])
     pairs = enumerate(found.pairs, start=1)
     return (
-        finished(chain(draw_effects(found, fonts), draw_across(found, fonts)), fonts),
+        finished(
+            chain(
+                draw_effects(found, fonts),
+                draw_levels(choices, margin=found.margin, metric=found.metric, noun=found.noun),
+                draw_across(found, fonts),
+            ),
+            fonts,
+        ),
         finished(chain.from_iterable(draw_pair(pair, n, fonts) for n, pair in pairs), fonts),
     )
 
@@ -98,12 +106,6 @@ def _name(one: Effect, *, several: bool, gaps: str) -> str:
         limit -= 2
         shown = plain(shown, limit)
     return shown
-
-
-def data_words(one: Effect) -> str:
-    """Return the data sets of a line in words."""
-    few = len(one.data) <= NAMED
-    return join([plain(name, 30) for name in one.data]) if few else f"{len(one.data)} data sets"
 
 
 def _ends(found: Several) -> tuple[float, float]:
@@ -194,10 +196,13 @@ def _draw_bounds(axis: Axes, across: Across, names: Sequence[str]) -> None:
     end = bounds_end(bounds, across.margin)
     axis.axvspan(0, across.margin, color=MUTED, alpha=0.12, lw=0)
     axis.axvline(across.margin, color=INK, lw=1)
+    known = any(one.at_most_general is not None for one in across.placed)
+    apart = 0.17 if known else 0.0
     for place, one in enumerate(across.placed):
+        general = ((one.at_most_general, one.general, apart, 1.6, "in general"),) if known else ()
         for bound, verdict, shift, width, scope in (
-            (one.at_most_here, one.here, -0.17, 5.0, "on these data sets"),
-            (one.at_most_general, one.general, 0.17, 1.6, "in general"),
+            (one.at_most_here, one.here, -apart, 5.0, "on these data sets"),
+            *general,
         ):
             text = "–" if bound is None else f"≤ {at_most(bound)}"
             write_beside(axis, place + shift, text, 0.07, size=8, color=INK)

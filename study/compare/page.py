@@ -4,13 +4,17 @@
 good_enough, and against the first study on the same data: in which settings it differs, average
 difference with low and high); margin; metric; headline, details, remarks; effects (one object for
 each line: choice, data sets, worst and best level, moves, low, high, says
-("matters", "more than luck", "within the margin", "undecided"), repeats, by_set, over, levels);
-across (null for one data set: sets, placed (one object for each optimizer), left_out, margin,
-needed, headline, details); pairs (the first study with each other one: names of both; changes (one
-object for each optimizer) and average, each with first, second (values), difference, low, high
-(95 %, simultaneous for all optimizers and looks), says ("differs", "within the margin",
-"undecided"), repeats, verdicts (in either study); paired; good_enough (in both); reversed (pairs
-that both studies separate with opposite winners); differences (of settings); headline).
+("matters", "more than luck", "within the margin", "undecided"), repeats, by_set, over, levels, gaps
+(one object for each level: behind the best, at_least, at_most, both also in general_, by_set));
+across (null for one data set: sets, placed (one object for each optimizer), untuned (gaps, and
+gains of tuning), left_out, margin, needed, headline, details); starts (sets, and one object for
+each optimizer: its setting to start from, tried, agree, value, behind tuning with low, high and
+by_set; the settings also as the search space start/OPTIMIZER.toml); pairs (the first study with
+others: names of both; changes (one object for each optimizer) and average, each with first, second
+(values), difference, low, high (95 %, simultaneous for all optimizers and looks), says ("differs",
+"within the margin", "undecided"), repeats, verdicts (in either study); paired; good_enough (in
+both); reversed (pairs that both studies separate with opposite winners); differences (of settings);
+headline).
 Values and differences are fractions, null where nothing is known.
 """
 
@@ -23,16 +27,17 @@ from typing import Any
 from study.common.files import HALF_WRITTEN, sweep, write_atomically
 from study.common.metrics import WORDS
 from study.common.text import as_text, join, plain, points, points_signed, some
-from study.compare.figures import data_words, draw_studies
+from study.compare.figures import draw_studies
 from study.compare.pair import StudyPair
-from study.compare.several import Several
+from study.compare.several import Several, choices_of_levels, data_words
+from study.compare.starts import as_words, space_of
 from study.report.data_files import finite
 from study.report.figures.picture import Picture
 from study.report.html import render
 from study.report.markdown import markdown_figure, markdown_table
 from study.report.tables import Table, gap, interval, percent
 
-FORMAT = 2
+FORMAT = 3
 
 
 def write_studies(found: Several, folder: Path) -> Path:
@@ -42,12 +47,15 @@ def write_studies(found: Several, folder: Path) -> Path:
     sweep(folder, seconds=HALF_WRITTEN)
     for picture in (*pictures, *of_pairs):
         write_atomically(folder / f"{picture.name}.png", picture.png)
+    for start in found.starts.found:
+        text = space_of(start, found.starts.studies[0])
+        write_atomically(folder / "start" / f"{start.optimizer}.toml", text)
     text = _markdown(found, title, pictures, of_pairs)
     write_atomically(folder / "compare.md", text)
     text = json.dumps(finite(_content(found)), indent=2, allow_nan=False)
     write_atomically(folder / "compare.json", text + "\n")
     drawn = {picture.name: picture for picture in pictures}
-    figures = (drawn.get("effects"), drawn.get("across"), None)
+    figures = tuple(drawn.get(name) for name in ("effects", "levels", "across", "", "", ""))
     page = render(
         "studies.html",
         title=title,
@@ -91,10 +99,23 @@ def _content(found: Several) -> dict[str, Any]:
         "format": FORMAT,
         **{key: value for key, value in found._asdict().items() if key not in inner},
         "studies": [one._asdict() for one in found.studies],
-        "effects": [one._asdict() for one in found.effects],
+        "effects": [
+            {**one._asdict(), "gaps": [gap._asdict() for gap in one.gaps]} for one in found.effects
+        ],
         "pairs": [_pair_content(pair) for pair in found.pairs],
         "across": across
-        and {**across._asdict(), "placed": [one._asdict() for one in across.placed]},
+        and {
+            **across._asdict(),
+            "placed": [one._asdict() for one in across.placed],
+            "untuned": {
+                key: [one._asdict() for one in values]
+                for key, values in across.untuned._asdict().items()
+            },
+        },
+        "starts": {
+            "sets": found.starts.sets,
+            "found": [one._asdict() for one in found.starts.found],
+        },
     }
 
 
@@ -105,8 +126,15 @@ def _pair_content(pair: StudyPair) -> dict[str, Any]:
 
 
 def studies_tables(found: Several) -> tuple[Table, ...]:
-    """Return effects, verdicts over data sets, and studies; a table without content has no rows."""
-    return effects_table(found), across_table(found), studies_table(found)
+    """Return the tables of the page; one without content has no rows."""
+    return (
+        effects_table(found),
+        levels_table(found),
+        across_table(found),
+        untuned_table(found),
+        start_table(found),
+        studies_table(found),
+    )
 
 
 def effects_table(found: Several) -> Table:
@@ -138,6 +166,94 @@ def effects_table(found: Several) -> Table:
             *("choice", *(("data",) if several else ()), "from → to", "points", "95 %", "says"),
             *("repeats", "estimated from"),
         ),
+        tuple(rows),
+    )
+
+
+def levels_table(found: Several) -> Table:
+    """Return a row for each level of a choice that has several, and for each untuned optimizer."""
+    choices = dict(choices_of_levels(found))
+    general = any(not math.isnan(one.general_at_most) for gaps in choices.values() for one in gaps)
+    rows = [
+        (
+            plain(choice, 60) if one is gaps[0] else "",
+            plain(one.level, 60),
+            points(one.behind),
+            _between(one.at_least, one.at_most),
+            *((_between(one.general_at_least, one.general_at_most),) if general else ()),
+        )
+        for choice, gaps in choices.items()
+        for one in gaps
+    ]
+    return Table(
+        "Level by level",
+        f"Points of validation {WORDS[found.metric]} behind the best level of the same choice: as "
+        "measured, and at least to at most on these data sets"
+        f"{' and in general, on data sets of this sort' if general else ''}. The bounds of one "
+        "choice hold together with 95 %; a dash: none is known. Untuned: Keras's default "
+        "settings, beside the tuned optimizer that leads.",
+        ("choice", "level", "behind", "95 %", *(("95 % in general",) if general else ())),
+        tuple(rows),
+    )
+
+
+def _between(low: float, high: float) -> str:
+    return "–" if math.isnan(high) else f"{points(max(low, 0.0))} to {points(high)}"
+
+
+def untuned_table(found: Several) -> Table:
+    """Return what tuning gains over Keras's default settings, optimizer by optimizer."""
+    gains = found.across.untuned.gains if found.across is not None else ()
+    general = any(not math.isnan(one.general_low) for one in gains)
+    sets = found.across.sets if found.across is not None else ()
+    rows = [
+        (
+            plain(one.optimizer, 40),
+            percent(one.untuned),
+            _signed(one.gain),
+            _signed_interval(one.low, one.high),
+            *((_signed_interval(one.general_low, one.general_high),) if general else ()),
+            *map(_signed, one.by_set),
+        )
+        for one in gains
+    ]
+    return Table(
+        "What tuning gains",
+        f"Validation {WORDS[found.metric]} of Keras's default settings in percent, mean over the "
+        "data sets, and what the tuned winner has more, in points, paired by repeat. The 95 % "
+        "intervals hold for all optimizers together, on these data sets"
+        f"{' and in general, on data sets of this sort' if general else ''}. Right: each set.",
+        (
+            *("optimizer", "untuned", "gain", "95 %", *(("95 % in general",) if general else ())),
+            *(plain(name, 30) for name in sets),
+        ),
+        tuple(rows),
+    )
+
+
+def start_table(found: Several) -> Table:
+    """Return the setting to start from of each optimizer."""
+    sets = len(found.starts.sets)
+    rows = [
+        (
+            plain(one.optimizer, 40),
+            percent(one.value),
+            points_signed(one.behind),
+            _signed_interval(one.low, one.high),
+            f"{one.agree}/{sets}",
+            as_words(one.hyperparameters),
+        )
+        for one in found.starts.found
+    ]
+    return Table(
+        "A setting to start from",
+        "Of the settings that the searches tried on every data set, the one that loses least "
+        "against tuning, after its last epoch, on average; as search spaces in the folder start, "
+        "for --space. Value and behind: "
+        "chosen on all data sets but one and judged on that one, in percent and in points behind "
+        "tuning the same optimizer. 95 %: on data sets of this sort, for all optimizers together, "
+        "by Student's t over the sets. Same: how many of these choices are the setting shown.",
+        ("optimizer", "value", "behind tuning", "95 % in general", "same", "setting"),
         tuple(rows),
     )
 

@@ -16,11 +16,15 @@ from study.compare.data_sets import (
     with_results,
 )
 from study.compare.effects import OPTIMIZER, Effect, effects
+from study.compare.gaps import Gap
 from study.compare.pair import StudyPair, check_metrics, pair_of
+from study.compare.starts import Starts, starting_points
 from study.report.analysis.summary import Summary
 from study.verdicts.answer import Verdict
 from study.verdicts.looks import ALPHA, FEWEST_REPEATS
 
+FEW_LEVELS = 3  # of a choice; of fewer, its line says all
+NAMED = 2  # data sets that the name of a line lists
 SCOPES = 3  # combinations of data sets with a sentence of their own on top
 
 
@@ -46,6 +50,7 @@ class Several(NamedTuple):
     studies: tuple[StudyLine, ...]
     effects: tuple[Effect, ...]  # the largest first
     across: Across | None  # of two or more data sets
+    starts: Starts
     margin: float  # of the first study
     metric: str  # of all
     noun: str  # "image", "row", or "example" for studies of both
@@ -53,7 +58,9 @@ class Several(NamedTuple):
     details: tuple[str, ...]
     remarks: tuple[str, ...]  # to know before reading the numbers
     optimizers: tuple[str, ...]  # in the order of the search spaces, which gives the colours
-    pairs: tuple[StudyPair, ...]  # the first study and each other one
+    pairs: tuple[
+        StudyPair, ...
+    ]  # the first study and others, of the same data unless there are two
 
 
 def several_studies(studies: Sequence[Summary]) -> Several:
@@ -83,6 +90,7 @@ def several_studies(studies: Sequence[Summary]) -> Several:
         studies=tuple(_line(one, data) for data in data_sets(studies) for one in data.studies),
         effects=lines,
         across=across,
+        starts=starting_points(sets),
         margin=margin,
         metric=first.meta.metric,
         noun=first.meta.noun if len({one.meta.noun for one in studies}) == 1 else "example",
@@ -90,8 +98,34 @@ def several_studies(studies: Sequence[Summary]) -> Several:
         details=details,
         remarks=tuple(_remarks(studies, sets, across)),
         optimizers=tuple(all_optimizers(studies)),
-        pairs=tuple(pair_of(first, other) for other in studies[1:]),
+        pairs=tuple(pair_of(first, other) for other in _beside(studies)),
     )
+
+
+def _beside(studies: Sequence[Summary]) -> list[Summary]:
+    """Return the studies to compare with the first: of two the other, of more those of its data.
+
+    That one data set is easier than another says nothing about optimizers.
+    """
+    first, *others = studies
+    data = first.meta.data["fingerprint"]
+    return [one for one in others if len(others) == 1 or one.meta.data["fingerprint"] == data]
+
+
+def choices_of_levels(found: Several) -> Iterator[tuple[str, tuple[Gap, ...]]]:
+    """Yield (choice, its levels) for each choice that has so many that one line says too little."""
+    several = len({one.data for one in found.effects}) > 1
+    for one in found.effects:
+        if one.choice != OPTIMIZER and len(one.gaps) >= FEW_LEVELS:
+            yield f"{one.choice} ({data_words(one)})" if several else one.choice, one.gaps
+    if found.across is not None and found.across.untuned.gaps:
+        yield "untuned", found.across.untuned.gaps
+
+
+def data_words(one: Effect) -> str:
+    """Return the data sets of a line in words."""
+    few = len(one.data) <= NAMED
+    return join([plain(name, 30) for name in one.data]) if few else f"{len(one.data)} data sets"
 
 
 def _line(study: Summary, data: DataSet) -> StudyLine:

@@ -236,9 +236,14 @@ def asked_about(ask: str, optimizers: Sequence[str]) -> tuple[str, ...]:
 
 def save_meta(study: Path, meta: StudyMeta) -> None:
     """Write `study.json` atomically."""
+    write_atomically(study / STUDY_FILE, meta_text(meta))
+
+
+def meta_text(meta: StudyMeta) -> str:
+    """Return the content of `study.json`."""
     table = {"format": FORMAT, **asdict(meta)}
     text = json.dumps(printable_texts(table), indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(study / STUDY_FILE, f"{text}\n")
+    return f"{text}\n"
 
 
 def _check_table(key: str, table: Mapping[str, Any], kind: Any) -> None:

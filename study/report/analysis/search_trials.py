@@ -220,7 +220,9 @@ def confirmed_incumbents(
     grouped: dict[tuple[str, int], list[TrialRecord]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.trial_id):
         grouped[record.optimizer, record.repeat].append(record)
-    cells = [[_confirmed(grouped[n, r], budgets) for r in range(look.repeats)] for n in names]
+    cells = [
+        [confirmed_budgets(grouped[n, r], budgets) for r in range(look.repeats)] for n in names
+    ]
     table = np.array([[values for values, _ in row] for row in cells])  # K x repeats x budgets
     spent = np.array([max(total for _, total in row) for row in cells])
     bounds = [
@@ -237,10 +239,16 @@ def confirmed_incumbents(
     )
 
 
-def _confirmed(records: Sequence[TrialRecord], budgets: Sequence[float]) -> tuple[list[float], int]:
-    """Return the confirmed value of a search's incumbent at each budget, and its whole budget.
+def confirmed_budgets(
+    records: Sequence[TrialRecord], budgets: Sequence[float]
+) -> tuple[list[float], int]:
+    """Return what a search had found at each budget, trained again, and its whole budget in epochs.
 
     A configuration is trained again once, at the budget that found it; the winner was confirmed.
+
+    Args:
+        records: all of one optimizer in one repeat, by trial id.
+        budgets: fractions of the search's epochs.
     """
     trials = [record for record in records if record.phase is Phase.SEARCH]
     total = sum(record.epochs - record.initial_epoch for record in trials)

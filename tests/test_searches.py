@@ -1,0 +1,62 @@
+"""What the choices inside a search are worth: budget, schedule, width, read from its own runs."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from synthetic import make_meta, make_records
+from test_several_studies import SETTINGS, SPLITS, data_of
+from test_summary import CLASSES
+
+from study.compare.data_sets import data_sets
+from study.compare.searches import BUDGET, SCHEDULE, WIDTH, choices_inside
+from study.records.trial_record import Phase
+from study.report.analysis.summary import summarize
+from study.verdicts.looks import planned_looks
+
+NAMES = ["adam", "sgd"]
+
+
+def block(change=lambda record: record, **more):
+    records = map(change, make_records(NAMES, repeats=5, confirm=1, trials=24, **more))
+    meta = make_meta(
+        NAMES, CLASSES, settings=SETTINGS, data=data_of("faces"), split_digests=SPLITS,
+        looks=list(planned_looks(5, 27)),
+    )  # fmt: skip
+    (found,) = data_sets([summarize(meta, list(records))])
+    return found.blocks[0]
+
+
+def with_schedule(record):
+    """Every second trial has a cosine schedule, and ends 5 points better."""
+    if record.phase is not Phase.SEARCH:
+        return record
+    cosine = int(record.number) % 2 == 1
+    values = {**record.hyperparameters, "schedule": "cosine" if cosine else "constant"}
+    curve = [0.80 + 0.05 * cosine] * len(record.val_accuracy)
+    return dataclasses.replace(
+        record, hyperparameters=values, val_accuracy=curve, best_epoch=1, epochs=27, continues=None
+    )
+
+
+def test_levels_are_judged_by_good_trials_of_each_repeat():
+    found = {one.choice: one for one in choices_inside(block(with_schedule))}
+    schedule = found[SCHEDULE]
+    assert schedule.levels == ("constant", "cosine")
+    assert schedule.table.shape == (2, 5)
+    assert schedule.table[1] - schedule.table[0] == pytest.approx(np.full(5, 0.05))
+
+
+def test_a_smaller_budget_is_judged_by_what_it_had_found_trained_again():
+    found = {one.choice: one for one in choices_inside(block())}
+    budget = found[BUDGET]
+    assert budget.levels == ("an eighth", "a quarter", "half", "whole")
+    assert np.isfinite(budget.table[-1]).any()
+
+
+def test_a_choice_that_was_not_searched_has_no_levels():
+    def plain(record):
+        values = {**record.hyperparameters, "schedule": "constant", "dense_width": 170}
+        return dataclasses.replace(record, hyperparameters=values)
+
+    assert not {SCHEDULE, WIDTH} & {one.choice for one in choices_inside(block(plain))}
