@@ -823,6 +823,15 @@ def test_what_can_be_done_next_is_in_commands_that_reach_the_study(tmp_path):
     assert few[0].command == "python -m study.search --repeats auto"
 
 
+@pytest.mark.parametrize("name", ["faces", "it's mine", "two words", "a=b"])
+def test_a_step_gives_each_option_once(name):
+    own = shlex.join(["python", "-m", "study.search", "--name", name, "--repeats", "3"])
+    groups = [runs(one, [[0.9, 0.9]] * 3) for one in ("adam", "sgd")]
+    step = study(*groups, command=own, settings={"repeats": 3}).headline.next[0]
+    words = ["python", "-m", "study.search", "--name", name, "--repeats", "auto"]
+    assert shlex.split(step.command) == words
+
+
 def test_what_a_study_took_is_said():
     groups = near("adam", 0, 0), near("sgd", 0.3, 0.01)
     took = study(*groups, seconds={"search": 321.5}).headline.details[-1]

@@ -26,7 +26,7 @@ from typing import Any
 
 from study.common.files import HALF_WRITTEN, sweep, write_atomically
 from study.common.metrics import WORDS
-from study.common.text import as_text, join, plain, points, points_signed, some
+from study.common.text import as_text, at_least, at_most, join, plain, points, points_signed, some
 from study.compare.figures import draw_studies
 from study.compare.pair import StudyPair
 from study.compare.several import Several, choices_of_levels, data_words
@@ -198,7 +198,7 @@ def levels_table(found: Several) -> Table:
 
 
 def _between(low: float, high: float) -> str:
-    return "–" if math.isnan(high) else f"{points(max(low, 0.0))} to {points(high)}"
+    return "–" if math.isnan(high) else f"{at_least(max(low, 0.0))} to {at_most(high)}"
 
 
 def untuned_table(found: Several) -> Table:

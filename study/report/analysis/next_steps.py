@@ -1,10 +1,10 @@
 """The answer -> what to do next: each step in words, with the command that does it.
 
-A search is continued by its own command, to which a step appends what changes: the last one of two
-values counts.
+A search is continued by its own command, with what the step changes.
 """
 
 import math
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +17,8 @@ from study.common.text import counted, points, printable
 from study.records.study_meta import StudyMeta
 from study.verdicts.answer import Answer, Judged, Verdict
 from study.verdicts.looks import AUTO, FEWEST_REPEATS
+
+_VALUE = r"(?:'(?:[^']|'\"'\"')*'|[^\s'])+"  # as `shlex.quote` writes it
 
 
 class Step(NamedTuple):
@@ -62,10 +64,10 @@ def _continued(meta: StudyMeta, answer: Answer) -> str:
     if not few and (answer.known or not answer.racing):
         return ""
     if fixed:
-        return f"{meta.command} --repeats auto"
+        return _changed(meta.command, repeats=AUTO)
     if answer.looked == len(answer.looks):
         return ""
-    return f"{meta.command} --margin {float(meta.settings['margin']):g}"
+    return _changed(meta.command, margin=f"{float(meta.settings['margin']):g}")
 
 
 def _by_margin(what: str, bound: float, place: Sequence[str]) -> Step:
@@ -80,7 +82,7 @@ def _about_new_images(
     """Yield what would make the answer certain of new images, too, where it is not."""
     new, bound = f"new {meta.noun}s", best.at_most_behind_new_images
     if meta.one_split:
-        other = f"{meta.command} --split stratified --name {shlex.quote(f'{meta.name}-drawn')}"
+        other = _changed(meta.command, split="stratified", name=f"{meta.name}-drawn")
         yield Step(f"draw a fresh split for each repeat, to learn about {new}", other)
     elif np.isnan(answer.new_images.units).all():
         yield Step(
@@ -93,7 +95,7 @@ def _about_new_images(
                 f"guarantee {points(answer.margin)} points on {new}, too: collect at least about "
                 f"{rounded(images * answer.images_needed)} {meta.noun}s instead of {images} (more "
                 "repeats do not help), then search under another name",
-                f"{meta.command} --name {shlex.quote(f'{meta.name}-more')}",
+                _changed(meta.command, name=f"{meta.name}-more"),
             )
         if bound is not None:
             yield _by_margin(f"accept a margin that also holds on {new}", bound, place)
@@ -106,10 +108,18 @@ def _more_precise(meta: StudyMeta, answer: Answer, best: Judged) -> Iterator[Ste
     half = 50 * answer.margin
     if 100 * best.bound > half:
         closer = f"go on until it is at most {counted(half, 'point')} behind"
-        yield Step(closer, f"{meta.command} --margin {half:g}")
+        yield Step(closer, _changed(meta.command, margin=f"{half:g}"))
     if others := len(answer.of(Verdict.NOT_PURSUED)):
         names = "one" if others == 1 else str(others)
-        yield Step(f"get a verdict on the {names} not pursued", f"{meta.command} --ask all")
+        yield Step(f"get a verdict on the {names} not pursued", _changed(meta.command, ask="all"))
+
+
+def _changed(command: str, **options: str) -> str:
+    """Return a search command with these options, each once."""
+    for name, value in options.items():
+        command = re.sub(rf" --{name}[ =]{_VALUE}", "", command)
+        command += f" --{name} {shlex.quote(value)}"
+    return command
 
 
 def rounded(images: float) -> str:
