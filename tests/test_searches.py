@@ -17,10 +17,10 @@ from study.verdicts.looks import planned_looks
 NAMES = ["adam", "sgd"]
 
 
-def block(change=lambda record: record, **more):
-    records = map(change, make_records(NAMES, repeats=5, confirm=1, trials=24, **more))
+def block(change=lambda record: record, *, tuner="random"):
+    records = map(change, make_records(NAMES, repeats=5, confirm=1, trials=24))
     meta = make_meta(
-        NAMES, CLASSES, settings=SETTINGS, data=data_of("faces"), split_digests=SPLITS,
+        NAMES, CLASSES, settings=SETTINGS | {"tuner": tuner}, data=data_of("faces"), split_digests=SPLITS,
         looks=list(planned_looks(5, 27)),
     )  # fmt: skip
     (found,) = data_sets([summarize(meta, list(records))])
@@ -52,6 +52,11 @@ def test_a_smaller_budget_is_judged_by_what_it_had_found_trained_again():
     budget = found[BUDGET]
     assert budget.levels == ("an eighth", "a quarter", "half", "whole")
     assert np.isfinite(budget.table[-1]).any()
+
+
+def test_hyperband_stops_what_does_badly_so_its_full_trials_say_nothing_of_a_schedule():
+    found = {one.choice for one in choices_inside(block(with_schedule, tuner="hyperband"))}
+    assert found == {BUDGET}
 
 
 def test_a_choice_that_was_not_searched_has_no_levels():

@@ -601,9 +601,16 @@ def test_repeats_on_one_split_are_said_to_ignore_variation_between_splits(split,
     assert "one split" not in warned(study(runs("adam", [[0.9], [0.9]])))
 
 
-def test_a_test_accuracy_below_the_interval_warns_of_the_picked_epoch():
-    found = study(runs("adam", [[0.90], [0.901], [0.902]], test_accuracy=0.8))
-    assert "adam" in warned(found)["test below validation"]
+def test_a_test_accuracy_that_chance_does_not_explain_is_named():
+    def said(images):
+        sizes = {"train": 120, "validation": 160, "test": images}
+        found = study(
+            runs("adam", [[0.90], [0.901], [0.902]], test_accuracy=0.8), split_sizes=sizes
+        )
+        return warned(found).get("test below validation", "")
+
+    assert "for adam, by more than chance explains (adam: by 10.1 points)" in said(400)
+    assert said(20) == ""  # 16 of 20 are no less than 18 of 20
 
 
 def test_a_sound_study_has_no_warning():

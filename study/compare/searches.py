@@ -3,8 +3,9 @@
 Three choices are made inside every search, so one study is enough to compare their levels, repeat
 by repeat: how much is searched, the schedule, and the dense width. A budget is judged by what the
 search had found by then, trained again on other splits. A value of a hyperparameter is judged by
-the upper quartile of the trials that had it and were trained to the end: the best of them would owe
-most to chance and to their number, the mean to values that no search would choose.
+the upper quartile of the trials that had it: the best of them would owe most to chance and to their
+number, the mean to values that no search would choose. That needs a search that proposes and trains
+regardless of results (random, grid): Hyperband trains to the end only what did well.
 """
 
 import math
@@ -25,6 +26,7 @@ from study.report.analysis.summary import Summary
 
 BUDGET, SCHEDULE, WIDTH = "search budget", "schedule", "dense width"
 PARTS = {0.125: "an eighth", 0.25: "a quarter", 0.5: "half", 1.0: "whole"}
+REGARDLESS = ("random", "grid")  # of results: tuners
 FEWEST_TRIALS = 2  # of one value in one repeat of an optimizer
 
 Table = Float[np.ndarray, "L R"]
@@ -35,6 +37,8 @@ def choices_inside(block: Block) -> Iterator[Levels]:
     """Yield search budget, schedule and dense width, each if the studies of a block tried it."""
     if any(r.phase is Phase.BUDGET for study in block.studies for r in study.records):
         yield from _levels(block, BUDGET, tuple(PARTS.values()), _by_budget)
+    if any(study.meta.settings["tuner"] not in REGARDLESS for study in block.studies):
+        return
     for choice, key in ((SCHEDULE, "schedule"), (WIDTH, "dense_width")):
         values = _tried(block, key)
         if len(values) > 1:

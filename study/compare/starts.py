@@ -174,10 +174,10 @@ def _bounded(start: Start, optimizers: int) -> Start:
 
 def as_words(values: Mapping[str, Value]) -> str:
     """Return the settings of an optimizer and its head as a table has them."""
-    left_out = {key for key, spec in HEAD.items() if values.get(key) == spec.default}
-    return ", ".join(
-        f"{key} {number(value, 3)}" for key, value in values.items() if key not in left_out
-    )
+    of_head = [key for key in HEAD if values.get(key, HEAD[key].default) != HEAD[key].default]
+    first = ("learning_rate", "schedule")
+    others = [key for key in values if key not in HEAD and key not in first]
+    return ", ".join(f"{key} {number(values[key], 3)}" for key in (*first, *others, *of_head))
 
 
 def space_of(start: Start, meta: StudyMeta) -> str:
@@ -187,7 +187,7 @@ def space_of(start: Start, meta: StudyMeta) -> str:
     schedule = str(values["schedule"])
     return "\n".join(
         [
-            f"# A setting to start from: {start.optimizer}.",
+            f"# A setting of {start.optimizer} to start from, the same on every data set.",
             "",
             *_table("head", {key: values[key] for key in HEAD if key in values}),
             *_table(

@@ -1,7 +1,8 @@
 """The files in the folder of a study, and the format that they are written in.
 
-There is one format, and `FORMAT` is its number. A file or line has every key of its dataclass and
-no other, so a study of another version is refused in one sentence and never half understood.
+`FORMAT` is the number of the format that is written; 5 is the first that was released and stays
+readable. A file or line has every key of its dataclass and no other, so a study of an unknown
+format is refused in one sentence and never half understood.
 """
 
 import json

@@ -19,12 +19,13 @@ from study.report.analysis.search_trials import Gain
 from study.report.analysis.winners import Curves, WinnerSettings
 from study.space.domains import ONE_MINUS, argument_of, turned
 from study.space.head_config import SINGLE_ROWS, normalizes_single_rows
-from study.verdicts.answer import Answer
+from study.verdicts.answer import Answer, share_interval
 
 MANY_DIVERGED = 0.25  # share of an optimizer's trials
 UNEQUAL = 1.1  # largest / smallest budget
 OVERFIT = 0.15  # training minus validation value at the last epoch
 LOST = 0.01  # of the metric
+LEAST_FALL = 0.03  # from the validation value to the test value
 LATE = 0.9  # best epoch / trained epochs
 EDGE = 0.04  # share of a range, on its own scale
 FEW = 5  # training images of a class: with fewer, docs/new_images.md has too many false bounds
@@ -231,7 +232,8 @@ def _untuned(meta: StudyMeta, rows: Iterable[Row], gains: Iterable[Gain]) -> Ite
         why += f"; more trials or more {meta.noun}s may help"
     yield Caution(
         "tuning lost",
-        f"Keras's default hyperparameters did better than the tuned ones for {join(names)}: {why}.",
+        f"As measured, Keras's default hyperparameters did better than the tuned ones for "
+        f"{join(names)}: {why}.",
     )
 
 
@@ -263,13 +265,24 @@ def _training(meta: StudyMeta, rows: Sequence[Row], curves: Iterable[Curves]) ->
             f"({worst}: by {points(gaps[worst])} points): more {meta.noun}s, more dropout or a "
             "narrower layer may help.",
         )
-    lower = [r.optimizer for r in rows if r.mean - r.test_value > 0.03 and r.test_value < r.low]
+    lower = {r.optimizer: r.mean - r.test_value for r in rows if _fails_the_test(meta, r)}
     if lower:
+        worst = max(lower, key=lower.__getitem__)
         yield Caution(
             "test below validation",
-            f"Test {words} is below the interval of the validation {words} for {join(lower)}: the "
-            f"best epoch was picked on the validation {meta.noun}s, so trust the test column.",
+            f"Test {words} is below validation {words} for {join(list(lower))}, by more than "
+            f"chance explains ({worst}: by {points(lower[worst])} points): the test {meta.noun}s "
+            "are harder or of another kind, so expect what the test column says.",
         )
+
+
+def _fails_the_test(meta: StudyMeta, row: Row) -> bool:
+    """Return whether the test value is certainly below the interval of the validation value."""
+    count = meta.split_sizes["test"]
+    if not count or math.isnan(row.test_value) or row.mean - row.test_value <= LEAST_FALL:
+        return False
+    _, high = share_interval(round(row.test_value * count), count)
+    return bool(high < row.low)
 
 
 def _diverged(rows: Iterable[Row], diverging: Iterable[Row]) -> Iterator[Caution]:
