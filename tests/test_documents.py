@@ -15,6 +15,7 @@ from PIL import Image
 from synthetic import write_study
 
 from study.compare import main as compare
+from study.compare.archive import pack
 from study.data import main as look
 from study.predict import _parser as predict_parser
 from study.report import main as report
@@ -89,9 +90,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (top / "mine.toml").write_text(toml)
     with zipfile.ZipFile(top / "mine.keras", "w") as archive:
         archive.writestr("config.json", "{}")  # of any input size
-    for name in ("A", "B", "C", "default-hyperband"):
+    for name in ("A", "B", "C", "mine", "default-hyperband"):
         write_study(top / "logs", ["adam", "sgd"], meta={"name": name}, repeats=5, trials=9,
                     seed=len(name) + ord(name[0]), predictions=False)  # fmt: skip
+    records = top / "docs" / "findings" / "records.tar.xz"
+    pack([top / "logs" / name for name in "AB"], records)
     return top
 
 

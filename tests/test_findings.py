@@ -289,8 +289,9 @@ def _use_start(found: Several) -> Iterator[str]:
     if not found.starts.found:
         return
     yield (
-        "`python -m study.compare` writes each of them as a search space, `start/OPTIMIZER.toml` "
-        "beside its page; `--space start/adam.toml` then trains it on your images."
+        "`python -m study.compare` writes each of them as a search space, `adam.toml` and so on in "
+        "the folder `start` beside its page, and a search with `--space adam.toml` trains it on "
+        "your images."
     )
 
 

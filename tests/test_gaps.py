@@ -45,6 +45,19 @@ def test_a_level_without_a_result_on_some_set_is_left_out():
     assert [gap.level for gap in gaps(["a", "b"], results(whole, missing), ALPHA)] == ["a"]
 
 
+def test_draws_that_all_sets_share_do_not_average_out_over_them():
+    """Level b is lucky in the draws of all sets alike; more sets do not make that a merit."""
+    rng = np.random.default_rng(6)
+    wrong = np.zeros(2, int)
+    for _ in range(300):
+        luck = rng.normal(0, 0.02, (1, 2, 5))  # of the draws, the same on each set
+        tables = results(*(0.8 + luck + rng.normal(0, 0.003, (8, 2, 5))))
+        for place, same in enumerate((False, True)):
+            found = gaps(["a", "b"], tables, 0.05, same_draws=same)
+            wrong[place] += any(gap.at_least > 0 for gap in found)
+    assert wrong[0] > 300 * 0.2 and wrong[1] <= 300 * 0.05 + 2 * math.sqrt(300 * 0.05 * 0.95)
+
+
 def test_false_bounds_stay_rare():
     """Four levels, one 2 points ahead, on six sets that differ: bounds of both kinds hold."""
     rng = np.random.default_rng(5)

@@ -20,8 +20,8 @@ NAMES = ["adam", "sgd"]
 def block(change=lambda record: record, *, tuner="random"):
     records = map(change, make_records(NAMES, repeats=5, confirm=1, trials=24))
     meta = make_meta(
-        NAMES, CLASSES, settings=SETTINGS | {"tuner": tuner}, data=data_of("faces"), split_digests=SPLITS,
-        looks=list(planned_looks(5, 27)),
+        NAMES, CLASSES, settings=SETTINGS | {"tuner": tuner}, data=data_of("faces"),
+        split_digests=SPLITS, looks=list(planned_looks(5, 27)),
     )  # fmt: skip
     (found,) = data_sets([summarize(meta, list(records))])
     return found.blocks[0]
@@ -56,7 +56,7 @@ def test_a_smaller_budget_is_judged_by_what_it_had_found_trained_again():
 
 def test_hyperband_stops_what_does_badly_so_its_full_trials_say_nothing_of_a_schedule():
     found = {one.choice for one in choices_inside(block(with_schedule, tuner="hyperband"))}
-    assert found == {BUDGET}
+    assert not {SCHEDULE, WIDTH} & found
 
 
 def test_a_choice_that_was_not_searched_has_no_levels():

@@ -60,6 +60,7 @@ class Levels(NamedTuple):
     levels: tuple[str, ...]
     table: Float[np.ndarray, "L R"]  # NaN where a repeat is not whole
     over: str  # what the values are a mean of, in words
+    same_draws: bool = False  # whether other studies of its seed share the draws of its repeats
 
 
 def chosen_settings(metas: Sequence[StudyMeta]) -> list[dict[str, Choice]]:

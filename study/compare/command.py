@@ -2,7 +2,7 @@
 
     python -m study.compare --study A --study B             # what changed from A to B
     python -m study.compare --study A --study B --study C   # what each choice moves
-    python -m study.compare --study docs/findings.tar.xz --study A   # published studies and A
+    python -m study.compare --study docs/findings/records.tar.xz --study A   # published ones and A
 
 Takes seconds and needs no TensorFlow. Writes `logs/A/report/compare/` (compare.html, compare.md,
 compare.json and pictures) and prints what the studies say together: how much each choice moves,

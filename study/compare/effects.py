@@ -135,8 +135,8 @@ def _effect(
     sets = [
         SetResults(one.table, block.step) for one, (_, block) in zip(found, blocks, strict=True)
     ]
-    span = span_of(sets, alpha / lines)
-    levels = found[0].levels
+    levels, same = found[0].levels, found[0].same_draws
+    span = span_of(sets, alpha / lines, same_draws=same)
     return Effect(
         choice=found[0].choice,
         data=tuple(data for data, _ in blocks),
@@ -150,7 +150,7 @@ def _effect(
         by_set=span.by_set,
         over="; ".join(filter(None, _over(found, blocks, span))),
         levels=levels,
-        gaps=gaps(levels, sets, alpha),
+        gaps=gaps(levels, sets, alpha, same_draws=same),
     )
 
 

@@ -12,7 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from study.compare.set_bounds import FEWEST_SETS, SetResults, in_general, on_these_sets, set_means
+from study.compare.set_bounds import (
+    FEWEST_SETS,
+    SetResults,
+    in_general,
+    merged,
+    on_these_sets,
+    set_means,
+)
 from study.verdicts.bounds import Bounds
 from study.verdicts.judge import behind_the_best
 
@@ -29,13 +36,16 @@ class Gap(NamedTuple):
     by_set: tuple[float, ...]  # behind the level that is best over all sets; negative: ahead
 
 
-def gaps(levels: Sequence[str], sets: Sequence[SetResults], alpha: float) -> tuple[Gap, ...]:
+def gaps(
+    levels: Sequence[str], sets: Sequence[SetResults], alpha: float, *, same_draws: bool = False
+) -> tuple[Gap, ...]:
     """Return every level that has a result on every set, the best first.
 
     Args:
         levels: their names, in the order of the rows of each table.
         sets: results of the same levels on one or more data sets.
         alpha: the error rate of all claims about these sets.
+        same_draws: whether the sets may share the draws that decide a repeat (see `set_bounds`).
     """
     means = np.stack([set_means(one.table) for one in sets])  # (M, L)
     there = np.flatnonzero(np.isfinite(means).all(axis=0))
@@ -45,9 +55,10 @@ def gaps(levels: Sequence[str], sets: Sequence[SetResults], alpha: float) -> tup
     means = means[:, there]
     behind = means.mean(axis=0).max() - means.mean(axis=0)
     by_set = means[:, [int(behind.argmin())]] - means  # (M, L)
-    here = _claims(on_these_sets(kept, alpha))
+    here = _claims(on_these_sets([merged(kept)] if same_draws else kept, alpha))
     unknown = np.full(len(there), math.nan)
-    general = _claims(in_general(kept)) if len(sets) >= FEWEST_SETS else (unknown, unknown)
+    enough = len(sets) >= FEWEST_SETS and not same_draws
+    general = _claims(in_general(kept)) if enough else (unknown, unknown)
     found = [
         Gap(
             level=levels[place],

@@ -106,4 +106,5 @@ def _levels(block: Block, choice: str, levels: tuple[str, ...], cell: Cell) -> I
         tables.append(np.where(counts > 0, sums / np.maximum(counts, 1), math.nan).T)
     table: Table = np.mean(tables, axis=0)
     if np.isfinite(table).any():
-        yield Levels(choice, levels, table, f"mean of {some(block.optimizers, 'optimizer')}")
+        over = f"mean of {some(block.optimizers, 'optimizer')}"
+        yield Levels(choice, levels, table, over, same_draws=True)
