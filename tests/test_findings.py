@@ -4,7 +4,7 @@ Page and figures are written from `docs/findings/records.tar.xz` by
 
     python -m tests.test_findings
 
-and other studies are added to the records by `python -m study.compare ... --pack`.
+and other studies are added to the records by `--pack` of `study.compare`.
 """
 
 import math
