@@ -122,6 +122,7 @@ def _in_short(found: Several) -> Iterator[str]:
         f"**Without tuning.** {_untuned(across.untuned.gaps)}",
         f"**Where SGD wins.** {_sgd(found)}",
         f"**How many trials.** {_budget(effects['search budget'])}",
+        f"**When to stop.** {_epoch(effects['epoch'])}",
         f"**Schedule.** {_levels(effects['schedule'])}",
         f"**Width.** {_levels(effects['dense width'])}",
     ]
@@ -166,7 +167,7 @@ def _adam(found: Several) -> str:
     assert found.across is not None
     one: TuningGain = next(g for g in found.across.untuned.gains if g.optimizer == "adam")
     text = (
-        f"Tuning it, too, gains {points_signed(one.gain)} points on average: "
+        f"Tuning it gains {points_signed(one.gain)} points on average: "
         f"{_between(one.low, one.high)} on these sets"
     )
     if not math.isnan(one.general_low):
@@ -226,6 +227,15 @@ def _sgd(found: Several) -> str:
     return f"{led} Of the {len(across.sets)} sets {join(counts)}."
 
 
+def _epoch(line: Effect) -> str:
+    more = next(one for one in line.gaps if one.level != "last").behind
+    return (
+        "The epoch that is best on some validation images is, judged on others, "
+        f"{'worse' if more > 0 else 'better'} than the last of the 30: by {points(line.moves)} "
+        f"points ({points(line.low)} to {points(line.high)} on these sets)."
+    )
+
+
 def _budget(line: Effect) -> str:
     best, *others = line.gaps
     texts = [f"{one.level} {points(one.behind)} (at most {at_most(one.at_most)})" for one in others]
@@ -249,14 +259,18 @@ def _levels(line: Effect) -> str:
 
 def _start(found: Several) -> str:
     best = found.starts.found[0]
+    more = "less" if best.behind > 0 else "more"
     text = (
-        f"Best without a search: a setting of {best.optimizer} that reaches {percent(best.value)} "
-        f"% on average on sets that had no part in choosing it, {points_signed(best.behind)} "
-        "points behind tuning the same optimizer"
+        f"Without any search, one setting of {best.optimizer} reaches {percent(best.value)} % on "
+        "average on sets that had no part in choosing it: "
+        f"{points(abs(best.behind))} points {more} than tuning the same optimizer on the set itself"
     )
     if not math.isnan(best.low):
-        text += f" ({_between(best.low, best.high)} on sets of this sort)"
-    return f"{text}. The table below has one for each optimizer."
+        text += f" (behind by {_between(best.low, best.high)} on sets of this sort)"
+    return (
+        f"{text}. Its configuration was tried on all sets; the table below has one for each "
+        "optimizer."
+    )
 
 
 def _sets(studies: Sequence[Summary]) -> Iterator[str]:

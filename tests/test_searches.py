@@ -9,7 +9,7 @@ from test_several_studies import SETTINGS, SPLITS, data_of
 from test_summary import CLASSES
 
 from study.compare.data_sets import data_sets
-from study.compare.searches import BUDGET, SCHEDULE, WIDTH, choices_inside
+from study.compare.searches import BUDGET, EPOCH, SCHEDULE, WIDTH, choices_inside
 from study.records.trial_record import Phase
 from study.report.analysis.summary import summarize
 from study.verdicts.looks import planned_looks
@@ -57,6 +57,18 @@ def test_a_smaller_budget_is_judged_by_what_it_had_found_trained_again():
 def test_hyperband_stops_what_does_badly_so_its_full_trials_say_nothing_of_a_schedule():
     found = {one.choice for one in choices_inside(block(with_schedule, tuner="hyperband"))}
     assert not {SCHEDULE, WIDTH} & found
+
+
+def test_the_last_epoch_is_compared_with_one_that_was_chosen_on_other_images():
+    def ending(record):
+        if record.phase is not Phase.CONFIRM:
+            return record
+        curve = [*record.val_accuracy[:-1], 0.91]
+        return dataclasses.replace(record, val_accuracy=curve, cross_fitted_accuracy=0.90)
+
+    found = {one.choice: one for one in choices_inside(block(ending))}
+    assert found[EPOCH].levels == ("best on validation", "last")
+    assert found[EPOCH].table == pytest.approx(np.array([[0.90] * 5, [0.91] * 5]))
 
 
 def test_a_choice_that_was_not_searched_has_no_levels():

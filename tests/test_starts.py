@@ -59,7 +59,8 @@ def test_the_setting_that_loses_least_on_average_is_named():
     assert start.tried == 20 and start.agree == 3
     rates = {rate * (1 + repeat) for rate in RATES[1:2] for repeat in range(5)}
     assert start.hyperparameters["learning_rate"] in rates
-    assert start.behind == pytest.approx(np.mean([0.02, 0.04, 0.01]))
+    # winners end at 0.89, too: the last epoch counts on both sides
+    assert start.behind == pytest.approx(np.mean([0.01, 0.03, 0.00]))
     assert np.isnan(start.low)  # three sets allow no bound
 
 
@@ -68,7 +69,7 @@ def test_no_data_set_judges_a_setting_that_was_chosen_by_it():
     values = np.full((4, 4), 0.50) + 0.4 * np.eye(4)
     found = starts(*(study(str(n), one) for n, one in enumerate(values.tolist())))
     (start,) = found.found
-    assert start.behind == pytest.approx(0.4)  # chosen and judged on the same sets: 0.3
+    assert start.behind == pytest.approx(0.39)  # chosen and judged on the same sets: 0.29
     assert start.agree < 4
 
 

@@ -248,11 +248,11 @@ def start_table(found: Several) -> Table:
     return Table(
         "A setting to start from",
         "Of the settings that the searches tried on every data set, the one that loses least "
-        "against tuning, after its last epoch, on average; as search spaces in the folder start, "
-        "for --space. Value and behind: "
-        "chosen on all data sets but one and judged on that one, in percent and in points behind "
-        "tuning the same optimizer. 95 %: on data sets of this sort, for all optimizers together, "
-        "by Student's t over the sets. Same: how many of these choices are the setting shown.",
+        "against tuning on average, both after their last epochs; as search spaces in the folder "
+        "start, for --space. Value and behind: chosen on all data sets but one and judged on that "
+        "one, in percent and in points behind tuning the same optimizer. 95 %: on data sets of "
+        "this sort, for all optimizers together, by Student's t over the sets. Same: how many of "
+        "these choices are the setting shown.",
         ("optimizer", "value", "behind tuning", "95 % in general", "same", "setting"),
         tuple(rows),
     )

@@ -1,8 +1,9 @@
-"""Search runs of studies on the same splits -> what the choices inside a search are worth.
+"""Runs of studies on the same splits -> what the choices that every study makes are worth.
 
-Three choices are made inside every search, so one study is enough to compare their levels, repeat
-by repeat: how much is searched, the schedule, and the dense width. A budget is judged by what the
-search had found by then, trained again on other splits. A value of a hyperparameter is judged by
+One study is enough to compare their levels, repeat by repeat: at which epoch a winner is taken, how
+much is searched, the schedule, and the dense width. The epoch that is best on validation images is
+judged on others (cross-fitted), the last one needs no choice. A budget is judged by what the search
+had found by then, trained again on other splits. A value of a hyperparameter is judged by
 the upper quartile of the trials that had it: the best of them would owe most to chance and to their
 number, the mean to values that no search would choose. That needs a search that proposes and trains
 regardless of results (random, grid): Hyperband trains to the end only what did well.
@@ -19,12 +20,21 @@ from study.common.aliases import Value
 from study.common.text import number, some
 from study.compare.choices import Levels
 from study.compare.data_sets import Block
-from study.records.outcomes import BUDGETS, by_optimizer, chance, score
+from study.records.outcomes import (
+    BUDGETS,
+    by_optimizer,
+    chance,
+    confirmation_runs,
+    converged,
+    score,
+    value,
+)
 from study.records.trial_record import Phase, TrialRecord
 from study.report.analysis.search_trials import TYPICAL, confirmed_budgets
 from study.report.analysis.summary import Summary
 
-BUDGET, SCHEDULE, WIDTH = "search budget", "schedule", "dense width"
+EPOCH, BUDGET, SCHEDULE, WIDTH = "epoch", "search budget", "schedule", "dense width"
+EPOCHS = ("best on validation", "last")
 PARTS = {0.125: "an eighth", 0.25: "a quarter", 0.5: "half", 1.0: "whole"}
 REGARDLESS = ("random", "grid")  # of results: tuners
 FEWEST_TRIALS = 2  # of one value in one repeat of an optimizer
@@ -34,7 +44,8 @@ Cell = Callable[[Summary, list[TrialRecord]], list[float]]  # one optimizer and 
 
 
 def choices_inside(block: Block) -> Iterator[Levels]:
-    """Yield search budget, schedule and dense width, each if the studies of a block tried it."""
+    """Yield epoch, search budget, schedule and dense width, each if the studies can compare it."""
+    yield from _levels(block, EPOCH, EPOCHS, _by_epoch)
     if any(r.phase is Phase.BUDGET for study in block.studies for r in study.records):
         yield from _levels(block, BUDGET, tuple(PARTS.values()), _by_budget)
     if any(study.meta.settings["tuner"] not in REGARDLESS for study in block.studies):
@@ -66,6 +77,14 @@ def _whole(study: Summary, record: TrialRecord) -> bool:
     return record.phase is Phase.SEARCH and record.epochs == study.meta.settings["max_epochs"]
 
 
+def _by_epoch(study: Summary, records: list[TrialRecord]) -> list[float]:
+    runs = [r for r in converged(confirmation_runs(records)) if r.measured.cross_fitted is not None]
+    if not runs:
+        return [math.nan] * len(EPOCHS)
+    last = [run.measured.validation[-1] for run in runs]
+    return [float(np.mean([value(run) for run in runs])), float(np.mean(last))]
+
+
 def _by_budget(study: Summary, records: list[TrialRecord]) -> list[float]:
     return confirmed_budgets(records, (*BUDGETS, 1.0))[0]
 
@@ -75,13 +94,13 @@ def _by(
 ) -> list[float]:
     guess = chance(study.meta.metric, study.meta.class_counts)
     found = []
-    for value in values:
+    for one in values:
         scores = [
             score(r, guess)
             for r in records
-            if _whole(study, r) and r.hyperparameters.get(key) == value
+            if _whole(study, r) and r.hyperparameters.get(key) == one
         ]
-        known = [one for one in scores if not math.isnan(one)]
+        known = [each for each in scores if not math.isnan(each)]
         enough = len(known) >= FEWEST_TRIALS
         found.append(float(np.quantile(known, TYPICAL)) if enough else math.nan)
     return found

@@ -5,8 +5,8 @@ each of them was tried on every data set. The one that loses least against tunin
 the sets, is the setting to start from. How far it is behind tuning is judged by leaving one set
 out: it is chosen on all others and judged on that one, where nothing was chosen by its result.
 
-A trial counts with its value after the last epoch, since nobody who starts from a setting knows the
-best epoch; tuning with what the study says of its winner. A set is one observation: Student's t on
+Both count with their values after the last epoch, since nobody who starts from a setting knows the
+best one. A set is one observation: Student's t on
 the differences, at the error rate of `set_bounds` for this number of sets, divided by the number
 of optimizers. That takes the sets as independent, although two choices share all sets but two;
 where most of them agree (`agree`) this matters little.
@@ -25,7 +25,7 @@ from study.common.aliases import Value
 from study.common.text import number
 from study.compare.data_sets import DataSet, with_results
 from study.compare.set_bounds import FEWEST_SETS, alpha_of
-from study.records.outcomes import chance
+from study.records.outcomes import chance, confirmation_runs, converged
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
 from study.report.analysis.search_trials import TYPICAL
@@ -120,7 +120,12 @@ def _start(name: str, sets: Sequence[Sequence[Summary]]) -> Start | None:
 
 
 def _tuned(name: str, study: Summary) -> float:
-    return next(row.mean for row in study.rows if row.optimizer == name)
+    """Return the value of the winners after their last epochs, mean over repeats."""
+    own = [record for record in study.records if record.optimizer == name]
+    found = defaultdict(list)
+    for run in converged(confirmation_runs(own)):
+        found[run.repeat].append(run.measured.validation[-1])
+    return float(np.mean([np.mean(values) for values in found.values()]))
 
 
 def _values(name: str, study: Summary) -> dict[Setting, float]:
