@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 
 import pytest
 
@@ -36,7 +37,9 @@ from study.report.markdown import markdown_table
 from study.report.tables import Table, percent
 from study.verdicts.answer import Verdict
 
-DOCS = Path(__file__).parents[1] / "docs"
+README = Path(__file__).parents[1] / "README.md"
+BLOCK = re.compile(r"(<!-- findings:.*?-->\n)(.*?)(<!-- end -->)", re.DOTALL)
+DOCS = README.parent / "docs"
 PAGE, FOLDER = DOCS / "findings.md", DOCS / "findings"
 RECORDS = FOLDER / "records.tar.xz"
 MOST_BYTES = 3_000_000
@@ -131,6 +134,28 @@ def _in_short(found: Several) -> Iterator[str]:
     yield "\n".join(f"- {line}" for line in lines)
 
 
+def readme_of(found: Several) -> str:
+    """Return what the README says of the findings."""
+    assert found.across is not None
+    effects = {one.choice: one for one in found.effects}
+    quoted = [
+        f"**{found.headline}**",
+        f"- {_tuning(found)}",
+        f"- {_budget(effects['search budget'])}",
+    ]
+    wrapped = [
+        line
+        for text in quoted
+        for line in wrap(text, 97, subsequent_indent="  " if text.startswith("- ") else "")
+    ]
+    end = (
+        f"So say {len(found.across.sets)} studies of public sets on a frozen VGG16. "
+        "[docs/findings.md](docs/findings.md) has the bounds, other bases, a setting to start "
+        "from, and the records, to which you can add yours."
+    )
+    return "\n".join([*(f"> {line}" for line in wrapped), "", *wrap(end, 99)])
+
+
 def _between(low: float, high: float) -> str:
     return f"{points_signed(low)} to {points_signed(high)}"
 
@@ -150,16 +175,15 @@ def _optimizers(found: Several) -> str:
 def _tuning(found: Several) -> str:
     assert found.across is not None
     gains = found.across.untuned.gains
-    sure = [one.optimizer for one in gains if one.low > 0]
-    little = sorted(gains, key=lambda one: one.gain)
+    sure = [f"{one.optimizer} ({points_signed(one.gain)})" for one in gains if one.low > 0]
     middle = sorted(one.gain for one in gains)
     median = (middle[(len(gains) - 1) // 2] + middle[len(gains) // 2]) / 2
+    least = min(gains, key=lambda one: one.gain)
     return (
-        f"Over Keras's default settings it certainly gains on these sets for "
-        f"{join(sure) if sure else 'no optimizer'}; half of the {len(gains)} gain less than "
-        f"{points(median)} points. It gains least for {little[0].optimizer} "
-        f"({points_signed(little[0].gain)}, {_between(little[0].low, little[0].high)}) and most "
-        f"for {little[-1].optimizer} ({points_signed(little[-1].gain)})."
+        "Tuning certainly gains over Keras's default settings on these sets for "
+        f"{join(sure) if sure else 'no optimizer'}, in points; for half of the {len(gains)} it "
+        f"gains at most {points(median)}, least for {least.optimizer} "
+        f"({points_signed(least.gain)}, 95 % {_between(least.low, least.high)})."
     )
 
 
@@ -237,11 +261,12 @@ def _epoch(line: Effect) -> str:
 
 
 def _budget(line: Effect) -> str:
-    best, *others = line.gaps
-    texts = [f"{one.level} {points(one.behind)} (at most {at_most(one.at_most)})" for one in others]
+    order = {level: place for place, level in enumerate(line.levels)}
+    parts = sorted(line.gaps, key=lambda one: -order[one.level])
+    texts = [f"{one.level} {points(one.behind)} (at most {at_most(one.at_most)})" for one in parts]
     return (
-        f"Best as measured is the {best.level} search of 20 trials; behind it, trained again, what "
-        f"parts of it had found: {join(texts)} points."
+        f"What parts of a search of 20 trials had found, trained again, is so many points behind "
+        f"the best of them: {join(texts)}."
     )
 
 
@@ -385,6 +410,11 @@ def test_the_page_says_what_the_records_say(studies: dict[str, Summary]) -> None
     assert PAGE.read_text(encoding="utf-8") == page_of(studies)
 
 
+def test_the_readme_begins_with_the_findings(studies: dict[str, Summary]) -> None:
+    found = BLOCK.search(README.read_text(encoding="utf-8"))
+    assert found and found[2].strip() == readme_of(several_studies(chosen(studies)))
+
+
 def test_the_records_are_small_and_name_no_place(studies: dict[str, Summary]) -> None:
     assert RECORDS.stat().st_size <= MOST_BYTES
     for one in studies.values():
@@ -396,10 +426,15 @@ def main() -> int:
     """Write page and figures."""
     with tempfile.TemporaryDirectory() as folder:
         studies = studies_of(Path(folder))
-    pictures, _ = draw_studies(several_studies(chosen(studies)))
+    main = several_studies(chosen(studies))
+    pictures, _ = draw_studies(main)
     for picture in pictures:
         (FOLDER / f"{picture.name}.png").write_bytes(picture.png)
     PAGE.write_text(page_of(studies), encoding="utf-8")
+    text = README.read_text(encoding="utf-8")
+    README.write_text(
+        BLOCK.sub(lambda m: f"{m[1]}{readme_of(main)}\n{m[3]}", text), encoding="utf-8"
+    )
     return 0
 
 

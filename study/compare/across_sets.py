@@ -227,6 +227,8 @@ def _here(placed: Sequence[Placed], sets: Sequence[DataSet]) -> str:
     texts = []
     if good:
         names = some([one.optimizer for one in good], "optimizer", NAMED)
+        if len(good) == len(placed) > NAMED:
+            names = f"all {names}"
         worst = max(one.at_most_here or 0.0 for one in good)
         are = "are" if len(good) > 1 else "is"
         texts.append(
