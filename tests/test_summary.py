@@ -496,7 +496,7 @@ def test_a_best_value_at_the_edge_names_the_side_and_what_to_try():
         space={"name": "x", "table": table},
     )
     text = warned(found)["edge of range"]
-    assert "one_minus_beta_1" in text and "lower edge of its range, 0.001; lower it" in text
+    assert "one_minus_beta_1" in text and "lower edge of its range, 0.001, in 1 of 1 repeat" in text
 
 
 def test_budgets_divergence_classes_and_overfitting_are_put_into_words():
@@ -560,7 +560,7 @@ def test_an_edge_counts_only_where_most_repeats_end_there():
 
     text = best_at(0.099, 0.097, 0.003)["edge of range"]
     assert "the best learning_rate (0.003 to 0.099) is at the upper edge of its range, 0.1" in text
-    assert "raise it" in text
+    assert "in 2 of 3 repeats; raise it" in text
     assert "edge of range" not in best_at(0.099, 0.003, 0.002)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from study.common.aliases import Value
 from study.common.metrics import PLURAL
-from study.common.text import join, number, points
+from study.common.text import counted, join, number, points
 from study.records.outcomes import ABSURD_LOSS
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
@@ -177,7 +177,8 @@ def _edges(
                     yield Caution(
                         "edge of range",
                         f"{found.optimizer}: the best {key} ({span}) is at the {word} edge of its "
-                        f"range, {number(limit)}; {wider} and search again.",
+                        f"range, {number(limit)}, in {sides.count(side)} of "
+                        f"{counted(len(sides), 'repeat')}; {wider} and search again.",
                     )
 
 
