@@ -84,7 +84,7 @@ def page_of(studies: Mapping[str, Summary]) -> str:
     """Return the whole page."""
     main = several_studies(chosen(studies))
     blocks = [*_answer(main, studies), *_in_short(main), *_sets(chosen(studies))]
-    blocks += ["## Every choice, level by level", _figure("levels", main)]
+    blocks += ["## What the wrong choice costs", _figure("levels", main)]
     blocks += _tables(levels_table(main), effects_table(main), across_table(main))
     blocks += _tables(untuned_table(main), start_table(main))
     blocks += [*_use_start(main), *_bases(of_bases(studies)), *_again(studies), *_closing(studies)]
