@@ -496,7 +496,9 @@ def test_a_best_value_at_the_edge_names_the_side_and_what_to_try():
         space={"name": "x", "table": table},
     )
     text = warned(found)["edge of range"]
-    assert "one_minus_beta_1" in text and "lower edge of its range, 0.001, in 2 of 2 repeats" in text
+    assert (
+        "one_minus_beta_1" in text and "lower edge of its range, 0.001, in 2 of 2 repeats" in text
+    )
 
 
 def test_budgets_divergence_classes_and_overfitting_are_put_into_words():
