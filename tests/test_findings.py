@@ -164,12 +164,16 @@ def _optimizers(found: Several) -> str:
     assert found.across is not None
     line = next(one for one in found.effects if one.choice == "optimizer")
     placed = found.across.placed
-    near = [one for one in placed if one.behind <= 0.01]
-    return (
-        f"{placed[0].optimizer} has the highest mean, and {len(near) - 1} others are measured "
-        f"within one point of it. From {line.worst}, the worst, to {line.best} it is "
+    good = [one.optimizer for one in placed if one.general is Verdict.GOOD_ENOUGH]
+    near = sum(one.behind <= 0.01 for one in placed) - 1
+    text = (
+        f"As measured {placed[0].optimizer} leads, and {near} of the {len(placed) - 1} others are "
+        f"within one point of it; from the worst, {line.worst}, to the best it is "
         f"{points(line.moves)} points ({points(line.low)} to {points(line.high)} on these sets)."
     )
+    if good:
+        text += f" Good enough in general: {join(good)}."
+    return text
 
 
 def _tuning(found: Several) -> str:
