@@ -379,8 +379,8 @@ def _closing(studies: Mapping[str, Summary]) -> Iterator[str]:
         "It is about small dense heads on one frozen base (other bases: as far as they are above), "
         "collections of some hundreds to some thousands of images, batches of 16, 30 epochs, and "
         "validation images like the training images. It says nothing about training whole "
-        "networks. So many sets are few: bounds in general are wide, and sets of another sort are not "
-        "covered. "
+        "networks. So many sets are few: bounds in general are wide, and sets of another sort are "
+        "not covered. "
         "Values of searches are of single runs; what a schedule or a width is worth is read from "
         "good trials, not from runs made for that question."
     )
