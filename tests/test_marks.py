@@ -649,10 +649,11 @@ def test_data_sets_and_bounds_are_those_of_each_optimizer(
     placed = across.placed
     assert names_of(left) == [one.optimizer for one in placed]
     leader = placed[0].by_set
+    middle = (len(leader) - 1) / 2
     gaps = [
-        (best - value, place)
+        (best - value, place + (number - middle) / middle / 4)  # each set at a height of its own
         for place, one in enumerate(placed)
-        for best, value in zip(leader, one.by_set, strict=True)
+        for number, (best, value) in enumerate(zip(leader, one.by_set, strict=True))
     ]
     same([tuple(line.get_xydata()[0]) for line in marked(left) if len(line.get_xdata())], gaps)
     strokes = [line.get_xdata()[0] for line in left.lines if line.get_linewidth() == 2]

@@ -177,7 +177,9 @@ def sets(count, ahead=0.02, **more):
 
 def test_from_five_data_sets_on_it_is_said_what_to_use_in_general():
     found = several_studies(sets(5))
-    assert found.headline.startswith("In general use adam: on data sets of this sort it is on")
+    assert found.headline.startswith(
+        "In general use adam: tuned, on data sets of this sort, it is on"
+    )
     placed = {one.optimizer: one for one in found.across.placed}
     assert placed["adam"].general is Verdict.GOOD_ENOUGH and placed["adam"].rank == 1
     assert placed["lion"].general is Verdict.EXCLUDED and placed["lion"].rank == 3

@@ -192,12 +192,9 @@ def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -
     if good:
         worst = max(one.at_most_general or 0.0 for one in good)
         each = "each is" if len(good) > 1 else "it is"
-        names = [one.optimizer for one in good]
-        use = join(names, "or")
-        if len(names) > NAMED:
-            use = f"{names[0]} or any of {len(names) - 1} others"
+        use = join([one.optimizer for one in good], "or")
         return (
-            f"In general use {use}: on data sets of this sort {each} on average at most "
+            f"In general use {use}: tuned, on data sets of this sort, {each} on average at most "
             f"{at_most(worst)} points behind the best.{excluded}"
         )
     leader = placed[0]

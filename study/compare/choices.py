@@ -61,6 +61,7 @@ class Levels(NamedTuple):
     table: Float[np.ndarray, "L R"]  # NaN where a repeat is not whole
     over: str  # what the values are a mean of, in words
     same_draws: bool = False  # whether other studies of its seed share the draws of its repeats
+    parts: Mapping[str, float] = {}  # the last level less the first, for each optimizer of a mean
 
 
 def chosen_settings(metas: Sequence[StudyMeta]) -> list[dict[str, Choice]]:
@@ -243,13 +244,18 @@ def tuning_of(block: Block) -> Levels | None:
     if len(names) == 1:
         return Levels(TUNING, UNTUNED_TUNED, table, names[0])
     gains = mean_of_known(tuned[there] - untuned[there])
-    least, most = int(gains.argmin()), int(gains.argmax())
-    over = (
-        f"mean of {some(names, 'optimizer')}, from {points_signed(float(gains[least]))} "
-        f"({names[least]}) to {points_signed(float(gains[most]))} ({names[most]}), median "
-        f"{points_signed(float(np.median(gains)))}"
+    parts = dict(zip(names, map(float, gains), strict=True))
+    return Levels(TUNING, UNTUNED_TUNED, table, spread_over(parts), parts=parts)
+
+
+def spread_over(parts: Mapping[str, float]) -> str:
+    """Return in words how unequal the parts of a mean over optimizers are."""
+    least, most = min(parts, key=parts.__getitem__), max(parts, key=parts.__getitem__)
+    return (
+        f"mean of {some(list(parts), 'optimizer')}, from {points_signed(parts[least])} ({least}) "
+        f"to {points_signed(parts[most])} ({most}), median "
+        f"{points_signed(float(np.median(list(parts.values()))))}"
     )
-    return Levels(TUNING, UNTUNED_TUNED, table, over)
 
 
 def untuned_table(block: Block) -> Float[np.ndarray, "K R"]:

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.common.text import join, points, points_signed
-from study.compare.choices import TUNING, Levels, settings_of, tuning_of
+from study.compare.choices import TUNING, Levels, settings_of, spread_over, tuning_of
 from study.compare.data_sets import Block, DataSet, common_optimizers
 from study.compare.gaps import Gap, gaps
 from study.compare.searches import choices_inside
@@ -161,6 +161,10 @@ def _over(found: Sequence[Levels], blocks: Sequence[_NamedBlock], span: Span) ->
         yield f"mean of {len(found)} data sets, from " + " to ".join(
             f"{points_signed(value)} ({name})" for value, name in (ordered[0], ordered[-1])
         )
+        shared = set.intersection(*(set(one.parts) for one in found))
+        if len(shared) > 1:
+            names = [name for name in found[0].parts if name in shared]
+            yield spread_over({n: float(np.mean([one.parts[n] for one in found])) for n in names})
     else:
         yield found[0].over
         studies = len(blocks[0].block.studies)

@@ -38,6 +38,7 @@ KINDS = {OPTIMIZER: COLOURS[1], TUNING: COLOURS[2]}  # all settings share the fi
 ROOM = 1.05  # of the axis, beyond what it shows
 LEFT, RIGHT = 5.0, 1.9  # inches for the names at most, and for the words beside the axis
 BESIDE = 4  # data sets in a row of the legend
+APART = 0.5  # of a row: how far apart the marks of its data sets are at most
 
 
 def draw_studies(found: Several) -> tuple[list[Picture], list[Picture]]:
@@ -168,9 +169,8 @@ def draw_across(found: Several, fonts: Fonts) -> Drawn:
         "across",
         "Which optimizer in general?",
         f"{meanings(verdicts, short=True)} Left: a mark is a data set with its own verdict, left "
-        "of 0 where an optimizer is ahead of the leader; the stroke is the mean. "
-        "Right: without a bar no bound is known; thin bars claim more, namely that it holds for "
-        "further data sets of this sort.",
+        "of 0 where an optimizer is ahead of the leader; the stroke is the mean. Right: thin bars "
+        "are bounds for further data sets of this sort; without a bar none is known.",
         drawing,
     )
 
@@ -183,8 +183,9 @@ def _draw_sets(axis: Axes, across: Across, names: Sequence[str], sets: Mapping[i
         axis.plot([], [], color=MUTED, label=sets[number], **kind)
         for place, one in enumerate(across.placed):
             gap, colour = best - one.by_set[number], VERDICTS[one.verdicts[number]]
+            height = place + APART * (number / (len(across.sets) - 1) - 0.5)
             said = says(f"{names[place]}, {sets[number]}: {points(gap)} points behind {names[0]}")
-            axis.plot(gap, place, color=colour, gid=said, **kind)
+            axis.plot(gap, height, color=colour, gid=said, **kind)
     for place, one in enumerate(across.placed):
         said = says(f"{names[place]}: {points(one.behind)} points behind {names[0]} on average")
         axis.plot([one.behind] * 2, [place - 0.3, place + 0.3], color=INK, lw=2, gid=said)

@@ -80,4 +80,5 @@ def _claims(bounds: Bounds) -> tuple[Float[np.ndarray, " L"], Float[np.ndarray, 
     known = np.isfinite(bounds.error)
     strict = bounds.difference - bounds.reach(strict=True, joint=False) * bounds.error
     at_least = np.where(known, strict, -math.inf).max(axis=0)
+    at_most = np.minimum(at_most, 1.0)  # NaN stays NaN
     return np.where(np.isfinite(at_most), np.maximum(at_least, 0.0), math.nan), at_most

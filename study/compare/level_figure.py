@@ -73,7 +73,8 @@ def draw_levels(
         "levels",
         "What does the wrong choice cost?",
         "A bar that begins right of 0 is certainly behind another level; one inside the grey band "
-        "certainly loses no more than the margin. The bounds of one choice hold together.",
+        "certainly loses no more than the margin. The bounds of one choice hold together. An "
+        "arrow: beyond the axis.",
         drawing,
     )
 

@@ -35,7 +35,7 @@ from study.report.data_files import finite
 from study.report.figures.picture import Picture
 from study.report.html import render
 from study.report.markdown import markdown_figure, markdown_table
-from study.report.tables import Table, gap, interval, percent
+from study.report.tables import Table, bound, interval, percent
 
 FORMAT = 3
 
@@ -190,8 +190,9 @@ def levels_table(found: Several) -> Table:
         f"Points of validation {WORDS[found.metric]} behind the best level of the same choice: as "
         "measured, and at least to at most on these data sets"
         f"{' and in general, on data sets of this sort' if general else ''}. The bounds of one "
-        "choice hold together with 95 %; a dash: none is known. Untuned: Keras's default "
-        "settings, beside the tuned optimizer that leads.",
+        "choice hold together with 95 % (above those of all choices, so they are wider there); a "
+        "dash: none is known, in general because searches of one seed try the same configurations "
+        "on every set. Keras's defaults: untuned, beside the tuned optimizer that leads.",
         ("choice", "level", "behind", "95 %", *(("95 % in general",) if general else ())),
         tuple(rows),
     )
@@ -266,9 +267,9 @@ def across_table(found: Several) -> Table:
         (
             plain(one.optimizer, 40),
             one.general.value,
-            gap(one.at_most_general),
+            bound(one.at_most_general),
             one.here.value,
-            gap(one.at_most_here),
+            bound(one.at_most_here),
             points(one.behind),
             f"{one.rank:.1f}",
             f"{one.diverged}/{one.reruns}",

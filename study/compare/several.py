@@ -119,7 +119,7 @@ def choices_of_levels(found: Several) -> Iterator[tuple[str, tuple[Gap, ...]]]:
         if one.choice != OPTIMIZER and len(one.gaps) >= FEW_LEVELS:
             yield f"{one.choice} ({data_words(one)})" if several else one.choice, one.gaps
     if found.across is not None and found.across.untuned.gaps:
-        yield "untuned", found.across.untuned.gaps
+        yield "Keras's defaults", found.across.untuned.gaps
 
 
 def data_words(one: Effect) -> str:

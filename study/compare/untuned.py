@@ -99,4 +99,4 @@ def _interval(bounds: Bounds) -> tuple[float, float]:
     """Return the two-sided interval of how far the second level is behind the first."""
     middle = float(bounds.difference[0, 1])
     reach = float((bounds.reach(strict=True, joint=False) * bounds.error)[0, 1])
-    return middle - reach, middle + reach
+    return max(middle - reach, -1.0), min(middle + reach, 1.0)
