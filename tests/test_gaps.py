@@ -32,8 +32,8 @@ def test_of_two_levels_in_general_it_is_students_interval():
     found = gaps(["a", "b"], results(*tables), ALPHA)
     means = tables.mean(axis=2)
     test = stats.ttest_rel(means[:, 0], means[:, 1])
-    high = test.confidence_interval(1 - 2 * alpha_of(6)).high
-    low = test.confidence_interval(1 - alpha_of(6)).low
+    high = test.confidence_interval(1 - alpha_of(6)).high  # half of the rate on each side
+    low = test.confidence_interval(1 - alpha_of(6) / 2).low  # of two ordered pairs
     assert found[1].general_at_most == pytest.approx(high, rel=1e-6)
     assert found[1].general_at_least == pytest.approx(max(low, 0), rel=1e-6)
 

@@ -227,6 +227,19 @@ def test_a_data_set_with_several_studies_counts_once():
     assert {("optimizer", ("set1",)), ("optimizer", ("set0", "set1"))} <= scopes
 
 
+def test_data_sets_and_studies_of_one_name_stay_apart():
+    same = [
+        study("mine", data="photos")._replace(
+            meta=dataclasses.replace(
+                study("mine").meta, data={**data_of("photos"), "fingerprint": f"f{n}"}
+            )
+        )
+        for n in range(3)
+    ]
+    names = several_studies(same).across.sets
+    assert len(set(names)) == 3 and all(name.startswith("photos") for name in names)
+
+
 def test_optimizers_that_not_all_have_are_left_out_and_named():
     found = several_studies([*sets(2), study("s5", data="set5")])
     assert {one.optimizer for one in found.across.placed} == {"adam", "sgd"}

@@ -73,6 +73,29 @@ def test_no_data_set_judges_a_setting_that_was_chosen_by_it():
     assert start.agree < 4
 
 
+def test_the_best_of_all_optimizers_is_chosen_without_the_set_that_judges():
+    values = [(0.70, 0.88, 0.80, 0.10), (0.60, 0.86, 0.89, 0.10), (0.75, 0.89, 0.70, 0.10)]
+    one, two = ([study(str(n), v) for n, v in enumerate(values)] for _ in range(2))
+    assert starts(*one).overall is None  # of one optimizer there is nothing to choose
+    both = []
+    for first, second in zip(one, two, strict=True):
+        sgd = [
+            dataclasses.replace(
+                record,
+                optimizer="sgd",
+                search="sgd" if record.search else "",
+                trial_id=record.trial_id.replace("adam", "sgd"),
+                val_accuracy=[v - 0.1 for v in record.val_accuracy],
+            )
+            for record in second.records
+        ]
+        meta = dataclasses.replace(first.meta, optimizers=["adam", "sgd"])
+        both.append(summarize(meta, [*first.records, *sgd]))
+    overall = starts(*both).overall
+    assert overall.optimizers == ("adam",) * 3
+    assert overall.behind == pytest.approx(np.mean([0.01, 0.03, 0.00]), abs=1e-6)
+
+
 def test_from_five_data_sets_on_there_are_bounds():
     rng = np.random.default_rng(2)
     values = [(0.7, 0.88 + e, 0.8, 0.1) for e in rng.normal(0, 0.01, 6)]

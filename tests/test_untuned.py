@@ -7,6 +7,7 @@ from test_several_studies import LEVELS, study
 
 from study.compare.set_bounds import alpha_of
 from study.compare.several import several_studies
+from study.records.trial_record import Phase
 
 
 def of_sets(*untuned):
@@ -37,6 +38,20 @@ def test_defaults_stand_beside_the_tuned_leader():
     assert [gap.level for gap in found.gaps] == ["adam, tuned", "adam", "sgd"]
     assert [gap.behind for gap in found.gaps] == pytest.approx([0, 0.10, 0.12])
     assert found.gaps[1].at_least > 0.05
+
+
+def test_an_optimizer_without_a_repeat_of_both_is_left_out():
+    one = study("s0", data="d0")
+    rows = [
+        row._replace(
+            by_repeat={r: v for r, v in row.by_repeat.items() if r or row.optimizer == "sgd"}
+        )
+        for row in one.rows
+    ]
+    records = [r for r in one.records if r.phase is not Phase.DEFAULT or r.repeat == 0]
+    lost = one._replace(rows=tuple(rows), records=tuple(records))
+    found = several_studies([lost, study("s1", data="d1")]).across.untuned
+    assert [gain.optimizer for gain in found.gains] == ["sgd"]
 
 
 def test_defaults_that_beat_the_winners_come_first():

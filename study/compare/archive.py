@@ -1,22 +1,23 @@
 """Records of studies in one small file, to publish and to compare with.
 
 An archive is a `.tar.xz` with `NAME/study.json` and `NAME/trials.jsonl` of each study: what a
-comparison reads, and nothing else. Curves that it does not need (losses, training values, learning
-rates) are null; predictions, models, pictures and names of images are left out, and of folders only
-the last name is kept. So 1,646 runs take about 120 KB instead of 4.4 MB. Bounds on new images need
-the predictions: of a study from an archive nothing is claimed about them.
+comparison reads, and nothing else. Curves that it does not need are null: training values, learning
+rates, losses but for the validation loss at the best epoch, which decides between equals. Left out
+are predictions, models, pictures, messages of errors, names of images, and the ways to files. So
+1,646 runs take about 130 KB instead of 4.4 MB. Bounds on new images need the predictions: nothing
+is claimed about them of a study from an archive.
 """
 
 import io
 import lzma
 import math
-import shlex
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
+from study.common.command import typed
 from study.common.errors import UserError
 from study.common.files import write_atomically
 from study.records.study_files import STUDY_FILE, TRIALS_FILE
@@ -26,6 +27,7 @@ from study.records.trials_file import load_records
 
 ENDING = ".tar.xz"
 KEPT = ("val_accuracy", "val_metric")  # curves
+PLACES = ("data", "labels", "features", "base", "space", "code")  # settings that may be paths
 MOST_BYTES = 4 << 30  # of everything in an archive, unpacked
 BROKEN = (tarfile.TarError, lzma.LZMAError, EOFError)
 
@@ -38,6 +40,9 @@ def pack(folders: Sequence[Path], path: Path) -> None:
     """
     if not path.name.endswith(ENDING):
         raise UserError(f"`pack`: {path.name} has to end in {ENDING}")
+    names = [folder.name for folder in folders]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"`pack`: two studies are named {twice[0]}; rename the folder of one")
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:xz", preset=9) as archive:
         for folder in folders:
@@ -59,27 +64,35 @@ def _slim(record: TrialRecord) -> TrialRecord:
     unknown = [math.nan] * len(record.loss)
     given = (key for key in (*CURVES, *OF_METRIC) if len(getattr(record, key)))
     curves: dict[str, Any] = {key: unknown for key in given if key not in KEPT}
-    return replace(record, **curves)
+    if record.best_epoch:
+        curves["val_loss"] = list(unknown)
+        curves["val_loss"][record.best_epoch - 1] = record.at_best(record.val_loss)
+    return replace(record, message="", **curves)
 
 
 def _public(meta: StudyMeta) -> StudyMeta:
-    """Return the study without names of images and without the way to its files."""
+    """Return the study without names of images, messages, and the way to its files."""
     data = {key: [] if isinstance(value, list) else value for key, value in meta.data.items()}
-    data["deep_grey"] = meta.data.get("deep_grey", {})
+    settings = {
+        key: _last(value) if key in PLACES else value for key, value in meta.settings.items()
+    }
     return replace(
         meta,
-        settings={key: _without_way(value) for key, value in meta.settings.items()},
+        settings=settings,
         data=data,
-        command=shlex.join(map(_without_way, shlex.split(meta.command))),
-        weights={key: _without_way(value) for key, value in meta.weights.items()},
+        command=typed("search", "--name", meta.name),
+        partial="stopped early" if meta.partial else "",
+        weights={key: _last(value) for key, value in meta.weights.items()},
     )
 
 
-def _without_way(value: Any) -> Any:
+def _last(value: Any) -> Any:
+    """Return a path, or several, without the way to it, on any system."""
     if isinstance(value, list | tuple):
-        return [_without_way(one) for one in value]
-    far = isinstance(value, str) and PurePath(value).is_absolute()
-    return PurePath(value).name if far else value
+        return [_last(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    return ",".join(PureWindowsPath(one).name or one for one in value.split(","))
 
 
 def unpack(path: Path, into: Path) -> list[Path]:
@@ -104,13 +117,16 @@ def unpack(path: Path, into: Path) -> list[Path]:
 
 def _checked(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
     """Yield the members, after a look at each: an archive may come from anywhere."""
-    total = 0
+    total, seen = 0, set()
     for member in archive:
         parts = PurePath(member.name).parts
         total += member.size
         record = len(parts) == 2 and parts[0] != ".." and parts[1] in (STUDY_FILE, TRIALS_FILE)
         if not (member.isfile() and record):
             raise UserError(f"{path} holds {member.name!r}, which is no record of a study")
+        if member.name in seen:
+            raise UserError(f"{path} holds {member.name!r} twice")
+        seen.add(member.name)
         if total > MOST_BYTES:
             raise UserError(f"{path} would unpack to more than {MOST_BYTES >> 30} GB")
         yield member

@@ -19,7 +19,7 @@ from study.report.analysis.summary import Summary
 from study.verdicts.looks import FEWEST_REPEATS
 from study.verdicts.results import value_step
 
-SAME = ("seed", "loss", "val_loss", "val_accuracy")  # in which no two other runs agree
+SAME = ("seed", "hyperparameters", "val_accuracy", "val_metric")  # no two other runs agree in all
 
 
 class Block(NamedTuple):
@@ -73,13 +73,19 @@ def data_sets(studies: Sequence[Summary]) -> list[DataSet]:
     for study in studies:
         grouped.setdefault(str(study.meta.data["fingerprint"]), []).append(study)
     names = [_name(found[0]) for found in grouped.values()]
+    for place, found in enumerate(grouped.values()):
+        if names.count(names[place]) > 1 or names[place] in names[:place]:
+            names[place] = f"{names[place]} ({plain(found[0].meta.name, 30)})"
     return [
-        DataSet(
-            name if names.count(name) == 1 else f"{name} ({plain(found[0].meta.name, 30)})",
-            tuple(_blocks(found)),
-        )
-        for name, found in zip(names, grouped.values(), strict=True)
+        DataSet(_distinct(names, place), tuple(_blocks(found)))
+        for place, found in enumerate(grouped.values())
     ]
+
+
+def _distinct(names: Sequence[str], place: int) -> str:
+    """Return a name with a number if an earlier one is the same."""
+    before = names[:place].count(names[place])
+    return f"{names[place]} {before + 1}" if before else names[place]
 
 
 def _name(study: Summary) -> str:

@@ -1,8 +1,9 @@
 """The levels of one choice on one or several data sets -> how far each is behind the best level.
 
 "At most U behind the best" is Hsu's bound, as for optimizers; "at least L" is the largest bound by
-which another level is ahead, for all ordered pairs simultaneously. Both hold together for all
-levels of the choice with 95 % confidence, on these data sets or in general (`set_bounds`).
+which another level is ahead, for all ordered pairs simultaneously. Each spends half of the error
+rate, so both hold together for all levels of the choice: on these data sets, or in general at this
+number of sets (`set_bounds`).
 """
 
 import math
@@ -28,7 +29,7 @@ class Gap(NamedTuple):
     """One level. Fractions, NaN where nothing is known; bounds are from 0 up."""
 
     level: str
-    behind: float  # the best, as measured, mean over the sets
+    behind: float  # the best, as measured, mean over the sets; below 0 only by uneven repeats
     at_least: float  # on these data sets
     at_most: float
     general_at_least: float  # on data sets of this sort; NaN for fewer than five
@@ -53,18 +54,21 @@ def gaps(
         return ()
     kept = [one._replace(table=one.table[there]) for one in sets]
     means = means[:, there]
-    behind = means.mean(axis=0).max() - means.mean(axis=0)
-    by_set = means[:, [int(behind.argmin())]] - means  # (M, L)
-    here = _claims(on_these_sets([merged(kept)] if same_draws else kept, alpha))
+    best = int(means.mean(axis=0).argmax())
+    here = on_these_sets([merged(kept)] if same_draws else kept, alpha / 2)
+    measured = np.where(np.isfinite(here.difference[best]), here.difference[best], 0.0)
+    by_set = means[:, [best]] - means  # (M, L)
     unknown = np.full(len(there), math.nan)
-    enough = len(sets) >= FEWEST_SETS and not same_draws
-    general = _claims(in_general(kept)) if enough else (unknown, unknown)
+    bounds, general = _claims(here), (unknown, unknown)
+    if len(sets) >= FEWEST_SETS and not same_draws:
+        over = in_general(kept)
+        general = _claims(over._replace(alpha=over.alpha / 2))
     found = [
         Gap(
             level=levels[place],
-            behind=float(behind[i]),
-            at_least=float(here[0][i]),
-            at_most=float(here[1][i]),
+            behind=float(measured[i]),
+            at_least=float(bounds[0][i]),
+            at_most=float(bounds[1][i]),
             general_at_least=float(general[0][i]),
             general_at_most=float(general[1][i]),
             by_set=tuple(map(float, by_set[:, i])),

@@ -7,14 +7,14 @@ each line: choice, data sets, worst and best level, moves, low, high, says
 ("matters", "more than luck", "within the margin", "undecided"), repeats, by_set, over, levels, gaps
 (one object for each level: behind the best, at_least, at_most, both also in general_, by_set));
 across (null for one data set: sets, placed (one object for each optimizer), untuned (gaps, and
-gains of tuning), left_out, margin, needed, headline, details); starts (sets, and one object for
-each optimizer: its setting to start from, tried, agree, value, behind tuning with low, high and
-by_set; the settings also as the search space start/OPTIMIZER.toml); pairs (the first study with
-others: names of both; changes (one object for each optimizer) and average, each with first, second
-(values), difference, low, high (95 %, simultaneous for all optimizers and looks), says ("differs",
-"within the margin", "undecided"), repeats, verdicts (in either study); paired; good_enough (in
-both); reversed (pairs that both studies separate with opposite winners); differences (of settings);
-headline).
+gains of tuning), left_out, margin, needed, headline, details); starts (sets; found: one object for
+each optimizer with its setting to start from, tried, agree, value, behind tuning with low, high and
+by_set; overall: the best of any optimizer; the settings also as the search space
+start/OPTIMIZER.toml); pairs (the first study with others: names of both; changes (one object for
+each optimizer) and average, each with first, second (values), difference, low, high (95 %,
+simultaneous for all optimizers and looks), says ("differs", "within the margin", "undecided"),
+repeats, verdicts (in either study); paired; good_enough (in both); reversed (pairs that both
+studies separate with opposite winners); differences (of settings); headline).
 Values and differences are fractions, null where nothing is known.
 """
 
@@ -115,6 +115,7 @@ def _content(found: Several) -> dict[str, Any]:
         "starts": {
             "sets": found.starts.sets,
             "found": [one._asdict() for one in found.starts.found],
+            "overall": found.starts.overall and found.starts.overall._asdict(),
         },
     }
 
@@ -131,7 +132,7 @@ def studies_tables(found: Several) -> tuple[Table, ...]:
         effects_table(found),
         levels_table(found),
         across_table(found),
-        untuned_table(found),
+        gains_table(found),
         start_table(found),
         studies_table(found),
     )
@@ -161,7 +162,7 @@ def effects_table(found: Several) -> Table:
         f"levels, on these {found.noun}s. Matters: certainly more than "
         f"{points(found.margin)} points; more than luck: certainly some effect; within the margin: "
         f"certainly no more than {points(found.margin)} points. A setting is judged by the tuned "
-        "winners of all optimizers.",
+        "winners of all optimizers; schedule and width by good trials of the searches.",
         (
             *("choice", *(("data",) if several else ()), "from → to", "points", "95 %", "says"),
             *("repeats", "estimated from"),
@@ -172,8 +173,8 @@ def effects_table(found: Several) -> Table:
 
 def levels_table(found: Several) -> Table:
     """Return a row for each level of a choice that has several, and for each untuned optimizer."""
-    choices = dict(choices_of_levels(found))
-    general = any(not math.isnan(one.general_at_most) for gaps in choices.values() for one in gaps)
+    choices = list(choices_of_levels(found))
+    general = any(not math.isnan(one.general_at_most) for _, gaps in choices for one in gaps)
     rows = [
         (
             plain(choice, 60) if one is gaps[0] else "",
@@ -182,7 +183,7 @@ def levels_table(found: Several) -> Table:
             _between(one.at_least, one.at_most),
             *((_between(one.general_at_least, one.general_at_most),) if general else ()),
         )
-        for choice, gaps in choices.items()
+        for choice, gaps in choices
         for one in gaps
     ]
     return Table(
@@ -202,7 +203,7 @@ def _between(low: float, high: float) -> str:
     return "–" if math.isnan(high) else f"{at_least(max(low, 0.0))} to {at_most(high)}"
 
 
-def untuned_table(found: Several) -> Table:
+def gains_table(found: Several) -> Table:
     """Return what tuning gains over Keras's default settings, optimizer by optimizer."""
     gains = found.across.untuned.gains if found.across is not None else ()
     general = any(not math.isnan(one.general_low) for one in gains)
@@ -223,7 +224,8 @@ def untuned_table(found: Several) -> Table:
         f"Validation {WORDS[found.metric]} of Keras's default settings in percent, mean over the "
         "data sets, and what the tuned winner has more, in points, paired by repeat. The 95 % "
         "intervals hold for all optimizers together, on these data sets"
-        f"{' and in general, on data sets of this sort' if general else ''}. Right: each set.",
+        f"{' and in general, on data sets of this sort' if general else ''}. A default run that "
+        "diverged counts as a guess; winners that diverged are left out. Right: each set.",
         (
             *("optimizer", "untuned", "gain", "95 %", *(("95 % in general",) if general else ())),
             *(plain(name, 30) for name in sets),
@@ -251,9 +253,9 @@ def start_table(found: Several) -> Table:
         "Of the settings that the searches tried on every data set, the one that loses least "
         "against tuning on average, both after their last epochs; as search spaces in the folder "
         "start, for --space. Value and behind: chosen on all data sets but one and judged on that "
-        "one, in percent and in points behind tuning the same optimizer. 95 %: on data sets of "
-        "this sort, for all optimizers together, by Student's t over the sets. Same: how many of "
-        "these choices are the setting shown.",
+        "one, in percent and in points behind tuning the same optimizer, on other splits. 95 %: on "
+        "data sets of this sort, for all optimizers together, by Student's t over the sets, where "
+        "all choices are the setting shown. Same: how many of them are.",
         ("optimizer", "value", "behind tuning", "95 % in general", "same", "setting"),
         tuple(rows),
     )

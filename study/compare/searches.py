@@ -4,9 +4,9 @@ One study is enough to compare their levels, repeat by repeat: at which epoch a 
 much is searched, the schedule, and the dense width. The epoch that is best on validation images is
 judged on others (cross-fitted), the last one needs no choice. A budget is judged by what the search
 had found by then, trained again on other splits. A value of a hyperparameter is judged by
-the upper quartile of the trials that had it: the best of them would owe most to chance and to their
-number, the mean to values that no search would choose. That needs a search that proposes and trains
-regardless of results (random, grid): Hyperband trains to the end only what did well.
+the upper quartile of the trials that had it, after their last epochs: the best of them would owe
+most to chance and to their number, the mean to values that no search would choose. That needs
+random search: Hyperband trains to the end only what did well.
 """
 
 import math
@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from study.common.aliases import Value
-from study.common.text import number, some
+from study.common.text import counted, number
 from study.compare.choices import Levels
 from study.compare.data_sets import Block
 from study.records.outcomes import (
@@ -26,7 +26,7 @@ from study.records.outcomes import (
     chance,
     confirmation_runs,
     converged,
-    score,
+    last_value,
     value,
 )
 from study.records.trial_record import Phase, TrialRecord
@@ -34,9 +34,9 @@ from study.report.analysis.search_trials import TYPICAL, confirmed_budgets
 from study.report.analysis.summary import Summary
 
 EPOCH, BUDGET, SCHEDULE, WIDTH = "epoch", "search budget", "schedule", "dense width"
+ALWAYS = (EPOCH, BUDGET, SCHEDULE, WIDTH)
 EPOCHS = ("best on validation", "last")
 PARTS = {0.125: "an eighth", 0.25: "a quarter", 0.5: "half", 1.0: "whole"}
-REGARDLESS = ("random", "grid")  # of results: tuners
 FEWEST_TRIALS = 2  # of one value in one repeat of an optimizer
 
 Table = Float[np.ndarray, "L R"]
@@ -48,7 +48,7 @@ def choices_inside(block: Block) -> Iterator[Levels]:
     yield from _levels(block, EPOCH, EPOCHS, _by_epoch)
     if any(r.phase is Phase.BUDGET for study in block.studies for r in study.records):
         yield from _levels(block, BUDGET, tuple(PARTS.values()), _by_budget)
-    if any(study.meta.settings["tuner"] not in REGARDLESS for study in block.studies):
+    if any(study.meta.settings["tuner"] != "random" for study in block.studies):
         return
     for choice, key in ((SCHEDULE, "schedule"), (WIDTH, "dense_width")):
         values = _tried(block, key)
@@ -96,7 +96,7 @@ def _by(
     found = []
     for one in values:
         scores = [
-            score(r, guess)
+            last_value(r, guess)
             for r in records
             if _whole(study, r) and r.hyperparameters.get(key) == one
         ]
@@ -125,5 +125,5 @@ def _levels(block: Block, choice: str, levels: tuple[str, ...], cell: Cell) -> I
         tables.append(np.where(counts > 0, sums / np.maximum(counts, 1), math.nan).T)
     table: Table = np.mean(tables, axis=0)
     if np.isfinite(table).any():
-        over = f"mean of {some(block.optimizers, 'optimizer')}"
+        over = f"mean of up to {counted(len(block.optimizers), 'optimizer')}"
         yield Levels(choice, levels, table, over, same_draws=True)

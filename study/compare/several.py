@@ -18,6 +18,7 @@ from study.compare.data_sets import (
 from study.compare.effects import OPTIMIZER, Effect, effects
 from study.compare.gaps import Gap
 from study.compare.pair import StudyPair, check_metrics, pair_of
+from study.compare.searches import ALWAYS
 from study.compare.starts import Starts, starting_points
 from study.report.analysis.summary import Summary
 from study.verdicts.answer import Verdict
@@ -155,7 +156,8 @@ def _line(study: Summary, data: DataSet) -> StudyLine:
 def _effect_sentences(lines: Sequence[Effect], sets: Sequence[DataSet]) -> Iterator[str]:
     """Yield a sentence on the choices for each scope (data sets); scopes with settings first."""
     scopes = dict.fromkeys(one.data for one in lines)
-    with_settings = {one.data for one in lines if one.choice not in (OPTIMIZER, TUNING)}
+    always = (OPTIMIZER, TUNING, *ALWAYS)
+    with_settings = {one.data for one in lines if one.choice not in always}
     for scope in sorted(scopes, key=lambda scope: scope not in with_settings)[:SCOPES]:
         yield _side_by_side([one for one in lines if one.data == scope], several=len(sets) > 1)
 

@@ -6,10 +6,11 @@ the sets, is the setting to start from. How far it is behind tuning is judged by
 out: it is chosen on all others and judged on that one, where nothing was chosen by its result.
 
 Both count with their values after the last epoch, since nobody who starts from a setting knows the
-best one. A set is one observation: Student's t on
-the differences, at the error rate of `set_bounds` for this number of sets, divided by the number
-of optimizers. That takes the sets as independent, although two choices share all sets but two;
-where most of them agree (`agree`) this matters little.
+best one; the setting on a split of the searches, tuning on splits of the confirmation. A set is one
+observation: Student's t on the differences, at the error rate of `set_bounds` for this number of
+sets, divided by the number of optimizers. Choices on sets that overlap are not independent: where
+they differ, no interval is given. Simulated, twelve optimizers of 100 settings on six or ten sets
+have a false interval in 0.5 to 4.0 % of collections, and in 6.5 % where all settings are equal.
 """
 
 import json
@@ -19,25 +20,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from scipy.special import stdtrit
 
-from study.common.aliases import Value
+from study.common.aliases import OPTIMIZER_NAME, Value
 from study.common.text import number
 from study.compare.data_sets import DataSet, with_results
 from study.compare.set_bounds import FEWEST_SETS, alpha_of
-from study.records.outcomes import chance, confirmation_runs, converged
+from study.records.outcomes import chance, confirmation_runs, converged, last_value
 from study.records.study_meta import StudyMeta
-from study.records.trial_record import Phase, TrialRecord, TrialStatus
+from study.records.trial_record import Phase, TrialRecord
 from study.report.analysis.search_trials import TYPICAL
 from study.report.analysis.summary import Summary
 from study.space.domains import argument_of
 from study.space.head_config import HEAD
 
+FEWEST = 3  # data sets that can choose for each other
+ALIKE = ("seed", "max_epochs", "trials", "base", "image_size", "preprocess", "views", "metric")
 Setting = tuple[tuple[str, Value], ...]  # hyperparameters in the order of their names
 
 
 class Start(NamedTuple):
-    """A setting to start from. Fractions; bounds are NaN for fewer than five data sets."""
+    """A setting to start from. Fractions.
+
+    Bounds are NaN for fewer than five data sets, and where not all choices are the same.
+    """
 
     optimizer: str
     hyperparameters: Mapping[str, Value]
@@ -50,73 +57,118 @@ class Start(NamedTuple):
     by_set: tuple[float, ...]  # behind tuning on each set
 
 
-class Starts(NamedTuple):
-    """The settings of all optimizers that were searched alike, the least behind tuning first."""
+class Overall(NamedTuple):
+    """The best setting of any optimizer: it, too, is chosen on all sets but the one that judges."""
 
-    sets: tuple[str, ...]
-    found: tuple[Start, ...]
-    studies: tuple[StudyMeta, ...]  # that searched them
+    optimizers: tuple[str, ...]  # chosen, without each set
+    value: float
+    behind: float  # tuning the same optimizer
+
+
+class Starts(NamedTuple):
+    """The settings of all optimizers that were searched alike, the highest value first."""
+
+    sets: tuple[str, ...] = ()
+    found: tuple[Start, ...] = ()
+    overall: Overall | None = None
+    studies: tuple[StudyMeta, ...] = ()  # that searched them
+
+
+class _Tried(NamedTuple):
+    """The settings of one optimizer that were tried on all M data sets."""
+
+    optimizer: str
+    settings: tuple[Setting, ...]  # S
+    values: Float[np.ndarray, "M S"]
+    tuned: Float[np.ndarray, " M"]
 
 
 def starting_points(sets: Sequence[DataSet]) -> Starts:
     """Return a setting of each optimizer; none for fewer than three sets searched alike."""
     alike = _searched_alike(sets)
-    if len(alike) < 3:
-        return Starts((), (), ())
-    studies = list(alike.values())
+    if len(alike) < FEWEST:
+        return Starts()
+    studies = [found for _, found in alike]
     names = [
         name
         for name in studies[0][0].meta.optimizers
         if all(name in with_results(one) for found in studies for one in found)
+        and OPTIMIZER_NAME.fullmatch(name)  # it names a file, and an archive may be anybody's
     ]
-    found = [_start(name, studies) for name in names]
-    known = [_bounded(one, len(names)) for one in found if one is not None]
+    tried = [one for name in names if (one := _tried(name, studies)) is not None]
+    found = [_start(one, len(names)) for one in tried]
     return Starts(
-        tuple(alike),
-        tuple(sorted(known, key=lambda one: -one.value)),
-        tuple(study.meta for found in studies for study in found),
+        sets=tuple(name for name, _ in alike),
+        found=tuple(sorted(found, key=lambda one: -one.value)),
+        overall=_overall(tried) if len(tried) > 1 else None,
+        studies=tuple(study.meta for found in studies for study in found),
     )
 
 
-def _searched_alike(sets: Sequence[DataSet]) -> dict[str, list[Summary]]:
-    """Return data set -> its studies, of the searches that most data sets have in common."""
-    groups: dict[str, dict[str, list[Summary]]] = defaultdict(dict)
+def _searched_alike(sets: Sequence[DataSet]) -> list[tuple[str, list[Summary]]]:
+    """Return data sets with their studies, of the searches that most data sets have in common."""
+    groups: dict[str, list[tuple[str, list[Summary]]]] = defaultdict(list)
     for data in sets:
+        own: dict[str, list[Summary]] = defaultdict(list)
         for study in data.studies:
-            settings = study.meta.settings
-            if settings["tuner"] == "random":
-                same = [settings[key] for key in ("seed", "max_epochs", "trials")]
-                key = json.dumps([study.meta.space["fingerprint"], *same])
-                groups[key].setdefault(data.name, []).append(study)
-    return max(groups.values(), key=len, default={})
+            if study.meta.settings["tuner"] == "random":
+                settings = {key: study.meta.settings.get(key) for key in ALIKE}
+                inputs = [study.meta.data["features"], study.meta.weights.get("digest")]
+                same = [study.meta.space["fingerprint"], settings, inputs]
+                own[json.dumps(same, sort_keys=True)].append(study)
+        for key, studies in own.items():
+            groups[key].append((data.name, studies))
+    return max(groups.values(), key=len, default=[])
 
 
-def _start(name: str, sets: Sequence[Sequence[Summary]]) -> Start | None:
-    """Return the setting of one optimizer without bounds; None if no setting is on all sets."""
+def _tried(name: str, sets: Sequence[Sequence[Summary]]) -> _Tried | None:
     each = [[_values(name, study) for study in found] for found in sets]
     shared = set.intersection(*(set(values) for found in each for values in found))
-    settings = sorted(shared, key=str)
+    settings = tuple(sorted(shared, key=str))
     if not settings:
         return None
-    values = np.array(
-        [[np.mean([one[s] for one in found]) for s in settings] for found in each]
-    )  # (M, settings)
-    tuned = np.array([np.mean([_tuned(name, study) for study in found]) for found in sets])  # (M,)
-    behind = tuned[:, None] - values
-    chosen = [int(np.delete(behind, i, axis=0).mean(axis=0).argmin()) for i in range(len(sets))]
+    values = [[np.mean([one[s] for one in found]) for s in settings] for found in each]
+    tuned = [np.mean([_tuned(name, study) for study in found]) for found in sets]
+    return _Tried(name, settings, np.array(values), np.array(tuned))
+
+
+def _start(one: _Tried, optimizers: int) -> Start:
+    """Return the setting of one optimizer."""
+    behind = one.tuned[:, None] - one.values
+    rows = np.arange(len(behind))
+    chosen = [int(np.delete(behind, row, axis=0).mean(axis=0).argmin()) for row in rows]
     best = int(behind.mean(axis=0).argmin())
-    judged = behind[np.arange(len(sets)), chosen]
+    judged = behind[rows, chosen]
+    agree = sum(place == best for place in chosen)
+    mean, reach = float(judged.mean()), math.nan
+    if agree == len(rows) >= FEWEST_SETS:
+        error = float(judged.std(ddof=1)) / math.sqrt(len(rows))
+        alpha = alpha_of(len(rows)) / (2 * optimizers)
+        reach = float(stdtrit(len(rows) - 1, 1 - alpha)) * error
     return Start(
-        optimizer=name,
-        hyperparameters=dict(settings[best]),
-        tried=len(settings),
-        agree=sum(one == best for one in chosen),
-        value=float(values[np.arange(len(sets)), chosen].mean()),
-        behind=float(judged.mean()),
-        low=math.nan,
-        high=math.nan,
+        optimizer=one.optimizer,
+        hyperparameters=dict(one.settings[best]),
+        tried=len(one.settings),
+        agree=agree,
+        value=float(one.values[rows, chosen].mean()),
+        behind=mean,
+        low=mean - reach,
+        high=mean + reach,
         by_set=tuple(map(float, judged)),
     )
+
+
+def _overall(tried: Sequence[_Tried]) -> Overall:
+    """Choose the optimizer, too, without the set that judges."""
+    names, values, behind = [], [], []
+    for left in range(len(tried[0].tuned)):
+        means = [np.delete(one.values, left, axis=0).mean(axis=0) for one in tried]
+        one, mean = max(zip(tried, means, strict=True), key=lambda pair: float(pair[1].max()))
+        value = float(one.values[left, int(mean.argmax())])
+        names.append(one.optimizer)
+        values.append(value)
+        behind.append(float(one.tuned[left]) - value)
+    return Overall(tuple(names), float(np.mean(values)), float(np.mean(behind)))
 
 
 def _tuned(name: str, study: Summary) -> float:
@@ -136,9 +188,9 @@ def _values(name: str, study: Summary) -> dict[Setting, float]:
     guess, easier = chance(study.meta.metric, study.meta.class_counts), _easier(study)
     found = defaultdict(list)
     for record in _whole_trials(study):
-        if record.optimizer == name and not math.isnan(value := _last(record, guess)):
+        if record.optimizer == name and not math.isnan(value := last_value(record, guess)):
             setting = tuple(sorted(record.hyperparameters.items()))
-            found[setting].append(value - easier[record.repeat])
+            found[setting].append(min(value - easier[record.repeat], 1.0))
     return {setting: float(np.mean(values)) for setting, values in found.items()}
 
 
@@ -147,7 +199,7 @@ def _easier(study: Summary) -> dict[int, float]:
     guess = chance(study.meta.metric, study.meta.class_counts)
     found = defaultdict(list)
     for record in _whole_trials(study):
-        if not math.isnan(value := _last(record, guess)):
+        if not math.isnan(value := last_value(record, guess)):
             found[record.repeat].append(value)
     good = {repeat: float(np.quantile(values, TYPICAL)) for repeat, values in found.items()}
     return {repeat: one - float(np.mean(list(good.values()))) for repeat, one in good.items()}
@@ -158,23 +210,6 @@ def _whole_trials(study: Summary) -> Iterator[TrialRecord]:
         whole = record.epochs == study.meta.settings["max_epochs"]
         if record.phase is Phase.SEARCH and whole:
             yield record
-
-
-def _last(record: TrialRecord, guess: float) -> float:
-    """Return the value of a run after its last epoch; `guess` if it diverged, NaN if it failed."""
-    if record.status is TrialStatus.COMPLETED:
-        return record.measured.validation[-1]
-    return guess if record.status is TrialStatus.DIVERGED else math.nan
-
-
-def _bounded(start: Start, optimizers: int) -> Start:
-    """Add the bounds over data sets of this sort, which hold for all optimizers together."""
-    count = len(start.by_set)
-    if count < FEWEST_SETS:
-        return start
-    error = float(np.std(start.by_set, ddof=1)) / math.sqrt(count)
-    reach = float(stdtrit(count - 1, 1 - alpha_of(count) / (2 * optimizers))) * error
-    return start._replace(low=start.behind - reach, high=start.behind + reach)
 
 
 def as_words(values: Mapping[str, Value]) -> str:

@@ -15,7 +15,14 @@ from jaxtyping import Float
 from study.compare.choices import untuned_table
 from study.compare.data_sets import Block
 from study.compare.gaps import Gap, gaps
-from study.compare.set_bounds import FEWEST_SETS, SetResults, alpha_of, in_general, on_these_sets
+from study.compare.set_bounds import (
+    FEWEST_SETS,
+    SetResults,
+    alpha_of,
+    in_general,
+    mean_of_known,
+    on_these_sets,
+)
 from study.verdicts.bounds import Bounds
 
 
@@ -52,7 +59,8 @@ def untuned(blocks: Sequence[Block], names: Sequence[str], leader: str, alpha: f
     """
     tuned = [_rows(block, block.mean_table, names) for block in blocks]  # (K, R) each
     default = [_rows(block, untuned_table(block), names) for block in blocks]
-    there = [all(np.isfinite(table[k]).any() for table in default) for k in range(len(names))]
+    both = [np.isfinite(t - d) for t, d in zip(tuned, default, strict=True)]
+    there = [all(known[k].any() for known in both) for k in range(len(names))]
     if not any(there):
         return Untuned()
     place, steps = names.index(leader), [block.step for block in blocks]
@@ -85,13 +93,13 @@ def _gain(name: str, sets: Sequence[SetResults], alpha: float, optimizers: int) 
     few = len(sets) < FEWEST_SETS
     return TuningGain(
         optimizer=name,
-        untuned=float(np.mean([np.nanmean(one.table[1]) for one in sets])),
+        untuned=float(np.mean([mean_of_known(one.table[1]) for one in sets])),
         gain=float(here.difference[0, 1]),
         low=low,
         high=high,
         general_low=math.nan if few else general_low,
         general_high=math.nan if few else general_high,
-        by_set=tuple(float(np.nanmean(one.table[0] - one.table[1])) for one in sets),
+        by_set=tuple(float(mean_of_known(one.table[0] - one.table[1])) for one in sets),
     )
 
 

@@ -43,6 +43,13 @@ def score(record: TrialRecord, guess: float) -> float:
     return guess if record.status is TrialStatus.DIVERGED or math.isnan(found) else found
 
 
+def last_value(record: TrialRecord, guess: float) -> float:
+    """Return the value of a run after its last epoch; `guess` if it diverged, NaN if it failed."""
+    if record.status is TrialStatus.COMPLETED:
+        return record.measured.validation[-1]
+    return guess if record.status is TrialStatus.DIVERGED else math.nan
+
+
 def search_winner(trials: Iterable[TrialRecord]) -> TrialRecord | None:
     """Return the best completed trial; of equals that with the lower validation loss, then by id.
 

@@ -5,12 +5,12 @@ class that is not an optimizer is refused with the file, the key, the value rece
 be valid. No name in a file is ever imported or called.
 """
 
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from study.common.aliases import OPTIMIZER_NAME
 from study.common.errors import UserError
 from study.common.text import near
 from study.space.domains import ONE_MINUS, Domain, OptimizerSpace, argument_of, turned
@@ -31,7 +31,6 @@ from study.space.value_reader import ValueReader, shown
 
 MAX_FILE_BYTES = 100_000
 MOST_DOTS = 200  # in a line: dotted keys cost tomllib time by the square of their depth
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 TAKEN_NAMES = (  # files and folders of a study, and words used alongside optimizers' names
     "joint", "winner", "predictions", "report", "search", "confirm", "default", "optimizer",
 )  # fmt: skip
@@ -93,7 +92,7 @@ class SpaceReader(ValueReader):
         seen: dict[str, str] = {}
         for name in names:
             where = f"optimizers.{shown(name)}"
-            if not _NAME.fullmatch(name):
+            if not OPTIMIZER_NAME.fullmatch(name):
                 raise self.error(
                     where,
                     "not a valid name; it consists of letters a to z, digits, _ and -, "
