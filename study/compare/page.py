@@ -190,10 +190,10 @@ def levels_table(found: Several) -> Table:
         "Level by level",
         f"Points of validation {WORDS[found.metric]} behind the best level of the same choice: as "
         "measured, and at least to at most on these data sets"
-        f"{' and in general, on data sets of this sort' if general else ''}. The bounds of one "
-        "choice hold together with 95 % (above those of all choices, so they are wider there); a "
-        "dash: none is known, in general because searches of one seed try the same configurations "
-        "on every set. Keras's defaults: untuned, beside the tuned optimizer that leads.",
+        f"{' and in general, on data sets of this sort, at this number of sets' if general else ''}"
+        ". The bounds of one choice hold together with 95 % (above those of all choices, so they "
+        "are wider there); a dash: none is known, in general because searches of one seed try the "
+        "same configurations on every set. Keras's defaults: untuned, beside the tuned optimizer that leads.",
         ("choice", "level", "behind", "95 %", *(("95 % in general",) if general else ())),
         tuple(rows),
     )
@@ -224,7 +224,8 @@ def gains_table(found: Several) -> Table:
         f"Validation {WORDS[found.metric]} of Keras's default settings in percent, mean over the "
         "data sets, and what the tuned winner has more, in points, paired by repeat. The 95 % "
         "intervals hold for all optimizers together, on these data sets"
-        f"{' and in general, on data sets of this sort' if general else ''}. A default run that "
+        f"{' and in general, on data sets of this sort, at this number of sets' if general else ''}"
+        ". A default run that "
         "diverged counts as a guess; winners that diverged are left out. Right: each set.",
         (
             *("optimizer", "untuned", "gain", "95 %", *(("95 % in general",) if general else ())),
