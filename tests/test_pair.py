@@ -133,7 +133,8 @@ def test_the_command_compares_and_writes_page_table_and_numbers(logs, capsys):
     assert "--preprocess: caffe and rescale" in out and "average" in out
     folder = logs / "a" / "report" / "compare"
     assert {p.name for p in folder.iterdir()} == {
-        *("compare.html", "compare.md", "compare.json", "effects.png", "pair_1.png")
+        *("compare.html", "compare.md", "compare.json"),
+        *("effects.png", "levels.png", "pair_1.png"),
     }
     content = json.loads((folder / "compare.json").read_text(), parse_constant=pytest.fail)
     assert content["format"] == 2 and content["margin"] == 0.02

@@ -41,7 +41,7 @@ def write_comparison(
             else:
                 folders.append(find_study(logs, name))
         if len(folders) < 2:
-            raise UserError("`study`: two or more are needed, such as --study A --study B")
+            raise UserError("`study`: two or more are needed; give it once for each")
         found = several_studies([load_study(one, margin=given_margin(margin)) for one in folders])
         if packed is not None:
             pack(folders, packed)
