@@ -137,7 +137,7 @@ def test_the_command_compares_and_writes_page_table_and_numbers(logs, capsys):
         *("effects.png", "levels.png", "pair_1.png"),
     }
     content = json.loads((folder / "compare.json").read_text(), parse_constant=pytest.fail)
-    assert content["format"] == 2 and content["margin"] == 0.02
+    assert content["format"] == 3 and content["margin"] == 0.02
     (pair,) = content["pairs"]
     assert [change["optimizer"] for change in pair["changes"]] == ["adam", "sgd", "<b>&"]
     assert pair["changes"][2]["difference"] is None
