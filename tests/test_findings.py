@@ -185,10 +185,19 @@ def _base(found: Several, studies: Sequence[Summary]) -> str:
         f"{one.level} {points(one.behind)} ({at_least(one.at_least)} to {at_most(one.at_most)})"
         for one in others
     ]
-    return (
+    text = (
         f"On {sets}, with the learning rates of four optimizers tuned, {best.level} is best as "
         f"measured; points behind it: {join(texts)}."
     )
+    placed = found.across.placed if found.across is not None else ()
+    good = [one for one in placed if one.general is Verdict.GOOD_ENOUGH]
+    if good:
+        worst = max(one.at_most_general or 0.0 for one in good)
+        text += (
+            f" Over these bases tuned {join([one.optimizer for one in good])} are good enough in "
+            f"general: each at most {at_most(worst)} points behind the best on average."
+        )
+    return text
 
 
 def readme_of(found: Several) -> str:
