@@ -62,6 +62,7 @@ class Effect(NamedTuple):
     over: str  # what the line is estimated from, in words
     levels: tuple[str, ...]
     gaps: tuple[Gap, ...]  # of each level to the best, the best first
+    median: float  # over the optimizers that the line is a mean of; NaN but for tuning
 
 
 class _NamedBlock(NamedTuple):
@@ -151,7 +152,15 @@ def _effect(
         over="; ".join(filter(None, _over(found, blocks, span))),
         levels=levels,
         gaps=gaps(levels, sets, alpha, same_draws=same),
+        median=float(np.median(list(parts.values()))) if (parts := _parts(found)) else math.nan,
     )
+
+
+def _parts(found: Sequence[Levels]) -> dict[str, float]:
+    """Return the part of each optimizer that all data sets have, mean over the sets."""
+    shared = set.intersection(*(set(one.parts) for one in found))
+    names = [name for name in found[0].parts if name in shared]
+    return {name: float(np.mean([one.parts[name] for one in found])) for name in names}
 
 
 def _over(found: Sequence[Levels], blocks: Sequence[_NamedBlock], span: Span) -> Iterator[str]:
@@ -161,10 +170,8 @@ def _over(found: Sequence[Levels], blocks: Sequence[_NamedBlock], span: Span) ->
         yield f"mean of {len(found)} data sets, from " + " to ".join(
             f"{points_signed(value)} ({name})" for value, name in (ordered[0], ordered[-1])
         )
-        shared = set.intersection(*(set(one.parts) for one in found))
-        if len(shared) > 1:
-            names = [name for name in found[0].parts if name in shared]
-            yield spread_over({n: float(np.mean([one.parts[n] for one in found])) for n in names})
+        if len(parts := _parts(found)) > 1:
+            yield spread_over(parts)
     else:
         yield found[0].over
         studies = len(blocks[0].block.studies)

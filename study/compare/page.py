@@ -5,7 +5,8 @@ good_enough, and against the first study on the same data: in which settings it 
 difference with low and high); margin; metric; headline, details, remarks; effects (one object for
 each line: choice, data sets, worst and best level, moves, low, high, says
 ("matters", "more than luck", "within the margin", "undecided"), repeats, by_set, over, levels, gaps
-(one object for each level: behind the best, at_least, at_most, both also in general_, by_set));
+(one object for each level: behind the best, at_least, at_most, both also in general_, by_set),
+median (of the optimizers, tuning only));
 across (null for one data set: sets, placed (one object for each optimizer), untuned (gaps, and
 gains of tuning), left_out, margin, needed, headline, details); starts (sets; found: one object for
 each optimizer with its setting to start from, tried, agree, value, behind tuning with low, high and

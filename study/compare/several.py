@@ -189,7 +189,10 @@ def _side_by_side(lines: Sequence[Effect], *, several: bool) -> str:
 
 
 def _bounded(one: Effect) -> str:
-    return "" if math.isnan(one.low) else f" ({points(one.low)} to {points(one.high)})"
+    texts = [] if math.isnan(one.low) else [f"{points(one.low)} to {points(one.high)}"]
+    if not math.isnan(one.median):
+        texts.append(f"median optimizer {points(one.median)}")
+    return f" ({'; '.join(texts)})" if texts else ""
 
 
 def _remarks(
