@@ -3,10 +3,10 @@
 One study is enough to compare their levels, repeat by repeat: at which epoch a winner is taken, how
 much is searched, the schedule, and the dense width. The epoch that is best on validation images is
 judged on others (cross-fitted), the last one needs no choice. A budget is judged by what the search
-had found by then, trained again on other splits. A value of a hyperparameter is judged by
-the upper quartile of the trials that had it, after their last epochs: the best of them would owe
-most to chance and to their number, the mean to values that no search would choose. That needs
-random search: Hyperband trains to the end only what did well.
+had found by then, trained again on other splits. A value of a hyperparameter is judged by the upper
+quartile of the trials that had it, after their last epochs: the best of them would owe most to
+chance and to their number, the mean to values that no search would choose. That needs random
+search: Hyperband trains to the end only what did well.
 """
 
 import math

@@ -59,9 +59,7 @@ class Several(NamedTuple):
     details: tuple[str, ...]
     remarks: tuple[str, ...]  # to know before reading the numbers
     optimizers: tuple[str, ...]  # in the order of the search spaces, which gives the colours
-    pairs: tuple[
-        StudyPair, ...
-    ]  # the first study and others, of the same data unless there are two
+    pairs: tuple[StudyPair, ...]  # the first study with others, see `_beside`
 
 
 def several_studies(studies: Sequence[Summary]) -> Several:
