@@ -351,3 +351,9 @@ def test_the_command_writes_one_page_with_a_section_for_each_pair(logs, capsys):
 def test_a_study_that_is_not_there_is_a_mistake(logs, capsys):
     assert main(["--logs", str(logs), "--study", "a", "--study", "b", "--study", "nobody"]) == 2
     assert "no study named 'nobody'" in capsys.readouterr().err
+
+
+def test_of_many_that_will_do_those_that_will_not_are_named():
+    levels = {f"o{n}": 0.02 for n in range(7)} | {"sgd": -0.2}
+    found = several_studies([study(f"s{n}", data=f"d{n}", levels=levels) for n in range(5)])
+    assert found.headline.startswith("In general use any of the 8 optimizers but sgd: tuned,")

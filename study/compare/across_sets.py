@@ -193,6 +193,10 @@ def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -
         worst = max(one.at_most_general or 0.0 for one in good)
         each = "each is" if len(good) > 1 else "it is"
         use = join([one.optimizer for one in good], "or")
+        rest = [one.optimizer for one in placed if one not in good]
+        if len(good) > NAMED and len(rest) < len(good):
+            but = f" but {join(rest)}" if rest else ""
+            use = f"any of the {len(placed)} optimizers{but}"
         return (
             f"In general use {use}: tuned, on data sets of this sort, {each} on average at most "
             f"{at_most(worst)} points behind the best.{excluded}"
