@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from study.common.aliases import Value
-from study.common.text import counted, number
+from study.common.text import number
 from study.compare.choices import Levels
 from study.compare.data_sets import Block
 from study.records.outcomes import (
@@ -125,5 +125,6 @@ def _levels(block: Block, choice: str, levels: tuple[str, ...], cell: Cell) -> I
         tables.append(np.where(counts > 0, sums / np.maximum(counts, 1), math.nan).T)
     table: Table = np.mean(tables, axis=0)
     if np.isfinite(table).any():
-        over = f"mean of up to {counted(len(block.optimizers), 'optimizer')}"
+        first, *others = block.optimizers
+        over = f"mean of up to {1 + len(others)} optimizers" if others else first
         yield Levels(choice, levels, table, over, same_draws=True)
