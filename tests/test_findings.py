@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from textwrap import wrap
 
 import pytest
@@ -65,8 +66,7 @@ SETS = {
 
 def studies_of(folder: Path) -> dict[str, Summary]:
     """Return all published studies by name."""
-    there = [path for path in (RECORDS, MORE) if path.is_file()]
-    found = [one for path in there for one in unpack(path, folder / path.name)]
+    found = [one for path in (RECORDS, MORE) for one in unpack(path, folder / path.name)]
     return {one.name: load_study(one) for one in found}
 
 
@@ -243,13 +243,12 @@ def _tuning(found: Several) -> str:
     assert found.across is not None
     gains = found.across.untuned.gains
     sure = [f"{one.optimizer} ({points_signed(one.gain)} points)" for one in gains if one.low > 0]
-    middle = sorted(one.gain for one in gains)
-    median = (middle[(len(gains) - 1) // 2] + middle[len(gains) // 2]) / 2
+    middle = median(one.gain for one in gains)
     least = min(gains, key=lambda one: one.gain)
     return (
         "Over Keras's default settings, tuning certainly gains on these sets for "
         f"{join(sure) if sure else 'no optimizer'}; as measured, half of the {len(gains)} gain "
-        f"{points(median)} points or less, and {least.optimizer} gains least "
+        f"{points(middle)} points or less, and {least.optimizer} gains least "
         f"({points_signed(least.gain)}, 95 % {_between(least.low, least.high)})."
     )
 
@@ -405,9 +404,7 @@ def _sets(studies: Sequence[Summary]) -> Iterator[str]:
                 source,
             )
         )
-    head = (
-        *("set", "images", "classes", "validation", "leader, %", "good enough", "minutes", "from"),
-    )
+    head = ("set", "images", "classes", "validation", "leader, %", "good enough", "minutes", "from")
     note = (
         "Verdicts of each study alone, on its own images, after five repeats, at a margin of 2 "
         "points. Validation: images of a validation split. Minutes: of the search, on two cores of "
@@ -422,8 +419,8 @@ def _use_start(found: Several) -> Iterator[str]:
     best = found.starts.found[0].optimizer
     yield (
         "A setting is judged as a whole: what is bad on average, such as a narrow layer, may be "
-        "good in it. Few choices that are the same, or a wide interval, mean that the setting is "
-        "not to be relied on. `python -m study.compare` writes each as a search space, "
+        "good in it. Where few of the choices are the same, or the interval is wide or missing, it "
+        "is not to be relied on. `python -m study.compare` writes each as a search space, "
         f"`{best}.toml` and so on in the folder `start` beside its page, and a search with "
         f"`--space {best}.toml` trains it on your images."
     )
@@ -438,7 +435,7 @@ def _bases(studies: Sequence[Summary]) -> Iterator[str]:
     yield (
         f"VGG16, MobileNetV2 and EfficientNet-Lite0 on {counted(sets, 'data set')}, each with "
         "`--space quick` (only the learning rate is tuned, 8 trials), sgd, adam, rmsprop, nadam. "
-        f"The records are in [more.tar.xz](findings/more.tar.xz)."
+        "The records are in [more.tar.xz](findings/more.tar.xz)."
     )
     yield f"**{found.headline}**"
     yield from found.details
@@ -502,8 +499,6 @@ def _tables(*tables: Table) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Summary]:
-    if not RECORDS.is_file():
-        pytest.skip("no records are published")
     return studies_of(tmp_path_factory.mktemp("findings"))
 
 

@@ -74,7 +74,7 @@ def _public(meta: StudyMeta) -> StudyMeta:
     """Return the study without names of images, messages, and the way to its files."""
     data = {key: [] if isinstance(value, list) else value for key, value in meta.data.items()}
     settings = {
-        key: _last(value) if key in PLACES else value for key, value in meta.settings.items()
+        key: _without_way(value) if key in PLACES else value for key, value in meta.settings.items()
     }
     return replace(
         meta,
@@ -82,14 +82,14 @@ def _public(meta: StudyMeta) -> StudyMeta:
         data=data,
         command=typed("search", "--name", meta.name),
         partial="stopped early" if meta.partial else "",
-        weights={key: _last(value) for key, value in meta.weights.items()},
+        weights={key: _without_way(value) for key, value in meta.weights.items()},
     )
 
 
-def _last(value: Any) -> Any:
+def _without_way(value: Any) -> Any:
     """Return a path, or several, without the way to it, on any system."""
     if isinstance(value, list | tuple):
-        return [_last(one) for one in value]
+        return [_without_way(one) for one in value]
     if not isinstance(value, str):
         return value
     return ",".join(PureWindowsPath(one).name or one for one in value.split(","))

@@ -192,10 +192,10 @@ def levels_table(found: Several) -> Table:
         f"Points of validation {WORDS[found.metric]} behind the best level of the same choice: as "
         "measured, and at least to at most on these data sets"
         f"{' and in general, on data sets of this sort, at this number of sets' if general else ''}"
-        ". The bounds of one choice hold together with 95 % (above those of all choices, so they "
-        "are wider there); a dash: none is known, in general because searches of one seed try the "
-        "same configurations on every set. Keras's defaults: untuned, beside the tuned optimizer "
-        "that leads.",
+        ". The bounds of one choice hold together with 95 % (under What moves how much those of "
+        "all choices do, so they are wider there); a dash: none is known, in general because "
+        "searches of one seed try the same configurations on every set. Keras's defaults: untuned, "
+        "beside the tuned optimizer that leads.",
         ("choice", "level", "behind", "95 %", *(("95 % in general",) if general else ())),
         tuple(rows),
     )

@@ -10,7 +10,7 @@ search: Hyperband trains to the end only what did well.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -62,8 +62,8 @@ def _tried(block: Block, key: str) -> list[Value]:
     found = [
         {
             record.hyperparameters[key]
-            for record in study.records
-            if _whole(study, record) and key in record.hyperparameters
+            for record in whole_trials(study, study.records)
+            if key in record.hyperparameters
         }
         for study in block.studies
     ]
@@ -73,8 +73,12 @@ def _tried(block: Block, key: str) -> list[Value]:
     return sorted(values, key=float if numeric else str) if few else []
 
 
-def _whole(study: Summary, record: TrialRecord) -> bool:
-    return record.phase is Phase.SEARCH and record.epochs == study.meta.settings["max_epochs"]
+def whole_trials(study: Summary, records: Iterable[TrialRecord]) -> Iterator[TrialRecord]:
+    """Yield those of a study's records that are trials of a search trained for all epochs."""
+    for record in records:
+        whole = record.epochs == study.meta.settings["max_epochs"]
+        if record.phase is Phase.SEARCH and whole:
+            yield record
 
 
 def _by_epoch(study: Summary, records: list[TrialRecord]) -> list[float]:
@@ -95,11 +99,8 @@ def _by(
     guess = chance(study.meta.metric, study.meta.class_counts)
     found = []
     for one in values:
-        scores = [
-            last_value(r, guess)
-            for r in records
-            if _whole(study, r) and r.hyperparameters.get(key) == one
-        ]
+        trials = (r for r in whole_trials(study, records) if r.hyperparameters.get(key) == one)
+        scores = [last_value(trial, guess) for trial in trials]
         known = [each for each in scores if not math.isnan(each)]
         enough = len(known) >= FEWEST_TRIALS
         found.append(float(np.quantile(known, TYPICAL)) if enough else math.nan)

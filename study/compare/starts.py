@@ -26,10 +26,10 @@ from scipy.special import stdtrit
 from study.common.aliases import OPTIMIZER_NAME, Value
 from study.common.text import number
 from study.compare.data_sets import DataSet, with_results
+from study.compare.searches import whole_trials
 from study.compare.set_bounds import FEWEST_SETS, alpha_of
 from study.records.outcomes import chance, confirmation_runs, converged, last_value
 from study.records.study_meta import StudyMeta
-from study.records.trial_record import Phase, TrialRecord
 from study.report.analysis.search_trials import TYPICAL
 from study.report.analysis.summary import Summary
 from study.space.domains import argument_of
@@ -187,7 +187,7 @@ def _values(name: str, study: Summary) -> dict[Setting, float]:
     """
     guess, easier = chance(study.meta.metric, study.meta.class_counts), _easier(study)
     found = defaultdict(list)
-    for record in _whole_trials(study):
+    for record in whole_trials(study, study.records):
         if record.optimizer == name and not math.isnan(value := last_value(record, guess)):
             setting = tuple(sorted(record.hyperparameters.items()))
             found[setting].append(min(value - easier[record.repeat], 1.0))
@@ -198,18 +198,11 @@ def _easier(study: Summary) -> dict[int, float]:
     """Return by how much each repeat's search split is easier than their mean, from all trials."""
     guess = chance(study.meta.metric, study.meta.class_counts)
     found = defaultdict(list)
-    for record in _whole_trials(study):
+    for record in whole_trials(study, study.records):
         if not math.isnan(value := last_value(record, guess)):
             found[record.repeat].append(value)
     good = {repeat: float(np.quantile(values, TYPICAL)) for repeat, values in found.items()}
     return {repeat: one - float(np.mean(list(good.values()))) for repeat, one in good.items()}
-
-
-def _whole_trials(study: Summary) -> Iterator[TrialRecord]:
-    for record in study.records:
-        whole = record.epochs == study.meta.settings["max_epochs"]
-        if record.phase is Phase.SEARCH and whole:
-            yield record
 
 
 def as_words(values: Mapping[str, Value]) -> str:

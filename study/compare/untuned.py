@@ -42,9 +42,7 @@ class TuningGain(NamedTuple):
 class Untuned(NamedTuple):
     """What Keras's default settings do; empty without runs of them."""
 
-    gaps: tuple[
-        Gap, ...
-    ] = ()  # of each untuned optimizer and the tuned leader, to the best of them
+    gaps: tuple[Gap, ...] = ()  # of untuned optimizers and the tuned leader to the best
     gains: tuple[TuningGain, ...] = ()  # the best untuned first
 
 

@@ -20,7 +20,8 @@ def write_comparison(
 ) -> Path:
     """Compare the studies `names`, write the page and print the answer; return the page's path.
 
-    The page stands with the first study of `logs`, without any in `logs/compare`.
+    The page is written beside the report of the first study of `logs`; without any, in
+    `logs/compare`.
 
     Args:
         logs: folder of the studies.
