@@ -171,7 +171,7 @@ def _in_short(found: Several, bases: Sequence[Summary]) -> Iterator[str]:
         f"**Width.** {_levels(effects['dense width'])}",
     ]
     if found.starts.found:
-        lines.append(f"**A setting to start from.** {_start(found)}")
+        lines.append(f"**A configuration to start from.** {_start(found)}")
     if bases:
         lines.append(f"**Base.** {_base(several_studies(bases), bases)}")
     yield "\n".join(f"- {line}" for line in lines)
@@ -216,8 +216,8 @@ def readme_of(found: Several) -> str:
     ]
     end = (
         f"This is what {len(found.across.sets)} studies of public sets on a frozen VGG16 say. "
-        "[docs/findings.md](docs/findings.md) has the bounds, other bases, a setting to start "
-        "from, and the records, to which you can add yours."
+        "[docs/findings.md](docs/findings.md) has the bounds, other bases, "
+        "configurations to start from, and the records, for you to add yours."
     )
     return "\n".join([*(f"> {line}" for line in wrapped), "", *wrap(end, 99)])
 
@@ -363,14 +363,14 @@ def _start(found: Several) -> str:
     assert overall is not None
     more = "less" if overall.behind > 0 else "more"
     text = (
-        "The best setting of any optimizer on all sets but one reaches, on that one, "
+        "The best configuration of any optimizer on all sets but one reaches, on that one, "
         f"{percent(overall.value)} % on average, after the last epoch and in single runs; as "
         f"measured {points(abs(overall.behind))} points {more} than tuning the same optimizer on "
-        f"the set itself. The choice is a setting of {join(_counted(overall.optimizers))}"
+        f"the set itself. The choice is a configuration of {join(_counted(overall.optimizers))}"
     )
     if not math.isnan(best.low):
         text += (
-            f". The setting of {best.optimizer} in the table below is, with 95 % confidence, from "
+            f". That of {best.optimizer} in the table below is, with 95 % confidence, from "
             f"{_ahead(best.low)} to {_ahead(best.high)} tuning on sets of this sort"
         )
     return f"{text}."
@@ -418,9 +418,9 @@ def _use_start(found: Several) -> Iterator[str]:
         return
     best = found.starts.found[0].optimizer
     yield (
-        "A setting is judged as a whole: what is bad on average, such as a narrow layer, may be "
-        "good in it. Where few of the choices are the same, or the interval is wide or missing, it "
-        "is not to be relied on. `python -m study.compare` writes each as a search space, "
+        "A configuration is judged as a whole: what is bad on average, such as a narrow layer, may "
+        "be good in it. Where few of the choices are the same, or the interval is wide or missing, "
+        "it is not to be relied on. `python -m study.compare` writes each as a search space, "
         f"`{best}.toml` and so on in the folder `start` beside its page, and a search with "
         f"`--space {best}.toml` trains it on your images."
     )

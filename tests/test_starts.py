@@ -1,4 +1,4 @@
-"""A setting to start from: chosen on all data sets but one, judged on that one."""
+"""A configuration to start from: chosen on all data sets but one, judged on that one."""
 
 import dataclasses
 
@@ -51,7 +51,7 @@ def starts(*studies):
     return starting_points(data_sets(studies))
 
 
-def test_the_setting_that_loses_least_on_average_is_named():
+def test_the_configuration_that_loses_least_on_average_is_named():
     values = [(0.70, 0.88, 0.80, 0.10), (0.60, 0.86, 0.89, 0.10), (0.75, 0.89, 0.70, 0.10)]
     found = starts(*(study(str(n), one) for n, one in enumerate(values)))
     assert found.sets == ("0", "1", "2")
@@ -64,8 +64,8 @@ def test_the_setting_that_loses_least_on_average_is_named():
     assert np.isnan(start.low)  # three sets allow no bound
 
 
-def test_no_data_set_judges_a_setting_that_was_chosen_by_it():
-    """On each set another setting is best by luck, and fails on all others."""
+def test_no_data_set_judges_a_configuration_that_was_chosen_by_it():
+    """On each set another configuration is best by luck, and fails on all others."""
     values = np.full((4, 4), 0.50) + 0.4 * np.eye(4)
     found = starts(*(study(str(n), one) for n, one in enumerate(values.tolist())))
     (start,) = found.found
@@ -113,7 +113,7 @@ def test_studies_that_searched_otherwise_are_no_part_of_it():
     )
 
 
-def test_the_setting_is_a_search_space(tmp_path):
+def test_the_configuration_is_a_search_space(tmp_path):
     one = (0.7, 0.88, 0.8, 0.1)
     found = starts(*(study(str(n), one) for n in range(3)))
     path = tmp_path / "adam.toml"

@@ -9,8 +9,8 @@ each line: choice, data sets, worst and best level, moves, low, high, says
 median (of the optimizers, tuning only));
 across (null for one data set: sets, placed (one object for each optimizer), untuned (gaps, and
 gains of tuning), left_out, margin, needed, headline, details); starts (sets; found: one object for
-each optimizer with its setting to start from, tried, agree, value, behind tuning with low, high and
-by_set; overall: the best of any optimizer; the settings also as the search space
+each optimizer with its configuration to start from, tried, agree, value, behind tuning with low,
+high and by_set; overall: the best of any optimizer; the configurations also as the search space
 start/OPTIMIZER.toml); pairs (the first study with others: names of both; changes (one object for
 each optimizer) and average, each with first, second (values), difference, low, high (95 %,
 simultaneous for all optimizers and looks), says ("differs", "within the margin", "undecided"),
@@ -238,7 +238,7 @@ def gains_table(found: Several) -> Table:
 
 
 def start_table(found: Several) -> Table:
-    """Return the setting to start from of each optimizer."""
+    """Return the configuration to start from of each optimizer."""
     sets = len(found.starts.sets)
     rows = [
         (
@@ -252,14 +252,14 @@ def start_table(found: Several) -> Table:
         for one in found.starts.found
     ]
     return Table(
-        "A setting to start from",
-        "Of the settings that the searches tried on every data set, the one that loses least "
+        "A configuration to start from",
+        "Of the configurations that the searches tried on every data set, the one that loses least "
         "against tuning on average, both after their last epochs; as search spaces in the folder "
         "start, for --space. Value and behind: chosen on all data sets but one and judged on that "
         "one, in percent and in points behind tuning the same optimizer, on other splits. 95 %: on "
         "data sets of this sort, for all optimizers together, by Student's t over the sets, where "
-        "all choices are the setting shown. Same: how many of them are.",
-        ("optimizer", "value", "behind tuning", "95 % in general", "same", "setting"),
+        "all choices are the one shown. Same: how many of them are.",
+        ("optimizer", "value", "behind tuning", "95 % in general", "same", "configuration"),
         tuple(rows),
     )
 

@@ -1,16 +1,18 @@
-"""Studies of several data sets by the same searches -> a setting of each optimizer to start from.
+"""Studies of several data sets by the same searches -> a configuration of each to start from.
 
 A random search proposes the same configurations to every study with its search space and seed, so
-each of them was tried on every data set. The one that loses least against tuning, on average over
-the sets, is the setting to start from. How far it is behind tuning is judged by leaving one set
-out: it is chosen on all others and judged on that one, where nothing was chosen by its result.
+each of them was tried on every data set. For each optimizer, the one that loses least against
+tuning, on average over the sets, is the configuration to start from. How far it is behind tuning is
+judged by leaving one set out: it is chosen on all others and judged on that one, where nothing was
+chosen by its result.
 
-Both count with their values after the last epoch, since nobody who starts from a setting knows the
-best one; the setting on a split of the searches, tuning on splits of the confirmation. A set is one
-observation: Student's t on the differences, at the error rate of `set_bounds` for this number of
-sets, divided by the number of optimizers. Choices on sets that overlap are not independent: where
-they differ, no interval is given. Simulated, twelve optimizers of 100 settings on six or ten sets
-have a false interval in 0.5 to 4.0 % of collections, and in 6.5 % where all settings are equal.
+Both count with their values after the last epoch, since nobody who starts from a configuration
+knows the best one; the configuration on a split of the searches, tuning on splits of the
+confirmation. A set is one observation: Student's t on the differences, at the error rate of
+`set_bounds` for this number of sets, divided by the number of optimizers. Choices on sets that
+overlap are not independent: where they differ, no interval is given. How often an interval is false
+is simulated by `tests/benchmarks/calibration.py`: in 1.1 to 4.7 % of collections of six or ten
+sets, in 6.5 % where all configurations are equal.
 """
 
 import json
@@ -37,20 +39,20 @@ from study.space.head_config import HEAD
 
 FEWEST = 3  # data sets that can choose for each other
 ALIKE = ("seed", "max_epochs", "trials", "base", "image_size", "preprocess", "views", "metric")
-Setting = tuple[tuple[str, Value], ...]  # hyperparameters in the order of their names
+Configuration = tuple[tuple[str, Value], ...]  # hyperparameters in the order of their names
 
 
 class Start(NamedTuple):
-    """A setting to start from. Fractions.
+    """A configuration to start from. Fractions.
 
     Bounds are NaN for fewer than five data sets, and where not all choices are the same.
     """
 
     optimizer: str
     hyperparameters: Mapping[str, Value]
-    tried: int  # settings that every data set has
+    tried: int  # configurations that every data set has
     agree: int  # of the choices on all sets but one, how many are this one
-    value: float  # of settings chosen without the set that judges them, mean over the sets
+    value: float  # of configurations chosen without the set that judges them, mean over the sets
     behind: float  # tuning, likewise
     low: float
     high: float
@@ -58,7 +60,7 @@ class Start(NamedTuple):
 
 
 class Overall(NamedTuple):
-    """The best setting of any optimizer: it, too, is chosen on all sets but the one that judges."""
+    """The best configuration of any optimizer, chosen, too, on all sets but the one that judges."""
 
     optimizers: tuple[str, ...]  # chosen, without each set
     value: float
@@ -66,7 +68,7 @@ class Overall(NamedTuple):
 
 
 class Starts(NamedTuple):
-    """The settings of all optimizers that were searched alike, the highest value first."""
+    """The configurations of all optimizers that were searched alike, the highest value first."""
 
     sets: tuple[str, ...] = ()
     found: tuple[Start, ...] = ()
@@ -74,17 +76,17 @@ class Starts(NamedTuple):
     studies: tuple[StudyMeta, ...] = ()  # that searched them
 
 
-class _Tried(NamedTuple):
-    """The settings of one optimizer that were tried on all M data sets."""
+class Tried(NamedTuple):
+    """The configurations of one optimizer that were tried on all M data sets."""
 
     optimizer: str
-    settings: tuple[Setting, ...]  # S
+    configurations: tuple[Configuration, ...]  # S
     values: Float[np.ndarray, "M S"]
     tuned: Float[np.ndarray, " M"]
 
 
 def starting_points(sets: Sequence[DataSet]) -> Starts:
-    """Return a setting of each optimizer; none for fewer than three sets searched alike."""
+    """Return a configuration of each optimizer; none for fewer than three sets searched alike."""
     alike = _searched_alike(sets)
     if len(alike) < FEWEST:
         return Starts()
@@ -96,7 +98,7 @@ def starting_points(sets: Sequence[DataSet]) -> Starts:
         and OPTIMIZER_NAME.fullmatch(name)  # it names a file, and an archive may be anybody's
     ]
     tried = [one for name in names if (one := _tried(name, studies)) is not None]
-    found = [_start(one, len(names)) for one in tried]
+    found = [start_of(one, len(names)) for one in tried]
     return Starts(
         sets=tuple(name for name, _ in alike),
         found=tuple(sorted(found, key=lambda one: -one.value)),
@@ -121,19 +123,19 @@ def _searched_alike(sets: Sequence[DataSet]) -> list[tuple[str, list[Summary]]]:
     return max(groups.values(), key=len, default=[])
 
 
-def _tried(name: str, sets: Sequence[Sequence[Summary]]) -> _Tried | None:
+def _tried(name: str, sets: Sequence[Sequence[Summary]]) -> Tried | None:
     each = [[_values(name, study) for study in found] for found in sets]
     shared = set.intersection(*(set(values) for found in each for values in found))
-    settings = tuple(sorted(shared, key=str))
-    if not settings:
+    configurations = tuple(sorted(shared, key=str))
+    if not configurations:
         return None
-    values = [[np.mean([one[s] for one in found]) for s in settings] for found in each]
+    values = [[np.mean([one[s] for one in found]) for s in configurations] for found in each]
     tuned = [np.mean([_tuned(name, study) for study in found]) for found in sets]
-    return _Tried(name, settings, np.array(values), np.array(tuned))
+    return Tried(name, configurations, np.array(values), np.array(tuned))
 
 
-def _start(one: _Tried, optimizers: int) -> Start:
-    """Return the setting of one optimizer."""
+def start_of(one: Tried, optimizers: int) -> Start:
+    """Return the configuration to start from of one of `optimizers` optimizers."""
     behind = one.tuned[:, None] - one.values
     rows = np.arange(len(behind))
     chosen = [int(np.delete(behind, row, axis=0).mean(axis=0).argmin()) for row in rows]
@@ -147,8 +149,8 @@ def _start(one: _Tried, optimizers: int) -> Start:
         reach = float(stdtrit(len(rows) - 1, 1 - alpha)) * error
     return Start(
         optimizer=one.optimizer,
-        hyperparameters=dict(one.settings[best]),
-        tried=len(one.settings),
+        hyperparameters=dict(one.configurations[best]),
+        tried=len(one.configurations),
         agree=agree,
         value=float(one.values[rows, chosen].mean()),
         behind=mean,
@@ -158,7 +160,7 @@ def _start(one: _Tried, optimizers: int) -> Start:
     )
 
 
-def _overall(tried: Sequence[_Tried]) -> Overall:
+def _overall(tried: Sequence[Tried]) -> Overall:
     """Choose the optimizer, too, without the set that judges."""
     names, values, behind = [], [], []
     for left in range(len(tried[0].tuned)):
@@ -180,18 +182,18 @@ def _tuned(name: str, study: Summary) -> float:
     return float(np.mean([np.mean(values) for values in found.values()]))
 
 
-def _values(name: str, study: Summary) -> dict[Setting, float]:
-    """Return the value after the last epoch of each setting that a study's searches trained whole.
+def _values(name: str, study: Summary) -> dict[Configuration, float]:
+    """Return the value after the last epoch of each configuration that searches trained whole.
 
-    Repeats have splits of their own: an easy one is no merit of the settings that it drew.
+    Repeats have splits of their own: an easy one is no merit of the configurations that it drew.
     """
     guess, easier = chance(study.meta.metric, study.meta.class_counts), _easier(study)
     found = defaultdict(list)
     for record in whole_trials(study, study.records):
         if record.optimizer == name and not math.isnan(value := last_value(record, guess)):
-            setting = tuple(sorted(record.hyperparameters.items()))
-            found[setting].append(min(value - easier[record.repeat], 1.0))
-    return {setting: float(np.mean(values)) for setting, values in found.items()}
+            configuration = tuple(sorted(record.hyperparameters.items()))
+            found[configuration].append(min(value - easier[record.repeat], 1.0))
+    return {configuration: float(np.mean(values)) for configuration, values in found.items()}
 
 
 def _easier(study: Summary) -> dict[int, float]:
@@ -206,7 +208,7 @@ def _easier(study: Summary) -> dict[int, float]:
 
 
 def as_words(values: Mapping[str, Value]) -> str:
-    """Return the settings of an optimizer and its head as a table has them."""
+    """Return the hyperparameters of an optimizer and its head as a table has them."""
     of_head = [key for key in HEAD if values.get(key, HEAD[key].default) != HEAD[key].default]
     first = ("learning_rate", "schedule")
     others = [key for key in values if key not in HEAD and key not in first]
@@ -214,13 +216,13 @@ def as_words(values: Mapping[str, Value]) -> str:
 
 
 def space_of(start: Start, meta: StudyMeta) -> str:
-    """Return a search space with this setting alone, as TOML."""
+    """Return a search space with this configuration alone, as TOML."""
     table, values = meta.space["table"], start.hyperparameters
     own = table["optimizers"][start.optimizer]
     schedule = str(values["schedule"])
     return "\n".join(
         [
-            f"# A setting of {start.optimizer} to start from, the same on every data set.",
+            f"# A configuration of {start.optimizer} to start from, the same on every data set.",
             "",
             *_table("head", {key: values[key] for key in HEAD if key in values}),
             *_table(

@@ -18,11 +18,13 @@ a study is stopped. Prints, each in percent with its 95 % interval where it is a
 Then the same for new images: every study draws a pool of images of one kind, and what is claimed
 of new images is held against the kind. Then data sets of one sort: what is claimed in general of
 the sort from five of them, and at any number from 5 to 30; how often Nemenyi's test separates two
-optimizers that are equal; what is claimed of five sets themselves, and of spans on them. Real
-studies: `whole_studies.py`.
+optimizers that are equal; what is claimed of five sets themselves, and of spans on them. Last, how
+often one of the intervals of twelve configurations to start from does not hold. Real studies:
+`whole_studies.py`.
 """
 
 import argparse
+import math
 import sys
 import time
 from collections import Counter
@@ -46,12 +48,14 @@ from simulated import (
 from simulated_sets import SORTS, Sort, draw_sets, mistakes_here, mistakes_in_general
 
 from study.compare.set_bounds import FEWEST_SETS, mean_ranks
+from study.compare.starts import Tried, start_of
 from study.verdicts.answer import Verdict, share_interval
 from study.verdicts.judge import judge
 
 MARGIN = 0.02
 LATER = 0.01  # a margin that is named after the first answer
 MOST_SETS = 30
+CONFIGURATIONS, SET_SPREAD, RUN_SPREAD = 100, 0.014, 0.01  # as in searches of public sets
 NEMENYI = {2: 1.960, 3: 2.343, 12: 3.268}  # critical values at 5 % (Demsar 2006, table 5)
 
 
@@ -74,6 +78,10 @@ def main() -> None:
     print("\ndata sets of one sort, in general; then of five sets themselves")
     for name, make_sort in SORTS.items():
         _sets(name, make_sort(), given.studies, given.seed)
+    print("\nconfigurations to start from: one of twelve intervals does not hold")
+    for sets in (6, 10):
+        for spread in (0.02, 0.005, 0.0):
+            _starts(sets, spread, given.studies, given.seed)
 
 
 def _row(name: str, truth: Truth, studies: int, seed: int) -> None:
@@ -194,6 +202,30 @@ def _sets(name: str, sort: Sort, collections: int, seed: int) -> None:
     claims = ("best excluded", "good enough", "bound", "span too high", "span too low")
     said = (f"{claim} {_rate(here[claim], collections)}" for claim in claims)
     print(f"  {'  of these five':42} {'  '.join(said)}", flush=True)
+
+
+def _starts(sets: int, spread: float, collections: int, seed: int) -> None:
+    """Choose each of 12 optimizers' best of 100 configurations, whose truth is known."""
+    rng = np.random.default_rng(seed)
+    size = (sets, CONFIGURATIONS)
+    names = tuple((("number", number),) for number in range(CONFIGURATIONS))
+    false = shown = 0
+    for _ in range(collections):
+        held = []
+        for optimizer in range(12):
+            truth = rng.normal(0, spread, CONFIGURATIONS)
+            own = rng.normal(0, SET_SPREAD, size) + rng.normal(0, RUN_SPREAD, size)
+            found = start_of(Tried(f"{optimizer}", names, truth + own, np.zeros(sets)), 12)
+            if not math.isnan(found.low):
+                behind = -truth[int(found.hyperparameters["number"])]
+                held.append(found.low <= behind <= found.high)
+        shown += len(held)
+        false += not all(held)
+    print(
+        f"  {sets:2} sets, {100 * spread:.1f} points between configurations  false "
+        f"{_rate(false, collections)}  intervals shown {100 * shown / (12 * collections):.0f}",
+        flush=True,
+    )
 
 
 def _separated(ranks: np.ndarray, count: int) -> bool:
