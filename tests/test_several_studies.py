@@ -166,6 +166,12 @@ def test_fewer_than_five_repeats_are_shown_without_bounds(repeats):
     assert any("fewer than 5 repeats" in text for text in found.remarks)
 
 
+def test_five_repeats_of_a_single_optimizer_are_enough_for_a_conclusion():
+    alone = {"adam": 0.0}
+    found = several_studies([study(levels=alone), study("b", levels=alone, by=0.1, image_size=64)])
+    assert not np.isnan(by_choice(found)["image size"].low) and found.remarks == ()
+
+
 def sets(count, ahead=0.02, **more):
     levels = {"adam": ahead, "sgd": 0.0, "lion": -0.3}
     spread = (0.0, 0.004, -0.004, 0.002, -0.002, 0.001)

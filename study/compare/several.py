@@ -20,6 +20,7 @@ from study.compare.gaps import Gap
 from study.compare.pair import StudyPair, check_metrics, pair_of
 from study.compare.searches import ALWAYS
 from study.compare.starts import Starts, starting_points
+from study.records.trial_record import Phase
 from study.report.analysis.summary import Summary
 from study.verdicts.answer import Verdict
 from study.verdicts.looks import ALPHA, FEWEST_REPEATS
@@ -217,10 +218,10 @@ def _remarks(
                 "or other split fractions), so effects of settings are not estimated between them; "
                 "the section on such a pair compares two samples."
             )
-        several = [one for one in data.studies if not one.answer.looked]
-        if several:
+        few = [one for one in data.studies if _most_repeats(one) < FEWEST_REPEATS]
+        if few:
             yield (
-                f"{join([s.meta.name for s in several])}: fewer than {FEWEST_REPEATS} repeats, too "
+                f"{join([s.meta.name for s in few])}: fewer than {FEWEST_REPEATS} repeats, too "
                 "few for a conclusion."
             )
     folders = [(one.studies[0].meta.data.get("folder"), one) for one in sets]
@@ -241,3 +242,7 @@ def _remarks(
             "The studies have different search spaces: over data sets each optimizer is compared "
             "as it was tuned there."
         )
+
+
+def _most_repeats(study: Summary) -> int:
+    return max(len(row.by_repeat) for row in study.rows if row.basis is Phase.CONFIRM)
