@@ -604,15 +604,27 @@ def test_repeats_on_one_split_are_said_to_ignore_variation_between_splits(split,
 
 
 def test_a_test_accuracy_that_chance_does_not_explain_is_named():
-    def said(images):
+    def judged(images, **more):
         sizes = {"train": 120, "validation": 160, "test": images}
-        found = study(
-            runs("adam", [[0.90], [0.901], [0.902]], test_accuracy=0.8), split_sizes=sizes
-        )
-        return warned(found).get("test below validation", "")
+        values = [[0.90], [0.901], [0.902], [0.9], [0.902]]
+        return study(runs("adam", values, test_accuracy=0.8), split_sizes=sizes, **more)
+
+    def said(*given, **more):
+        return warned(judged(*given, **more)).get("test below validation", "")
 
     assert "for adam, by more than chance explains (adam: by 10.1 points)" in said(400)
+    assert "such as a patient: then search with --group" in said(400)
+    grouped = {**make_meta(["adam"], CLASSES).data, "groups": 3}
+    assert "--group" not in said(400, data=grouped)
     assert said(20) == ""  # 16 of 20 are no less than 18 of 20
+    reached = [next(t for t in judged(n).headline.details if "reaches" in t) for n in (400, 20)]
+    assert "80.0 % on the 400 test images, lower than chance explains (75.7 to" in reached[0]
+    assert "one fixed set that chance makes easier or harder" in reached[1]
+
+
+def test_a_warning_about_many_optimizers_counts_them():
+    found = study(*(runs(f"o{n}", [[0.90]] * 3, test_accuracy=0.6) for n in range(6)))
+    assert "for 6 optimizers, by more than" in warned(found)["test below validation"]
 
 
 def test_a_sound_study_has_no_warning():

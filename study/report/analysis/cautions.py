@@ -9,23 +9,22 @@ import numpy as np
 
 from study.common.aliases import Value
 from study.common.metrics import PLURAL
-from study.common.text import counted, join, number, points
+from study.common.text import counted, join, number, points, some
 from study.records.outcomes import ABSURD_LOSS
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.data_cautions import Caution, data_cautions
-from study.report.analysis.ranking import Row, how_lost, lost_every_trial
+from study.report.analysis.ranking import Row, fails_the_test, how_lost, lost_every_trial
 from study.report.analysis.search_trials import Gain
 from study.report.analysis.winners import Curves, WinnerSettings
 from study.space.domains import ONE_MINUS, argument_of, turned
 from study.space.head_config import SINGLE_ROWS, normalizes_single_rows
-from study.verdicts.answer import Answer, share_interval
+from study.verdicts.answer import Answer
 
 MANY_DIVERGED = 0.25  # share of an optimizer's trials
 UNEQUAL = 1.1  # largest / smallest budget
 OVERFIT = 0.15  # training minus validation value at the last epoch
 LOST = 0.01  # of the metric
-LEAST_FALL = 0.03  # from the validation value to the test value
 LATE = 0.9  # best epoch / trained epochs
 EDGE = 0.04  # share of a range, on its own scale
 FEW = 5  # training images of a class: with fewer, docs/new_images.md has too many false bounds
@@ -248,8 +247,8 @@ def _training(meta: StudyMeta, rows: Sequence[Row], curves: Iterable[Curves]) ->
     if late:
         yield Caution(
             "still improving",
-            f"Still improving at the last epoch: {join(late)}; a larger --max-epochs may change "
-            "the ranking.",
+            f"Still improving at the last epoch: {some(late, 'optimizer')}; a larger --max-epochs "
+            "may change the ranking.",
         )
     shown = {row.optimizer for row in rows}
     gaps = {
@@ -262,28 +261,24 @@ def _training(meta: StudyMeta, rows: Sequence[Row], curves: Iterable[Curves]) ->
         worst = max(fit, key=gaps.__getitem__)
         yield Caution(
             "overfitting",
-            f"Training {words} ends well above validation {words} for {join(fit)} "
+            f"Training {words} ends well above validation {words} for {some(fit, 'optimizer')} "
             f"({worst}: by {points(gaps[worst])} points): more {meta.noun}s, more dropout or a "
             "narrower layer may help.",
         )
-    lower = {r.optimizer: r.mean - r.test_value for r in rows if _fails_the_test(meta, r)}
+    lower = {r.optimizer: r.mean - r.test_value for r in rows if fails_the_test(meta, r)}
     if lower:
         worst = max(lower, key=lower.__getitem__)
+        shared = (
+            f" Or training and validation {meta.noun}s share what these lack, such as a patient: "
+            "then search with --group."
+        )
         yield Caution(
             "test below validation",
-            f"Test {words} is below validation {words} for {join(list(lower))}, by more than "
-            f"chance explains ({worst}: by {points(lower[worst])} points): the test {meta.noun}s "
-            "are harder or of another kind, so expect what the test column says.",
+            f"Test {words} is below validation {words} for {some(list(lower), 'optimizer')}, by "
+            f"more than chance explains ({worst}: by {points(lower[worst])} points): the test "
+            f"{meta.noun}s are harder or of another kind, so expect what the test column says."
+            f"{'' if meta.data.get('groups') else shared}",
         )
-
-
-def _fails_the_test(meta: StudyMeta, row: Row) -> bool:
-    """Return whether the test value is certainly below the interval of the validation value."""
-    count = meta.split_sizes["test"]
-    if not count or math.isnan(row.test_value) or row.mean - row.test_value <= LEAST_FALL:
-        return False
-    _, high = share_interval(round(row.test_value * count), count)
-    return bool(high < row.low)
 
 
 def _diverged(rows: Iterable[Row], diverging: Iterable[Row]) -> Iterator[Caution]:

@@ -18,7 +18,7 @@ from study.common.text import at_least, at_most, counted, join, plain, points, s
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase
 from study.report.analysis.next_steps import Step, next_steps
-from study.report.analysis.ranking import Row, how_lost, lost_every_trial
+from study.report.analysis.ranking import Row, fails_the_test, how_lost, lost_every_trial
 from study.report.analysis.winners import WinnerSettings, settings_in_words
 from study.verdicts.answer import Answer, Judged, Verdict, share_interval
 from study.verdicts.bounds import MOST_BORROWED
@@ -199,11 +199,14 @@ def _reached(meta: StudyMeta, answer: Answer, confirmed: Sequence[Row]) -> str:
         f"{answer.leader} reaches {points(value)} % on these {meta.noun}s, {points(low)} to "
         f"{points(high)} % on new ones of the same kind (95 % CI)"
     )
-    tested = next(row.test_value for row in confirmed if row.optimizer == answer.leader)
-    images = meta.split_sizes["test"]
+    leader = next(row for row in confirmed if row.optimizer == answer.leader)
+    tested, images = leader.test_value, meta.split_sizes["test"]
     if images and not math.isnan(tested):
-        text += f", and {points(tested)} % on the {counted(images, f'test {meta.noun}')}, one "
-        text += "fixed set that chance makes easier or harder"
+        text += f", and {points(tested)} % on the {counted(images, f'test {meta.noun}')}, "
+        if fails_the_test(meta, leader):
+            text += "lower than chance explains"
+        else:
+            text += "one fixed set that chance makes easier or harder"
         if meta.metric == ACCURACY:
             low, high = share_interval(round(tested * images), images)
             text += f" ({points(low)} to {points(high)} %)"

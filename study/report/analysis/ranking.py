@@ -26,9 +26,10 @@ from study.records.outcomes import (
 )
 from study.records.study_meta import StudyMeta
 from study.records.trial_record import Phase, TrialRecord, TrialStatus
-from study.verdicts.answer import Answer, Judged, Verdict
+from study.verdicts.answer import Answer, Judged, Verdict, share_interval
 
 CONFIDENCE = 0.95
+LEAST_FALL = 0.03  # from the validation value to the test value
 
 
 class Row(NamedTuple):
@@ -214,3 +215,12 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     reach = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / count) ** 2 / 4)
     return max(middle - reach, 0.0), min(middle + reach, 1.0)
+
+
+def fails_the_test(meta: StudyMeta, row: Row) -> bool:
+    """Return whether the test value is certainly below the interval of the validation value."""
+    count = meta.split_sizes["test"]
+    if not count or math.isnan(row.test_value) or row.mean - row.test_value <= LEAST_FALL:
+        return False
+    _, high = share_interval(round(row.test_value * count), count)
+    return bool(high < row.low)
