@@ -5,7 +5,8 @@ Page and figures are written from the archives in `docs/findings/` by
     python -m tests.test_findings
 
 `records.tar.xz` has the studies of twelve optimizers, `more.tar.xz` those of several bases and of
-another seed; `--pack` of `study.compare` writes such archives.
+another seed, `views.tar.xz` those of several views and image sizes; `--pack` of `study.compare`
+writes such archives.
 """
 
 import math
@@ -34,6 +35,7 @@ from study.compare.page import (
 )
 from study.compare.several import Several, several_studies
 from study.compare.untuned import TuningGain
+from study.report.analysis.ranking import fails_the_test
 from study.report.analysis.summary import Summary, load_study
 from study.report.markdown import markdown_table
 from study.report.tables import Table, percent
@@ -44,10 +46,14 @@ BLOCK = re.compile(r"(<!-- findings:.*?-->\n)(.*?)(<!-- end -->)", re.DOTALL)
 DOCS = README.parent / "docs"
 PAGE, FOLDER = DOCS / "findings.md", DOCS / "findings"
 RECORDS, MORE = FOLDER / "records.tar.xz", FOLDER / "more.tar.xz"
+VIEWS = FOLDER / "views.tar.xz"
 MOST_BYTES = 3_000_000
 REPEATED = "-again"  # ends the names of studies under another seed
 EASY = 0.01  # between the worst and the best optimizer of a set
+FURTHER = "-auto"  # ends the names of studies that went on as their reports advised
 QUICK = "-quick"  # is part of the names of studies of several bases
+VIEWED = "-views-"  # is part of the names of studies of several views and sizes
+EPOCHS, CHOICES = (30, 100), ("views", "image size")  # of those
 
 # Study -> what the images show, and where they are from.
 SETS = {
@@ -66,7 +72,7 @@ SETS = {
 
 def studies_of(folder: Path) -> dict[str, Summary]:
     """Return all published studies by name."""
-    found = [one for path in (RECORDS, MORE) for one in unpack(path, folder / path.name)]
+    found = [one for path in (RECORDS, MORE, VIEWS) for one in unpack(path, folder / path.name)]
     return {one.name: load_study(one) for one in found}
 
 
@@ -77,8 +83,17 @@ def chosen(studies: Mapping[str, Summary]) -> list[Summary]:
 
 def of_bases(studies: Mapping[str, Summary]) -> list[Summary]:
     """Return the studies of several bases, of the data sets that have all of them."""
+    return _whole(studies, f"{QUICK}-")
+
+
+def of_views(studies: Mapping[str, Summary]) -> list[Summary]:
+    """Return the studies of several views and sizes, of the data sets that have all of them."""
+    return _whole(studies, VIEWED)
+
+
+def _whole(studies: Mapping[str, Summary], part: str) -> list[Summary]:
     found = [
-        [studies[name] for name in studies if name.startswith(f"{known}{QUICK}-")] for known in SETS
+        [studies[name] for name in studies if name.startswith(f"{known}{part}")] for known in SETS
     ]
     most = max(map(len, found))
     return [one for same in found for one in same if most and len(same) == most]
@@ -102,12 +117,14 @@ def page_of(studies: Mapping[str, Summary]) -> str:
     """Return the whole page."""
     check(studies)
     main = several_studies(chosen(studies))
-    blocks = [*_answer(main, studies), *_in_short(main, of_bases(studies)), *_sets(chosen(studies))]
+    blocks = [*_answer(main, studies), *_in_short(main, studies), *_sets(chosen(studies))]
+    blocks += _went_on(studies)
     blocks += ["## What the wrong choice costs", _figure("levels", main)]
     blocks += [*_tables(levels_table(main)), _figure("effects", main)]
     blocks += _tables(effects_table(main), across_table(main), gains_table(main))
     blocks += [*_tables(start_table(main)), *_use_start(main)]
-    blocks += [*_bases(of_bases(studies)), *_again(studies), *_closing(studies)]
+    blocks += [*_bases(of_bases(studies)), *_views(of_views(studies)), *_again(studies)]
+    blocks += _closing(studies)
     return "\n\n".join(blocks) + "\n"
 
 
@@ -154,7 +171,7 @@ def _by_set(found: Several) -> dict[str, list[float]]:
     return {name: list(values) for name, values in zip(found.across.sets, columns, strict=True)}
 
 
-def _in_short(found: Several, bases: Sequence[Summary]) -> Iterator[str]:
+def _in_short(found: Several, studies: Mapping[str, Summary]) -> Iterator[str]:
     across = found.across
     assert across is not None
     yield "## In short"
@@ -172,8 +189,10 @@ def _in_short(found: Several, bases: Sequence[Summary]) -> Iterator[str]:
     ]
     if found.starts.found:
         lines.append(f"**A configuration to start from.** {_start(found)}")
-    if bases:
+    if bases := of_bases(studies):
         lines.append(f"**Base.** {_base(several_studies(bases), bases)}")
+    if views := of_views(studies):
+        lines.append(f"**Views and size.** {_views_in_short(views)}")
     yield "\n".join(f"- {line}" for line in lines)
 
 
@@ -336,10 +355,9 @@ def _budget(line: Effect) -> str:
     order = {level: place for place, level in enumerate(line.levels)}
     parts = sorted(line.gaps, key=lambda one: -order[one.level])
     texts = [f"{points(one.behind)} (at most {at_most(one.at_most)})" for one in parts]
-    names = [f"{one.level} of it" if one.level != "whole" else "a whole search" for one in parts]
+    names = ["the whole" if one.level == "whole" else one.level for one in parts]
     return (
-        f"What {join(names)} (20 trials) had found, trained again, is behind the best of these by "
-        f"{join(texts)} points."
+        f"Of a search of 20 trials {join(names)} end {join(texts)} points behind the best of these."
     )
 
 
@@ -386,31 +404,51 @@ def _ahead(behind: float) -> str:
 
 def _sets(studies: Sequence[Summary]) -> Iterator[str]:
     yield "## The data sets"
-    rows = []
+    rows, fallen = [], []
     for one in studies:
         what, source = SETS[one.meta.name]
         good = [judged.optimizer for judged in one.answer.of(Verdict.GOOD_ENOUGH)]
         names = "all 12" if len(good) == len(one.rows) else some(good, "optimizer")
-        value = next(row.mean for row in one.rows if row.optimizer == one.answer.leader)
+        leader = next(row for row in one.rows if row.optimizer == one.answer.leader)
+        fallen += [one.meta.name] if fails_the_test(one.meta, leader) else []
         rows.append(
             (
                 f"{one.meta.name}: {what}",
                 f"{sum(one.meta.class_counts):,}",
                 str(len(one.meta.class_counts)),
                 f"{one.meta.split_sizes['validation']:,}",
-                f"{one.answer.leader}, {percent(value)}",
+                f"{one.answer.leader}, {percent(leader.mean)}",
+                percent(leader.test_value),
                 names or "not known",
                 f"{one.meta.seconds['search'] / 60:.0f}",
                 source,
             )
         )
-    head = ("set", "images", "classes", "validation", "leader, %", "good enough", "minutes", "from")
+    head = (
+        *("set", "images", "classes", "validation", "leader, %", "test, %", "good enough"),
+        *("minutes", "from"),
+    )
     note = (
         "Verdicts of each study alone, on its own images, after five repeats, at a margin of 2 "
-        "points. Validation: images of a validation split. Minutes: of the search, on two cores of "
-        "a shared machine, without the features."
+        "points. Validation: images of a validation split. Test: the leader on its test images"
+        f"{f', lower than chance explains on {join(fallen)}' if fallen else ''}. Minutes: of "
+        "the search, on two cores of a shared machine, without the features."
     )
     yield from markdown_table(Table("", note, head, tuple(rows)))[1:]
+
+
+def _went_on(studies: Mapping[str, Summary]) -> Iterator[str]:
+    """Yield what became of studies that went on."""
+    for name, one in studies.items():
+        if name.endswith(FURTHER):
+            good = [judged.optimizer for judged in one.answer.of(Verdict.GOOD_ENOUGH)]
+            repeats = max(len(row.by_repeat) for row in one.rows)
+            end = f"{some(good, 'optimizer') or 'none'} certainly good enough"
+            yield (
+                f"The report of {name.removesuffix(FURTHER)} advises to go on with `--repeats "
+                f"auto`. That ended after {repeats} repeats, {len(one.records):,} runs and "
+                f"{one.meta.seconds['search'] / 60:.0f} minutes of search: {end}."
+            )
 
 
 def _use_start(found: Several) -> Iterator[str]:
@@ -441,6 +479,57 @@ def _bases(studies: Sequence[Summary]) -> Iterator[str]:
     yield from found.details
     tables = (effects_table(found), levels_table(found), studies_table(found))
     yield from (re.sub(r"^## ", "### ", block) for block in _tables(*tables))
+
+
+def _views(studies: Sequence[Summary]) -> Iterator[str]:
+    if not studies:
+        return
+    yield "## Views and image size"
+    yield (
+        f"MobileNetV2 on {_names_of(studies)}, with `--space quick --optimizers adam`: 1, 4 or 8 "
+        "views of each training image (itself, and crops, turned, mirrored, brighter or darker) "
+        f"at 112, 168 or 224 pixels, with {join(list(map(str, EPOCHS)), 'or')} epochs a trial, "
+        f"{len(studies)} studies of five repeats. Points behind the best level of the same choice "
+        "after so many epochs, as measured and (at 95 %, as in the table of levels) at least to at "
+        "most on these sets. The records are in [views.tar.xz](findings/views.tar.xz)."
+    )
+    rows = []
+    for choice in CHOICES:
+        lines = [line for _, line in _by_epochs(studies, choice)]
+        for place, level in enumerate(lines[0].levels):
+            each = [next(gap for gap in line.gaps if gap.level == level) for line in lines]
+            rows.append(("" if place else choice, level, *map(_behind, each)))
+    head = ("choice", "level", *(f"{epochs} epochs" for epochs in EPOCHS))
+    yield markdown_table(Table("", "", head, tuple(rows)))[-1]
+    line = next(e for e in several_studies(studies).effects if e.choice == "epochs of a trial")
+    yield (
+        f"Over all views and sizes {line.best} epochs are, as measured, {points(line.moves)} "
+        f"points better than {line.worst} ({points(line.low)} to {points(line.high)})."
+    )
+
+
+def _names_of(studies: Sequence[Summary]) -> str:
+    return join(list(dict.fromkeys(one.meta.name.split(VIEWED)[0] for one in studies)))
+
+
+def _behind(gap: Gap) -> str:
+    return f"{points(gap.behind)} ({at_least(max(gap.at_least, 0.0))} to {at_most(gap.at_most)})"
+
+
+def _by_epochs(studies: Sequence[Summary], choice: str) -> Iterator[tuple[int, Effect]]:
+    for epochs in EPOCHS:
+        found = several_studies([s for s in studies if s.meta.settings["max_epochs"] == epochs])
+        yield epochs, next(one for one in found.effects if one.choice == choice)
+
+
+def _views_in_short(studies: Sequence[Summary]) -> str:
+    texts = [
+        f"{line.best} {points(line.moves)} points better than {line.worst} at {epochs} epochs "
+        f"({points(line.low)} to {points(line.high)})"
+        for choice in CHOICES
+        for epochs, line in _by_epochs(studies, choice)
+    ]
+    return f"On {_names_of(studies)}, with MobileNetV2 and Adam, as measured: {join(texts)}."
 
 
 def _again(studies: Mapping[str, Summary]) -> Iterator[str]:

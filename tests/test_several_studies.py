@@ -18,7 +18,7 @@ from study.compare.choices import chosen_settings, differing
 from study.compare.effects import Matters
 from study.compare.page import write_studies
 from study.compare.several import several_studies
-from study.records.trial_record import Phase
+from study.records.trial_record import Phase, TrialStatus
 from study.report.analysis.summary import summarize
 from study.verdicts.answer import Verdict
 from study.verdicts.looks import planned_looks
@@ -34,13 +34,20 @@ def data_of(name):
     return {**make_meta(["adam"], CLASSES).data, "folder": name, "fingerprint": name}
 
 
-def study(name="a", *, by=0.0, levels=LEVELS, untuned=0.1, data="faces", splits="", **settings):
-    """Two optimizers, five repeats; `by` is what this study's settings add."""
+def study(
+    name="a", *, by=0.0, levels=LEVELS, untuned=0.1, data="faces", splits="", lost="", **settings
+):
+    """Two optimizers, five repeats; `by` is what this study's settings add.
+
+    A second run of `lost` in the first repeat diverged.
+    """
     records = []
     for number, (optimizer, level) in enumerate(levels.items()):
         noise = list(NOISE.values())[number % 2]
         values = [v + level + by + e for v, e in zip(BASE, noise, strict=True)]
         records += runs(optimizer, [[v] for v in values])
+        if optimizer == lost:
+            records += runs(optimizer, [[0.1, 0.1]], status=TrialStatus.DIVERGED)[1:]
         records += runs(optimizer, [[v - untuned] for v in values], phase=Phase.DEFAULT)
     records = [dataclasses.replace(record, seed=crc32(name.encode())) for record in records]
     meta = make_meta(
@@ -360,6 +367,12 @@ def test_a_study_that_is_not_there_is_a_mistake(logs, capsys):
 
 
 def test_of_many_that_will_do_those_that_will_not_are_named():
-    levels = {f"o{n}": 0.02 for n in range(7)} | {"sgd": -0.2}
+    levels = {f"o{n}": 0.02 for n in range(8)} | {"sgd": -0.2}
     found = several_studies([study(f"s{n}", data=f"d{n}", levels=levels) for n in range(5)])
-    assert found.headline.startswith("In general use any of the 8 optimizers but sgd: tuned,")
+    assert found.headline.startswith("In general use any of the 9 optimizers but sgd: tuned,")
+    found = several_studies(
+        [study(f"s{n}", data=f"d{n}", levels=levels, lost="o3" if n == 2 else "") for n in range(5)]
+    )
+    assert found.headline.startswith(
+        "In general use any of the 9 optimizers but o3 (1 of 26 runs diverged) and sgd: tuned,"
+    )

@@ -193,9 +193,9 @@ def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -
         worst = max(one.at_most_general or 0.0 for one in good)
         each = "each is" if len(good) > 1 else "it is"
         use = join([one.optimizer for one in good], "or")
-        rest = [one.optimizer for one in placed if one not in good]
+        rest = [one for one in placed if one not in good]
         if len(good) > NAMED and len(rest) < len(good):
-            but = f" but {join(rest)}" if rest else ""
+            but = f" but {join(list(map(_with_diverged, rest)))}" if rest else ""
             use = f"any of the {len(placed)} optimizers{but}"
         return (
             f"In general use {use}: tuned, on data sets of this sort, {each} on average at most "
@@ -219,6 +219,11 @@ def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -
         f"{text}: {leader.optimizer} leads and may on average be up to "
         f"{at_most(leader.at_most_general)} points behind on data sets of this sort.{excluded}"
     )
+
+
+def _with_diverged(one: Placed) -> str:
+    lost = f" ({one.diverged} of {one.reruns} runs diverged)" if one.diverged else ""
+    return f"{one.optimizer}{lost}"
 
 
 def _here(placed: Sequence[Placed], sets: Sequence[DataSet]) -> str:
