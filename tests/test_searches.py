@@ -10,7 +10,7 @@ from test_summary import CLASSES
 
 from study.compare.data_sets import data_sets
 from study.compare.searches import BUDGET, EPOCH, SCHEDULE, WIDTH, choices_inside
-from study.records.trial_record import Phase
+from study.records.trial_record import Phase, TrialStatus
 from study.report.analysis.summary import summarize
 from study.verdicts.looks import planned_looks
 
@@ -44,6 +44,20 @@ def test_levels_are_judged_by_good_trials_of_each_repeat():
     schedule = found[SCHEDULE]
     assert schedule.levels == ("constant", "cosine")
     assert schedule.table.shape == (2, 5)
+    assert schedule.same_draws
+    assert schedule.table[1] - schedule.table[0] == pytest.approx(np.full(5, 0.05))
+
+
+def test_a_trial_that_diverged_says_nothing_of_its_schedule():
+    """It tells of its learning rate."""
+
+    def diverging(record):
+        record = with_schedule(record)
+        if record.phase is Phase.SEARCH and int(record.number) in (1, 3, 5, 7, 9, 11, 13, 15):
+            return dataclasses.replace(record, status=TrialStatus.DIVERGED)
+        return record
+
+    schedule = {one.choice: one for one in choices_inside(block(diverging))}[SCHEDULE]
     assert schedule.table[1] - schedule.table[0] == pytest.approx(np.full(5, 0.05))
 
 
@@ -52,6 +66,7 @@ def test_a_smaller_budget_is_judged_by_what_it_had_found_trained_again():
     budget = found[BUDGET]
     assert budget.levels == ("an eighth", "a quarter", "half", "whole")
     assert np.isfinite(budget.table[-1]).any()
+    assert budget.same_draws
 
 
 def test_hyperband_stops_what_does_badly_so_its_full_trials_say_nothing_of_a_schedule():
@@ -69,6 +84,7 @@ def test_the_last_epoch_is_compared_with_one_that_was_chosen_on_other_images():
     found = {one.choice: one for one in choices_inside(block(ending))}
     assert found[EPOCH].levels == ("best on validation", "last")
     assert found[EPOCH].table == pytest.approx(np.array([[0.90] * 5, [0.91] * 5]))
+    assert not found[EPOCH].same_draws  # what winners reach owes little to the draws of a search
 
 
 def test_a_choice_that_was_not_searched_has_no_levels():

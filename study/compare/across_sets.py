@@ -46,6 +46,9 @@ class Placed(NamedTuple):
     at_most_general: float | None
     diverged: int  # confirmation runs on all sets
     reruns: int  # all confirmation runs
+    search_diverged: int  # trials on all sets
+    trials: int  # all trials
+    worst: float  # behind the best of a set, on the set where that is most
 
 
 class Across(NamedTuple):
@@ -119,6 +122,7 @@ def _placed(
     most_here, verdicts_here, _ = _judged(on_these_sets(results, alpha), values, clean, margin)
     most_general, verdicts_general, excluded = _judged(claimed, values, clean, margin)
     ranks = mean_ranks(results)
+    trials = [_trials(sets, name) for name in names]
     placed = [
         Placed(
             optimizer=name,
@@ -133,6 +137,9 @@ def _placed(
             at_most_general=most_general[place],
             diverged=reruns[place][0],
             reruns=reruns[place][1],
+            search_diverged=trials[place][0],
+            trials=trials[place][1],
+            worst=float((values.max(axis=1) - values[:, place]).max()),
         )
         for place, name in enumerate(names)
     ]
@@ -165,6 +172,12 @@ def _reruns(sets: Sequence[DataSet], name: str) -> tuple[int, int]:
     return sum(one.diverged for one in found), sum(one.reruns for one in found)
 
 
+def _trials(sets: Sequence[DataSet], name: str) -> tuple[int, int]:
+    """Return the numbers of diverged and of all trials of an optimizer's searches."""
+    rows = [row for one in sets for s in one.studies for row in s.rows if row.optimizer == name]
+    return sum(row.diverged for row in rows), sum(row.trials for row in rows)
+
+
 def _judged(
     bounds: Bounds, values: Float[np.ndarray, "M K"], clean: Sequence[bool], margin: float
 ) -> tuple[list[float | None], list[Verdict], Bool[np.ndarray, " K"]]:
@@ -194,12 +207,18 @@ def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -
         each = "each is" if len(good) > 1 else "it is"
         use = join([one.optimizer for one in good], "or")
         rest = [one for one in placed if one not in good]
+        but = ""
         if len(good) > NAMED and len(rest) < len(good):
-            but = f" but {join(list(map(_with_diverged, rest)))}" if rest else ""
-            use = f"any of the {len(placed)} optimizers{but}"
+            bounds = [one.at_most_general for one in rest]
+            known = [bound for bound in bounds if bound is not None and bound <= margin]
+            if rest and len(known) == len(rest):  # runs that diverged are all that is against them
+                worst = max(worst, *known)
+                but, rest = f" (without the runs that diverged: {_lost(rest)})", []
+            names = f" but {join([one.optimizer for one in rest])}" if rest else ""
+            use = f"any of the {len(placed)} optimizers{names}"
         return (
             f"In general use {use}: tuned, on data sets of this sort, {each} on average at most "
-            f"{at_most(worst)} points behind the best.{excluded}"
+            f"{at_most(worst)} points behind the best{but}.{excluded}"
         )
     leader = placed[0]
     text = f"Which optimizer is best in general is not known from {len(sets)} data sets"
@@ -219,11 +238,6 @@ def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -
         f"{text}: {leader.optimizer} leads and may on average be up to "
         f"{at_most(leader.at_most_general)} points behind on data sets of this sort.{excluded}"
     )
-
-
-def _with_diverged(one: Placed) -> str:
-    lost = f" ({one.diverged} of {one.reruns} runs diverged)" if one.diverged else ""
-    return f"{one.optimizer}{lost}"
 
 
 def _here(placed: Sequence[Placed], sets: Sequence[DataSet]) -> str:
@@ -272,7 +286,12 @@ def _more(
 
 
 def _diverging(placed: Sequence[Placed]) -> str:
-    lost = [f"{one.optimizer} {one.diverged} of {one.reruns}" for one in placed if one.diverged]
+    lost = _lost(placed)
     if not lost:
         return ""
-    return f"Confirmation runs that diverged: {join(lost)}; such an optimizer is never good enough."
+    return f"Confirmation runs that diverged: {lost}; such an optimizer is never good enough."
+
+
+def _lost(placed: Sequence[Placed]) -> str:
+    lost = [f"{one.optimizer} {one.diverged} of {one.reruns}" for one in placed if one.diverged]
+    return join(lost)

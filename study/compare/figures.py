@@ -87,9 +87,9 @@ def draw_effects(found: Several, fonts: Fonts) -> Drawn:
     axis.set_xlabel(f"Points of validation {WORDS[found.metric]} (grey: the margin)")
     points_axis(axis)
     caption = (
-        "Orange: the choice of optimizer. Green: tuned against untuned. Blue: settings in which "
-        "the studies differ. A bar right of the grey margin matters, one inside it does not; "
-        "one that starts at 0 may be chance alone."
+        "Orange: the choice of optimizer. Green: tuned against untuned, mean over the optimizers "
+        "(beside it their median). Blue: all else. A bar right of the grey margin matters, one "
+        "inside it does not; one that starts at 0 may be chance alone."
     )
     if any(len(one.by_set) > 1 for one in lines):
         caption += " Ticks: single data sets, as measured; left of 0 the order is reversed."
@@ -113,7 +113,9 @@ def _ends(found: Several) -> tuple[float, float]:
     """Return the ends of the axis."""
     ends = [end for one in found.effects for end in (one.moves, one.high, *one.by_set)]
     known = [end for end in ends if not math.isnan(end)]
-    return min(0.0, ROOM * min(known)), ROOM * max(*known, 2 * found.margin)
+    end = ROOM * max(*known, 2 * found.margin)
+    lowest = min(known)
+    return lowest - 0.02 * end if lowest < 0 else 0.0, end
 
 
 def _draw_effect(axis: Axes, place: int, name: str, one: Effect, end: float) -> None:
@@ -130,6 +132,8 @@ def _draw_effect(axis: Axes, place: int, name: str, one: Effect, end: float) -> 
     kind: dict[str, Any] = {"ms": 7, "mec": "white", "mew": 0.8, "clip_on": False, "gid": said}
     axis.plot(one.moves, place, "o", color=colour, **kind)
     words = one.says.value if known else "no bounds"
+    if not math.isnan(one.median):
+        words += f"; median {points(one.median)}"
     write_beside(
         axis, place, points(one.moves), 0.5, size=8.5, color=INK, weight="bold", ha="right"
     )
@@ -149,8 +153,8 @@ def draw_across(found: Several, fonts: Fonts) -> Drawn:
         10,
         1.2 + below + 0.36 * len(placed),
         "Which optimizer in general?",
-        "Left: behind the leader on each data set. Right: the largest possible gap to the best, on "
-        "average; thick: on these data sets, thin: in general.",
+        f"Left: behind {names[0]} on each data set, coloured by that set's verdict. Right: behind "
+        "the best on average, at most; thick: on these data sets, thin: in general.",
     )
     left, right = drawing.subplots(1, 2, sharey=True)
     margins(drawing, left=0.3 + label_width(names), right=0.9, top=0.85, bottom=below, wspace=0.08)
@@ -168,8 +172,8 @@ def draw_across(found: Several, fonts: Fonts) -> Drawn:
     yield (
         "across",
         "Which optimizer in general?",
-        f"{meanings(verdicts, short=True)} Left: a mark is a data set with its own verdict, left "
-        "of 0 where an optimizer is ahead of the leader; the stroke is the mean. Right: thin bars "
+        f"{meanings(verdicts, short=True)} Left: a mark is a data set, left of 0 where an "
+        f"optimizer is ahead of {names[0]}; the stroke is the mean. Right: thin bars "
         "are bounds for further data sets of this sort; without a bar none is known.",
         drawing,
     )

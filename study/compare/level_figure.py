@@ -18,6 +18,7 @@ from study.common.plot_look import (
 )
 from study.common.text import label_width, plain, points
 from study.compare.gaps import Gap
+from study.compare.untuned import TUNED
 from study.report.figures.picture import Drawn, bar, bounds_end, write_beside
 from study.report.figures.svg import says
 
@@ -69,12 +70,14 @@ def draw_levels(
             label.set_fontweight("bold")
     axis.set_xlabel(f"Points of {WORDS[metric]} behind the best (grey: the margin)")
     points_axis(axis)
+    tuned = any(row.gap and row.gap.level.endswith(TUNED) for row in rows)
+    beside = " Beside Keras's defaults stands the best tuned optimizer." if tuned else ""
     yield (
         "levels",
         "What does the wrong choice cost?",
-        "A bar that begins right of 0 is certainly behind another level; one inside the grey band "
-        "certainly loses no more than the margin. The bounds of one choice hold together. An "
-        "arrow: beyond the axis.",
+        "A level whose bar begins right of 0 is certainly worse than another; one whose bar ends "
+        "in the grey band certainly loses no more than the margin. The bounds of one choice hold "
+        f"together.{beside} An arrow: beyond the axis.",
         drawing,
     )
 

@@ -5,8 +5,9 @@ much is searched, the schedule, and the dense width. The epoch that is best on v
 judged on others (cross-fitted), the last one needs no choice. A budget is judged by what the search
 had found by then, trained again on other splits. A value of a hyperparameter is judged by the upper
 quartile of the trials that had it, after their last epochs: the best of them would owe most to
-chance and to their number, the mean to values that no search would choose. That needs random
-search: Hyperband trains to the end only what did well.
+chance and to their number, the mean to values that no search would choose. Trials that diverged are
+left out, because they tell of their learning rates. That needs random search: Hyperband trains to
+the end only what did well.
 """
 
 import math
@@ -23,10 +24,8 @@ from study.compare.data_sets import Block
 from study.records.outcomes import (
     BUDGETS,
     by_optimizer,
-    chance,
     confirmation_runs,
     converged,
-    last_value,
     value,
 )
 from study.records.trial_record import Phase, TrialRecord
@@ -96,19 +95,21 @@ def _by_budget(study: Summary, records: list[TrialRecord]) -> list[float]:
 def _by(
     key: str, values: Sequence[Value], study: Summary, records: list[TrialRecord]
 ) -> list[float]:
-    guess = chance(study.meta.metric, study.meta.class_counts)
     found = []
+    trials = converged(whole_trials(study, records))
     for one in values:
-        trials = (r for r in whole_trials(study, records) if r.hyperparameters.get(key) == one)
-        scores = [last_value(trial, guess) for trial in trials]
-        known = [each for each in scores if not math.isnan(each)]
+        own = (trial for trial in trials if trial.hyperparameters.get(key) == one)
+        known = [trial.measured.validation[-1] for trial in own]
         enough = len(known) >= FEWEST_TRIALS
         found.append(float(np.quantile(known, TYPICAL)) if enough else math.nan)
     return found
 
 
 def _levels(block: Block, choice: str, levels: tuple[str, ...], cell: Cell) -> Iterator[Levels]:
-    """Yield the mean over optimizers and studies; an optimizer counts where it has all levels."""
+    """Yield the mean over optimizers and studies; an optimizer counts where it has all levels.
+
+    What a winner reaches owes little to the draws of its search, see `set_bounds`.
+    """
     tables = []  # (L, R) each
     for study in block.studies:
         grouped = by_optimizer(block.optimizers, study.records)
@@ -128,4 +129,4 @@ def _levels(block: Block, choice: str, levels: tuple[str, ...], cell: Cell) -> I
     if np.isfinite(table).any():
         first, *others = block.optimizers
         over = f"mean of up to {1 + len(others)} optimizers" if others else first
-        yield Levels(choice, levels, table, over, same_draws=True)
+        yield Levels(choice, levels, table, over, same_draws=choice != EPOCH)

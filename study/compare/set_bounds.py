@@ -18,8 +18,8 @@ one pair is enough. `low` is too high only if one of the other L (L - 1) - 1 ord
 (union bound). With two levels both are the usual interval of a paired difference.
 
 Studies of one seed draw the same search configurations on all data sets. What tuned winners owe to
-them is hardly shared (residuals of optimizers and repeats correlate by 0.04 on average between
-eight real sets), but what a schedule, a width or a budget owes to them is (0.3 to 0.9). So such
+them is hardly shared (residuals of optimizers and repeats correlate by 0.03 on average between
+ten real sets), but what a schedule, a width or a budget owes to them is (0.75 to 0.85). So such
 choices are first averaged over the sets, repeat by repeat (`merged`): then the repeats are what is
 independent, and nothing is claimed in general.
 

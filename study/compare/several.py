@@ -176,7 +176,11 @@ def _side_by_side(lines: Sequence[Effect], *, several: bool) -> str:
     optimizer = next((one for one in lines if one.choice == OPTIMIZER), None)
     if optimizer is None or math.isnan(optimizer.high) or len(lines) < 2:
         return text
-    more = [one.choice for one in lines if one.low > optimizer.high]
+    more = [
+        one.choice
+        for one in lines
+        if one.low > optimizer.high and not one.median <= optimizer.high  # NaN is no median
+    ]
     less = [one.choice for one in lines if one.high < optimizer.low]
     if more:
         text += f" Which optimizer is used certainly matters less than {join(more)}."

@@ -25,6 +25,8 @@ from study.compare.set_bounds import (
 )
 from study.verdicts.bounds import Bounds
 
+TUNED = ", tuned"  # after the name of the tuned optimizer that stands beside untuned ones
+
 
 class TuningGain(NamedTuple):
     """One optimizer. Fractions, NaN where no bound is known."""
@@ -63,7 +65,7 @@ def untuned(blocks: Sequence[Block], names: Sequence[str], leader: str, alpha: f
         return Untuned()
     place, steps = names.index(leader), [block.step for block in blocks]
     beside = [np.vstack([t[place], d]) for t, d in zip(tuned, default, strict=True)]
-    found = gaps([f"{leader}, tuned", *names], _results(beside, steps), alpha)
+    found = gaps([f"{leader}{TUNED}", *names], _results(beside, steps), alpha)
     gains = []
     for k in np.flatnonzero(there).tolist():
         pairs = [np.stack([t[k], d[k]]) for t, d in zip(tuned, default, strict=True)]
