@@ -5,6 +5,7 @@ The cells of the README are executed in tests/test_search.py and tests/test_own_
 
 import re
 import shlex
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,6 +96,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     seed=len(name) + ord(name[0]), predictions=False)  # fmt: skip
     records = top / "docs" / "findings" / "records.tar.xz"
     pack([top / "logs" / name for name in "AB"], records)
+    shutil.copy(ROOT / "docs" / "findings" / "start.toml", records.parent)
     return top
 
 

@@ -36,7 +36,7 @@ from study.report.figures.svg import says
 
 KINDS = {OPTIMIZER: COLOURS[1], TUNING: COLOURS[2]}  # all settings share the first colour
 ROOM = 1.05  # of the axis, beyond what it shows
-LEFT, RIGHT = 5.0, 1.9  # inches for the names at most, and for the words beside the axis
+LEFT, RIGHT = 5.0, 2.3  # inches for the names at most, and for the words beside the axis
 BESIDE = 4  # data sets in a row of the legend
 APART = 0.5  # of a row: how far apart the marks of its data sets are at most
 
