@@ -23,7 +23,7 @@ from study.common.plot_look import (
     points_axis,
     shown_names,
 )
-from study.common.text import at_most, label_width, plain, points, points_signed
+from study.common.text import at_most, join, label_width, plain, points, points_signed
 from study.compare.across_sets import Across
 from study.compare.choices import TUNING
 from study.compare.effects import OPTIMIZER, Effect
@@ -169,12 +169,14 @@ def draw_across(found: Several, fonts: Fonts) -> Drawn:
     points_axis(left)
     points_axis(right)
     verdicts = {verdict for one in placed for verdict in (*one.verdicts, one.here, one.general)}
+    diverged = [names[place] for place, one in enumerate(placed) if one.diverged]
+    lost = f" Runs of {join(diverged)} diverged: never good enough." if diverged else ""
     yield (
         "across",
         "Which optimizer in general?",
         f"{meanings(verdicts, short=True)} Left: a mark is a data set, left of 0 where an "
         f"optimizer is ahead of {names[0]}; the stroke is the mean. Right: thin bars "
-        "are bounds for further data sets of this sort; without a bar none is known.",
+        f"are bounds for further data sets of this sort; without a bar none is known.{lost}",
         drawing,
     )
 

@@ -40,6 +40,7 @@ Drawn = Iterable[tuple[str, str, str, Figure]]  # name, title, caption, figure
 Line = tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]  # x and y
 
 FARTHEST = 6  # margins that an axis of bounds shows at most; longer bars end in an arrow
+NEAREST = 1.25  # likewise, at least
 LEFT, RIGHT, TOP, BOTTOM = 0.75, 0.2, 0.98, 0.6  # margins of the figure, inches
 WIDE, TALL = 2.35, 1.42  # a panel
 BESIDE, ABOVE = 0.2, 0.36  # between panels
@@ -78,7 +79,7 @@ def finished(drawn: Drawn, fonts: Fonts, *, photos: Container[str] = ()) -> list
 
 def bounds_end(bounds: Iterable[float], margin: float) -> float:
     """Return where an axis of bounds ends: past the longest one, but not too many margins away."""
-    return 1.06 * max(min(max(bounds, default=0.0), FARTHEST * margin), 2 * margin)
+    return 1.06 * max(min(max(bounds, default=0.0), FARTHEST * margin), NEAREST * margin)
 
 
 def bar(
