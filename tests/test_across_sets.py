@@ -12,7 +12,6 @@ from study.compare.set_bounds import (
     SetResults,
     alpha_of,
     in_general,
-    mean_ranks,
     on_these_sets,
     set_means,
     sets_needed,
@@ -76,11 +75,6 @@ def test_too_few_repeats_on_one_set_claim_nothing_of_the_sets():
     sets = [*drawn(4, 3), *drawn(1, 3, repeats=3)]
     assert np.isnan(behind_the_best(on_these_sets(sets, 0.025))[0]).all()
     assert math.isnan(span_of(sets, 0.025).high) and span_of(sets, 0.025).moves > 0
-
-
-def test_equal_values_share_their_rank():
-    sets = results([[0.9] * 5, [0.8] * 5, [0.9] * 5], [[0.7] * 5, [0.8] * 5, [0.6] * 5])
-    assert mean_ranks(sets) == pytest.approx([(1.5 + 2) / 2, (3 + 1) / 2, (1.5 + 3) / 2])
 
 
 def test_the_forecast_is_where_the_bound_comes_to_the_margin():

@@ -35,11 +35,13 @@ from study.compare.page import (
     start_table,
     studies_table,
 )
+from study.compare.searches import PARTS
 from study.compare.several import Several, several_studies
 from study.compare.starts import space_of
 from study.compare.untuned import TUNED, TuningGain, Untuned
-from study.report.analysis.ranking import fails_the_test
+from study.report.analysis.ranking import Row, fails_the_test
 from study.report.analysis.summary import Summary, load_study
+from study.report.figures.picture import Picture
 from study.report.markdown import markdown_table
 from study.report.tables import Table, percent
 from study.verdicts.answer import Verdict
@@ -55,7 +57,7 @@ REPEATED = "-again"  # ends the names of studies under another seed
 EASY = 0.01  # between the worst and the best optimizer of a set
 LEVEL = 0.001  # behind the leader: level with it
 TIE = 0.0005  # less is no lead
-TRIALS, PARTS = 20, {"whole": 1.0, "half": 0.5, "a quarter": 0.25, "an eighth": 0.125}
+TRIALS = 20
 FURTHER = "-auto"  # ends the names of studies that went on as their reports advised
 QUICK = "-quick"  # is part of the names of studies of several bases
 VIEWED = "-views-"  # is part of the names of studies of several views and sizes
@@ -122,17 +124,27 @@ def check(studies: Mapping[str, Summary]) -> None:
         assert {key: one.meta.settings[key] for key in wanted} == wanted, one.meta.name
         assert len(one.meta.optimizers) == 12
     bases = {one.meta.settings["base"].split(".")[0].lower() for one in of_bases(studies)}
-    assert bases <= {"vgg16", "mobilenetv2", "efficientnet_lite0"}, bases
+    assert bases == {"vgg16", "mobilenetv2", "efficientnet_lite0"}, bases
+    for one in (*of_bases(studies), *of_views(studies)):
+        wanted = {"space": "quick", "tuner": "random", "trials": 8, "repeats": 5, "margin": 2.0}
+        assert {key: one.meta.settings[key] for key in wanted} == wanted, one.meta.name
+    assert {tuple(one.meta.optimizers) for one in of_views(studies)} == {("adam",)}
+    assert {one.meta.settings["base"] for one in of_views(studies)} == {"MobileNetV2"}
 
 
 def page_of(studies: Mapping[str, Summary]) -> str:
     """Return the whole page."""
     check(studies)
     main = several_studies(chosen(studies))
-    blocks = [*_answer(main, studies), *_in_short(main, studies), *_sets(chosen(studies))]
+    figures = {one.name: _figure(one) for one in draw_studies(main)[0]}
+    blocks = [
+        *_answer(main, studies, figures["across"]),
+        *_in_short(main, studies),
+        *_sets(chosen(studies)),
+    ]
     blocks += _went_on(studies)
-    blocks += ["## What the wrong choice costs", _figure("levels", main)]
-    blocks += [*_tables(levels_table(main)), _figure("effects", main)]
+    blocks += ["## What the wrong choice costs", figures["levels"]]
+    blocks += [*_tables(levels_table(main)), figures["effects"]]
     blocks += _tables(effects_table(main), across_table(main), gains_table(main))
     blocks += [*_tables(start_table(main)), *_use_start(main)]
     blocks += [*_bases(of_bases(studies)), *_views(of_views(studies)), *_again(studies)]
@@ -140,12 +152,12 @@ def page_of(studies: Mapping[str, Summary]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _answer(found: Several, studies: Mapping[str, Summary]) -> Iterator[str]:
+def _answer(found: Several, studies: Mapping[str, Summary], figure: str) -> Iterator[str]:
     assert found.across is not None
     images = [sum(one.meta.class_counts) for one in chosen(studies)]
     yield "# Which optimizer is best on a frozen base?"
     yield f"**{found.headline}**"
-    yield _figure("across", found)
+    yield figure
     easy = sum(max(values) - min(values) < EASY for values in _by_set(found).values())
     yield (
         f"{len(images)} public sets of {min(images):,} to {max(images):,} images, each a study of "
@@ -362,7 +374,7 @@ def _sgd(found: Several) -> str:
         name = next((k for k in kinds if places[k].by_set[number] == first), None)
         if name is not None and first - second >= TIE:
             led.append(f"{name} on {data} (by {points(first - second)} points)")
-    text = "With or without momentum, it leads on none of these sets, as measured."
+    text = "With or without momentum, it leads on none of these sets by more than 0.05 points."
     if led:
         text = f"With or without momentum, it leads, as measured, on these sets: {join(led)}."
     counts, lost = [], []
@@ -392,8 +404,9 @@ def _epoch(line: Effect) -> str:
 
 
 def _budget(line: Effect) -> str:
-    parts = sorted(line.gaps, key=lambda one: -PARTS[one.level])
-    counts = [str(int(TRIALS * PARTS[one.level])) for one in parts]
+    budgets = {level: budget for budget, level in PARTS.items()}
+    parts = sorted(line.gaps, key=lambda one: -budgets[one.level])
+    counts = [str(int(TRIALS * budgets[one.level])) for one in parts]
     behind, most = [points(one.behind) for one in parts], [at_most(one.at_most) for one in parts]
     return (
         f"The winners of {join(counts)} trials are {join(behind)} points behind the best of these "
@@ -453,7 +466,7 @@ def _sets(studies: Sequence[Summary]) -> Iterator[str]:
         what, source = SETS[one.meta.name]
         good = [judged.optimizer for judged in one.answer.of(Verdict.GOOD_ENOUGH)]
         names = "all 12" if len(good) == len(one.rows) else some(good, "optimizer")
-        leader = next(row for row in one.rows if row.optimizer == one.answer.leader)
+        leader = _leader(one)
         fallen += [one.meta.name] if fails_the_test(one.meta, leader) else []
         rows.append(
             (
@@ -481,6 +494,10 @@ def _sets(studies: Sequence[Summary]) -> Iterator[str]:
     yield from markdown_table(Table("", note, head, tuple(rows)))[1:]
 
 
+def _leader(one: Summary) -> Row:
+    return next(row for row in one.rows if row.optimizer == one.answer.leader)
+
+
 def _went_on(studies: Mapping[str, Summary]) -> Iterator[str]:
     """Yield what became of studies that went on."""
     for name, one in studies.items():
@@ -495,7 +512,7 @@ def _went_on(studies: Mapping[str, Summary]) -> Iterator[str]:
             )
 
 
-def start_of(found: Several) -> str:
+def start_space(found: Several) -> str:
     """Return the configuration to start from as a search space."""
     return space_of(found.starts.found[0], found.starts.studies[0])
 
@@ -656,7 +673,7 @@ def _closing(studies: Mapping[str, Summary]) -> Iterator[str]:
 def _unlike(studies: Sequence[Summary]) -> Iterator[str]:
     """Yield the sets whose test images are not like the others."""
     for one in studies:
-        row = next(row for row in one.rows if row.optimizer == one.answer.leader)
+        row = _leader(one)
         if fails_the_test(one.meta, row):
             yield (
                 f"On {one.meta.name} the leader reaches {percent(row.test_value)} % on the test "
@@ -665,10 +682,8 @@ def _unlike(studies: Sequence[Summary]) -> Iterator[str]:
             )
 
 
-def _figure(name: str, found: Several) -> str:
-    pictures, _ = draw_studies(found)
-    picture = next(one for one in pictures if one.name == name)
-    return f"![{picture.title}](findings/{name}.png)\n\n*{picture.caption}*"
+def _figure(picture: Picture) -> str:
+    return f"![{picture.title}](findings/{picture.name}.png)\n\n*{picture.caption}*"
 
 
 def _tables(*tables: Table) -> Iterator[str]:
@@ -695,7 +710,7 @@ def test_the_readme_begins_with_the_findings(studies: dict[str, Summary]) -> Non
 
 
 def test_the_search_space_to_start_from_is_that_of_the_records(studies: dict[str, Summary]) -> None:
-    assert START.read_text(encoding="utf-8") == start_of(several_studies(chosen(studies)))
+    assert START.read_text(encoding="utf-8") == start_space(several_studies(chosen(studies)))
 
 
 def test_the_records_are_small_and_name_no_place(studies: dict[str, Summary]) -> None:
@@ -710,10 +725,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         studies = studies_of(Path(folder))
     main = several_studies(chosen(studies))
-    pictures, _ = draw_studies(main)
-    for picture in pictures:
+    for picture in draw_studies(main)[0]:
         (FOLDER / f"{picture.name}.png").write_bytes(picture.png)
-    START.write_text(start_of(main), encoding="utf-8")
+    START.write_text(start_space(main), encoding="utf-8")
     PAGE.write_text(page_of(studies), encoding="utf-8")
     text = README.read_text(encoding="utf-8")
     README.write_text(

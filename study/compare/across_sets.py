@@ -18,17 +18,18 @@ from study.compare.set_bounds import (
     MOST_SETS,
     SetResults,
     in_general,
-    mean_ranks,
     on_these_sets,
     set_means,
     sets_needed,
 )
 from study.compare.untuned import Untuned, untuned
 from study.report.analysis.conclusion import NAMED
-from study.verdicts.answer import Verdict
+from study.verdicts.answer import Verdict, share_interval
 from study.verdicts.bounds import Bounds
 from study.verdicts.judge import behind_the_best
 from study.verdicts.looks import FEWEST_REPEATS
+
+RARE = 0.05  # of the runs: that fewer diverge is certain where a few of many did
 
 
 class Placed(NamedTuple):
@@ -37,7 +38,6 @@ class Placed(NamedTuple):
     optimizer: str
     mean: float  # over the sets
     behind: float  # the leader, as measured; the leader's own is 0
-    rank: float  # mean over the sets, 1 for the best
     by_set: tuple[float, ...]  # value on each set
     verdicts: tuple[Verdict, ...]  # of each set's own studies; undecided if they disagree
     here: Verdict  # on these sets
@@ -121,14 +121,12 @@ def _placed(
     clean = [lost == 0 for lost, _ in reruns]
     most_here, verdicts_here, _ = _judged(on_these_sets(results, alpha), values, clean, margin)
     most_general, verdicts_general, excluded = _judged(claimed, values, clean, margin)
-    ranks = mean_ranks(results)
     trials = [_trials(sets, name) for name in names]
     placed = [
         Placed(
             optimizer=name,
             mean=float(values[:, place].mean()),
             behind=float((leads - values[:, place]).mean()),
-            rank=float(ranks[place]),
             by_set=tuple(map(float, values[:, place])),
             verdicts=tuple(_verdict_of(one, name) for one in sets),
             here=verdicts_here[place],
@@ -143,7 +141,7 @@ def _placed(
         )
         for place, name in enumerate(names)
     ]
-    return sorted(placed, key=lambda one: (one.behind, one.rank)), general, excluded
+    return sorted(placed, key=lambda one: (one.behind, one.optimizer)), general, excluded
 
 
 def _results(data: DataSet, names: Sequence[str]) -> SetResults:
@@ -209,10 +207,8 @@ def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -
         rest = [one for one in placed if one not in good]
         but = ""
         if len(good) > NAMED and len(rest) < len(good):
-            bounds = [one.at_most_general for one in rest]
-            known = [bound for bound in bounds if bound is not None and bound <= margin]
-            if rest and len(known) == len(rest):  # runs that diverged are all that is against them
-                worst = max(worst, *known)
+            if rest and all(_only_runs_lost(one, margin) for one in rest):
+                worst = max(one.at_most_general or 0.0 for one in placed)
                 but, rest = f" (without the runs that diverged: {_lost(rest)})", []
             names = f" but {join([one.optimizer for one in rest])}" if rest else ""
             use = f"any of the {len(placed)} optimizers{names}"
@@ -238,6 +234,13 @@ def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -
         f"{text}: {leader.optimizer} leads and may on average be up to "
         f"{at_most(leader.at_most_general)} points behind on data sets of this sort.{excluded}"
     )
+
+
+def _only_runs_lost(one: Placed, margin: float) -> bool:
+    """Whether a few runs that diverged are all that keeps an optimizer from being good enough."""
+    bounded = one.at_most_general is not None and one.at_most_general <= margin
+    _, share = share_interval(one.diverged, one.reruns)
+    return one.general is Verdict.UNDECIDED and bounded and share < RARE
 
 
 def _here(placed: Sequence[Placed], sets: Sequence[DataSet]) -> str:

@@ -86,10 +86,14 @@ def draw_effects(found: Several, fonts: Fonts) -> Drawn:
     names_down(axis, names)
     axis.set_xlabel(f"Points of validation {WORDS[found.metric]} (grey: the margin)")
     points_axis(axis)
-    caption = (
-        "Orange: the choice of optimizer. Green: tuned against untuned, mean over the optimizers "
-        "(beside it their median). Blue: all else. A bar right of the grey margin matters, one "
-        "inside it does not; one that starts at 0 may be chance alone."
+    choices = {one.choice for one in lines}
+    caption = "Orange: the choice of optimizer. " if OPTIMIZER in choices else ""
+    if TUNING in choices:
+        mean = any(not math.isnan(one.median) for one in lines)
+        caption += f"Green: tuned against untuned{', mean over optimizers' if mean else ''}. "
+    caption += (
+        "Blue: all else. A bar right of the grey margin matters, one inside it does not; one that "
+        "starts at 0 may be chance alone."
     )
     if any(len(one.by_set) > 1 for one in lines):
         caption += " Ticks: single data sets, as measured; left of 0 the order is reversed."
@@ -115,7 +119,7 @@ def _ends(found: Several) -> tuple[float, float]:
     known = [end for end in ends if not math.isnan(end)]
     end = ROOM * max(*known, 2 * found.margin)
     lowest = min(known)
-    return lowest - 0.02 * end if lowest < 0 else 0.0, end
+    return lowest - (ROOM - 1) * end if lowest < 0 else 0.0, end
 
 
 def _draw_effect(axis: Axes, place: int, name: str, one: Effect, end: float) -> None:

@@ -18,7 +18,7 @@ from study.common.plot_look import (
 )
 from study.common.text import label_width, plain, points
 from study.compare.gaps import Gap
-from study.compare.untuned import TUNED
+from study.compare.untuned import DEFAULTS
 from study.report.figures.picture import Drawn, bar, bounds_end, write_beside
 from study.report.figures.svg import says
 
@@ -70,8 +70,9 @@ def draw_levels(
             label.set_fontweight("bold")
     axis.set_xlabel(f"Points of {WORDS[metric]} behind the best (grey: the margin)")
     points_axis(axis)
-    tuned = any(row.gap and row.gap.level.endswith(TUNED) for row in rows)
-    beside = " Beside Keras's defaults stands the best tuned optimizer." if tuned else ""
+    beside = ""
+    if any(choice == DEFAULTS for choice, _ in choices):
+        beside = f" Beside {DEFAULTS} stands the best tuned optimizer."
     yield (
         "levels",
         "What does the wrong choice cost?",

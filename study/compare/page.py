@@ -260,9 +260,9 @@ def start_table(found: Several) -> Table:
         "start, for --space. Value and behind: chosen on all data sets but one and judged on that "
         "one, in percent and in points behind tuning the same optimizer, on other splits. 95 %: on "
         "data sets of this sort, for all optimizers together, by Student's t over the sets, where "
-        "all choices are the one shown (in simulations 1 to 7 % of collections of sets have a "
-        "false one). Worst set: behind tuning where it fails most. Same: how many choices are the "
-        "one shown.",
+        "all choices are the one shown (in simulations some interval is false for 0 to 6 % of the "
+        "collections of sets, for 13 % where configurations hardly differ). Worst set: behind "
+        "tuning where it fails most. Same: how many choices are the one shown.",
         (
             *("optimizer", "value", "behind tuning", "95 % in general", "worst set", "same"),
             "configuration",

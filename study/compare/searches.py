@@ -6,8 +6,8 @@ judged on others (cross-fitted), the last one needs no choice. A budget is judge
 had found by then, trained again on other splits. A value of a hyperparameter is judged by the upper
 quartile of the trials that had it, after their last epochs: the best of them would owe most to
 chance and to their number, the mean to values that no search would choose. Trials that diverged are
-left out, because they tell of their learning rates. That needs random search: Hyperband trains to
-the end only what did well.
+left out, because they tell mostly of their learning rates. That needs random search: Hyperband
+trains to the end only what did well.
 """
 
 import math
@@ -61,7 +61,7 @@ def _tried(block: Block, key: str) -> list[Value]:
     found = [
         {
             record.hyperparameters[key]
-            for record in whole_trials(study, study.records)
+            for record in converged(whole_trials(study, study.records))
             if key in record.hyperparameters
         }
         for study in block.studies

@@ -33,8 +33,8 @@ t statistic of estimates with unequal variances stays conservative at these erro
 and Mueller 2010, after Bakirov and Szekely 2005); a variance pooled over optimizers or sets would
 not.
 
-Mean ranks with Friedman's test and Nemenyi's critical difference (Demsar 2006) are shown but not
-judged: the distance of two mean ranks depends on the other optimizers in the table (Benavoli,
+Mean ranks with Friedman's test and Nemenyi's critical difference (Demsar 2006) are not judged:
+the distance of two mean ranks depends on the other optimizers in the table (Benavoli,
 Corani and Mangili 2016), ranks treat a lead of 0.1 points like one of 10, and the critical
 difference fails for few sets: two equal optimizers are separated in 6 % of cases at five sets, in
 7 % at eight, and in 22 % if sets are added and tested again. Signed ranks cannot reach 5 % with
@@ -218,15 +218,6 @@ def sets_needed(
         if float((ahead + quantile * deviation / math.sqrt(count)).max()) <= margin:
             return count
     return None
-
-
-def mean_ranks(sets: Sequence[SetResults]) -> Float[np.ndarray, " K"]:
-    """Return the mean rank over data sets, 1 for the best; equal values share their rank."""
-    means = np.stack([set_means(one.table) for one in sets])  # (M, K)
-    behind = means[:, :, None] - means[:, None, :]  # (M, K, K): column behind row
-    ahead = (behind > 0).sum(axis=1) + (behind == 0).sum(axis=1) / 2  # itself counts a half
-    ranks: np.ndarray = (ahead + 0.5).mean(axis=0)
-    return ranks
 
 
 def set_means(table: Float[np.ndarray, "L R"]) -> Float[np.ndarray, " L"]:

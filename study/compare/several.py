@@ -20,6 +20,7 @@ from study.compare.gaps import Gap
 from study.compare.pair import StudyPair, check_metrics, pair_of
 from study.compare.searches import ALWAYS
 from study.compare.starts import Starts, starting_points
+from study.compare.untuned import DEFAULTS
 from study.records.trial_record import Phase
 from study.report.analysis.summary import Summary
 from study.verdicts.answer import Verdict
@@ -119,7 +120,7 @@ def choices_of_levels(found: Several) -> Iterator[tuple[str, tuple[Gap, ...]]]:
         if one.choice != OPTIMIZER and len(one.gaps) >= FEW_LEVELS:
             yield f"{one.choice} ({data_words(one)})" if several else one.choice, one.gaps
     if found.across is not None and found.across.untuned.gaps:
-        yield "Keras's defaults", found.across.untuned.gaps
+        yield DEFAULTS, found.across.untuned.gaps
 
 
 def data_words(one: Effect) -> str:
@@ -176,17 +177,17 @@ def _side_by_side(lines: Sequence[Effect], *, several: bool) -> str:
     optimizer = next((one for one in lines if one.choice == OPTIMIZER), None)
     if optimizer is None or math.isnan(optimizer.high) or len(lines) < 2:
         return text
-    more = [
-        one.choice
-        for one in lines
-        if one.low > optimizer.high and not one.median <= optimizer.high  # NaN is no median
-    ]
+    larger = [one for one in lines if one.low > optimizer.high]
+    few = [one.choice for one in larger if one.median <= optimizer.high]  # of a few optimizers
+    more = [one.choice for one in larger if one.choice not in few]
     less = [one.choice for one in lines if one.high < optimizer.low]
+    if few:
+        text += f" On average {join(few)} certainly matters more, but not for most optimizers."
     if more:
         text += f" Which optimizer is used certainly matters less than {join(more)}."
     if less:
         text += f" Which optimizer is used certainly matters more than {join(less)}."
-    if not more and not less:
+    if not larger and not less:
         text += " Whether the optimizer matters more or less than the others is not certain."
     return text
 

@@ -25,7 +25,8 @@ from study.compare.set_bounds import (
 )
 from study.verdicts.bounds import Bounds
 
-TUNED = ", tuned"  # after the name of the tuned optimizer that stands beside untuned ones
+DEFAULTS = "Keras's defaults"  # the choice between untuned optimizers
+TUNED = ", tuned"  # after the name of the tuned one that stands beside them
 
 
 class TuningGain(NamedTuple):

@@ -202,14 +202,15 @@ def _reached(meta: StudyMeta, answer: Answer, confirmed: Sequence[Row]) -> str:
     leader = next(row for row in confirmed if row.optimizer == answer.leader)
     tested, images = leader.test_value, meta.split_sizes["test"]
     if images and not math.isnan(tested):
-        text += f", and {points(tested)} % on the {counted(images, f'test {meta.noun}')}, "
+        text += f", and {points(tested)} %"
+        if meta.metric == ACCURACY:
+            low, high = share_interval(round(tested * images), images)
+            text += f" ({points(low)} to {points(high)})"
+        text += f" on the {counted(images, f'test {meta.noun}')}, "
         if fails_the_test(meta, leader):
             text += "lower than chance explains"
         else:
             text += "one fixed set that chance makes easier or harder"
-        if meta.metric == ACCURACY:
-            low, high = share_interval(round(tested * images), images)
-            text += f" ({points(low)} to {points(high)} %)"
     return f"{text}."
 
 

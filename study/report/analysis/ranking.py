@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtri, stdtrit
 
+from study.common.metrics import ACCURACY
 from study.records.outcomes import (
     by_optimizer,
     chance,
@@ -220,7 +221,8 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
 def fails_the_test(meta: StudyMeta, row: Row) -> bool:
     """Return whether the test value is certainly below the interval of the validation value."""
     count = meta.split_sizes["test"]
-    if not count or math.isnan(row.test_value) or row.mean - row.test_value <= LEAST_FALL:
+    known = count and not math.isnan(row.test_value) and meta.metric == ACCURACY  # a share
+    if not known or row.mean - row.test_value <= LEAST_FALL:
         return False
     _, high = share_interval(round(row.test_value * count), count)
     return bool(high < row.low)
