@@ -666,7 +666,7 @@ def _closing(studies: Mapping[str, Summary]) -> Iterator[str]:
     versions = {f"Keras {one.meta.versions[-1]['keras']}" for one in studies.values()}
     yield (
         f"Two cores of {join(machines)}, shared, without a GPU; {join(sorted(versions))}. VGG16 "
-        "takes 7 to 11 images a second there; a study needed at most 1.7 GB of memory."
+        "takes 7 to 11 images a second there; a study needed at most 1.8 GB of memory."
     )
 
 
