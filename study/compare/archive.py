@@ -29,6 +29,7 @@ ENDING = ".tar.xz"
 KEPT = ("val_accuracy", "val_metric")  # curves
 PLACES = ("data", "labels", "features", "base", "space", "code")  # settings that may be paths
 MOST_BYTES = 4 << 30  # of everything in an archive, unpacked
+SMALLEST = 9 | lzma.PRESET_EXTREME
 BROKEN = (tarfile.TarError, lzma.LZMAError, EOFError)
 
 
@@ -44,7 +45,7 @@ def pack(folders: Sequence[Path], path: Path) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"`pack`: two studies are named {twice[0]}; rename the folder of one")
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:xz", preset=9) as archive:
+    with tarfile.open(fileobj=buffer, mode="w:xz", preset=SMALLEST) as archive:
         for folder in folders:
             meta = load_meta(folder)
             lines = (to_line(_slim(record)) for record in load_records(folder, meta))
