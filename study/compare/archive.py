@@ -4,7 +4,7 @@ An archive is a `.tar.xz` with `NAME/study.json` and `NAME/trials.jsonl` of each
 comparison reads, and nothing else. Curves that it does not need are null: training values, learning
 rates, losses but for the validation loss at the best epoch, which decides between equals. Left out
 are predictions, models, pictures, messages of errors, names of images, and the ways to files. So
-1,646 runs take about 130 KB instead of 4.4 MB. Bounds on new images need the predictions: nothing
+1,646 runs take about 120 KB instead of 4.4 MB. Bounds on new images need the predictions: nothing
 is claimed about them of a study from an archive.
 """
 
