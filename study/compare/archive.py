@@ -45,7 +45,10 @@ def pack(folders: Sequence[Path], path: Path) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"`pack`: two studies are named {twice[0]}; rename the folder of one")
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:xz", preset=SMALLEST) as archive:
+    with (
+        lzma.open(buffer, "wb", preset=SMALLEST) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
         for folder in folders:
             meta = load_meta(folder)
             lines = (to_line(_slim(record)) for record in load_records(folder, meta))
