@@ -504,11 +504,11 @@ def _went_on(studies: Mapping[str, Summary]) -> Iterator[str]:
         if name.endswith(FURTHER):
             good = [judged.optimizer for judged in one.answer.of(Verdict.GOOD_ENOUGH)]
             repeats = max(len(row.by_repeat) for row in one.rows)
-            end = f"{some(good, 'optimizer') or 'none'} certainly good enough"
             yield (
                 f"The report of {name.removesuffix(FURTHER)} advises to go on with `--repeats "
                 f"auto`. That ended after {repeats} repeats, {len(one.records):,} runs and "
-                f"{one.meta.seconds['search'] / 60:.0f} minutes of search: {end}."
+                f"{one.meta.seconds['search'] / 60:.0f} minutes of search. Good enough "
+                f"then: {join(good) if good else 'none'}."
             )
 
 

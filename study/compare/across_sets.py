@@ -29,7 +29,7 @@ from study.verdicts.bounds import Bounds
 from study.verdicts.judge import behind_the_best
 from study.verdicts.looks import FEWEST_REPEATS
 
-RARE = 0.05  # of the runs: that fewer diverge is certain where a few of many did
+RARE = 0.05  # largest share of diverging runs, with 95 % confidence, that advice only mentions
 
 
 class Placed(NamedTuple):
@@ -205,16 +205,16 @@ def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -
         each = "each is" if len(good) > 1 else "it is"
         use = join([one.optimizer for one in good], "or")
         rest = [one for one in placed if one not in good]
-        but = ""
+        without = ""
         if len(good) > NAMED and len(rest) < len(good):
             if rest and all(_only_runs_lost(one, margin) for one in rest):
                 worst = max(one.at_most_general or 0.0 for one in placed)
-                but, rest = f" (without the runs that diverged: {_lost(rest)})", []
-            names = f" but {join([one.optimizer for one in rest])}" if rest else ""
-            use = f"any of the {len(placed)} optimizers{names}"
+                without, rest = f" (without the runs that diverged: {_lost(rest)})", []
+            but = f" but {join([one.optimizer for one in rest])}" if rest else ""
+            use = f"any of the {len(placed)} optimizers{but}"
         return (
             f"In general use {use}: tuned, on data sets of this sort, {each} on average at most "
-            f"{at_most(worst)} points behind the best{but}.{excluded}"
+            f"{at_most(worst)} points behind the best{without}.{excluded}"
         )
     leader = placed[0]
     text = f"Which optimizer is best in general is not known from {len(sets)} data sets"
@@ -237,7 +237,7 @@ def _general(placed: Sequence[Placed], sets: Sequence[DataSet], margin: float) -
 
 
 def _only_runs_lost(one: Placed, margin: float) -> bool:
-    """Whether a few runs that diverged are all that keeps an optimizer from being good enough."""
+    """Return whether only rare diverged runs keep an optimizer from being good enough."""
     bounded = one.at_most_general is not None and one.at_most_general <= margin
     _, share = share_interval(one.diverged, one.reruns)
     return one.general is Verdict.UNDECIDED and bounded and share < RARE

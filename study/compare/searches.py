@@ -73,7 +73,7 @@ def _tried(block: Block, key: str) -> list[Value]:
 
 
 def whole_trials(study: Summary, records: Iterable[TrialRecord]) -> Iterator[TrialRecord]:
-    """Yield those of a study's records that are trials of a search trained for all epochs."""
+    """Yield the search trials among a study's records that were trained for all epochs."""
     for record in records:
         whole = record.epochs == study.meta.settings["max_epochs"]
         if record.phase is Phase.SEARCH and whole:
@@ -108,7 +108,7 @@ def _by(
 def _levels(block: Block, choice: str, levels: tuple[str, ...], cell: Cell) -> Iterator[Levels]:
     """Yield the mean over optimizers and studies; an optimizer counts where it has all levels.
 
-    What a winner reaches owes little to the draws of its search, see `set_bounds`.
+    Only epochs are compared on winners, which share little with other studies; see `set_bounds`.
     """
     tables = []  # (L, R) each
     for study in block.studies:

@@ -178,7 +178,7 @@ def _side_by_side(lines: Sequence[Effect], *, several: bool) -> str:
     if optimizer is None or math.isnan(optimizer.high) or len(lines) < 2:
         return text
     larger = [one for one in lines if one.low > optimizer.high]
-    few = [one.choice for one in larger if one.median <= optimizer.high]  # of a few optimizers
+    few = [one.choice for one in larger if one.median <= optimizer.high]  # due to a few optimizers
     more = [one.choice for one in larger if one.choice not in few]
     less = [one.choice for one in lines if one.high < optimizer.low]
     if few:

@@ -26,7 +26,7 @@ from study.compare.set_bounds import (
 from study.verdicts.bounds import Bounds
 
 DEFAULTS = "Keras's defaults"  # the choice between untuned optimizers
-TUNED = ", tuned"  # after the name of the tuned one that stands beside them
+TUNED = ", tuned"  # ends the name of the tuned leader among them
 
 
 class TuningGain(NamedTuple):

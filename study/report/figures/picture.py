@@ -40,7 +40,7 @@ Drawn = Iterable[tuple[str, str, str, Figure]]  # name, title, caption, figure
 Line = tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]  # x and y
 
 FARTHEST = 6  # margins that an axis of bounds shows at most; longer bars end in an arrow
-NEAREST = 1.25  # likewise, at least
+NEAREST = 1.25  # margins that it shows at least
 LEFT, RIGHT, TOP, BOTTOM = 0.75, 0.2, 0.98, 0.6  # margins of the figure, inches
 WIDE, TALL = 2.35, 1.42  # a panel
 BESIDE, ABOVE = 0.2, 0.36  # between panels
